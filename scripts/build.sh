@@ -1,0 +1,57 @@
+# Shared by ./run and ./test: installs missing Debian packages and builds a preset. Sourced, not run.
+# Everything it says goes to stderr: stdout belongs to the program.
+
+hearth_packages="g++ cmake ninja-build ccache libcli11-dev libfmt-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev"
+hearth_test_packages="libgtest-dev"
+
+hearth_say() { printf 'hearth: %s\n' "$*" >&2; }
+
+# Installs those of the named packages that are missing; makes no apt call when nothing is missing.
+hearth_install() {
+  local missing=() package
+  for package in "$@"; do
+    if ! dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed; then
+      missing+=("$package")
+    fi
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  local sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+      hearth_say "these packages are needed to build: ${missing[*]}; install them as root with: apt-get install ${missing[*]}"
+      return 1
+    fi
+    sudo=(sudo)
+  fi
+  hearth_say "installing what the build needs (compiler, build tools, libraries): ${missing[*]}"
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+# hearth_configure PRESET DIRECTORY
+hearth_configure() {
+  [ -f "$2/build.ninja" ] || (cd "$root" && cmake --preset "$1" >&2)
+}
+
+# True when build/hearth is newer than everything that it is made of: then nothing has to be started at all.
+hearth_is_fresh() {
+  local program="$root/build/hearth"
+  [ -x "$program" ] &&
+    [ -z "$(find "$root/src" "$root/include" "$root/cmake" "$root/CMakeLists.txt" "$root/CMakePresets.json" \
+      -newer "$program" -print -quit)" ]
+}
+
+hearth_build_release() {
+  hearth_is_fresh && return 0
+  # shellcheck disable=SC2086
+  hearth_install $hearth_packages
+  hearth_configure release "$root/build"
+  local log="$root/build/build.log"
+  hearth_say "building (log: build/build.log)"
+  if ! cmake --build "$root/build" --target hearth >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    hearth_say "the build failed; the whole log is in $log"
+    return 1
+  fi
+  touch "$root/build/hearth"
+}

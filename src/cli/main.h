@@ -1,0 +1,23 @@
+// The command line program: `hearth COMMAND …`. One file per command in this folder.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace hearth::cli {
+
+/// Parses the arguments, runs the command and returns the exit code (docs/cli.md). Catches every exception.
+int main(int argument_count, char** arguments);
+
+// Each adds its command to `app` (name, help, options, callback). The callback throws hearth::Error on failure.
+void add_inspect_command(CLI::App& app);
+void add_tokenize_command(CLI::App& app);
+void add_detokenize_command(CLI::App& app);
+void add_render_command(CLI::App& app);
+void add_logits_command(CLI::App& app);
+void add_run_command(CLI::App& app);
+void add_up_command(CLI::App& app);
+void add_completion_command(CLI::App& app);
+
+}  // namespace hearth::cli

@@ -1,0 +1,210 @@
+#include "support/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <mutex>
+#include <utility>
+
+#include "support/error.h"
+
+namespace hearth {
+namespace {
+
+/// What the SIGBUS handler may look at: plain atomics in static storage, because a handler may touch nothing else.
+struct MappedRange {
+  std::atomic<std::uintptr_t> begin{0};
+  std::atomic<std::uintptr_t> end{0};
+  std::atomic<bool> damaged{false};
+};
+
+constexpr int kMaxMappings = 1024;
+std::array<MappedRange, kMaxMappings> mapped_ranges;
+struct sigaction previous_action;
+
+void on_bus_error(int signal_number, siginfo_t* info, void* context) {
+  const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+  for (MappedRange& range : mapped_ranges) {
+    if (address < range.begin.load() || address >= range.end.load()) continue;
+    range.damaged.store(true);
+    const auto page_size = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    const std::uintptr_t page = address & ~(page_size - 1);
+    void* mapped = mmap(reinterpret_cast<void*>(page), page_size, PROT_READ,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (mapped != MAP_FAILED) return;
+  }
+  if ((previous_action.sa_flags & SA_SIGINFO) != 0 && previous_action.sa_sigaction != nullptr) {
+    previous_action.sa_sigaction(signal_number, info, context);
+    return;
+  }
+  signal(SIGBUS, SIG_DFL);
+  raise(SIGBUS);
+}
+
+void install_bus_handler() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    struct sigaction action = {};
+    action.sa_sigaction = on_bus_error;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    sigaction(SIGBUS, &action, &previous_action);
+  });
+}
+
+int register_range(const std::byte* data, std::size_t size) {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  for (int slot = 0; slot < kMaxMappings; ++slot) {
+    MappedRange& range = mapped_ranges[slot];
+    if (range.begin.load() != 0) continue;
+    const auto begin = reinterpret_cast<std::uintptr_t>(data);
+    range.damaged.store(false);
+    range.end.store(begin + size);
+    range.begin.store(begin);
+    return slot;
+  }
+  throw Error("more than " + std::to_string(kMaxMappings) + " files are mapped at once",
+              "close models that are not in use");
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int descriptor) : descriptor_(descriptor) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  [[nodiscard]] int get() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+[[noreturn]] void throw_errno(const std::string& verb, const std::filesystem::path& path) {
+  throw Error("cannot " + verb + " '" + printable(path.string(), 300) + "': " + std::strerror(errno));
+}
+
+FileDescriptor open_for_reading(const std::filesystem::path& path, std::size_t& size) {
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) {
+    if (errno == ENOENT) {
+      throw Error("no such file: '" + printable(path.string(), 300) + "'", "check the path");
+    }
+    throw_errno("open", path);
+  }
+  struct stat status = {};
+  if (::fstat(file.get(), &status) != 0) throw_errno("examine", path);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error("'" + printable(path.string(), 300) + "' is not a regular file");
+  }
+  size = static_cast<std::size_t>(status.st_size);
+  return file;
+}
+
+}  // namespace
+
+Mapping::Mapping(const std::filesystem::path& path) : path_(path) {
+  const FileDescriptor file = open_for_reading(path, size_);
+  if (size_ == 0) return;
+  void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (mapped == MAP_FAILED) throw_errno("map", path);
+  data_ = static_cast<const std::byte*>(mapped);
+  install_bus_handler();
+  try {
+    slot_ = register_range(data_, size_);
+  } catch (...) {
+    ::munmap(mapped, size_);
+    throw;
+  }
+}
+
+Mapping::Mapping(Mapping&& other) noexcept { *this = std::move(other); }
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  path_ = std::move(other.path_);
+  data_ = std::exchange(other.data_, nullptr);
+  size_ = std::exchange(other.size_, 0);
+  slot_ = std::exchange(other.slot_, -1);
+  return *this;
+}
+
+Mapping::~Mapping() { release(); }
+
+void Mapping::release() noexcept {
+  if (slot_ >= 0) {
+    mapped_ranges[slot_].end.store(0);
+    mapped_ranges[slot_].begin.store(0);
+    slot_ = -1;
+  }
+  if (data_ != nullptr) {
+    ::munmap(const_cast<std::byte*>(data_), size_);
+    data_ = nullptr;
+  }
+}
+
+bool Mapping::damaged() const noexcept { return slot_ >= 0 && mapped_ranges[slot_].damaged.load(); }
+
+void Mapping::check() const {
+  if (!damaged()) return;
+  throw Error("the file '" + printable(path_.string(), 300) + "' became shorter while it was in use",
+              "restore the file and load it again");
+}
+
+std::string read_file(const std::filesystem::path& path, std::size_t limit) {
+  std::size_t size = 0;
+  const FileDescriptor file = open_for_reading(path, size);
+  if (size > limit) {
+    throw Error("'" + printable(path.string(), 300) + "' is larger than " + std::to_string(limit) + " bytes");
+  }
+  std::string bytes(size, '\0');
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(file.get(), bytes.data() + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_errno("read", path);
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  std::string temporary = path.string() + ".XXXXXX";
+  const FileDescriptor file(::mkstemp(temporary.data()));
+  if (file.get() < 0) throw_errno("write", path);
+  const auto fail = [&] {
+    const int saved = errno;
+    ::unlink(temporary.c_str());
+    errno = saved;
+    throw_errno("write", path);
+  };
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t wrote = ::write(file.get(), bytes.data() + done, bytes.size() - done);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) fail();
+    done += static_cast<std::size_t>(wrote);
+  }
+  if (::fchmod(file.get(), 0644) != 0 || ::fsync(file.get()) != 0) fail();
+  if (::rename(temporary.c_str(), path.c_str()) != 0) fail();
+}
+
+void write_file_atomically(const std::filesystem::path& path, const std::string& text) {
+  write_file_atomically(path, std::as_bytes(std::span(text)));
+}
+
+}  // namespace hearth

@@ -1,0 +1,51 @@
+// Files: whole-file reading and read-only mappings that survive truncation.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace hearth {
+
+/// A read-only mapping of a whole file. Move-only; unmapped on destruction.
+///
+/// If the file is truncated while mapped, touching the lost pages raises SIGBUS; a process-wide handler (installed by the
+/// first mapping) puts zero pages there instead and marks the mapping damaged, so that the reader can throw an Error
+/// (`check()`) instead of crashing.
+class Mapping {
+ public:
+  Mapping() = default;
+  /// Maps `path`. Throws Error naming the path when it does not exist, is not a regular file, or cannot be read.
+  explicit Mapping(const std::filesystem::path& path);
+  Mapping(Mapping&& other) noexcept;
+  Mapping& operator=(Mapping&& other) noexcept;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping();
+
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+
+  /// Throws Error if pages of the mapping were lost since it was made (the file was truncated).
+  void check() const;
+  /// True once a page was lost. Async-signal-safe writer, relaxed reader.
+  [[nodiscard]] bool damaged() const noexcept;
+
+ private:
+  void release() noexcept;
+
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  int slot_ = -1;
+};
+
+/// The bytes of a file. Throws Error when it cannot be read or is larger than `limit` bytes.
+[[nodiscard]] std::string read_file(const std::filesystem::path& path, std::size_t limit = std::size_t{1} << 30);
+
+/// Writes `bytes` to a temporary file beside `path`, syncs it and renames it over `path`: nothing is lost on failure.
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void write_file_atomically(const std::filesystem::path& path, const std::string& text);
+
+}  // namespace hearth
