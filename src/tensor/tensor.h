@@ -1,0 +1,93 @@
+// Tensors: typed, shaped, strided views of a backend's memory. A tensor owns nothing and knows no host pointer; only the
+// backend that made its buffer can look inside.
+#pragma once
+
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+
+#include "tensor/dtype.h"
+
+namespace hearth::tensor {
+
+/// Memory of some backend. Backends derive from it; `size()` is in bytes.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ protected:
+  explicit Buffer(std::size_t size) : size_(size) {}
+
+ private:
+  std::size_t size_;
+};
+
+inline constexpr int kMaxRank = 4;
+
+/// A view. `shape` is row-major (last dimension fastest, the reverse of GGUF's order), `strides` are in elements, the last
+/// stride is always 1. Dimensions beyond `rank` are 1. A default-constructed tensor is absent (`!tensor`).
+struct Tensor {
+  Buffer* buffer = nullptr;
+  std::size_t offset = 0;  // bytes
+  DType dtype = DType::kF32;
+  int rank = 0;
+  std::array<std::int64_t, kMaxRank> shape = {1, 1, 1, 1};
+  std::array<std::int64_t, kMaxRank> strides = {1, 1, 1, 1};
+
+  explicit operator bool() const noexcept { return buffer != nullptr; }
+  [[nodiscard]] std::int64_t elements() const noexcept { return shape[0] * shape[1] * shape[2] * shape[3]; }
+
+  /// Rows [begin, begin + count) of the first dimension.
+  [[nodiscard]] Tensor rows(std::int64_t begin, std::int64_t count) const noexcept {
+    assert(begin >= 0 && count >= 0 && begin + count <= shape[0]);
+    Tensor view = *this;
+    view.offset += static_cast<std::size_t>(begin * strides[0]) * info(dtype).block_bytes;
+    view.shape[0] = count;
+    return view;
+  }
+
+  /// Columns [begin, begin + count) of the last dimension of a matrix.
+  [[nodiscard]] Tensor columns(std::int64_t begin, std::int64_t count) const noexcept {
+    assert(rank == 2 && begin >= 0 && count >= 0 && begin + count <= shape[1]);
+    Tensor view = *this;
+    view.offset += static_cast<std::size_t>(begin) * info(dtype).block_bytes;
+    view.shape[1] = count;
+    return view;
+  }
+
+  /// A matrix [rows, parts * size] seen as [rows, parts, size].
+  [[nodiscard]] Tensor split_last(std::int64_t parts) const noexcept {
+    assert(rank == 2 && shape[1] % parts == 0);
+    Tensor view = *this;
+    view.rank = 3;
+    view.shape = {shape[0], parts, shape[1] / parts, 1};
+    view.strides = {strides[0], shape[1] / parts, 1, 1};
+    return view;
+  }
+
+  /// A contiguous tensor at `offset` bytes of `buffer`.
+  [[nodiscard]] static Tensor contiguous(Buffer* buffer, std::size_t offset, DType dtype,
+                                         std::initializer_list<std::int64_t> shape) noexcept {
+    assert(shape.size() >= 1 && shape.size() <= kMaxRank);
+    Tensor tensor;
+    tensor.buffer = buffer;
+    tensor.offset = offset;
+    tensor.dtype = dtype;
+    tensor.rank = static_cast<int>(shape.size());
+    int dimension = 0;
+    for (const std::int64_t size : shape) tensor.shape[dimension++] = size;
+    std::int64_t stride = 1;
+    for (int i = tensor.rank - 1; i >= 0; --i) {
+      tensor.strides[i] = stride;
+      stride *= tensor.shape[i];
+    }
+    return tensor;
+  }
+};
+
+}  // namespace hearth::tensor
