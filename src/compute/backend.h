@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 
+#include "spec/kinds.h"
 #include "tensor/tensor.h"
 
 namespace hearth::compute {
@@ -23,6 +24,10 @@ namespace hearth::compute {
 using tensor::Buffer;
 using tensor::DType;
 using tensor::Tensor;
+using spec::Activation;
+using spec::NormKind;
+using spec::RopeAngles;
+using spec::RopePairing;
 
 /// What memory is used for; every allocation is reported under one of these.
 enum class MemoryCategory : std::uint8_t { kWeights, kKv, kState, kBuffers, kOther };
@@ -75,50 +80,11 @@ struct Projection {
   float scale = 1.0F;
 };
 
-enum class NormKind : std::uint8_t {
-  kRms,    // x / sqrt(mean(x^2) + eps) * w          (Zhang & Sennrich 2019, arXiv:1910.07467)
-  kLayer,  // (x - mean) / sqrt(var + eps) * w + b   (Ba et al. 2016, arXiv:1607.06450), biased variance
-};
-
 /// Normalises the last dimension of x [T, D] or [T, H, D]. weight and bias: absent, [D] (the same for all heads) or [H, D].
 struct NormArguments {
   NormKind kind = NormKind::kRms;
   float epsilon = 0;
   Tensor x, weight, bias, out;
-};
-
-/// How the angles of rotary embedding are made (Su et al. 2021, arXiv:2104.09864; YaRN: Peng et al. 2023,
-/// arXiv:2309.00071). For pair i and position p: theta = p * base^(-2i/rotated) / factor_i, then
-///   interpolated = frequency_scale * theta
-///   yarn off: angle = interpolated, m = magnitude
-///   yarn on:  r = 1 - clamp((i - yarn_low) / max(0.001, yarn_high - yarn_low), 0, 1);
-///             angle = interpolated (1 - r) + theta r, m = magnitude (the caller folds YaRN's gain into it)
-struct RopeAngles {
-  std::int32_t rotated = 0;  // dimensions per head that are rotated; even
-  double base = 10000;
-  float frequency_scale = 1;
-  float magnitude = 1;
-  bool yarn = false;
-  float yarn_low = 0, yarn_high = 0;
-  /// Pairs per position axis (multi-axis RoPE); all zero: one axis. `interleaved` is the IMROPE order of axes.
-  std::int32_t sections[4] = {0, 0, 0, 0};
-  bool interleaved_sections = false;
-};
-
-enum class RopePairing : std::uint8_t {
-  kAdjacent,  // (2i, 2i+1): "NORM"
-  kHalves,    // (i, i + rotated/2): "NEOX"
-};
-
-enum class Activation : std::uint8_t {
-  kSilu,         // z sigmoid(z)
-  kGelu,         // 0.5 z (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))
-  kGeluErf,      // 0.5 z (1 + erf(z / sqrt 2))
-  kGeluQuick,    // z sigmoid(1.702 z)
-  kRelu,
-  kReluSquared,
-  kTanh,
-  kSigmoid,
 };
 
 /// Which cells of the KV pages each row of a batch touches. A sequence's cell c lives in page page_table[sequence][c / P] at
@@ -158,6 +124,7 @@ class Backend {
   [[nodiscard]] virtual std::size_t allocated(MemoryCategory category) const noexcept = 0;
   virtual void write(const Tensor& to, const void* host) noexcept = 0;   // contiguous `to`
   virtual void read(const Tensor& from, void* host) noexcept = 0;        // dense copy of a possibly strided tensor
+  virtual void copy(const Tensor& from, const Tensor& to) noexcept = 0;  // same shape and type, both of this backend
 
   // Weights. Loading may throw Error (out of memory, a type that the backend cannot use).
   [[nodiscard]] virtual std::unique_ptr<Weight> load_weight(const WeightSource& source, unsigned use,

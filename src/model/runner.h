@@ -1,0 +1,56 @@
+// The runner: walks a ModelSpec over a backend for a batch of rows, reading and writing the rows' sequences.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "compute/backend.h"
+#include "model/weights.h"
+#include "spec/model_spec.h"
+#include "state/sequence.h"
+#include "tensor/arena.h"
+
+namespace hearth::model {
+
+/// One row of a pass. Rows of one sequence must be in order and next to each other; each takes the sequence's next cell.
+struct BatchRow {
+  state::SequenceState* sequence = nullptr;
+  std::int32_t token = 0;
+  bool wants_logits = false;
+};
+
+struct RunnerLimits {
+  std::int64_t batch_rows = 512;
+  std::int64_t logit_rows = 1;  // rows of one pass that may want logits
+  std::int64_t context = 0;     // cells per sequence
+  int sequences = 1;            // different sequences in one pass
+};
+
+/// Bytes of activations that a pass under `limits` needs: the high-water mark of a counted pass, not a formula.
+class Runner {
+ public:
+  /// Everything referred to must outlive the runner. Throws Error when the work buffers do not fit into memory.
+  Runner(const spec::ModelSpec& spec, const Weights& weights, compute::Backend& backend, state::KvPool& pool,
+         const RunnerLimits& limits);
+  ~Runner();
+
+  /// Evaluates the rows (at most limits().batch_rows) and returns the logits of those that want them, in order:
+  /// [wanting rows, vocabulary], valid until the next call. Throws Error for tokens outside the vocabulary and full
+  /// sequences, before anything is changed. Allocates nothing on the heap.
+  std::span<const float> run(std::span<const BatchRow> rows);
+
+  [[nodiscard]] const RunnerLimits& limits() const noexcept { return limits_; }
+
+ private:
+  struct Scratch;
+  const spec::ModelSpec* spec_;
+  const Weights* weights_;
+  compute::Backend* backend_;
+  state::KvPool* pool_;
+  RunnerLimits limits_;
+  std::unique_ptr<Scratch> scratch_;
+};
+
+}  // namespace hearth::model

@@ -1,0 +1,37 @@
+// The weights of a model on a backend, by tensor name.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "compute/backend.h"
+#include "gguf/file.h"
+#include "spec/model_spec.h"
+#include "spec/setup.h"
+
+namespace hearth::model {
+
+class Weights {
+ public:
+  /// Loads every tensor that `spec` names. Throws Error naming a tensor that is missing or has the wrong shape.
+  Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::Backend& backend,
+          compute::Residency residency, const std::function<void(double)>& progress);
+  ~Weights();
+
+  /// A matrix. Precondition: the spec names it.
+  [[nodiscard]] const compute::Weight& matrix(std::string_view name) const noexcept;
+  /// A vector (or [heads, size]) of floats; an absent tensor for the empty name.
+  [[nodiscard]] tensor::Tensor vector(std::string_view name) const noexcept;
+  /// A sidecar scale; 1 for the empty name.
+  [[nodiscard]] float scalar(std::string_view name) const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hearth::model

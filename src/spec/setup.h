@@ -1,0 +1,32 @@
+// Setup: everything that configures an engine for one model, as plain data. A command's flags override its fields.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "tensor/dtype.h"
+
+namespace hearth::spec {
+
+struct Setup {
+  std::filesystem::path model;
+  /// Cells of KV per sequence. 0: the model's own context length, but at most 8192 and at most what memory allows.
+  std::int64_t context = 0;
+  /// Sequences that can be held at once.
+  int sequences = 1;
+  /// Rows per pass: prompts are evaluated in pieces of this size.
+  std::int64_t batch_rows = 512;
+  /// F32 or F16.
+  tensor::DType kv_type = tensor::DType::kF16;
+  /// 0: all physical cores this process may use.
+  int threads = 0;
+  /// Float32 activations and a fixed order of every reduction (then kv_type should be F32).
+  bool exact = false;
+  /// Weights are used where they are in the file instead of being packed into memory.
+  bool mapped = false;
+  /// Kernel set; empty: the best of this CPU.
+  std::string instruction_set;
+};
+
+}  // namespace hearth::spec
