@@ -7,10 +7,12 @@ class App;
 
 namespace hearth::cli {
 
-/// Parses the arguments, runs the command and returns the exit code (docs/cli.md). Catches every exception.
+/// Parses the arguments, runs the command and returns the exit code (docs/cli.md). Catches every
+/// exception.
 int main(int argument_count, char** arguments);
 
-// Each adds its command to `app` (name, help, options, callback). The callback throws hearth::Error on failure.
+// Each adds its command to `app` (name, help, options, callback). The callback throws hearth::Error
+// on failure.
 void add_inspect_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
 void add_detokenize_command(CLI::App& app);

@@ -1,6 +1,7 @@
-// Reading GGUF files (v2, v3, both byte orders; format document: ggml's docs/gguf.md, facts in reference/gguf.md).
-// Everything read from the file is checked against the file before it is believed: a bad file ends in hearth::Error with
-// one sentence naming the file, the byte offset and what is wrong.
+// Reading GGUF files (v2, v3, both byte orders; format document: ggml's docs/gguf.md, facts in
+// reference/gguf.md). Everything read from the file is checked against the file before it is
+// believed: a bad file ends in hearth::Error with one sentence naming the file, the byte offset and
+// what is wrong.
 #pragma once
 
 #include <cstddef>
@@ -20,11 +21,23 @@ namespace hearth::gguf {
 
 /// Value type ids of the format.
 enum class ValueType : std::uint32_t {
-  kU8 = 0, kI8 = 1, kU16 = 2, kI16 = 3, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8, kArray = 9,
-  kU64 = 10, kI64 = 11, kF64 = 12,
+  kU8 = 0,
+  kI8 = 1,
+  kU16 = 2,
+  kI16 = 3,
+  kU32 = 4,
+  kI32 = 5,
+  kF32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kU64 = 10,
+  kI64 = 11,
+  kF64 = 12,
 };
 
-/// An array value: numbers and bools widened, or strings as views into the mapping (valid as long as the File).
+/// An array value: numbers and bools widened, or strings as views into the mapping (valid as long
+/// as the File).
 struct Array {
   ValueType element_type = ValueType::kU8;
   std::size_t size = 0;
@@ -44,9 +57,10 @@ struct KeyValue {
   Value value;
 };
 
-/// The metadata of a model in file order. Lookups are by exact key. Getters return nothing when the key is absent or when
-/// the value cannot be represented in the asked type without loss (a float where an integer is wanted, a negative number
-/// where an unsigned one is); integers of any width are accepted for integers, numbers of any kind for floats.
+/// The metadata of a model in file order. Lookups are by exact key. Getters return nothing when the
+/// key is absent or when the value cannot be represented in the asked type without loss (a float
+/// where an integer is wanted, a negative number where an unsigned one is); integers of any width
+/// are accepted for integers, numbers of any kind for floats.
 class Metadata {
  public:
   [[nodiscard]] const Value* find(std::string_view key) const noexcept;
@@ -58,8 +72,10 @@ class Metadata {
   [[nodiscard]] std::optional<double> get_float(std::string_view key) const;
   [[nodiscard]] std::optional<bool> get_bool(std::string_view key) const;
   [[nodiscard]] std::optional<std::string_view> get_string(std::string_view key) const;
-  [[nodiscard]] std::optional<std::vector<std::string_view>> get_strings(std::string_view key) const;
-  /// A scalar is accepted where an array is allowed and becomes an array of one element. Bools become 0 and 1.
+  [[nodiscard]] std::optional<std::vector<std::string_view>> get_strings(
+      std::string_view key) const;
+  /// A scalar is accepted where an array is allowed and becomes an array of one element. Bools
+  /// become 0 and 1.
   [[nodiscard]] std::optional<std::vector<std::int64_t>> get_ints(std::string_view key) const;
   [[nodiscard]] std::optional<std::vector<double>> get_floats(std::string_view key) const;
 
@@ -69,7 +85,8 @@ class Metadata {
   std::vector<std::uint32_t> sorted_;  // indices of entries_ by key
 };
 
-/// A tensor of the file. `shape` is in GGUF order: shape[0] is contiguous; missing dimensions are 1.
+/// A tensor of the file. `shape` is in GGUF order: shape[0] is contiguous; missing dimensions
+/// are 1.
 struct TensorInfo {
   std::string name;
   tensor::DType dtype = tensor::DType::kF32;
@@ -79,17 +96,22 @@ struct TensorInfo {
   std::uint32_t part = 0;    // which split file holds it
   std::uint64_t offset = 0;  // absolute, in that file
 
-  [[nodiscard]] std::int64_t elements() const noexcept { return shape[0] * shape[1] * shape[2] * shape[3]; }
+  [[nodiscard]] std::int64_t elements() const noexcept {
+    return shape[0] * shape[1] * shape[2] * shape[3];
+  }
 };
 
-/// An open GGUF model: one file or all parts of a split one, mapped read-only. Move-only; tensor data and strings are
-/// views into the mappings and live as long as the File.
+/// An open GGUF model: one file or all parts of a split one, mapped read-only. Move-only; tensor
+/// data and strings are views into the mappings and live as long as the File.
 class File {
  public:
-  /// Opens `path`; when it is a part of a split model, all parts (they must be in the same folder). Throws Error.
+  /// Opens `path`; when it is a part of a split model, all parts (they must be in the same folder).
+  /// Throws Error.
   [[nodiscard]] static File open(const std::filesystem::path& path);
-  /// Parses a whole file held in memory, which must outlive the result (tests, fuzzing). Splits are refused.
-  [[nodiscard]] static File from_bytes(std::span<const std::byte> bytes, const std::string& name = "memory");
+  /// Parses a whole file held in memory, which must outlive the result (tests, fuzzing). Splits are
+  /// refused.
+  [[nodiscard]] static File from_bytes(std::span<const std::byte> bytes,
+                                       const std::string& name = "memory");
 
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;
@@ -99,8 +121,8 @@ class File {
   [[nodiscard]] std::span<const TensorInfo> tensors() const noexcept;
   /// The tensor called `name`, or null.
   [[nodiscard]] const TensorInfo* find_tensor(std::string_view name) const noexcept;
-  /// The bytes of a tensor of this file, in the machine's byte order. Alignment is not guaranteed beyond what the file
-  /// gives; readers use memcpy loads.
+  /// The bytes of a tensor of this file, in the machine's byte order. Alignment is not guaranteed
+  /// beyond what the file gives; readers use memcpy loads.
   [[nodiscard]] std::span<const std::byte> data(const TensorInfo& tensor) const noexcept;
 
   [[nodiscard]] std::uint32_t version() const noexcept;
@@ -109,7 +131,8 @@ class File {
   [[nodiscard]] std::uint64_t file_bytes() const noexcept;
   [[nodiscard]] const std::filesystem::path& path() const noexcept;
   [[nodiscard]] std::size_t parts() const noexcept;
-  /// Throws Error if a mapped part was truncated since it was opened. Cheap: call it after every pass.
+  /// Throws Error if a mapped part was truncated since it was opened. Cheap: call it after every
+  /// pass.
   void check() const;
 
  private:

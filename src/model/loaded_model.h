@@ -1,4 +1,5 @@
-// A model that is ready to run: the open file, its spec, its weights on a backend, its KV pool and a runner.
+// A model that is ready to run: the open file, its spec, its weights on a backend, its KV pool and
+// a runner.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +14,8 @@
 
 namespace hearth::model {
 
-/// Bytes that the engine allocated, by category. `mapped` are bytes of the file that are used in place.
+/// Bytes that the engine allocated, by category. `mapped` are bytes of the file that are used in
+/// place.
 struct MemoryReport {
   std::size_t weights = 0, kv = 0, state = 0, buffers = 0, other = 0;
   std::size_t mapped = 0;
@@ -21,11 +23,12 @@ struct MemoryReport {
 
 class LoadedModel {
  public:
-  /// Opens, checks and loads `setup.model`. `progress` (may be empty) is called with the fraction of the weights that are
-  /// loaded, 0..1; it may throw to cancel. Throws Error: no such file, unknown architecture, missing tensor, or (exit code
-  /// 3, before anything is loaded) not enough memory.
-  [[nodiscard]] static std::unique_ptr<LoadedModel> load(const spec::Setup& setup,
-                                                         const std::function<void(double)>& progress);
+  /// Opens, checks and loads `setup.model`. `progress` (may be empty) is called with the fraction
+  /// of the weights that are loaded, 0..1; it may throw to cancel. Throws Error: no such file,
+  /// unknown architecture, missing tensor, or (exit code 3, before anything is loaded) not enough
+  /// memory.
+  [[nodiscard]] static std::unique_ptr<LoadedModel> load(
+      const spec::Setup& setup, const std::function<void(double)>& progress);
   ~LoadedModel();
 
   [[nodiscard]] const gguf::File& file() const noexcept;

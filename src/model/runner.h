@@ -1,4 +1,5 @@
-// The runner: walks a ModelSpec over a backend for a batch of rows, reading and writing the rows' sequences.
+// The runner: walks a ModelSpec over a backend for a batch of rows, reading and writing the rows'
+// sequences.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@
 
 namespace hearth::model {
 
-/// One row of a pass. Rows of one sequence must be in order and next to each other; each takes the sequence's next cell.
+/// One row of a pass. Rows of one sequence must be in order and next to each other; each takes the
+/// sequence's next cell.
 struct BatchRow {
   state::SequenceState* sequence = nullptr;
   std::int32_t token = 0;
@@ -28,17 +30,20 @@ struct RunnerLimits {
   int sequences = 1;            // different sequences in one pass
 };
 
-/// Bytes of activations that a pass under `limits` needs: the high-water mark of a counted pass, not a formula.
+/// Bytes of activations that a pass under `limits` needs: the high-water mark of a counted pass,
+/// not a formula.
 class Runner {
  public:
-  /// Everything referred to must outlive the runner. Throws Error when the work buffers do not fit into memory.
-  Runner(const spec::ModelSpec& spec, const Weights& weights, compute::Backend& backend, state::KvPool& pool,
-         const RunnerLimits& limits);
+  /// Everything referred to must outlive the runner. Throws Error when the work buffers do not fit
+  /// into memory.
+  Runner(const spec::ModelSpec& spec, const Weights& weights, compute::Backend& backend,
+         state::KvPool& pool, const RunnerLimits& limits);
   ~Runner();
 
-  /// Evaluates the rows (at most limits().batch_rows) and returns the logits of those that want them, in order:
-  /// [wanting rows, vocabulary], valid until the next call. Throws Error for tokens outside the vocabulary and full
-  /// sequences, before anything is changed. Allocates nothing on the heap.
+  /// Evaluates the rows (at most limits().batch_rows) and returns the logits of those that want
+  /// them, in order: [wanting rows, vocabulary], valid until the next call. Throws Error for tokens
+  /// outside the vocabulary and full sequences, before anything is changed. Allocates nothing on
+  /// the heap.
   std::span<const float> run(std::span<const BatchRow> rows);
 
   [[nodiscard]] const RunnerLimits& limits() const noexcept { return limits_; }

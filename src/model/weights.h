@@ -17,7 +17,8 @@ namespace hearth::model {
 
 class Weights {
  public:
-  /// Loads every tensor that `spec` names. Throws Error naming a tensor that is missing or has the wrong shape.
+  /// Loads every tensor that `spec` names. Throws Error naming a tensor that is missing or has the
+  /// wrong shape.
   Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::Backend& backend,
           compute::Residency residency, const std::function<void(double)>& progress);
   ~Weights();

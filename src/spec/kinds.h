@@ -1,5 +1,5 @@
-// The kinds of arithmetic that models differ in: plain enumerations and numbers, shared by the description of a model
-// (model_spec.h) and the operations that execute it (compute/backend.h).
+// The kinds of arithmetic that models differ in: plain enumerations and numbers, shared by the
+// description of a model (model_spec.h) and the operations that execute it (compute/backend.h).
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,15 @@ namespace hearth::spec {
 
 enum class NormKind : std::uint8_t {
   kRms,    // x / sqrt(mean(x^2) + eps) * w          (Zhang & Sennrich 2019, arXiv:1910.07467)
-  kLayer,  // (x - mean) / sqrt(var + eps) * w + b   (Ba et al. 2016, arXiv:1607.06450), biased variance
+  kLayer,  // (x - mean) / sqrt(var + eps) * w + b   (Ba et al. 2016, arXiv:1607.06450), biased
+           // variance
 };
 
 enum class Activation : std::uint8_t {
-  kSilu,         // z sigmoid(z)
-  kGelu,         // 0.5 z (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))
-  kGeluErf,      // 0.5 z (1 + erf(z / sqrt 2))
-  kGeluQuick,    // z sigmoid(1.702 z)
+  kSilu,       // z sigmoid(z)
+  kGelu,       // 0.5 z (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))
+  kGeluErf,    // 0.5 z (1 + erf(z / sqrt 2))
+  kGeluQuick,  // z sigmoid(1.702 z)
   kRelu,
   kReluSquared,
   kTanh,
@@ -27,8 +28,9 @@ enum class RopePairing : std::uint8_t {
   kHalves,    // (i, i + rotated/2): "NEOX"
 };
 
-/// How the angles of rotary embedding are made (Su et al. 2021, arXiv:2104.09864; YaRN: Peng et al. 2023,
-/// arXiv:2309.00071). For pair i and position p: theta = p * base^(-2i/rotated) / factor_i, then
+/// How the angles of rotary embedding are made (Su et al. 2021, arXiv:2104.09864; YaRN: Peng et al.
+/// 2023, arXiv:2309.00071). For pair i and position p: theta = p * base^(-2i/rotated) / factor_i,
+/// then
 ///   interpolated = frequency_scale * theta
 ///   yarn off: angle = interpolated, m = magnitude
 ///   yarn on:  r = 1 - clamp((i - yarn_low) / max(0.001, yarn_high - yarn_low), 0, 1);
@@ -40,7 +42,8 @@ struct RopeAngles {
   float magnitude = 1;
   bool yarn = false;
   float yarn_low = 0, yarn_high = 0;
-  /// Pairs per position axis (multi-axis RoPE); all zero: one axis. `interleaved_sections` is the IMROPE order of axes.
+  /// Pairs per position axis (multi-axis RoPE); all zero: one axis. `interleaved_sections` is the
+  /// IMROPE order of axes.
   std::int32_t sections[4] = {0, 0, 0, 0};
   bool interleaved_sections = false;
 

@@ -1,8 +1,11 @@
-// ModelSpec: what a model computes, as plain data built from a GGUF header alone. Families write it, the runner executes
-// it, the planner costs it. Tensors are named, not held; an empty name means "absent".
+// ModelSpec: what a model computes, as plain data built from a GGUF header alone. Families write
+// it, the runner executes it, the planner costs it. Tensors are named, not held; an empty name
+// means "absent".
 //
-// A model is an embedding, stacks of layers, and a head. A layer is a list of sublayers; a sublayer is
-//   stream += residual_scale * post_norm( sum over branches of branch_post_norm(body(branch_pre_norm(pre_norm(stream)))) )
+// A model is an embedding, stacks of layers, and a head. A layer is a list of sublayers; a sublayer
+// is
+//   stream += residual_scale * post_norm( sum over branches of
+//   branch_post_norm(body(branch_pre_norm(pre_norm(stream)))) )
 // so that sequential, parallel, sandwich-norm and post-norm blocks are all the same thing.
 #pragma once
 
@@ -58,27 +61,29 @@ struct QueryTemperature {
   bool operator==(const QueryTemperature&) const = default;
 };
 
-/// Softmax attention with grouped heads. Either `qkv` (rows in the order Q, K, V) or `q`, `k` and `v`.
+/// Softmax attention with grouped heads. Either `qkv` (rows in the order Q, K, V) or `q`, `k` and
+/// `v`.
 struct Attention {
   std::int64_t heads = 0, kv_heads = 0;
   std::int64_t key_size = 0, value_size = 0;
   Linear qkv, q, k, v, output;
   float clamp_qkv = 0;  // 0: off
-  /// Normalisation of queries and keys: over each head, or over all heads together (`norm_whole`), before RoPE unless
-  /// `norm_after_rope`.
+  /// Normalisation of queries and keys: over each head, or over all heads together (`norm_whole`),
+  /// before RoPE unless `norm_after_rope`.
   std::optional<Norm> q_norm, k_norm;
   bool norm_whole = false;
   bool norm_after_rope = false;
   std::optional<Rope> rope;
   std::optional<QueryTemperature> temperature;
   float scale = 1;
-  float softcap = 0;          // 0: off
-  float max_alibi_bias = 0;   // 0: off
-  std::string sinks;          // one logit per head
+  float softcap = 0;         // 0: off
+  float max_alibi_bias = 0;  // 0: off
+  std::string sinks;         // one logit per head
   Window window;
 };
 
-/// down(activation(gate x) * up x) when gated, else down(activation(up x)). `gate_up` holds both, gate rows first.
+/// down(activation(gate x) * up x) when gated, else down(activation(up x)). `gate_up` holds both,
+/// gate rows first.
 struct FeedForward {
   std::int64_t width = 0;
   bool gated = true;

@@ -1,4 +1,5 @@
-// Setup: everything that configures an engine for one model, as plain data. A command's flags override its fields.
+// Setup: everything that configures an engine for one model, as plain data. A command's flags
+// override its fields.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,8 @@ namespace hearth::spec {
 
 struct Setup {
   std::filesystem::path model;
-  /// Cells of KV per sequence. 0: the model's own context length, but at most 8192 and at most what memory allows.
+  /// Cells of KV per sequence. 0: the model's own context length, but at most 8192 and at most what
+  /// memory allows.
   std::int64_t context = 0;
   /// Sequences that can be held at once.
   int sequences = 1;

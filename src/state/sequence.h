@@ -1,5 +1,5 @@
-// What a sequence remembers: its cells in the paged KV pools of every attention layer. (Window rings and recurrent state
-// join here.)
+// What a sequence remembers: its cells in the paged KV pools of every attention layer. (Window
+// rings and recurrent state join here.)
 #pragma once
 
 #include <cstdint>
@@ -19,20 +19,31 @@ struct KvLayer {
   std::int64_t kv_heads = 0, key_size = 0, value_size = 0;
 };
 
-/// Preallocated pages of keys and values for all attention layers of a model. Page p of every layer belongs to the same
-/// cells; pages are reference-counted, so that forked sequences share their common prefix.
+/// Preallocated pages of keys and values for all attention layers of a model. Page p of every layer
+/// belongs to the same cells; pages are reference-counted, so that forked sequences share their
+/// common prefix.
 class KvPool {
  public:
   /// `backend` must outlive the pool. Throws Error when there is not enough memory.
-  KvPool(compute::Backend& backend, std::span<const KvLayer> layers, std::int64_t pages, tensor::DType dtype);
+  KvPool(compute::Backend& backend, std::span<const KvLayer> layers, std::int64_t pages,
+         tensor::DType dtype);
 
-  [[nodiscard]] std::int64_t pages() const noexcept { return static_cast<std::int64_t>(references_.size()); }
-  [[nodiscard]] std::int64_t free_pages() const noexcept { return static_cast<std::int64_t>(free_.size()); }
+  [[nodiscard]] std::int64_t pages() const noexcept {
+    return static_cast<std::int64_t>(references_.size());
+  }
+  [[nodiscard]] std::int64_t free_pages() const noexcept {
+    return static_cast<std::int64_t>(free_.size());
+  }
   /// [pages, kv_heads, kPageCells, size].
-  [[nodiscard]] const tensor::Tensor& keys(std::size_t layer) const noexcept { return keys_[layer]; }
-  [[nodiscard]] const tensor::Tensor& values(std::size_t layer) const noexcept { return values_[layer]; }
+  [[nodiscard]] const tensor::Tensor& keys(std::size_t layer) const noexcept {
+    return keys_[layer];
+  }
+  [[nodiscard]] const tensor::Tensor& values(std::size_t layer) const noexcept {
+    return values_[layer];
+  }
   /// Bytes that `pages` pages of `layers` take.
-  [[nodiscard]] static std::size_t bytes(std::span<const KvLayer> layers, std::int64_t pages, tensor::DType dtype) noexcept;
+  [[nodiscard]] static std::size_t bytes(std::span<const KvLayer> layers, std::int64_t pages,
+                                         tensor::DType dtype) noexcept;
 
  private:
   friend class SequenceState;
@@ -48,10 +59,12 @@ class KvPool {
   std::vector<std::int32_t> free_;
 };
 
-/// The memory of one sequence. Cell c holds the row that was evaluated c-th; its position is first_position + c.
+/// The memory of one sequence. Cell c holds the row that was evaluated c-th; its position is
+/// first_position + c.
 class SequenceState {
  public:
-  /// At most `max_cells` cells; the page list is allocated up front, so that growing never allocates.
+  /// At most `max_cells` cells; the page list is allocated up front, so that growing never
+  /// allocates.
   SequenceState(KvPool& pool, std::int64_t max_cells, std::int64_t first_position = 0);
   SequenceState(const SequenceState&) = delete;
   SequenceState& operator=(const SequenceState&) = delete;
@@ -66,7 +79,8 @@ class SequenceState {
   [[nodiscard]] std::int64_t next_position() const noexcept { return first_position_ + length_; }
   [[nodiscard]] std::span<const std::int32_t> pages() const noexcept { return pages_; }
 
-  /// Adds `count` cells, taking pages as needed. Throws Error when the sequence or the pool is full; nothing changes then.
+  /// Adds `count` cells, taking pages as needed. Throws Error when the sequence or the pool is
+  /// full; nothing changes then.
   void grow(std::int64_t count);
   /// Forgets all cells from `length` on.
   void truncate(std::int64_t length) noexcept;

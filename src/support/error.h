@@ -1,5 +1,5 @@
-// hearth::Error: the one exception type that reaches users. It is thrown at the boundary where the problem is known
-// (a file is opened, a flag is read) and caught once per command or request.
+// hearth::Error: the one exception type that reaches users. It is thrown at the boundary where the
+// problem is known (a file is opened, a flag is read) and caught once per command or request.
 #pragma once
 
 #include <stdexcept>
@@ -17,11 +17,12 @@ enum class ExitCode : int {
   kInterrupted = 130,
 };
 
-/// An error a person can act on. `what()` is one sentence saying what is wrong; `hint()` says what to do about it
-/// (may be empty). Never contains a stack trace or a newline.
+/// An error a person can act on. `what()` is one sentence saying what is wrong; `hint()` says what
+/// to do about it (may be empty). Never contains a stack trace or a newline.
 class Error : public std::runtime_error {
  public:
-  explicit Error(std::string message, std::string hint = {}, ExitCode exit_code = ExitCode::kFailure)
+  explicit Error(std::string message, std::string hint = {},
+                 ExitCode exit_code = ExitCode::kFailure)
       : std::runtime_error(std::move(message)), hint_(std::move(hint)), exit_code_(exit_code) {}
 
   [[nodiscard]] const std::string& hint() const noexcept { return hint_; }
@@ -32,8 +33,9 @@ class Error : public std::runtime_error {
   ExitCode exit_code_;
 };
 
-/// `text` made safe to print inside a one-line message: control characters and invalid UTF-8 become \xNN, and more than
-/// `limit` bytes are cut with an ellipsis. Use it for every string that came from a file or the network.
+/// `text` made safe to print inside a one-line message: control characters and invalid UTF-8 become
+/// \xNN, and more than `limit` bytes are cut with an ellipsis. Use it for every string that came
+/// from a file or the network.
 [[nodiscard]] std::string printable(std::string_view text, std::size_t limit = 120);
 
 }  // namespace hearth

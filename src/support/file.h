@@ -10,13 +10,15 @@ namespace hearth {
 
 /// A read-only mapping of a whole file. Move-only; unmapped on destruction.
 ///
-/// If the file is truncated while mapped, touching the lost pages raises SIGBUS; a process-wide handler (installed by the
-/// first mapping) puts zero pages there instead and marks the mapping damaged, so that the reader can throw an Error
+/// If the file is truncated while mapped, touching the lost pages raises SIGBUS; a process-wide
+/// handler (installed by the first mapping) puts zero pages there instead and marks the mapping
+/// damaged, so that the reader can throw an Error
 /// (`check()`) instead of crashing.
 class Mapping {
  public:
   Mapping() = default;
-  /// Maps `path`. Throws Error naming the path when it does not exist, is not a regular file, or cannot be read.
+  /// Maps `path`. Throws Error naming the path when it does not exist, is not a regular file, or
+  /// cannot be read.
   explicit Mapping(const std::filesystem::path& path);
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
@@ -42,9 +44,11 @@ class Mapping {
 };
 
 /// The bytes of a file. Throws Error when it cannot be read or is larger than `limit` bytes.
-[[nodiscard]] std::string read_file(const std::filesystem::path& path, std::size_t limit = std::size_t{1} << 30);
+[[nodiscard]] std::string read_file(const std::filesystem::path& path,
+                                    std::size_t limit = std::size_t{1} << 30);
 
-/// Writes `bytes` to a temporary file beside `path`, syncs it and renames it over `path`: nothing is lost on failure.
+/// Writes `bytes` to a temporary file beside `path`, syncs it and renames it over `path`: nothing
+/// is lost on failure.
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_atomically(const std::filesystem::path& path, const std::string& text);
 

@@ -1,5 +1,6 @@
-// A team of threads that work in lock step: run(body) executes body(thread) once on every thread, the caller being
-// thread 0, and returns when all are done. Starting and joining costs one spinning barrier; threads that wait longer sleep.
+// A team of threads that work in lock step: run(body) executes body(thread) once on every thread,
+// the caller being thread 0, and returns when all are done. Starting and joining costs one spinning
+// barrier; threads that wait longer sleep.
 #pragma once
 
 #include <atomic>
@@ -22,11 +23,15 @@ class ThreadTeam {
   /// body(int thread) must not throw. Allocates nothing. Calls must not overlap or nest.
   template <class Body>
   void run(Body&& body) noexcept {
-    run_task([](void* context, int thread) noexcept { (*static_cast<std::remove_reference_t<Body>*>(context))(thread); },
-             &body);
+    run_task(
+        [](void* context, int thread) noexcept {
+          (*static_cast<std::remove_reference_t<Body>*>(context))(thread);
+        },
+        &body);
   }
 
-  /// body(begin, end, thread) over [0, count) in chunks that the threads take one by one from a shared counter.
+  /// body(begin, end, thread) over [0, count) in chunks that the threads take one by one from a
+  /// shared counter.
   template <class Body>
   void for_chunks(std::int64_t count, std::int64_t chunk, Body&& body) noexcept {
     if (count <= chunk || size() == 1) {

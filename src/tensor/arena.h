@@ -1,5 +1,6 @@
-// A bump allocator for the activations of one pass: allocation is a pointer increment, a Scope gives back everything
-// allocated since it was opened. The high-water mark is what the counting backend reports and the planner budgets.
+// A bump allocator for the activations of one pass: allocation is a pointer increment, a Scope
+// gives back everything allocated since it was opened. The high-water mark is what the counting
+// backend reports and the planner budgets.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@ class Arena {
   /// Uses all of `buffer`, which must outlive the arena.
   explicit Arena(Buffer& buffer) : buffer_(&buffer) {}
 
-  /// A contiguous, uninitialised tensor aligned to 64 bytes. Throws Error when the arena is too small, which means that
-  /// the plan that sized it was wrong.
+  /// A contiguous, uninitialised tensor aligned to 64 bytes. Throws Error when the arena is too
+  /// small, which means that the plan that sized it was wrong.
   [[nodiscard]] Tensor allocate(DType dtype, std::initializer_list<std::int64_t> shape);
 
   [[nodiscard]] std::size_t used() const noexcept { return used_; }

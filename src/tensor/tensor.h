@@ -1,5 +1,5 @@
-// Tensors: typed, shaped, strided views of a backend's memory. A tensor owns nothing and knows no host pointer; only the
-// backend that made its buffer can look inside.
+// Tensors: typed, shaped, strided views of a backend's memory. A tensor owns nothing and knows no
+// host pointer; only the backend that made its buffer can look inside.
 #pragma once
 
 #include <array>
@@ -29,8 +29,9 @@ class Buffer {
 
 inline constexpr int kMaxRank = 4;
 
-/// A view. `shape` is row-major (last dimension fastest, the reverse of GGUF's order), `strides` are in elements, the last
-/// stride is always 1. Dimensions beyond `rank` are 1. A default-constructed tensor is absent (`!tensor`).
+/// A view. `shape` is row-major (last dimension fastest, the reverse of GGUF's order), `strides`
+/// are in elements, the last stride is always 1. Dimensions beyond `rank` are 1. A
+/// default-constructed tensor is absent (`!tensor`).
 struct Tensor {
   Buffer* buffer = nullptr;
   std::size_t offset = 0;  // bytes
@@ -40,7 +41,9 @@ struct Tensor {
   std::array<std::int64_t, kMaxRank> strides = {1, 1, 1, 1};
 
   explicit operator bool() const noexcept { return buffer != nullptr; }
-  [[nodiscard]] std::int64_t elements() const noexcept { return shape[0] * shape[1] * shape[2] * shape[3]; }
+  [[nodiscard]] std::int64_t elements() const noexcept {
+    return shape[0] * shape[1] * shape[2] * shape[3];
+  }
 
   /// Rows [begin, begin + count) of the first dimension.
   [[nodiscard]] Tensor rows(std::int64_t begin, std::int64_t count) const noexcept {

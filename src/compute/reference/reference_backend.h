@@ -1,5 +1,5 @@
-// The reference backend: scalar loops in double precision where it matters, one thread, nothing clever. It defines what
-// every operation means; every fast kernel is tested against it.
+// The reference backend: scalar loops in double precision where it matters, one thread, nothing
+// clever. It defines what every operation means; every fast kernel is tested against it.
 #pragma once
 
 #include <memory>

@@ -1,0 +1,372 @@
+#include "compute/reference/reference_backend.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "quant/quant.h"
+#include "support/error.h"
+#include "tensor/dtype.h"
+
+namespace hearth::compute {
+namespace {
+
+class ReferenceBuffer final : public Buffer {
+ public:
+  ReferenceBuffer(std::size_t bytes, std::size_t& counter)
+      : Buffer(bytes), memory_(bytes), counter_(&counter) {
+    *counter_ += bytes;
+  }
+  ~ReferenceBuffer() override { *counter_ -= size(); }
+  [[nodiscard]] std::byte* data() noexcept { return memory_.data(); }
+
+ private:
+  std::vector<std::byte> memory_;
+  std::size_t* counter_;
+};
+
+class ReferenceWeight final : public Weight {
+ public:
+  explicit ReferenceWeight(const WeightSource& source) : Weight(source) {
+    row_bytes_ = tensor::row_bytes(source.dtype, static_cast<std::size_t>(source.columns));
+  }
+  void decode_row(std::int64_t row, std::span<float> out) const noexcept {
+    quant::decode(source().dtype,
+                  source().bytes.subspan(static_cast<std::size_t>(row) * row_bytes_, row_bytes_),
+                  out);
+  }
+
+ private:
+  std::size_t row_bytes_ = 0;
+};
+
+std::byte* address(const Tensor& t, std::int64_t i, std::int64_t j, std::int64_t k,
+                   std::int64_t l) noexcept {
+  const std::int64_t element =
+      i * t.strides[0] + j * t.strides[1] + k * t.strides[2] + l * t.strides[3];
+  const std::size_t bytes =
+      t.offset + static_cast<std::size_t>(element) * tensor::info(t.dtype).block_bytes;
+  return static_cast<ReferenceBuffer*>(t.buffer)->data() + bytes;
+}
+
+float& at(const Tensor& t, std::int64_t i, std::int64_t j = 0, std::int64_t k = 0) noexcept {
+  return *reinterpret_cast<float*>(address(t, i, j, k, 0));
+}
+
+std::int32_t int_at(const Tensor& t, std::int64_t i, std::int64_t j = 0) noexcept {
+  return *reinterpret_cast<const std::int32_t*>(address(t, i, j, 0, 0));
+}
+
+/// An element of a KV pool, widened.
+double pool_at(const Tensor& pool, std::int64_t page, std::int64_t head, std::int64_t slot,
+               std::int64_t i) noexcept {
+  const std::byte* element = address(pool, page, head, slot, i);
+  if (pool.dtype == DType::kF32) return *reinterpret_cast<const float*>(element);
+  return tensor::float_from_half(*reinterpret_cast<const std::uint16_t*>(element));
+}
+
+/// The cell of a sequence: its page and its slot in the page.
+struct Cell {
+  std::int64_t page, slot;
+};
+
+Cell locate(const KvRows& rows, std::int64_t page_cells, std::int64_t row,
+            std::int64_t cell) noexcept {
+  const std::int32_t sequence = int_at(rows.row_sequence, row);
+  return {int_at(rows.page_table, sequence, cell / page_cells), cell % page_cells};
+}
+
+double sigmoid(double z) noexcept { return 1.0 / (1.0 + std::exp(-z)); }
+
+double apply(Activation activation, double z) noexcept {
+  constexpr double kSqrt2OverPi = 0.79788456080286535588;
+  switch (activation) {
+    case Activation::kSilu:
+      return z * sigmoid(z);
+    case Activation::kGelu:
+      return 0.5 * z * (1.0 + std::tanh(kSqrt2OverPi * z * (1.0 + 0.044715 * z * z)));
+    case Activation::kGeluErf:
+      return 0.5 * z * (1.0 + std::erf(z / std::sqrt(2.0)));
+    case Activation::kGeluQuick:
+      return z * sigmoid(1.702 * z);
+    case Activation::kRelu:
+      return std::max(z, 0.0);
+    case Activation::kReluSquared:
+      return z > 0 ? z * z : 0.0;
+    case Activation::kTanh:
+      return std::tanh(z);
+    case Activation::kSigmoid:
+      return sigmoid(z);
+  }
+  return z;
+}
+
+/// Calls body(i, j, k) for every element of a tensor of rank at most 3.
+template <class Body>
+void for_each(const Tensor& t, Body body) noexcept {
+  for (std::int64_t i = 0; i < t.shape[0]; ++i) {
+    for (std::int64_t j = 0; j < t.shape[1]; ++j) {
+      for (std::int64_t k = 0; k < t.shape[2]; ++k) body(i, j, k);
+    }
+  }
+}
+
+/// The last dimension of one row (i) or one head of a row (i, j).
+struct Run {
+  const Tensor* t;
+  std::int64_t i, j;
+  [[nodiscard]] float& operator[](std::int64_t k) const noexcept {
+    return t->rank == 3 ? at(*t, i, j, k) : at(*t, i, k);
+  }
+};
+
+/// Which axis (t, h, w, e) pair i of a multi-axis RoPE follows (reference: blocks.md section 2.3).
+int rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
+  const auto& s = angles.sections;
+  const std::int64_t total = s[0] + s[1] + s[2] + s[3];
+  if (total == 0) return 0;
+  const std::int64_t z = pair % total;
+  if (angles.interleaved_sections) {
+    if (z % 3 == 1 && z < 3 * s[1]) return 1;
+    if (z % 3 == 2 && z < 3 * s[2]) return 2;
+    if (z % 3 == 0 && z < 3 * s[0]) return 0;
+    return 3;
+  }
+  if (z < s[0]) return 0;
+  if (z < s[0] + s[1]) return 1;
+  return z < s[0] + s[1] + s[2] ? 2 : 3;
+}
+
+class ReferenceBackend final : public Backend {
+ public:
+  [[nodiscard]] std::string_view name() const noexcept override { return "reference"; }
+
+  std::unique_ptr<Buffer> allocate(std::size_t bytes, MemoryCategory category) override {
+    return std::make_unique<ReferenceBuffer>(bytes, allocated_[static_cast<std::size_t>(category)]);
+  }
+  [[nodiscard]] std::size_t allocated(MemoryCategory category) const noexcept override {
+    return allocated_[static_cast<std::size_t>(category)];
+  }
+  void write(const Tensor& to, const void* host) noexcept override {
+    std::memcpy(address(to, 0, 0, 0, 0), host,
+                static_cast<std::size_t>(to.elements()) * tensor::info(to.dtype).block_bytes);
+  }
+  void read(const Tensor& from, void* host) noexcept override {
+    auto* out = static_cast<std::byte*>(host);
+    const std::size_t size = tensor::info(from.dtype).block_bytes;
+    for_each(from, [&](auto i, auto j, auto k) {
+      for (std::int64_t l = 0; l < from.shape[3]; ++l, out += size)
+        std::memcpy(out, address(from, i, j, k, l), size);
+    });
+  }
+  void copy(const Tensor& from, const Tensor& to) noexcept override {
+    const std::size_t size = tensor::info(from.dtype).block_bytes;
+    for_each(from, [&](auto i, auto j, auto k) {
+      for (std::int64_t l = 0; l < from.shape[3]; ++l) {
+        std::memcpy(address(to, i, j, k, l), address(from, i, j, k, l), size);
+      }
+    });
+  }
+
+  std::unique_ptr<Weight> load_weight(const WeightSource& source, unsigned /*use*/,
+                                      Residency /*residency*/) override {
+    if (!quant::can_decode(source.dtype)) {
+      throw Error("tensor '" + printable(source.name) + "' has type " +
+                  std::string(tensor::name(source.dtype)) + ", which cannot be used as a weight");
+    }
+    return std::make_unique<ReferenceWeight>(source);
+  }
+  void reserve(std::int64_t /*rows*/, std::int64_t /*columns*/) override {}
+
+  void get_rows(const Weight& table, const Tensor& ids, float scale,
+                const Tensor& out) noexcept override {
+    std::vector<float> row(static_cast<std::size_t>(table.columns()));
+    for (std::int64_t t = 0; t < out.shape[0]; ++t) {
+      static_cast<const ReferenceWeight&>(table).decode_row(int_at(ids, t), row);
+      for (std::int64_t i = 0; i < out.shape[1]; ++i)
+        at(out, t, i) = scale * row[static_cast<std::size_t>(i)];
+    }
+  }
+
+  void matmul(const Tensor& x, std::span<const Projection> projections) noexcept override {
+    for (const Projection& p : projections) {
+      std::vector<float> row(static_cast<std::size_t>(p.weight->columns()));
+      for (std::int64_t r = 0; r < p.weight->rows(); ++r) {
+        static_cast<const ReferenceWeight*>(p.weight)->decode_row(r, row);
+        for (std::int64_t t = 0; t < x.shape[0]; ++t) {
+          double sum = 0;
+          for (std::int64_t i = 0; i < p.weight->columns(); ++i) {
+            sum += static_cast<double>(row[static_cast<std::size_t>(i)]) * at(x, t, i);
+          }
+          at(p.out, t, r) = static_cast<float>(p.scale * sum + (p.bias ? at(p.bias, r) : 0.0F));
+        }
+      }
+    }
+  }
+
+  void norm(const NormArguments& a) noexcept override {
+    const bool heads = a.x.rank == 3;
+    const std::int64_t size = heads ? a.x.shape[2] : a.x.shape[1];
+    for (std::int64_t t = 0; t < a.x.shape[0]; ++t) {
+      for (std::int64_t h = 0; h < (heads ? a.x.shape[1] : 1); ++h) {
+        const Run x{&a.x, t, h};
+        const Run out{&a.out, t, h};
+        double mean = 0;
+        double square = 0;
+        if (a.kind == NormKind::kLayer) {
+          for (std::int64_t i = 0; i < size; ++i) mean += x[i];
+          mean /= static_cast<double>(size);
+        }
+        for (std::int64_t i = 0; i < size; ++i) square += (x[i] - mean) * (x[i] - mean);
+        const double factor = 1.0 / std::sqrt(square / static_cast<double>(size) + a.epsilon);
+        for (std::int64_t i = 0; i < size; ++i) {
+          double y = (x[i] - mean) * factor;
+          if (a.weight) y *= a.weight.rank == 2 ? at(a.weight, h, i) : at(a.weight, i);
+          if (a.bias) y += a.bias.rank == 2 ? at(a.bias, h, i) : at(a.bias, i);
+          out[i] = static_cast<float>(y);
+        }
+      }
+    }
+  }
+
+  void rope_table(const RopeAngles& angles, const Tensor& positions, const Tensor& factors,
+                  const Tensor& table) noexcept override {
+    for (std::int64_t t = 0; t < table.shape[0]; ++t) {
+      for (std::int64_t i = 0; i < table.shape[1]; ++i) {
+        const std::int32_t position =
+            positions.rank == 2 ? int_at(positions, t, rope_axis(angles, i)) : int_at(positions, t);
+        const double exponent = -2.0 * static_cast<double>(i) / angles.rotated;
+        const double theta =
+            position * std::pow(angles.base, exponent) / (factors ? at(factors, i) : 1.0F);
+        double angle = angles.frequency_scale * theta;
+        if (angles.yarn) {
+          const double span =
+              std::max(0.001, static_cast<double>(angles.yarn_high) - angles.yarn_low);
+          const double ramp =
+              1.0 - std::clamp((static_cast<double>(i) - angles.yarn_low) / span, 0.0, 1.0);
+          angle = angle * (1.0 - ramp) + theta * ramp;
+        }
+        at(table, t, i, 0) = static_cast<float>(angles.magnitude * std::cos(angle));
+        at(table, t, i, 1) = static_cast<float>(angles.magnitude * std::sin(angle));
+      }
+    }
+  }
+
+  void rope(RopePairing pairing, const Tensor& table, const Tensor& x) noexcept override {
+    const std::int64_t pairs = table.shape[1];
+    for (std::int64_t t = 0; t < x.shape[0]; ++t) {
+      for (std::int64_t h = 0; h < x.shape[1]; ++h) {
+        for (std::int64_t i = 0; i < pairs; ++i) {
+          float& a = at(x, t, h, pairing == RopePairing::kAdjacent ? 2 * i : i);
+          float& b = at(x, t, h, pairing == RopePairing::kAdjacent ? 2 * i + 1 : i + pairs);
+          const double c = at(table, t, i, 0);
+          const double s = at(table, t, i, 1);
+          const double old_a = a;
+          a = static_cast<float>(old_a * c - b * s);
+          b = static_cast<float>(old_a * s + b * c);
+        }
+      }
+    }
+  }
+
+  void store_kv(const Tensor& values, const KvRows& rows, const Tensor& pool) noexcept override {
+    for_each(values, [&](auto t, auto head, auto i) {
+      const Cell cell = locate(rows, pool.shape[2], t, int_at(rows.row_cell, t));
+      std::byte* to = address(pool, cell.page, head, cell.slot, i);
+      const float value = at(values, t, head, i);
+      if (pool.dtype == DType::kF32) {
+        *reinterpret_cast<float*>(to) = value;
+      } else {
+        *reinterpret_cast<std::uint16_t*>(to) = tensor::half_from_float(value);
+      }
+    });
+  }
+
+  void attend(const AttendArguments& a) noexcept override {
+    for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
+      for (std::int64_t h = 0; h < a.q.shape[1]; ++h) attend_head(a, t, h);
+    }
+  }
+
+  void activate(Activation activation, const Tensor& x, const Tensor& out) noexcept override {
+    for_each(x, [&](auto i, auto j, auto k) {
+      at(out, i, j, k) = static_cast<float>(apply(activation, at(x, i, j, k)));
+    });
+  }
+  void activate_gated(Activation activation, const Tensor& gate, const Tensor& up,
+                      const Tensor& out) noexcept override {
+    for_each(gate, [&](auto i, auto j, auto k) {
+      at(out, i, j, k) = static_cast<float>(apply(activation, at(gate, i, j, k)) * at(up, i, j, k));
+    });
+  }
+  void add(const Tensor& a, const Tensor& b, float factor, const Tensor& out) noexcept override {
+    const bool one_row = b.shape[0] == 1;
+    for_each(a, [&](auto i, auto j, auto k) {
+      at(out, i, j, k) = at(a, i, j, k) + factor * at(b, one_row ? 0 : i, j, k);
+    });
+  }
+  void scale(const Tensor& x, float factor, const Tensor& out) noexcept override {
+    for_each(x, [&](auto i, auto j, auto k) { at(out, i, j, k) = factor * at(x, i, j, k); });
+  }
+  void scale_rows(const Tensor& x, const Tensor& factors) noexcept override {
+    for_each(x, [&](auto i, auto j, auto k) { at(x, i, j, k) *= at(factors, i); });
+  }
+  void clamp(const Tensor& x, float limit) noexcept override {
+    for_each(x, [&](auto i, auto j, auto k) {
+      at(x, i, j, k) = std::clamp(at(x, i, j, k), -limit, limit);
+    });
+  }
+  void softcap(const Tensor& x, float cap) noexcept override {
+    for_each(x, [&](auto i, auto j, auto k) {
+      at(x, i, j, k) =
+          static_cast<float>(cap * std::tanh(at(x, i, j, k) / static_cast<double>(cap)));
+    });
+  }
+  void gather(const Tensor& x, const Tensor& rows, const Tensor& out) noexcept override {
+    for_each(out, [&](auto i, auto j, auto k) { at(out, i, j, k) = at(x, int_at(rows, i), j, k); });
+  }
+
+ private:
+  static void attend_head(const AttendArguments& a, std::int64_t t, std::int64_t h) noexcept {
+    const std::int64_t kv_head = h / (a.q.shape[1] / a.keys.shape[1]);
+    const std::int64_t begin = int_at(a.row_begin, t);
+    const std::int64_t end = int_at(a.row_end, t);
+    std::vector<double> scores(static_cast<std::size_t>(end - begin));
+    double maximum = a.sinks ? at(a.sinks, h) : -std::numeric_limits<double>::infinity();
+    for (std::int64_t c = begin; c < end; ++c) {
+      const Cell cell = locate(a.rows, a.keys.shape[2], t, c);
+      double score = 0;
+      for (std::int64_t i = 0; i < a.q.shape[2]; ++i) {
+        score += at(a.q, t, h, i) * pool_at(a.keys, cell.page, kv_head, cell.slot, i);
+      }
+      score *= a.scale;
+      if (a.softcap > 0) score = a.softcap * std::tanh(score / a.softcap);
+      if (a.slopes)
+        score -= at(a.slopes, h) * static_cast<double>(std::abs(int_at(a.rows.row_cell, t) - c));
+      scores[static_cast<std::size_t>(c - begin)] = score;
+      maximum = std::max(maximum, score);
+    }
+    double sum = a.sinks ? std::exp(at(a.sinks, h) - maximum) : 0.0;
+    for (double& score : scores) sum += score = std::exp(score - maximum);
+    for (std::int64_t i = 0; i < a.out.shape[2]; ++i) {
+      double value = 0;
+      for (std::int64_t c = begin; c < end; ++c) {
+        const Cell cell = locate(a.rows, a.values.shape[2], t, c);
+        value += scores[static_cast<std::size_t>(c - begin)] *
+                 pool_at(a.values, cell.page, kv_head, cell.slot, i);
+      }
+      at(a.out, t, h, i) = static_cast<float>(value / sum);
+    }
+  }
+
+  std::array<std::size_t, kMemoryCategories> allocated_{};
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
+
+}  // namespace hearth::compute
