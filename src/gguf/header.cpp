@@ -1,0 +1,476 @@
+#include "gguf/header.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "gguf/byte_order.h"
+#include "support/error.h"
+#include "support/utf8.h"
+
+namespace hearth::gguf {
+namespace {
+
+constexpr std::uint64_t kMinEntryBytes = 8 + 1 + 4 + 1;           // key of one byte, type, u8
+constexpr std::uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;  // name of one byte, one dimension
+constexpr const char* kTruncatedHint = "the file is incomplete or damaged; download it again";
+
+std::string in_quotes(std::string_view text) { return "'" + printable(text) + "'"; }
+
+/// Bytes an element takes at least, or 0 for ids that are not element types of arrays.
+std::uint64_t min_element_bytes(std::uint32_t type) {
+  switch (static_cast<ValueType>(type)) {
+    case ValueType::kU8:
+    case ValueType::kI8:
+    case ValueType::kBool:
+      return 1;
+    case ValueType::kU16:
+    case ValueType::kI16:
+      return 2;
+    case ValueType::kU32:
+    case ValueType::kI32:
+    case ValueType::kF32:
+      return 4;
+    case ValueType::kString:
+    case ValueType::kU64:
+    case ValueType::kI64:
+    case ValueType::kF64:
+      return 8;
+    case ValueType::kArray:
+      return 0;
+  }
+  return 0;
+}
+
+/// What a file that does not begin with "GGUF" probably is.
+std::string guess_hint(std::span<const std::byte> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
+                              std::min<std::size_t>(bytes.size(), 64));
+  if (text.starts_with("version https://git-lfs")) {
+    return "it is a Git LFS pointer; fetch the real file with 'git lfs pull'";
+  }
+  if (text.starts_with("<")) return "it is a web page; download the model file itself";
+  if (text.starts_with("tjgg") || text.starts_with("lmgg") || text.starts_with("fmgg")) {
+    return "it is a GGML file from before GGUF; convert the original model to GGUF";
+  }
+  return "give a model file in GGUF format";
+}
+
+}  // namespace
+
+void throw_bad_file(std::string_view name, std::uint64_t offset, const std::string& what,
+                    std::string hint) {
+  throw Error("bad GGUF file '" + printable(name, 300) + "': at byte " + std::to_string(offset) +
+                  ", " + what,
+              std::move(hint));
+}
+
+void HeaderReader::fail(std::uint64_t offset, const std::string& what, std::string hint) const {
+  throw_bad_file(name_, offset, what, std::move(hint));
+}
+
+void HeaderReader::need(std::uint64_t count, const std::string& what) const {
+  if (count <= remaining()) return;
+  fail(position_,
+       what + " needs " + std::to_string(count) + " bytes but only " + std::to_string(remaining()) +
+           " are left in the file",
+       kTruncatedHint);
+}
+
+template <typename T>
+T HeaderReader::take(const char* what) {
+  if (sizeof(T) > remaining()) need(sizeof(T), what);
+  T value;
+  std::memcpy(&value, bytes_.data() + position_, sizeof(T));
+  position_ += sizeof(T);
+  return header_.swapped ? byte_swapped(value) : value;
+}
+
+std::string_view HeaderReader::take_string(const char* what, std::uint64_t limit) {
+  const std::uint64_t at = position_;
+  const auto length = take<std::uint64_t>(what);
+  if (length > limit) {
+    fail(at, std::string(what) + " claims a length of " + std::to_string(length) +
+                 " bytes, more than the " + std::to_string(limit) + " allowed");
+  }
+  if (length > remaining()) need(length, what);
+  const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + position_),
+                              static_cast<std::size_t>(length));
+  position_ += length;
+  return text;
+}
+
+std::string_view HeaderReader::take_name(const char* what, std::uint64_t limit) {
+  const std::uint64_t at = position_;
+  const std::string_view name = take_string(what, limit);
+  if (name.empty()) fail(at, std::string(what) + " is empty");
+  if (find_invalid_utf8(name) != std::string_view::npos) {
+    fail(at, std::string(what) + " " + in_quotes(name) + " is not valid UTF-8");
+  }
+  if (name.find('\0') != std::string_view::npos) {
+    fail(at, std::string(what) + " " + in_quotes(name) + " contains a zero byte");
+  }
+  return name;
+}
+
+Header HeaderReader::read() {
+  read_magic_and_version();
+  const std::uint64_t tensors_at = position_;
+  const auto tensor_count = take<std::uint64_t>("the tensor count");
+  const std::uint64_t entries_at = position_;
+  const auto entry_count = take<std::uint64_t>("the key-value count");
+  // A count is believed only as far as its items could fit in the file.
+  if (tensor_count > remaining() / kMinTensorBytes) {
+    fail(tensors_at,
+         "the file claims " + std::to_string(tensor_count) + " tensors, which cannot fit in the " +
+             std::to_string(remaining()) + " bytes that follow",
+         kTruncatedHint);
+  }
+  if (entry_count > remaining() / kMinEntryBytes) {
+    fail(entries_at,
+         "the file claims " + std::to_string(entry_count) +
+             " key-value pairs, which cannot fit in the " + std::to_string(remaining()) +
+             " bytes that follow",
+         kTruncatedHint);
+  }
+  read_entries(entry_count);
+  read_alignment();
+  read_tensors(tensor_count);
+  place_tensors();
+  return std::move(header_);
+}
+
+void HeaderReader::read_magic_and_version() {
+  if (bytes_.empty()) fail(0, "the file is empty", kTruncatedHint);
+  std::uint32_t magic = 0;
+  if (bytes_.size() >= 4) std::memcpy(&magic, bytes_.data(), 4);
+  if constexpr (std::endian::native == std::endian::big) magic = byte_swapped(magic);
+  if (magic != kMagic) {
+    fail(0, "the file does not begin with the letters GGUF, so it is not a GGUF file",
+         guess_hint(bytes_));
+  }
+  position_ = 4;
+  header_.version = take<std::uint32_t>("the version");
+  if ((header_.version & 0xFFFF) == 0) {
+    header_.swapped = true;
+    header_.version = byte_swapped(header_.version);
+  }
+  if (header_.version == 1) {
+    fail(4, "version 1 is not supported", "convert the model again with a current converter");
+  }
+  if (header_.version != 2 && header_.version != 3) {
+    fail(4, "version " + std::to_string(header_.version) + " is not supported",
+         "this program reads GGUF versions 2 and 3");
+  }
+}
+
+void HeaderReader::read_entries(std::uint64_t count) {
+  std::vector<std::uint64_t> key_positions;
+  key_positions.reserve(static_cast<std::size_t>(count));
+  header_.metadata.entries_.reserve(static_cast<std::size_t>(count));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    key_positions.push_back(position_);
+    const std::string_view key = take_name("a key", kMaxKeyBytes);
+    header_.metadata.entries_.push_back({key, read_value(key)});
+  }
+  index_keys(key_positions);
+}
+
+Value HeaderReader::read_value(std::string_view key) {
+  const std::uint64_t at = position_;
+  const auto type = take<std::uint32_t>("a value type");
+  Value value;
+  value.type = static_cast<ValueType>(type);
+  const auto set_unsigned = [&](std::uint64_t number) { value.data = number; };
+  const auto set_signed = [&](std::int64_t number) { value.data = number; };
+  switch (value.type) {
+    case ValueType::kU8:
+      set_unsigned(take<std::uint8_t>("a u8 value"));
+      break;
+    case ValueType::kI8:
+      set_signed(take<std::int8_t>("an i8 value"));
+      break;
+    case ValueType::kU16:
+      set_unsigned(take<std::uint16_t>("a u16 value"));
+      break;
+    case ValueType::kI16:
+      set_signed(take<std::int16_t>("an i16 value"));
+      break;
+    case ValueType::kU32:
+      set_unsigned(take<std::uint32_t>("a u32 value"));
+      break;
+    case ValueType::kI32:
+      set_signed(take<std::int32_t>("an i32 value"));
+      break;
+    case ValueType::kU64:
+      set_unsigned(take<std::uint64_t>("a u64 value"));
+      break;
+    case ValueType::kI64:
+      set_signed(take<std::int64_t>("an i64 value"));
+      break;
+    case ValueType::kF32:
+      value.data = static_cast<double>(take<float>("an f32 value"));
+      break;
+    case ValueType::kF64:
+      value.data = take<double>("an f64 value");
+      break;
+    case ValueType::kString:
+      value.data = take_string("a string value", bytes_.size());
+      break;
+    case ValueType::kArray:
+      value.data = read_array(key);
+      break;
+    case ValueType::kBool: {
+      const auto stored = take<std::uint8_t>("a bool value");
+      if (stored > 1) {
+        fail(position_ - 1,
+             "the bool " + in_quotes(key) + " is " + std::to_string(stored) + " instead of 0 or 1");
+      }
+      value.data = stored == 1;
+      break;
+    }
+    default:
+      fail(at, "the value of " + in_quotes(key) + " has the unknown type " + std::to_string(type));
+  }
+  return value;
+}
+
+Array HeaderReader::read_array(std::string_view key) {
+  const std::uint64_t type_at = position_;
+  const auto type = take<std::uint32_t>("an array's element type");
+  const std::uint64_t element_bytes = min_element_bytes(type);
+  if (element_bytes == 0) {
+    fail(type_at,
+         static_cast<ValueType>(type) == ValueType::kArray
+             ? "the value of " + in_quotes(key) + " is an array of arrays, which is not supported"
+             : "the array " + in_quotes(key) + " has the unknown element type " +
+                   std::to_string(type));
+  }
+  const std::uint64_t count_at = position_;
+  const auto count = take<std::uint64_t>("an array's length");
+  if (count > remaining() / element_bytes) {
+    fail(count_at,
+         "the array " + in_quotes(key) + " claims " + std::to_string(count) +
+             " elements, which cannot fit in the " + std::to_string(remaining()) +
+             " bytes that follow",
+         kTruncatedHint);
+  }
+  if (count > kMaxArrayElements) {
+    fail(count_at, "the array " + in_quotes(key) + " claims " + std::to_string(count) +
+                       " elements, more than the " + std::to_string(kMaxArrayElements) +
+                       " supported");
+  }
+  const auto size = static_cast<std::size_t>(count);
+  Array array;
+  array.element_type = static_cast<ValueType>(type);
+  array.size = size;
+  switch (array.element_type) {
+    case ValueType::kU8:
+      array.elements = read_numbers<std::uint8_t, std::uint64_t>(size);
+      break;
+    case ValueType::kI8:
+      array.elements = read_numbers<std::int8_t, std::int64_t>(size);
+      break;
+    case ValueType::kU16:
+      array.elements = read_numbers<std::uint16_t, std::uint64_t>(size);
+      break;
+    case ValueType::kI16:
+      array.elements = read_numbers<std::int16_t, std::int64_t>(size);
+      break;
+    case ValueType::kU32:
+      array.elements = read_numbers<std::uint32_t, std::uint64_t>(size);
+      break;
+    case ValueType::kI32:
+      array.elements = read_numbers<std::int32_t, std::int64_t>(size);
+      break;
+    case ValueType::kU64:
+      array.elements = read_numbers<std::uint64_t, std::uint64_t>(size);
+      break;
+    case ValueType::kI64:
+      array.elements = read_numbers<std::int64_t, std::int64_t>(size);
+      break;
+    case ValueType::kF32:
+      array.elements = read_numbers<float, double>(size);
+      break;
+    case ValueType::kF64:
+      array.elements = read_numbers<double, double>(size);
+      break;
+    case ValueType::kBool: {
+      const std::uint64_t start = position_;
+      auto bools = read_numbers<std::uint8_t, std::int64_t>(size);
+      const auto bad = std::find_if(bools.begin(), bools.end(), [](auto b) { return b > 1; });
+      if (bad != bools.end()) {
+        fail(start + static_cast<std::uint64_t>(bad - bools.begin()),
+             "the array of bools " + in_quotes(key) + " has an element other than 0 and 1");
+      }
+      array.elements = std::move(bools);
+      break;
+    }
+    case ValueType::kString: {
+      std::vector<std::string_view> strings;
+      strings.reserve(size);
+      for (std::size_t i = 0; i < size; ++i) {
+        strings.push_back(take_string("a string of an array", bytes_.size()));
+      }
+      array.elements = std::move(strings);
+      break;
+    }
+    case ValueType::kArray:
+      break;  // refused above
+  }
+  return array;
+}
+
+template <typename Stored, typename Widened>
+std::vector<Widened> HeaderReader::read_numbers(std::size_t count) {
+  need(count * sizeof(Stored), "an array");
+  std::vector<Widened> numbers(count);
+  const std::byte* from = bytes_.data() + position_;
+  for (std::size_t i = 0; i < count; ++i) {
+    Stored value;
+    std::memcpy(&value, from + i * sizeof(Stored), sizeof(Stored));
+    numbers[i] = static_cast<Widened>(header_.swapped ? byte_swapped(value) : value);
+  }
+  position_ += count * sizeof(Stored);
+  return numbers;
+}
+
+void HeaderReader::index_keys(const std::vector<std::uint64_t>& key_positions) {
+  const auto& entries = header_.metadata.entries_;
+  auto& sorted = header_.metadata.sorted_;
+  sorted.resize(entries.size());
+  std::iota(sorted.begin(), sorted.end(), 0U);
+  std::sort(sorted.begin(), sorted.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return std::pair(entries[a].key, a) < std::pair(entries[b].key, b);
+  });
+  for (std::size_t i = 1; i < sorted.size(); ++i) {
+    if (entries[sorted[i]].key != entries[sorted[i - 1]].key) continue;
+    fail(key_positions[sorted[i]],
+         "the key " + in_quotes(entries[sorted[i]].key) + " appears a second time");
+  }
+}
+
+void HeaderReader::read_alignment() {
+  const Value* value = header_.metadata.find("general.alignment");
+  if (value == nullptr) return;
+  const std::optional<std::uint64_t> alignment = header_.metadata.get_uint("general.alignment");
+  // The value's own offset is not kept; the key is named instead and the offset is the end of the
+  // metadata.
+  if (!alignment) fail(position_, "the key 'general.alignment' is not an unsigned integer");
+  if (!std::has_single_bit(*alignment) || *alignment > kMaxAlignment) {
+    fail(position_, "the alignment (key 'general.alignment') is " + std::to_string(*alignment) +
+                        ", not a power of two up to " + std::to_string(kMaxAlignment));
+  }
+  header_.alignment = *alignment;
+}
+
+void HeaderReader::read_tensors(std::uint64_t count) {
+  if (count > remaining() / kMinTensorBytes) {
+    fail(position_,
+         "the file claims " + std::to_string(count) + " tensors, which cannot fit in the " +
+             std::to_string(remaining()) + " bytes that follow",
+         kTruncatedHint);
+  }
+  header_.tensors.reserve(static_cast<std::size_t>(count));
+  places_.reserve(static_cast<std::size_t>(count));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    places_.push_back({position_, static_cast<std::uint32_t>(i)});
+    header_.tensors.push_back(read_tensor());
+  }
+  // Padding to the alignment; a file without tensors may end before it.
+  header_.data_start = (position_ + header_.alignment - 1) & ~(header_.alignment - 1);
+}
+
+TensorInfo HeaderReader::read_tensor() {
+  const std::uint64_t at = position_;
+  TensorInfo tensor;
+  tensor.name = take_name("a tensor name", kMaxTensorNameBytes);
+  read_shape(tensor);
+  const std::uint64_t type_at = position_;
+  const auto type = take<std::uint32_t>("a tensor type");
+  const auto dtype = tensor::dtype_from_id(type);
+  if (!dtype) {
+    fail(type_at,
+         "tensor " + in_quotes(tensor.name) + " has the unknown type " + std::to_string(type),
+         "the file needs a newer version of this program, or uses a retired format");
+  }
+  tensor.dtype = *dtype;
+  const std::uint64_t offset_at = position_;
+  tensor.offset = take<std::uint64_t>("a tensor offset");
+  if (tensor.offset % header_.alignment != 0) {
+    fail(offset_at, "the offset " + std::to_string(tensor.offset) + " of tensor " +
+                        in_quotes(tensor.name) + " is not a multiple of the alignment " +
+                        std::to_string(header_.alignment));
+  }
+  set_bytes(tensor, at);
+  return tensor;
+}
+
+void HeaderReader::read_shape(TensorInfo& tensor) {
+  const std::uint64_t at = position_;
+  tensor.dimensions = take<std::uint32_t>("a tensor's number of dimensions");
+  if (tensor.dimensions < 1 || tensor.dimensions > 4) {
+    fail(at, "tensor " + in_quotes(tensor.name) + " has " + std::to_string(tensor.dimensions) +
+                 " dimensions instead of 1 to 4");
+  }
+  for (std::uint32_t i = 0; i < tensor.dimensions; ++i) {
+    tensor.shape[i] = take<std::int64_t>("a tensor dimension");
+    if (tensor.shape[i] <= 0) {
+      fail(position_ - 8, "dimension " + std::to_string(i) + " of tensor " +
+                              in_quotes(tensor.name) + " is " + std::to_string(tensor.shape[i]));
+    }
+  }
+}
+
+void HeaderReader::set_bytes(TensorInfo& tensor, std::uint64_t at) const {
+  const tensor::DTypeInfo& type = tensor::info(tensor.dtype);
+  if (tensor.shape[0] % type.block_elements != 0) {
+    fail(at, "the rows of tensor " + in_quotes(tensor.name) + " have " +
+                 std::to_string(tensor.shape[0]) + " elements, not a multiple of the " +
+                 std::to_string(type.block_elements) + " in a block of " + std::string(type.name));
+  }
+  std::int64_t elements = 1;
+  bool overflow = false;
+  for (const std::int64_t size : tensor.shape) {
+    overflow = __builtin_mul_overflow(elements, size, &elements) || overflow;
+  }
+  std::int64_t bytes = 0;
+  overflow =
+      overflow || __builtin_mul_overflow(elements / type.block_elements,
+                                         static_cast<std::int64_t>(type.block_bytes), &bytes);
+  if (overflow) fail(at, "the size of tensor " + in_quotes(tensor.name) + " overflows 64 bits");
+  tensor.bytes = static_cast<std::uint64_t>(bytes);
+}
+
+void HeaderReader::place_tensors() {
+  const std::uint64_t size = bytes_.size();
+  for (const TensorPlace& place : places_) {
+    TensorInfo& tensor = header_.tensors[place.index];
+    const bool inside = header_.data_start <= size && tensor.offset <= size - header_.data_start &&
+                        tensor.bytes <= size - header_.data_start - tensor.offset;
+    if (!inside) {
+      fail(place.info_at,
+           "tensor " + in_quotes(tensor.name) + " (" + std::to_string(tensor.bytes) +
+               " bytes at offset " + std::to_string(tensor.offset) +
+               " of the data) runs past the end of the file at " + std::to_string(size),
+           kTruncatedHint);
+    }
+    tensor.offset += header_.data_start;
+  }
+  const std::vector<TensorInfo>& tensors = header_.tensors;
+  std::sort(places_.begin(), places_.end(), [&](const TensorPlace& a, const TensorPlace& b) {
+    return tensors[a.index].offset < tensors[b.index].offset;
+  });
+  for (std::size_t i = 1; i < places_.size(); ++i) {
+    const TensorInfo& before = tensors[places_[i - 1].index];
+    const TensorInfo& after = tensors[places_[i].index];
+    if (before.bytes <= after.offset - before.offset) continue;
+    fail(places_[i].info_at, "the data of tensors " + in_quotes(before.name) + " and " +
+                                 in_quotes(after.name) + " overlap");
+  }
+}
+
+}  // namespace hearth::gguf
