@@ -1,0 +1,23 @@
+// bloom: BLOOM: ALiBi instead of positions, the embedding normalised, LayerNorm, GELU (reference:
+// classic.md).
+#include "model/families/registry.h"
+
+namespace hearth::model {
+
+using namespace spec;
+
+ModelSpec describe_bloom(const FamilyReader& reader) {
+  ModelSpec model = reader.model(NormKind::kLayer);
+  model.embedding.norm = reader.norm(NormKind::kLayer, "token_embd_norm", reader.width());
+  for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
+    Attention attention = reader.attention(layer);
+    attention.max_alibi_bias = 8;
+    model.stacks[0].layers.push_back(
+        sequential_layer(reader.norm(NormKind::kLayer, layer, "attn_norm"), std::move(attention),
+                         reader.norm(NormKind::kLayer, layer, "ffn_norm"),
+                         reader.plain_feed_forward(layer, Activation::kGelu)));
+  }
+  return model;
+}
+
+}  // namespace hearth::model

@@ -1,0 +1,28 @@
+// exaone4: EXAONE 4.0: norms only after each sublayer, q and k normalised per head; the 64-layer
+// model has windows, with RoPE in the windowed layers only (reference: llama-family.md).
+#include "model/families/registry.h"
+
+namespace hearth::model {
+
+using namespace spec;
+
+ModelSpec describe_exaone4(const FamilyReader& reader) {
+  ModelSpec model = reader.model(NormKind::kRms);
+  const bool has_windows = reader.layers() == 64;
+  const std::int64_t window = reader.integer_or("attention.sliding_window", 4096);
+  const std::int64_t period = reader.integer_or("attention.sliding_window_pattern", 4);
+  for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
+    Attention attention = reader.attention(layer);
+    reader.add_qk_norm(attention, NormKind::kRms, layer);
+    const bool windowed = has_windows && is_windowed(layer, period);
+    if (!has_windows || windowed) attention.rope = reader.rope(RopePairing::kHalves);
+    if (windowed) attention.window = {WindowKind::kSliding, window};
+    model.stacks[0].layers.push_back(post_norm_layer(
+        std::move(attention), reader.norm(NormKind::kRms, layer, "post_attention_norm"),
+        reader.gated_feed_forward(layer, Activation::kSilu),
+        reader.norm(NormKind::kRms, layer, "post_ffw_norm")));
+  }
+  return model;
+}
+
+}  // namespace hearth::model

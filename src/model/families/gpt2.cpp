@@ -1,0 +1,24 @@
+// gpt2: GPT-2: learned positions, LayerNorm, fused q/k/v, plain GELU feed-forward (reference:
+// classic.md).
+#include "model/families/registry.h"
+
+namespace hearth::model {
+
+using namespace spec;
+
+ModelSpec describe_gpt2(const FamilyReader& reader) {
+  ModelSpec model = reader.model(NormKind::kLayer);
+  const gguf::TensorInfo* positions = reader.file().find_tensor("position_embd.weight");
+  model.position_limit = positions != nullptr ? positions->shape[1] : model.context_length;
+  model.embedding.positions =
+      reader.linear("position_embd", reader.width(), model.position_limit).weight;
+  for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
+    model.stacks[0].layers.push_back(
+        sequential_layer(reader.norm(NormKind::kLayer, layer, "attn_norm"), reader.attention(layer),
+                         reader.norm(NormKind::kLayer, layer, "ffn_norm"),
+                         reader.plain_feed_forward(layer, Activation::kGelu)));
+  }
+  return model;
+}
+
+}  // namespace hearth::model

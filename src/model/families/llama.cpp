@@ -1,0 +1,29 @@
+// llama: Llama 1 to 3, Mistral, SmolLM, TinyLlama, Yi and many more; mistral3: Ministral 3, newer
+// Mistral Small. The standard decoder layer (reference: llama-family.md).
+#include "model/families/registry.h"
+
+namespace hearth::model {
+
+using namespace spec;
+
+ModelSpec describe_llama(const FamilyReader& reader) {
+  reader.refuse_experts();
+  ModelSpec model = reader.model(NormKind::kRms);
+  const auto beta = static_cast<float>(reader.number_or("attention.temperature_scale", 0));
+  for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
+    Attention attention = reader.attention(layer);
+    attention.rope = reader.rope(RopePairing::kAdjacent);
+    if (reader.architecture() == "mistral3" && beta != 0) {
+      const std::int64_t interval =
+          reader.integer_or("rope.scaling.original_context_length", model.context_length);
+      attention.temperature = QueryTemperature{beta, 0, interval};
+    }
+    model.stacks[0].layers.push_back(
+        sequential_layer(reader.norm(NormKind::kRms, layer, "attn_norm"), std::move(attention),
+                         reader.norm(NormKind::kRms, layer, "ffn_norm"),
+                         reader.gated_feed_forward(layer, Activation::kSilu)));
+  }
+  return model;
+}
+
+}  // namespace hearth::model

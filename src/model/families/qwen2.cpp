@@ -1,0 +1,22 @@
+// qwen2: Qwen2, Qwen2.5, QwQ, R1-Distill-Qwen: the standard layer with biases on q, k and v
+// (reference: qwen.md).
+#include "model/families/registry.h"
+
+namespace hearth::model {
+
+using namespace spec;
+
+ModelSpec describe_qwen2(const FamilyReader& reader) {
+  ModelSpec model = reader.model(NormKind::kRms);
+  for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
+    Attention attention = reader.attention(layer);
+    attention.rope = reader.rope(RopePairing::kHalves);
+    model.stacks[0].layers.push_back(
+        sequential_layer(reader.norm(NormKind::kRms, layer, "attn_norm"), std::move(attention),
+                         reader.norm(NormKind::kRms, layer, "ffn_norm"),
+                         reader.gated_feed_forward(layer, Activation::kSilu)));
+  }
+  return model;
+}
+
+}  // namespace hearth::model

@@ -1,0 +1,370 @@
+#include "model/families/reader.h"
+
+#include <cmath>
+
+#include "support/error.h"
+
+namespace hearth::model {
+
+using spec::Attention;
+using spec::Branch;
+using spec::FeedForward;
+using spec::Layer;
+using spec::Linear;
+using spec::ModelSpec;
+using spec::Norm;
+using spec::NormKind;
+using spec::Sublayer;
+
+namespace {
+
+// Larger than any model; small enough that products of two sizes cannot overflow.
+constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
+constexpr std::int64_t kMaxLayers = 4096;
+
+[[noreturn]] void throw_bad_key(const std::string& key, const std::string& problem) {
+  throw Error("the model's metadata key '" + key + "' " + problem,
+              "the file is damaged or of an unknown kind");
+}
+
+std::int64_t checked_size(const std::string& key, std::int64_t value, std::int64_t low,
+                          std::int64_t high) {
+  if (value < low || value > high)
+    throw_bad_key(key, "is " + std::to_string(value) + ", which is out of range");
+  return value;
+}
+
+std::string shape_text(const gguf::TensorInfo& tensor) {
+  std::string text = "[";
+  for (std::uint32_t i = 0; i < tensor.dimensions; ++i) {
+    text += (i == 0 ? "" : ", ") + std::to_string(tensor.shape[i]);
+  }
+  return text + "]";
+}
+
+}  // namespace
+
+FamilyReader::FamilyReader(const gguf::File& file, const SpecOptions& options) : file_(&file) {
+  architecture_ = std::string(file.metadata().get_string("general.architecture").value_or(""));
+  const auto required = [&](std::string_view name, std::int64_t low, std::int64_t high) {
+    const std::optional<std::int64_t> value = integer(name);
+    if (!value) throw_bad_key(key(name), "is missing or not an integer");
+    return checked_size(key(name), *value, low, high);
+  };
+  width_ = required("embedding_length", 1, kMaxSize);
+  const std::int64_t blocks = required("block_count", 1, kMaxLayers);
+  layers_ = blocks - checked_size(key("nextn_predict_layers"),
+                                  integer_or("nextn_predict_layers", 0), 0, blocks - 1);
+  trained_context_ = required("context_length", 1, kMaxSize);
+  context_ = options.context > 0 ? options.context : trained_context_;
+
+  heads_ = per_layer("attention.head_count", 0);
+  kv_heads_ = integers("attention.head_count_kv").empty() ? heads_
+                                                          : per_layer("attention.head_count_kv", 0);
+  feed_forward_ = per_layer("feed_forward_length", 0);
+  for (std::int64_t layer = 0; layer < layers_; ++layer) {
+    const std::int64_t kv = kv_heads(layer);
+    if (heads(layer) > 0 && (kv <= 0 || heads(layer) % kv != 0)) {
+      throw_bad_key(key("attention.head_count_kv"), "does not divide the number of query heads");
+    }
+  }
+  const std::int64_t default_size = heads(0) > 0 ? width_ / heads(0) : 0;
+  key_size_ = checked_size(key("attention.key_length"),
+                           integer_or("attention.key_length", default_size), 0, 65536);
+  value_size_ = checked_size(key("attention.value_length"),
+                             integer_or("attention.value_length", default_size), 0, 65536);
+  rotated_ = checked_size(key("rope.dimension_count"),
+                          integer_or("rope.dimension_count", key_size_), 0, key_size_);
+  if (rotated_ % 2 != 0) throw_bad_key(key("rope.dimension_count"), "is odd");
+}
+
+std::optional<double> FamilyReader::number(std::string_view name) const {
+  const std::optional<double> value = file_->metadata().get_float(key(name));
+  if (value && !std::isfinite(*value)) throw_bad_key(key(name), "is not finite");
+  return value;
+}
+
+double FamilyReader::required_number(std::string_view name) const {
+  const std::optional<double> value = number(name);
+  if (!value) throw_bad_key(key(name), "is missing or not a number");
+  return *value;
+}
+
+std::optional<std::int64_t> FamilyReader::integer(std::string_view name) const {
+  return file_->metadata().get_int(key(name));
+}
+
+std::optional<bool> FamilyReader::boolean(std::string_view name) const {
+  return file_->metadata().get_bool(key(name));
+}
+
+std::optional<std::string_view> FamilyReader::string(std::string_view name) const {
+  return file_->metadata().get_string(key(name));
+}
+
+std::vector<std::int64_t> FamilyReader::integers(std::string_view name) const {
+  return file_->metadata().get_ints(key(name)).value_or(std::vector<std::int64_t>{});
+}
+
+std::vector<std::int64_t> FamilyReader::per_layer(std::string_view name,
+                                                  std::int64_t fallback) const {
+  std::vector<std::int64_t> values = integers(name);
+  if (values.empty()) return {fallback};
+  if (values.size() != 1 && static_cast<std::int64_t>(values.size()) < layers_) {
+    throw_bad_key(key(name), "has fewer entries than the model has layers");
+  }
+  for (const std::int64_t value : values) checked_size(key(name), value, 0, kMaxSize);
+  return values;
+}
+
+std::int64_t FamilyReader::at(const std::vector<std::int64_t>& values, std::int64_t layer) const {
+  return values.size() == 1 ? values[0] : values[static_cast<std::size_t>(layer)];
+}
+
+std::string FamilyReader::layer_name(std::int64_t layer, std::string_view name) {
+  return "blk." + std::to_string(layer) + "." + std::string(name);
+}
+
+const gguf::TensorInfo& FamilyReader::required_tensor(const std::string& name) const {
+  const gguf::TensorInfo* tensor = file_->find_tensor(name);
+  if (tensor == nullptr) {
+    throw Error("the model has no tensor '" + name + "', which architecture '" +
+                    printable(architecture_) + "' needs",
+                "the file is incomplete: fetch it again");
+  }
+  return *tensor;
+}
+
+std::string FamilyReader::vector(const std::string& name, std::int64_t elements) const {
+  const gguf::TensorInfo& tensor = required_tensor(name);
+  if (tensor.elements() != elements) {
+    throw Error("tensor '" + name + "' has shape " + shape_text(tensor) + " where " +
+                    std::to_string(elements) + " numbers are needed",
+                "the file does not fit its own metadata: fetch it again");
+  }
+  return name;
+}
+
+Linear FamilyReader::linear(const std::string& name, std::int64_t in, std::int64_t out) const {
+  Linear result;
+  result.in = in;
+  result.out = out;
+  result.weight = name + ".weight";
+  const gguf::TensorInfo& tensor = required_tensor(result.weight);
+  if (tensor.shape[0] != in || tensor.shape[1] != out || tensor.shape[2] * tensor.shape[3] != 1) {
+    throw Error("tensor '" + result.weight + "' has shape " + shape_text(tensor) + " where [" +
+                    std::to_string(in) + ", " + std::to_string(out) + "] is needed",
+                "the file does not fit its own metadata: fetch it again");
+  }
+  if (has(name + ".bias")) result.bias = vector(name + ".bias", out);
+  if (has(name + ".scale")) result.scale = vector(name + ".scale", 1);
+  return result;
+}
+
+Norm FamilyReader::norm(NormKind kind, const std::string& name, std::int64_t elements) const {
+  Norm result;
+  result.kind = kind;
+  result.epsilon =
+      static_cast<float>(required_number(kind == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
+                                                                : "attention.layer_norm_epsilon"));
+  result.weight = vector(name + ".weight", elements);
+  if (has(name + ".bias")) result.bias = vector(name + ".bias", elements);
+  return result;
+}
+
+Attention FamilyReader::attention(std::int64_t layer) const {
+  Attention result;
+  result.heads = heads(layer);
+  result.kv_heads = kv_heads(layer);
+  result.key_size = key_size_;
+  result.value_size = value_size_;
+  if (result.heads == 0 || key_size_ == 0 || value_size_ == 0) {
+    throw_bad_key(key("attention.head_count"),
+                  "gives layer " + std::to_string(layer) + " no attention heads");
+  }
+  const std::int64_t q = result.heads * key_size_;
+  const std::int64_t k = result.kv_heads * key_size_;
+  const std::int64_t v = result.kv_heads * value_size_;
+  if (has(layer_name(layer, "attn_qkv.weight"))) {
+    result.qkv = linear(layer_name(layer, "attn_qkv"), width_, q + k + v);
+  } else {
+    result.q = linear(layer_name(layer, "attn_q"), width_, q);
+    result.k = linear(layer_name(layer, "attn_k"), width_, k);
+    result.v = linear(layer_name(layer, "attn_v"), width_, v);
+  }
+  result.output = linear(layer_name(layer, "attn_output"), result.heads * value_size_, width_);
+  const double scale = number_or("attention.scale", 0);
+  result.scale =
+      static_cast<float>(scale != 0 ? scale : 1.0 / std::sqrt(static_cast<double>(key_size_)));
+  return result;
+}
+
+void FamilyReader::add_qk_norm(Attention& attention, NormKind kind, std::int64_t layer) const {
+  const auto read = [&](std::string_view name, std::int64_t head_count) {
+    const std::string tensor = layer_name(layer, name);
+    const bool per_head = required_tensor(tensor + ".weight").elements() == key_size_ * head_count;
+    return norm(kind, tensor, per_head ? key_size_ * head_count : key_size_);
+  };
+  attention.q_norm = read("attn_q_norm", attention.heads);
+  attention.k_norm = read("attn_k_norm", attention.kv_heads);
+}
+
+void FamilyReader::choose_factors(spec::Rope& rope) const {
+  const std::int64_t pairs = rotated_ / 2;
+  if (has("rope_freqs.weight")) {
+    rope.factors = vector("rope_freqs.weight", pairs);
+  } else if (has("rope_factors_long.weight") && has("rope_factors_short.weight")) {
+    const std::int64_t original =
+        integer_or("rope.scaling.original_context_length", trained_context_);
+    rope.factors = vector(
+        context_ > original ? "rope_factors_long.weight" : "rope_factors_short.weight", pairs);
+  }
+}
+
+// Reference: blocks.md section 2.2. The gain of YaRN is g(f) = 0.1 ln f + 1; a log multiplier lm
+// divides it by g(f, lm) = 0.1 lm ln f + 1.
+void FamilyReader::apply_scaling(spec::RopeAngles& angles) const {
+  const std::string_view type = string("rope.scaling.type").value_or("linear");
+  double factor = number_or("rope.scaling.factor", number_or("rope.scale_linear", 0));
+  if (factor <= 0 || type == "none") factor = 1;
+  angles.frequency_scale = static_cast<float>(1.0 / factor);
+  double magnitude = number_or("rope.scaling.attn_factor", 1);
+  if (type == "yarn") {
+    angles.yarn = true;
+    const double pi = 3.14159265358979323846;
+    const double original =
+        static_cast<double>(integer_or("rope.scaling.original_context_length", trained_context_));
+    const bool own_betas = architecture_ == "mistral3";
+    const double beta_fast = own_betas ? number_or("rope.scaling.yarn_beta_fast", 32) : 32;
+    const double beta_slow = own_betas ? number_or("rope.scaling.yarn_beta_slow", 1) : 1;
+    const auto pair_of = [&](double rotations) {
+      return rotated_ * std::log(original / (rotations * 2 * pi)) / (2 * std::log(angles.base));
+    };
+    angles.yarn_low = static_cast<float>(std::max(0.0, std::floor(pair_of(beta_fast))));
+    angles.yarn_high = static_cast<float>(
+        std::min(static_cast<double>(rotated_ - 1), std::ceil(pair_of(beta_slow))));
+    const double log_multiplier = number_or("rope.scaling.yarn_log_multiplier", 0);
+    const auto gain = [&](double k) {
+      return factor <= 1 ? 1.0 : 0.1 * k * std::log(factor) + 1.0;
+    };
+    magnitude *= log_multiplier == 0 ? gain(1) : gain(1) / gain(log_multiplier);
+  }
+  angles.magnitude = static_cast<float>(magnitude);
+}
+
+spec::Rope FamilyReader::rope(spec::RopePairing pairing) const {
+  spec::Rope rope;
+  rope.pairing = pairing;
+  rope.angles.rotated = static_cast<std::int32_t>(rotated_);
+  rope.angles.base = number_or("rope.freq_base", 10000);
+  if (!(rope.angles.base > 1)) throw_bad_key(key("rope.freq_base"), "must be larger than 1");
+  apply_scaling(rope.angles);
+  choose_factors(rope);
+  return rope;
+}
+
+spec::Rope FamilyReader::window_rope(spec::RopePairing pairing, double default_base) const {
+  spec::Rope rope;
+  rope.pairing = pairing;
+  rope.angles.rotated = static_cast<std::int32_t>(rotated_);
+  rope.angles.base = number_or("rope.freq_base_swa", default_base);
+  if (!(rope.angles.base > 1)) throw_bad_key(key("rope.freq_base_swa"), "must be larger than 1");
+  return rope;
+}
+
+FeedForward FamilyReader::gated_feed_forward(std::int64_t layer,
+                                             spec::Activation activation) const {
+  FeedForward result;
+  result.width = feed_forward_width(layer);
+  result.activation = activation;
+  if (has(layer_name(layer, "ffn_gate.weight"))) {
+    result.gate = linear(layer_name(layer, "ffn_gate"), width_, result.width);
+    result.up = linear(layer_name(layer, "ffn_up"), width_, result.width);
+  } else {
+    result.gate_up = linear(layer_name(layer, "ffn_up"), width_, 2 * result.width);
+  }
+  result.down = linear(layer_name(layer, "ffn_down"), result.width, width_);
+  return result;
+}
+
+FeedForward FamilyReader::plain_feed_forward(std::int64_t layer,
+                                             spec::Activation activation) const {
+  FeedForward result;
+  result.width = feed_forward_width(layer);
+  result.gated = false;
+  result.activation = activation;
+  result.up = linear(layer_name(layer, "ffn_up"), width_, result.width);
+  result.down = linear(layer_name(layer, "ffn_down"), result.width, width_);
+  return result;
+}
+
+ModelSpec FamilyReader::model(NormKind head_norm) const {
+  ModelSpec spec;
+  spec.architecture = architecture_;
+  spec.name = std::string(file_->metadata().get_string("general.name").value_or(""));
+  spec.width = width_;
+  spec.context_length = trained_context_;
+  const gguf::TensorInfo& embedding = required_tensor("token_embd.weight");
+  spec.vocabulary = checked_size("token_embd.weight rows", embedding.shape[1], 1, kMaxSize);
+  spec.embedding.tokens = linear("token_embd", width_, spec.vocabulary).weight;
+  spec.head.norm = norm(head_norm, "output_norm", width_);
+  spec.head.linear =
+      linear(has("output.weight") ? "output" : "token_embd", width_, spec.vocabulary);
+  if (has("output.bias")) spec.head.linear.bias = vector("output.bias", spec.vocabulary);
+  spec.stacks.push_back({"decoder", {}});
+  spec.stacks.back().layers.reserve(static_cast<std::size_t>(layers_));
+  return spec;
+}
+
+void FamilyReader::refuse_experts() const {
+  if (integer_or("expert_count", 0) > 0) {
+    throw Error("this '" + printable(architecture_) +
+                    "' model is a mixture of experts, which this version of Hearth cannot run yet",
+                "choose a dense model of the family");
+  }
+}
+
+Layer sequential_layer(Norm attention_norm, spec::Body attention, Norm feed_forward_norm,
+                       spec::Body feed_forward) {
+  Layer layer;
+  layer.sublayers.push_back(
+      {std::move(attention_norm), {Branch{{}, std::move(attention), {}}}, {}, 1.0F});
+  layer.sublayers.push_back(
+      {std::move(feed_forward_norm), {Branch{{}, std::move(feed_forward), {}}}, {}, 1.0F});
+  return layer;
+}
+
+Layer sandwich_layer(Norm before_attention, spec::Body attention, Norm after_attention,
+                     Norm before_feed_forward, spec::Body feed_forward, Norm after_feed_forward) {
+  Layer layer = sequential_layer(std::move(before_attention), std::move(attention),
+                                 std::move(before_feed_forward), std::move(feed_forward));
+  layer.sublayers[0].post_norm = std::move(after_attention);
+  layer.sublayers[1].post_norm = std::move(after_feed_forward);
+  return layer;
+}
+
+Layer post_norm_layer(spec::Body attention, Norm after_attention, spec::Body feed_forward,
+                      Norm after_feed_forward) {
+  Layer layer;
+  layer.sublayers.push_back(
+      {{}, {Branch{{}, std::move(attention), {}}}, std::move(after_attention), 1.0F});
+  layer.sublayers.push_back(
+      {{}, {Branch{{}, std::move(feed_forward), {}}}, std::move(after_feed_forward), 1.0F});
+  return layer;
+}
+
+Layer parallel_layer(Norm norm, spec::Body attention, spec::Body feed_forward) {
+  Layer layer;
+  layer.sublayers.push_back(
+      {std::move(norm),
+       {Branch{{}, std::move(attention), {}}, Branch{{}, std::move(feed_forward), {}}},
+       {},
+       1.0F});
+  return layer;
+}
+
+bool is_windowed(std::int64_t layer, std::int64_t period) noexcept {
+  return period == 0 || layer % period < period - 1;
+}
+
+}  // namespace hearth::model

@@ -1,0 +1,143 @@
+// What every family page is written with: typed access to a file's hyperparameters and tensors, and
+// the ways in which layers are put together. Key and tensor names: reference/architectures.md.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gguf/file.h"
+#include "spec/model_spec.h"
+
+namespace hearth::model {
+
+/// Settings that a description may depend on.
+struct SpecOptions {
+  /// Cells per sequence that will be allocated (0: the model's own context length). Long-context
+  /// variants of RoPE choose their factors by it.
+  std::int64_t context = 0;
+};
+
+class FamilyReader {
+ public:
+  /// Throws Error when a key that every architecture needs is missing or absurd.
+  FamilyReader(const gguf::File& file, const SpecOptions& options);
+
+  // Hyperparameters of every architecture.
+  [[nodiscard]] const std::string& architecture() const noexcept { return architecture_; }
+  [[nodiscard]] std::int64_t width() const noexcept { return width_; }
+  /// Layers to execute: block_count less the next-token-prediction blocks at the end.
+  [[nodiscard]] std::int64_t layers() const noexcept { return layers_; }
+  [[nodiscard]] std::int64_t context() const noexcept { return context_; }  // the allocated one
+  [[nodiscard]] std::int64_t heads(std::int64_t layer) const { return at(heads_, layer); }
+  [[nodiscard]] std::int64_t kv_heads(std::int64_t layer) const { return at(kv_heads_, layer); }
+  [[nodiscard]] std::int64_t feed_forward_width(std::int64_t layer) const {
+    return at(feed_forward_, layer);
+  }
+  [[nodiscard]] std::int64_t key_size() const noexcept { return key_size_; }
+  [[nodiscard]] std::int64_t value_size() const noexcept { return value_size_; }
+
+  // Keys `A.key`, where A is the architecture. The required forms throw Error naming the key.
+  [[nodiscard]] std::optional<double> number(std::string_view key) const;
+  [[nodiscard]] double number_or(std::string_view key, double fallback) const {
+    return number(key).value_or(fallback);
+  }
+  [[nodiscard]] double required_number(std::string_view key) const;
+  [[nodiscard]] std::optional<std::int64_t> integer(
+      std::string_view key) const;  // scalars only: an array is ignored
+  [[nodiscard]] std::int64_t integer_or(std::string_view key, std::int64_t fallback) const {
+    return integer(key).value_or(fallback);
+  }
+  [[nodiscard]] std::optional<bool> boolean(std::string_view key) const;
+  [[nodiscard]] std::optional<std::string_view> string(std::string_view key) const;
+  [[nodiscard]] std::vector<std::int64_t> integers(
+      std::string_view key) const;  // empty when absent
+
+  // Tensors. `layer_name(3, "attn_q")` is "blk.3.attn_q".
+  [[nodiscard]] static std::string layer_name(std::int64_t layer, std::string_view name);
+  [[nodiscard]] bool has(std::string_view tensor) const noexcept {
+    return file_->find_tensor(tensor) != nullptr;
+  }
+  /// NAME.weight [in, out] with NAME.bias and NAME.scale where the file has them. Throws Error when
+  /// the weight is missing or has another shape.
+  [[nodiscard]] spec::Linear linear(const std::string& name, std::int64_t in,
+                                    std::int64_t out) const;
+  /// NAME.weight and NAME.bias where the file has them; the weight is required. Its epsilon is the
+  /// key of the kind. The number of elements must be `elements`.
+  [[nodiscard]] spec::Norm norm(spec::NormKind kind, const std::string& name,
+                                std::int64_t elements) const;
+  [[nodiscard]] spec::Norm norm(spec::NormKind kind, std::int64_t layer,
+                                std::string_view name) const {
+    return norm(kind, layer_name(layer, name), width_);
+  }
+  /// A vector that must have `elements` elements; returns its name.
+  [[nodiscard]] std::string vector(const std::string& name, std::int64_t elements) const;
+
+  // Parts of a layer.
+  /// q/k/v (or fused attn_qkv), output and biases; scale attention.scale or 1/sqrt(key_size); full
+  /// causal window; no RoPE.
+  [[nodiscard]] spec::Attention attention(std::int64_t layer) const;
+  /// Adds per-head normalisation of q and k (attn_q_norm, attn_k_norm): weights [key_size], or
+  /// [key_size, heads].
+  void add_qk_norm(spec::Attention& attention, spec::NormKind kind, std::int64_t layer) const;
+  /// RoPE with the file's base, scaling and factor tensors (full-attention settings).
+  [[nodiscard]] spec::Rope rope(spec::RopePairing pairing) const;
+  /// RoPE of sliding-window layers: its own base, no scaling, no factors.
+  [[nodiscard]] spec::Rope window_rope(spec::RopePairing pairing, double default_base) const;
+  /// ffn_gate, ffn_up, ffn_down; or the gate and up rows fused in ffn_up ([D, 2F]) when ffn_gate is
+  /// absent.
+  [[nodiscard]] spec::FeedForward gated_feed_forward(std::int64_t layer,
+                                                     spec::Activation activation) const;
+  /// ffn_up, ffn_down.
+  [[nodiscard]] spec::FeedForward plain_feed_forward(std::int64_t layer,
+                                                     spec::Activation activation) const;
+
+  /// The model without layers: names, sizes, embedding, and a head that normalises by output_norm
+  /// and uses output.weight or the embedding table.
+  [[nodiscard]] spec::ModelSpec model(spec::NormKind head_norm) const;
+
+  /// Throws Error saying that this version cannot run models with experts, when the file has them.
+  void refuse_experts() const;
+
+  [[nodiscard]] const gguf::File& file() const noexcept { return *file_; }
+
+ private:
+  [[nodiscard]] std::string key(std::string_view name) const {
+    return architecture_ + "." + std::string(name);
+  }
+  [[nodiscard]] std::vector<std::int64_t> per_layer(std::string_view name,
+                                                    std::int64_t fallback) const;
+  [[nodiscard]] std::int64_t at(const std::vector<std::int64_t>& values, std::int64_t layer) const;
+  [[nodiscard]] const gguf::TensorInfo& required_tensor(const std::string& name) const;
+  void choose_factors(spec::Rope& rope) const;
+  void apply_scaling(spec::RopeAngles& angles) const;
+
+  const gguf::File* file_;
+  std::string architecture_;
+  std::int64_t width_ = 0, layers_ = 0, context_ = 0, trained_context_ = 0;
+  std::vector<std::int64_t> heads_, kv_heads_, feed_forward_;
+  std::int64_t key_size_ = 0, value_size_ = 0, rotated_ = 0;
+};
+
+/// x += A(norm(x)); x += F(norm(x)).
+[[nodiscard]] spec::Layer sequential_layer(spec::Norm attention_norm, spec::Body attention,
+                                           spec::Norm feed_forward_norm, spec::Body feed_forward);
+/// x += norm(A(norm(x))); x += norm(F(norm(x))): norms in the order in which they are applied.
+[[nodiscard]] spec::Layer sandwich_layer(spec::Norm before_attention, spec::Body attention,
+                                         spec::Norm after_attention, spec::Norm before_feed_forward,
+                                         spec::Body feed_forward, spec::Norm after_feed_forward);
+/// x += norm(A(x)); x += norm(F(x)).
+[[nodiscard]] spec::Layer post_norm_layer(spec::Body attention, spec::Norm after_attention,
+                                          spec::Body feed_forward, spec::Norm after_feed_forward);
+/// y = norm(x); x += A(y) + F(y).
+[[nodiscard]] spec::Layer parallel_layer(spec::Norm norm, spec::Body attention,
+                                         spec::Body feed_forward);
+
+/// Whether layer `layer` is windowed when every `period`-th layer (counting from 1) attends fully.
+/// Period 0: all, 1: none.
+[[nodiscard]] bool is_windowed(std::int64_t layer, std::int64_t period) noexcept;
+
+}  // namespace hearth::model

@@ -1,0 +1,69 @@
+#include "model/families/registry.h"
+
+#include <algorithm>
+#include <array>
+
+#include "support/error.h"
+
+namespace hearth::model {
+namespace {
+
+struct Family {
+  std::string_view architecture;
+  spec::ModelSpec (*describe)(const FamilyReader&);
+};
+
+constexpr std::array kFamilies = {
+    Family{"bloom", describe_bloom},
+    Family{"cohere2", describe_cohere2},
+    Family{"command-r", describe_command_r},
+    Family{"exaone4", describe_exaone4},
+    Family{"falcon", describe_falcon},
+    Family{"gemma", describe_gemma},
+    Family{"gemma2", describe_gemma2},
+    Family{"gemma3", describe_gemma3},
+    Family{"glm4", describe_glm4},
+    Family{"gpt2", describe_gpt2},
+    Family{"granite", describe_granite},
+    Family{"llama", describe_llama},
+    Family{"mistral3", describe_llama},
+    Family{"olmo2", describe_olmo2},
+    Family{"phi2", describe_phi2},
+    Family{"phi3", describe_phi3},
+    Family{"qwen2", describe_qwen2},
+    Family{"qwen3", describe_qwen3},
+    Family{"smollm3", describe_smollm3},
+    Family{"stablelm", describe_stablelm},
+    Family{"starcoder2", describe_starcoder2},
+};
+
+}  // namespace
+
+std::vector<std::string_view> known_architectures() {
+  std::vector<std::string_view> names;
+  for (const Family& family : kFamilies) names.push_back(family.architecture);
+  return names;
+}
+
+spec::ModelSpec describe_model(const gguf::File& file, const SpecOptions& options) {
+  const std::optional<std::string_view> architecture =
+      file.metadata().get_string("general.architecture");
+  if (!architecture) {
+    throw Error(
+        "'" + printable(file.path().string(), 300) + "' does not say which architecture it has",
+        "it may not be a language model");
+  }
+  const auto* family = std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family& known) {
+    return known.architecture == *architecture;
+  });
+  if (family == kFamilies.end()) {
+    std::string names;
+    for (const Family& known : kFamilies)
+      names += (names.empty() ? "" : ", ") + std::string(known.architecture);
+    throw Error("unknown model architecture '" + printable(*architecture) + "'",
+                "known ones are: " + names);
+  }
+  return family->describe(FamilyReader(file, options));
+}
+
+}  // namespace hearth::model

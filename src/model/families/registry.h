@@ -1,0 +1,42 @@
+// The table of model families: general.architecture -> the page that describes it.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "gguf/file.h"
+#include "model/families/reader.h"
+#include "spec/model_spec.h"
+
+namespace hearth::model {
+
+/// Describes the model in `file` from its header alone. Throws Error: unknown architecture (with
+/// the list of the known ones), a missing key or tensor, a shape that does not fit.
+[[nodiscard]] spec::ModelSpec describe_model(const gguf::File& file, const SpecOptions& options);
+
+/// Architecture names that describe_model knows, sorted.
+[[nodiscard]] std::vector<std::string_view> known_architectures();
+
+// The pages. Several architectures may share one.
+[[nodiscard]] spec::ModelSpec describe_llama(const FamilyReader& reader);  // llama, mistral3
+[[nodiscard]] spec::ModelSpec describe_qwen2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_qwen3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gemma(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gemma2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gemma3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_phi2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_phi3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_smollm3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_olmo2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_granite(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_stablelm(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_starcoder2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gpt2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_falcon(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_bloom(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_command_r(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_cohere2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_exaone4(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_glm4(const FamilyReader& reader);
+
+}  // namespace hearth::model
