@@ -1,0 +1,67 @@
+// The decoders and encoders of the block formats, one per type, grouped by the file that holds
+// them. Internal to the room; use quant/quant.h. Every function handles `blocks` consecutive
+// blocks; the layouts are those of reference/quant-blocks.md, whose order of float operations the
+// decoders keep (they are bit-exact).
+#pragma once
+
+#include <cstddef>
+
+namespace hearth::quant {
+
+using Decoder = void (*)(const std::byte* from, std::size_t blocks, float* to);
+using Encoder = void (*)(const float* from, std::size_t blocks, std::byte* to);
+
+// floats.cpp: plain numbers, one value per "block".
+void decode_f32(const std::byte* from, std::size_t blocks, float* to);
+void decode_f16(const std::byte* from, std::size_t blocks, float* to);
+void decode_bf16(const std::byte* from, std::size_t blocks, float* to);
+void decode_f64(const std::byte* from, std::size_t blocks, float* to);
+void decode_i8(const std::byte* from, std::size_t blocks, float* to);
+void decode_i16(const std::byte* from, std::size_t blocks, float* to);
+void decode_i32(const std::byte* from, std::size_t blocks, float* to);
+void decode_i64(const std::byte* from, std::size_t blocks, float* to);
+void encode_f32(const float* from, std::size_t blocks, std::byte* to);
+void encode_f16(const float* from, std::size_t blocks, std::byte* to);
+void encode_bf16(const float* from, std::size_t blocks, std::byte* to);
+
+// legacy.cpp: 32 values per block, one or two half-precision scales.
+void decode_q4_0(const std::byte* from, std::size_t blocks, float* to);
+void decode_q4_1(const std::byte* from, std::size_t blocks, float* to);
+void decode_q5_0(const std::byte* from, std::size_t blocks, float* to);
+void decode_q5_1(const std::byte* from, std::size_t blocks, float* to);
+void decode_q8_0(const std::byte* from, std::size_t blocks, float* to);
+void decode_q8_1(const std::byte* from, std::size_t blocks, float* to);
+void encode_q4_0(const float* from, std::size_t blocks, std::byte* to);
+void encode_q8_0(const float* from, std::size_t blocks, std::byte* to);
+
+// k_quants.cpp and k_encode.cpp: 256 values per block, two levels of scales.
+void decode_q2_k(const std::byte* from, std::size_t blocks, float* to);
+void decode_q3_k(const std::byte* from, std::size_t blocks, float* to);
+void decode_q4_k(const std::byte* from, std::size_t blocks, float* to);
+void decode_q5_k(const std::byte* from, std::size_t blocks, float* to);
+void decode_q6_k(const std::byte* from, std::size_t blocks, float* to);
+void encode_q4_k(const float* from, std::size_t blocks, std::byte* to);
+void encode_q6_k(const float* from, std::size_t blocks, std::byte* to);
+
+// iq.cpp: codebooks (grids.h) and the non-linear 4-bit table.
+void decode_iq1_s(const std::byte* from, std::size_t blocks, float* to);
+void decode_iq1_m(const std::byte* from, std::size_t blocks, float* to);
+void decode_iq2_xxs(const std::byte* from, std::size_t blocks, float* to);
+void decode_iq2_xs(const std::byte* from, std::size_t blocks, float* to);
+void decode_iq2_s(const std::byte* from, std::size_t blocks, float* to);
+void decode_iq3_xxs(const std::byte* from, std::size_t blocks, float* to);
+void decode_iq3_s(const std::byte* from, std::size_t blocks, float* to);
+void decode_iq4_nl(const std::byte* from, std::size_t blocks, float* to);
+void decode_iq4_xs(const std::byte* from, std::size_t blocks, float* to);
+
+// ternary.cpp: two, three or four levels.
+void decode_tq1_0(const std::byte* from, std::size_t blocks, float* to);
+void decode_tq2_0(const std::byte* from, std::size_t blocks, float* to);
+void decode_q1_0(const std::byte* from, std::size_t blocks, float* to);
+void decode_q2_0(const std::byte* from, std::size_t blocks, float* to);
+
+// fp4.cpp: 4-bit floats with 8-bit scales.
+void decode_mxfp4(const std::byte* from, std::size_t blocks, float* to);
+void decode_nvfp4(const std::byte* from, std::size_t blocks, float* to);
+
+}  // namespace hearth::quant
