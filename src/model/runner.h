@@ -34,10 +34,11 @@ struct RunnerLimits {
 /// not a formula.
 class Runner {
  public:
-  /// Everything referred to must outlive the runner. Throws Error when the work buffers do not fit
-  /// into memory.
+  /// `arena_bytes` is the work memory for activations: the high-water mark of a counted pass under
+  /// the same limits (model/cost.h). Everything referred to must outlive the runner. Throws Error
+  /// when memory is short.
   Runner(const spec::ModelSpec& spec, const Weights& weights, compute::Backend& backend,
-         state::KvPool& pool, const RunnerLimits& limits);
+         const state::KvPool& pool, const RunnerLimits& limits, std::size_t arena_bytes);
   ~Runner();
 
   /// Evaluates the rows (at most limits().batch_rows) and returns the logits of those that want
@@ -46,16 +47,13 @@ class Runner {
   /// the heap.
   std::span<const float> run(std::span<const BatchRow> rows);
 
-  [[nodiscard]] const RunnerLimits& limits() const noexcept { return limits_; }
+  [[nodiscard]] const RunnerLimits& limits() const noexcept;
+  /// Most activation memory that any pass has used so far, in bytes.
+  [[nodiscard]] std::size_t arena_high_water() const noexcept;
 
  private:
-  struct Scratch;
-  const spec::ModelSpec* spec_;
-  const Weights* weights_;
-  compute::Backend* backend_;
-  state::KvPool* pool_;
-  RunnerLimits limits_;
-  std::unique_ptr<Scratch> scratch_;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace hearth::model

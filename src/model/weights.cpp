@@ -1,0 +1,135 @@
+#include "model/weights.h"
+
+#include <limits>
+
+#include "quant/quant.h"
+#include "spec/visit.h"
+#include "support/error.h"
+
+namespace hearth::model {
+
+using compute::MemoryCategory;
+using spec::TensorRole;
+using tensor::Tensor;
+
+namespace {
+
+/// Lets the maps be searched by string_view without making a string.
+struct NameHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view name) const noexcept {
+    return std::hash<std::string_view>{}(name);
+  }
+};
+
+template <class Value>
+using NameMap = std::unordered_map<std::string, Value, NameHash, std::equal_to<>>;
+
+struct MatrixRequest {
+  const gguf::TensorInfo* tensor = nullptr;
+  unsigned use = 0;
+};
+
+const gguf::TensorInfo& find(const gguf::File& file, const std::string& name) {
+  const gguf::TensorInfo* tensor = file.find_tensor(name);
+  if (tensor == nullptr) {
+    throw Error("the model has no tensor '" + printable(name) + "'",
+                "the file is incomplete: fetch it again");
+  }
+  if (!quant::can_decode(tensor->dtype)) {
+    throw Error("tensor '" + printable(name) + "' has type " +
+                    std::string(tensor::name(tensor->dtype)) + ", which cannot be used as a weight",
+                "convert the model to another type");
+  }
+  return *tensor;
+}
+
+std::vector<float> decoded(const gguf::File& file, const gguf::TensorInfo& tensor) {
+  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+  quant::decode(tensor.dtype, file.data(tensor), values);
+  return values;
+}
+
+}  // namespace
+
+struct Weights::Impl {
+  NameMap<std::unique_ptr<compute::Weight>> matrices;
+  NameMap<Tensor> vectors;
+  NameMap<float> scalars;
+  std::unique_ptr<tensor::Buffer> vector_buffer;
+
+  void load_vectors(const gguf::File& file, std::span<const gguf::TensorInfo* const> tensors,
+                    compute::Backend& backend) {
+    constexpr std::size_t kAlignment = 64;
+    const auto padded = [](const gguf::TensorInfo* tensor) {
+      const std::size_t bytes = static_cast<std::size_t>(tensor->elements()) * sizeof(float);
+      return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    };
+    std::size_t total = 0;
+    for (const gguf::TensorInfo* tensor : tensors) total += padded(tensor);
+    vector_buffer = backend.allocate(total, MemoryCategory::kWeights);
+    std::size_t offset = 0;
+    for (const gguf::TensorInfo* info : tensors) {
+      Tensor view = info->shape[1] > 1
+                        ? Tensor::contiguous(vector_buffer.get(), offset, tensor::DType::kF32,
+                                             {info->shape[1], info->shape[0]})
+                        : Tensor::contiguous(vector_buffer.get(), offset, tensor::DType::kF32,
+                                             {info->shape[0]});
+      backend.write(view, decoded(file, *info).data());
+      vectors.emplace(info->name, view);
+      offset += padded(info);
+    }
+  }
+};
+
+Weights::Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::Backend& backend,
+                 compute::Residency residency, const std::function<void(double)>& progress)
+    : impl_(std::make_unique<Impl>()) {
+  NameMap<MatrixRequest> matrices;
+  std::vector<std::string> order;
+  std::vector<const gguf::TensorInfo*> vectors;
+  std::uint64_t total = 0;
+  for (const spec::TensorUse& use : spec::tensors_of(spec)) {
+    const gguf::TensorInfo& tensor = find(file, use.name);
+    if (use.role == TensorRole::kVector) {
+      vectors.push_back(&tensor);
+    } else if (use.role == TensorRole::kScalar) {
+      impl_->scalars.emplace(use.name, decoded(file, tensor).at(0));
+    } else {
+      MatrixRequest& request = matrices[use.name];
+      if (request.use == 0) {
+        order.push_back(use.name);
+        total += tensor.bytes;
+      }
+      request.tensor = &tensor;
+      request.use |= use.role == TensorRole::kTable ? compute::kUseRows : compute::kUseMatmul;
+    }
+  }
+  impl_->load_vectors(file, vectors, backend);
+  std::uint64_t done = 0;
+  for (const std::string& name : order) {
+    const MatrixRequest& request = matrices[name];
+    const gguf::TensorInfo& tensor = *request.tensor;
+    const compute::WeightSource source{tensor.name, tensor.dtype, tensor.shape[1], tensor.shape[0],
+                                       file.data(tensor)};
+    impl_->matrices.emplace(name, backend.load_weight(source, request.use, residency));
+    done += tensor.bytes;
+    if (progress) progress(static_cast<double>(done) / static_cast<double>(total));
+  }
+}
+
+Weights::~Weights() = default;
+
+const compute::Weight& Weights::matrix(std::string_view name) const noexcept {
+  return *impl_->matrices.find(name)->second;
+}
+
+Tensor Weights::vector(std::string_view name) const noexcept {
+  return name.empty() ? Tensor{} : impl_->vectors.find(name)->second;
+}
+
+float Weights::scalar(std::string_view name) const noexcept {
+  return name.empty() ? 1.0F : impl_->scalars.find(name)->second;
+}
+
+}  // namespace hearth::model
