@@ -1,0 +1,37 @@
+// Facts about this computer's processors, as far as this process may use them.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace hearth::machine {
+
+/// Instruction sets that Hearth has kernels for. All false on other architectures than x86-64.
+struct CpuFeatures {
+  bool avx2 = false;    // with FMA, F16C and BMI2
+  bool avx512 = false;  // F, BW, VL and DQ (and avx2)
+  bool avx512_vnni = false;
+  bool avx512_vbmi = false;
+  bool avx512_bf16 = false;
+};
+[[nodiscard]] CpuFeatures cpu_features() noexcept;
+
+/// The processor's name as the system prints it, or "unknown processor".
+[[nodiscard]] std::string cpu_name();
+
+/// Logical processors that this process may run on (affinity mask).
+[[nodiscard]] int usable_processors() noexcept;
+
+/// Physical cores that this process may use: distinct cores of the affinity mask, no more than the
+/// cgroup's CPU quota (rounded up). At least 1. Hyper-threads of a core share its vector units, so
+/// this is the thread count for kernels.
+[[nodiscard]] int usable_cores();
+
+/// Data cache sizes in bytes; 0 where unknown. `l1` and `l2` are per core, `l3` is the largest
+/// last-level cache.
+struct CacheSizes {
+  std::size_t l1 = 0, l2 = 0, l3 = 0;
+};
+[[nodiscard]] CacheSizes cache_sizes();
+
+}  // namespace hearth::machine
