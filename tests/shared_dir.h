@@ -1,4 +1,5 @@
-// Where the reference data is: HEARTH_SHARED, else ../shared beside the checkout. HEARTH_GOLDENS overrides goldens/ alone.
+// Where the reference data is: HEARTH_SHARED, else ../shared beside the checkout. HEARTH_GOLDENS
+// overrides goldens/ alone.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,9 +22,9 @@ inline std::filesystem::path goldens_dir() {
 }  // namespace hearth::testing
 
 /// Skips the test, saying so, when the reference data is not there.
-#define HEARTH_REQUIRE_FILE(path)                                                             \
-  do {                                                                                        \
-    if (!std::filesystem::exists(path)) {                                                     \
+#define HEARTH_REQUIRE_FILE(path)                                                        \
+  do {                                                                                   \
+    if (!std::filesystem::exists(path)) {                                                \
       GTEST_SKIP() << "reference data not found: " << (path) << " (set HEARTH_GOLDENS)"; \
-    }                                                                                         \
+    }                                                                                    \
   } while (false)

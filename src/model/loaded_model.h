@@ -27,8 +27,10 @@ class LoadedModel {
   /// of the weights that are loaded, 0..1; it may throw to cancel. Throws Error: no such file,
   /// unknown architecture, missing tensor, or (exit code 3, before anything is loaded) not enough
   /// memory.
+  /// `logit_rows`: how many rows of one pass may want logits.
   [[nodiscard]] static std::unique_ptr<LoadedModel> load(
-      const spec::Setup& setup, const std::function<void(double)>& progress);
+      const spec::Setup& setup, const std::function<void(double)>& progress,
+      std::int64_t logit_rows = 1);
   ~LoadedModel();
 
   [[nodiscard]] const gguf::File& file() const noexcept;

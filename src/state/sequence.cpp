@@ -98,6 +98,7 @@ void SequenceState::grow(std::int64_t count) {
     throw Error("the context of " + std::to_string(max_cells_) + " tokens is full",
                 "start again, shorten the conversation, or use a larger --ctx");
   }
+  own_last_page();
   const std::int64_t needed = (length_ + count + kPageCells - 1) / kPageCells;
   const std::size_t before = pages_.size();
   try {
@@ -110,6 +111,16 @@ void SequenceState::grow(std::int64_t count) {
     throw;
   }
   length_ += count;
+}
+
+void SequenceState::own_last_page() {
+  if (length_ % kPageCells == 0) return;
+  const std::int32_t shared = pages_.back();
+  if (pool_->references_[static_cast<std::size_t>(shared)] == 1) return;
+  const std::int32_t own = pool_->take_page();
+  pool_->copy_page(shared, own);
+  pool_->give_back_page(shared);
+  pages_.back() = own;
 }
 
 void SequenceState::truncate(std::int64_t length) noexcept {

@@ -86,6 +86,9 @@ class SequenceState {
   void truncate(std::int64_t length) noexcept;
 
  private:
+  /// Copy on write: a partial last page that a fork still reads is replaced by a copy.
+  void own_last_page();
+
   KvPool* pool_;
   std::int64_t max_cells_;
   std::int64_t first_position_;

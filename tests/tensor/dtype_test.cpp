@@ -17,8 +17,8 @@ TEST(DType, HalfRoundTripsEveryFiniteValue) {
 }
 
 TEST(DType, HalfRoundsToNearestEven) {
-  EXPECT_EQ(half_from_float(1.0F + 0x1p-11F), 0x3C00);        // tie to even
-  EXPECT_EQ(half_from_float(1.0F + 0x1.8p-10F), 0x3C02);      // tie to even, upwards
+  EXPECT_EQ(half_from_float(1.0F + 0x1p-11F), 0x3C00);    // tie to even
+  EXPECT_EQ(half_from_float(1.0F + 0x1.8p-10F), 0x3C02);  // tie to even, upwards
   EXPECT_EQ(half_from_float(65519.0F), 0x7BFF);
   EXPECT_EQ(half_from_float(65520.0F), 0x7C00);
   EXPECT_EQ(half_from_float(0x1p-25F), 0);

@@ -1,0 +1,148 @@
+#include "compute/count/count_backend.h"
+
+#include <array>
+#include <cstring>
+#include <vector>
+
+namespace hearth::compute {
+namespace {
+
+/// Keeps what is written to it as integers; everything else has no memory.
+class CountBuffer final : public Buffer {
+ public:
+  CountBuffer(std::size_t bytes, std::size_t& counter) : Buffer(bytes), counter_(&counter) {
+    *counter_ += bytes;
+  }
+  ~CountBuffer() override { *counter_ -= size(); }
+
+  void store(const Tensor& to, const void* host) {
+    integers_.resize(size() / sizeof(std::int32_t));
+    std::memcpy(&integers_[to.offset / sizeof(std::int32_t)], host,
+                static_cast<std::size_t>(to.elements()) * sizeof(std::int32_t));
+  }
+  [[nodiscard]] std::int32_t integer(const Tensor& t, std::int64_t i) const {
+    return integers_[t.offset / sizeof(std::int32_t) + static_cast<std::size_t>(i)];
+  }
+
+ private:
+  std::vector<std::int32_t> integers_;
+  std::size_t* counter_;
+};
+
+class CountWeight final : public Weight {
+ public:
+  explicit CountWeight(const WeightSource& source) : Weight(source) {}
+};
+
+class Counter final : public CountBackend {
+ public:
+  [[nodiscard]] std::string_view name() const noexcept override { return "count"; }
+  [[nodiscard]] const Counts& counts() const noexcept override { return counts_; }
+  void reset_counts() noexcept override { counts_ = {}; }
+
+  std::unique_ptr<Buffer> allocate(std::size_t bytes, MemoryCategory category) override {
+    return std::make_unique<CountBuffer>(bytes, allocated_[static_cast<std::size_t>(category)]);
+  }
+  [[nodiscard]] std::size_t allocated(MemoryCategory category) const noexcept override {
+    return allocated_[static_cast<std::size_t>(category)];
+  }
+  void write(const Tensor& to, const void* host) noexcept override {
+    if (to.dtype == DType::kI32) static_cast<CountBuffer*>(to.buffer)->store(to, host);
+  }
+  void read(const Tensor& /*from*/, void* /*host*/) noexcept override {}
+  void copy(const Tensor& /*from*/, const Tensor& /*to*/) noexcept override {}
+
+  std::unique_ptr<Weight> load_weight(const WeightSource& source, unsigned use,
+                                      Residency residency) override {
+    const bool packed = (use & kUseMatmul) != 0 && residency == Residency::kPacked;
+    if (packed)
+      allocated_[static_cast<std::size_t>(MemoryCategory::kWeights)] += source.bytes.size();
+    return std::make_unique<CountWeight>(source);
+  }
+  void reserve(std::int64_t /*rows*/, std::int64_t /*columns*/) override {}
+
+  void get_rows(const Weight& table, const Tensor& ids, float /*scale*/,
+                const Tensor& /*out*/) noexcept override {
+    ++counts_.operations;
+    const auto row = table.source().bytes.size() / static_cast<std::size_t>(table.rows());
+    counts_.weight_bytes += row * static_cast<std::size_t>(ids.shape[0]);
+  }
+  void matmul(const Tensor& x, std::span<const Projection> projections) noexcept override {
+    ++counts_.operations;
+    for (const Projection& p : projections) {
+      counts_.weight_multiply_adds +=
+          static_cast<std::uint64_t>(x.shape[0] * p.weight->rows() * p.weight->columns());
+      counts_.weight_bytes += p.weight->source().bytes.size();
+    }
+  }
+  void attend(const AttendArguments& a) noexcept override {
+    ++counts_.operations;
+    const auto row_sizes = static_cast<std::uint64_t>(a.keys.shape[3] + a.values.shape[3]);
+    const std::uint64_t kv_row = row_sizes * static_cast<std::uint64_t>(a.keys.shape[1]) *
+                                 tensor::info(a.keys.dtype).block_bytes;
+    for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
+      const auto cells = static_cast<std::uint64_t>(index(a.row_end, t) - index(a.row_begin, t));
+      counts_.attention_multiply_adds +=
+          cells * static_cast<std::uint64_t>(a.q.shape[1]) * row_sizes;
+      // Rows of one pass share what they read: only the widest range of a run of rows is counted.
+      if (t + 1 == a.q.shape[0] ||
+          index(a.rows.row_sequence, t) != index(a.rows.row_sequence, t + 1)) {
+        counts_.kv_bytes_read += cells * kv_row;
+      }
+    }
+  }
+  void store_kv(const Tensor& values, const KvRows& /*rows*/,
+                const Tensor& pool) noexcept override {
+    ++counts_.operations;
+    counts_.kv_bytes_written +=
+        static_cast<std::uint64_t>(values.elements()) * tensor::info(pool.dtype).block_bytes;
+  }
+
+  void norm(const NormArguments& /*arguments*/) noexcept override { ++counts_.operations; }
+  void rope_table(const RopeAngles& /*angles*/, const Tensor& /*positions*/,
+                  const Tensor& /*factors*/, const Tensor& /*table*/) noexcept override {
+    ++counts_.operations;
+  }
+  void rope(RopePairing /*pairing*/, const Tensor& /*table*/,
+            const Tensor& /*x*/) noexcept override {
+    ++counts_.operations;
+  }
+  void activate(Activation /*activation*/, const Tensor& /*x*/,
+                const Tensor& /*out*/) noexcept override {
+    ++counts_.operations;
+  }
+  void activate_gated(Activation /*activation*/, const Tensor& /*gate*/, const Tensor& /*up*/,
+                      const Tensor& /*out*/) noexcept override {
+    ++counts_.operations;
+  }
+  void add(const Tensor& /*a*/, const Tensor& /*b*/, float /*factor*/,
+           const Tensor& /*out*/) noexcept override {
+    ++counts_.operations;
+  }
+  void scale(const Tensor& /*x*/, float /*factor*/, const Tensor& /*out*/) noexcept override {
+    ++counts_.operations;
+  }
+  void scale_rows(const Tensor& /*x*/, const Tensor& /*factors*/) noexcept override {
+    ++counts_.operations;
+  }
+  void clamp(const Tensor& /*x*/, float /*limit*/) noexcept override { ++counts_.operations; }
+  void softcap(const Tensor& /*x*/, float /*cap*/) noexcept override { ++counts_.operations; }
+  void gather(const Tensor& /*x*/, const Tensor& /*rows*/,
+              const Tensor& /*out*/) noexcept override {
+    ++counts_.operations;
+  }
+
+ private:
+  static std::int32_t index(const Tensor& t, std::int64_t i) {
+    return static_cast<CountBuffer*>(t.buffer)->integer(t, i);
+  }
+
+  std::array<std::size_t, kMemoryCategories> allocated_{};
+  Counts counts_;
+};
+
+}  // namespace
+
+std::unique_ptr<CountBackend> make_count_backend() { return std::make_unique<Counter>(); }
+
+}  // namespace hearth::compute

@@ -1,0 +1,71 @@
+#include "model/cost.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "model/weights.h"
+#include "spec/visit.h"
+
+namespace hearth::model {
+
+using compute::MemoryCategory;
+
+namespace {
+
+/// The arena of a counted pass: larger than any real one.
+constexpr std::size_t kUnlimited = std::size_t{1} << 60;
+
+}  // namespace
+
+RunnerLimits limits_of(const spec::Setup& setup, std::int64_t logit_rows) {
+  return {.batch_rows = std::min(setup.batch_rows, setup.context * setup.sequences),
+          .logit_rows = logit_rows,
+          .context = setup.context,
+          .sequences = setup.sequences};
+}
+
+std::vector<state::KvLayer> kv_layers(const spec::ModelSpec& spec) {
+  std::vector<state::KvLayer> layers;
+  for (const spec::Attention* a : spec::attentions_of(spec)) {
+    layers.push_back({a->kv_heads, a->key_size, a->value_size});
+  }
+  return layers;
+}
+
+std::int64_t kv_pages(const spec::Setup& setup) noexcept {
+  return (setup.context + state::kPageCells - 1) / state::kPageCells * setup.sequences;
+}
+
+PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec, const spec::Setup& setup,
+                    std::int64_t rows, std::int64_t past, std::int64_t logit_rows) {
+  const auto backend = compute::make_count_backend();
+  const auto residency = setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked;
+  const Weights weights(file, spec, *backend, residency, {});
+  const std::vector<state::KvLayer> layers = kv_layers(spec);
+  state::KvPool pool(*backend, layers, kv_pages(setup), setup.kv_type);
+
+  PassCost cost;
+  cost.weight_bytes = backend->allocated(MemoryCategory::kWeights);
+  cost.kv_bytes = backend->allocated(MemoryCategory::kKv);
+  for (const spec::TensorUse& use : spec::tensors_of(spec)) {
+    if (use.role == spec::TensorRole::kMatrix) {
+      cost.widest = std::max(cost.widest, file.find_tensor(use.name)->shape[0]);
+    }
+  }
+  Runner runner(spec, weights, *backend, pool, limits_of(setup, logit_rows), kUnlimited);
+  state::SequenceState sequence(pool, setup.context);
+  sequence.grow(past);
+  std::vector<BatchRow> batch(static_cast<std::size_t>(rows));
+  for (std::int64_t i = 0; i < rows; ++i)
+    batch[static_cast<std::size_t>(i)] = {&sequence, 0, i >= rows - logit_rows};
+  backend->reset_counts();
+  runner.run(batch);
+  cost.counts = backend->counts();
+  cost.arena_bytes = runner.arena_high_water();
+  cost.index_bytes = backend->allocated(MemoryCategory::kBuffers) - kUnlimited +
+                     static_cast<std::size_t>(logit_rows * spec.vocabulary) * sizeof(float);
+  return cost;
+}
+
+}  // namespace hearth::model

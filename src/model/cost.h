@@ -1,0 +1,40 @@
+// What a pass costs and how much memory a model needs: the layer code run over the counting
+// backend, not a formula.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "compute/count/count_backend.h"
+#include "gguf/file.h"
+#include "model/runner.h"
+#include "spec/model_spec.h"
+#include "spec/setup.h"
+
+namespace hearth::model {
+
+/// The limits a setup (with its defaults resolved) gives to a runner.
+[[nodiscard]] RunnerLimits limits_of(const spec::Setup& setup, std::int64_t logit_rows = 1);
+
+/// Geometry of the KV pools of a model, in execution order.
+[[nodiscard]] std::vector<state::KvLayer> kv_layers(const spec::ModelSpec& spec);
+
+/// KV pages that `setup` wants.
+[[nodiscard]] std::int64_t kv_pages(const spec::Setup& setup) noexcept;
+
+struct PassCost {
+  compute::Counts counts;
+  std::size_t weight_bytes = 0;  // resident weights, as stored in the file
+  std::size_t kv_bytes = 0;      // of the whole pool
+  std::size_t arena_bytes = 0;   // high-water mark of the activations
+  std::size_t index_bytes = 0;   // index tensors and logits
+  std::int64_t widest = 0;       // largest number of input features of any matrix
+};
+
+/// Cost of a pass of `rows` rows of one sequence that already holds `past` cells; logits of the
+/// last `logit_rows` rows.
+[[nodiscard]] PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec,
+                                  const spec::Setup& setup, std::int64_t rows, std::int64_t past,
+                                  std::int64_t logit_rows = 1);
+
+}  // namespace hearth::model

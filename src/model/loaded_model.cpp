@@ -1,0 +1,150 @@
+#include "model/loaded_model.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "compute/cpu/cpu_backend.h"
+#include "machine/memory.h"
+#include "model/cost.h"
+#include "model/families/registry.h"
+#include "support/error.h"
+
+namespace hearth::model {
+
+using compute::MemoryCategory;
+
+namespace {
+
+constexpr std::int64_t kDefaultContext = 8192;
+// Beyond weights, KV and work buffers: the program itself, the tokenizer, file pages.
+constexpr std::size_t kHeadroom = std::size_t{64} << 20;
+
+std::string megabytes(std::size_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+struct Resolved {
+  spec::Setup setup;
+  spec::ModelSpec spec;
+  PassCost cost;
+};
+
+std::size_t needed(const PassCost& cost) {
+  return cost.weight_bytes + cost.kv_bytes + cost.arena_bytes + cost.index_bytes + kHeadroom;
+}
+
+/// The cost of the largest pass under `setup`.
+PassCost full_pass(const gguf::File& file, const spec::ModelSpec& spec, const spec::Setup& setup,
+                   std::int64_t logit_rows) {
+  const std::int64_t rows = limits_of(setup, logit_rows).batch_rows;
+  return count_pass(file, spec, setup, rows, 0, std::min(logit_rows, rows));
+}
+
+/// Fills in the defaults of a setup and refuses what does not fit, before anything is loaded.
+Resolved resolve(const gguf::File& file, const spec::Setup& given, std::int64_t logit_rows) {
+  Resolved resolved{given, describe_model(file, {given.context}), {}};
+  spec::Setup& setup = resolved.setup;
+  const bool chosen = setup.context > 0;
+  const std::int64_t limit = resolved.spec.position_limit;
+  if (chosen && limit > 0 && setup.context > limit) {
+    throw Error("a context of " + std::to_string(setup.context) + " tokens is more than the " +
+                    std::to_string(limit) + " positions the model knows",
+                "use --ctx " + std::to_string(limit) + " or less", ExitCode::kDoesNotFit);
+  }
+  if (!chosen) {
+    setup.context = std::min(kDefaultContext, limit > 0 ? limit : resolved.spec.context_length);
+    resolved.spec = describe_model(file, {setup.context});
+  }
+  const std::size_t available = machine::memory_facts().available;
+  for (;;) {
+    resolved.cost = full_pass(file, resolved.spec, setup, logit_rows);
+    if (available == 0 || needed(resolved.cost) <= available) return resolved;
+    // A context nobody asked for shrinks until it fits.
+    if (!chosen && setup.context > 512 &&
+        needed(resolved.cost) - resolved.cost.kv_bytes < available) {
+      setup.context /= 2;
+      resolved.spec = describe_model(file, {setup.context});
+      continue;
+    }
+    throw Error("the model needs " + megabytes(needed(resolved.cost)) + " of memory (weights " +
+                    megabytes(resolved.cost.weight_bytes) + ", KV cache for " +
+                    std::to_string(setup.context) + " tokens " + megabytes(resolved.cost.kv_bytes) +
+                    ") and " + megabytes(available) + " are available",
+                "use a smaller --ctx, a smaller quantization or a smaller model",
+                ExitCode::kDoesNotFit);
+  }
+}
+
+}  // namespace
+
+struct LoadedModel::Impl {
+  gguf::File file;
+  spec::Setup setup;
+  spec::ModelSpec spec;
+  std::unique_ptr<compute::Backend> backend;
+  std::unique_ptr<Weights> weights;
+  std::unique_ptr<state::KvPool> pool;
+  std::unique_ptr<Runner> runner;
+};
+
+LoadedModel::LoadedModel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+LoadedModel::~LoadedModel() = default;
+
+std::unique_ptr<LoadedModel> LoadedModel::load(const spec::Setup& given,
+                                               const std::function<void(double)>& progress,
+                                               std::int64_t logit_rows) {
+  auto impl =
+      std::unique_ptr<Impl>(new Impl{gguf::File::open(given.model), {}, {}, {}, {}, {}, {}});
+  Resolved resolved = resolve(impl->file, given, logit_rows);
+  impl->setup = resolved.setup;
+  impl->spec = std::move(resolved.spec);
+  const spec::Setup& setup = impl->setup;
+
+  impl->backend = compute::make_cpu_backend(
+      {.threads = setup.threads, .exact = setup.exact, .instruction_set = setup.instruction_set});
+  const RunnerLimits limits = limits_of(setup, logit_rows);
+  impl->backend->reserve(limits.batch_rows, resolved.cost.widest);
+  const std::vector<state::KvLayer> layers = kv_layers(impl->spec);
+  impl->pool =
+      std::make_unique<state::KvPool>(*impl->backend, layers, kv_pages(setup), setup.kv_type);
+  // Exact evaluation reads the stored values themselves, so packing would be a copy for nothing.
+  const bool mapped = setup.mapped || setup.exact;
+  impl->weights = std::make_unique<Weights>(
+      impl->file, impl->spec, *impl->backend,
+      mapped ? compute::Residency::kMapped : compute::Residency::kPacked, progress);
+  impl->runner = std::make_unique<Runner>(impl->spec, *impl->weights, *impl->backend, *impl->pool,
+                                          limits, resolved.cost.arena_bytes);
+  impl->file.check();
+  return std::unique_ptr<LoadedModel>(new LoadedModel(std::move(impl)));
+}
+
+const gguf::File& LoadedModel::file() const noexcept { return impl_->file; }
+const spec::ModelSpec& LoadedModel::spec() const noexcept { return impl_->spec; }
+const spec::Setup& LoadedModel::setup() const noexcept { return impl_->setup; }
+
+MemoryReport LoadedModel::memory() const noexcept {
+  const auto bytes = [this](MemoryCategory category) {
+    return impl_->backend->allocated(category);
+  };
+  MemoryReport report{bytes(MemoryCategory::kWeights), bytes(MemoryCategory::kKv),
+                      bytes(MemoryCategory::kState),   bytes(MemoryCategory::kBuffers),
+                      bytes(MemoryCategory::kOther),   impl_->file.file_bytes()};
+  report.other +=
+      static_cast<std::size_t>(impl_->runner->limits().logit_rows * impl_->spec.vocabulary) *
+      sizeof(float);
+  return report;
+}
+
+std::unique_ptr<state::SequenceState> LoadedModel::new_sequence(std::int64_t first_position) {
+  return std::make_unique<state::SequenceState>(*impl_->pool, impl_->setup.context, first_position);
+}
+
+std::span<const float> LoadedModel::run(std::span<const BatchRow> rows) {
+  const std::span<const float> logits = impl_->runner->run(rows);
+  impl_->file.check();
+  return logits;
+}
+
+}  // namespace hearth::model

@@ -1,0 +1,94 @@
+// Reference logits of every family: goldens/arch, mode "gen".
+
+#include <array>
+
+#include "compute/reference/reference_backend.h"
+#include "golden_case.h"
+
+namespace hearth::testing {
+namespace {
+
+const std::vector<std::string> kCases = {"llama-plain",
+                                         "llama-tied",
+                                         "llama-bias",
+                                         "llama-linear",
+                                         "llama-yarn",
+                                         "llama3-rope-factors",
+                                         "eagle3-target",
+                                         "llama-256-Q4_K_M",
+                                         "llama-256-Q6_K",
+                                         "llama-256-Q8_0",
+                                         "mistral3",
+                                         "qwen2",
+                                         "qwen3",
+                                         "gemma",
+                                         "gemma2",
+                                         "gemma3",
+                                         "phi2",
+                                         "phi3-short",
+                                         "smollm3",
+                                         "olmo2",
+                                         "granite",
+                                         "stablelm",
+                                         "starcoder2",
+                                         "gpt2",
+                                         "falcon",
+                                         "falcon-40b",
+                                         "bloom",
+                                         "command-r",
+                                         "cohere2",
+                                         "exaone4",
+                                         "glm4"};
+
+class ArchitectureGolden : public ::testing::TestWithParam<std::string> {};
+
+void check_case(const GoldenCase& golden, ModelOnBackend& model) {
+  const std::vector<std::int32_t> prompt = golden.ids("prompt_tokens");
+  const std::vector<float> reference = golden.array("prompt_logits");
+  const auto first_position = golden.description.value("pos0", std::int64_t{0});
+
+  model.restart(first_position);
+  const std::array<std::size_t, 1> single = {1};
+  EXPECT_LE(nmse(model.run_in_chunks(prompt, single), reference), 1e-8) << "one by one";
+  model.restart(first_position);
+  const std::array<std::size_t, 3> uneven = {7, 1, 13};
+  EXPECT_LE(nmse(model.run_in_chunks(prompt, uneven), reference), 1e-8) << "in uneven chunks";
+  model.restart(first_position);
+  const std::vector<float> logits = model.run(prompt);
+  EXPECT_LE(nmse(logits, reference), 1e-8) << "as one batch";
+
+  // Greedy continuation: the ids and the logits of every step.
+  const std::vector<float> decode_reference = golden.array("decode_logits");
+  const std::vector<std::int32_t> greedy = golden.ids("greedy_tokens");
+  const auto vocabulary = static_cast<std::size_t>(model.spec().vocabulary);
+  std::span<const float> last = std::span(logits).last(vocabulary);
+  std::vector<float> row;
+  std::vector<float> decoded;
+  for (const std::int32_t expected : greedy) {
+    const auto token = static_cast<std::int32_t>(argmax(last));
+    ASSERT_EQ(token, expected);
+    row = model.run({&token, 1});
+    decoded.insert(decoded.end(), row.begin(), row.end());
+    last = row;
+  }
+  EXPECT_LE(nmse(decoded, decode_reference), 1e-8) << "greedy continuation";
+}
+
+TEST_P(ArchitectureGolden, ReferenceBackendReproducesLogits) {
+  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
+  const GoldenCase golden(GetParam());
+  ModelOnBackend model(golden.model(), compute::make_reference_backend());
+  check_case(golden, model);
+}
+
+std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, ArchitectureGolden, ::testing::ValuesIn(kCases), test_name);
+
+}  // namespace
+}  // namespace hearth::testing
