@@ -39,7 +39,8 @@ int main(int argument_count, char** arguments) {
     return report("out of memory", "close other programs or choose a smaller model or context",
                   ExitCode::kDoesNotFit);
   } catch (const std::exception& error) {
-    return report(fmt::format("internal error: {}", error.what()), "please report it", ExitCode::kFailure);
+    return report(fmt::format("internal error: {}", error.what()), "please report it",
+                  ExitCode::kFailure);
   }
 }
 
