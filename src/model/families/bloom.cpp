@@ -13,9 +13,8 @@ ModelSpec describe_bloom(const FamilyReader& reader) {
     Attention attention = reader.attention(layer);
     attention.max_alibi_bias = 8;
     model.stacks[0].layers.push_back(
-        sequential_layer(reader.norm(NormKind::kLayer, layer, "attn_norm"), std::move(attention),
-                         reader.norm(NormKind::kLayer, layer, "ffn_norm"),
-                         reader.plain_feed_forward(layer, Activation::kGelu)));
+        reader.sequential_layer(layer, NormKind::kLayer, std::move(attention),
+                                reader.plain_feed_forward(layer, Activation::kGelu)));
   }
   return model;
 }

@@ -29,7 +29,7 @@ ModelSpec describe_cohere2(const FamilyReader& reader) {
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     if (is_windowed(layer, period)) {
-      attention.rope = reader.rope(RopePairing::kAdjacent);
+      attention.rope = reader.scaled_window_rope(RopePairing::kAdjacent);
       if (window > 0) attention.window = {WindowKind::kSliding, window};
     }
     model.stacks[0].layers.push_back(

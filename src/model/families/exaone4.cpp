@@ -14,13 +14,13 @@ ModelSpec describe_exaone4(const FamilyReader& reader) {
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     reader.add_qk_norm(attention, NormKind::kRms, layer);
-    const bool windowed = has_windows && is_windowed(layer, period);
-    if (!has_windows || windowed) attention.rope = reader.rope(RopePairing::kHalves);
-    if (windowed) attention.window = {WindowKind::kSliding, window};
-    model.stacks[0].layers.push_back(post_norm_layer(
-        std::move(attention), reader.norm(NormKind::kRms, layer, "post_attention_norm"),
-        reader.gated_feed_forward(layer, Activation::kSilu),
-        reader.norm(NormKind::kRms, layer, "post_ffw_norm")));
+    if (!has_windows) {
+      attention.rope = reader.rope(RopePairing::kHalves);
+    } else if (is_windowed(layer, period)) {
+      attention.rope = reader.scaled_window_rope(RopePairing::kHalves);
+      attention.window = {WindowKind::kSliding, window};
+    }
+    model.stacks[0].layers.push_back(reader.post_norm_layer(layer, std::move(attention)));
   }
   return model;
 }

@@ -2,6 +2,7 @@
 // sandwich norms, sliding windows and soft-caps; gemma3 adds normalised q and k and a RoPE base of
 // its own for windows (reference: gemma.md).
 #include <cmath>
+
 #include "model/families/registry.h"
 
 namespace hearth::model {
@@ -24,14 +25,6 @@ float query_scale(const FamilyReader& reader, std::int64_t layers_of_27b) {
   return 1.0F / std::sqrt(static_cast<float>(size));
 }
 
-Layer gemma_sandwich(const FamilyReader& reader, std::int64_t layer, Attention attention) {
-  return sandwich_layer(reader.norm(NormKind::kRms, layer, "attn_norm"), std::move(attention),
-                        reader.norm(NormKind::kRms, layer, "post_attention_norm"),
-                        reader.norm(NormKind::kRms, layer, "ffn_norm"),
-                        reader.gated_feed_forward(layer, Activation::kGelu),
-                        reader.norm(NormKind::kRms, layer, "post_ffw_norm"));
-}
-
 }  // namespace
 
 ModelSpec describe_gemma(const FamilyReader& reader) {
@@ -40,9 +33,8 @@ ModelSpec describe_gemma(const FamilyReader& reader) {
     Attention attention = reader.attention(layer);
     attention.rope = reader.rope(RopePairing::kHalves);
     model.stacks[0].layers.push_back(
-        sequential_layer(reader.norm(NormKind::kRms, layer, "attn_norm"), std::move(attention),
-                         reader.norm(NormKind::kRms, layer, "ffn_norm"),
-                         reader.gated_feed_forward(layer, Activation::kGelu)));
+        reader.sequential_layer(layer, NormKind::kRms, std::move(attention),
+                                reader.gated_feed_forward(layer, Activation::kGelu)));
   }
   return model;
 }
@@ -57,8 +49,12 @@ ModelSpec describe_gemma2(const FamilyReader& reader) {
     attention.rope = reader.rope(RopePairing::kHalves);
     attention.scale = query_scale(reader, 46);
     attention.softcap = static_cast<float>(reader.number_or("attn_logit_softcapping", 50));
-    if (window > 0 && is_windowed(layer, period)) attention.window = {WindowKind::kSliding, window};
-    model.stacks[0].layers.push_back(gemma_sandwich(reader, layer, std::move(attention)));
+    if (window > 0 && is_windowed(layer, period)) {
+      attention.window = {WindowKind::kSliding, window};
+      attention.rope = reader.scaled_window_rope(RopePairing::kHalves);
+    }
+    model.stacks[0].layers.push_back(
+        reader.sandwich_layer(layer, std::move(attention), Activation::kGelu));
   }
   return model;
 }
@@ -78,7 +74,8 @@ ModelSpec describe_gemma3(const FamilyReader& reader) {
     } else {
       attention.rope = reader.rope(RopePairing::kHalves);
     }
-    model.stacks[0].layers.push_back(gemma_sandwich(reader, layer, std::move(attention)));
+    model.stacks[0].layers.push_back(
+        reader.sandwich_layer(layer, std::move(attention), Activation::kGelu));
   }
   return model;
 }

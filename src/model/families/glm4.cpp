@@ -17,11 +17,7 @@ ModelSpec describe_glm4(const FamilyReader& reader) {
       attention.rope->angles.sections[axis] = static_cast<std::int32_t>(sections[axis]);
     }
     model.stacks[0].layers.push_back(
-        sandwich_layer(reader.norm(NormKind::kRms, layer, "attn_norm"), std::move(attention),
-                       reader.norm(NormKind::kRms, layer, "post_attention_norm"),
-                       reader.norm(NormKind::kRms, layer, "ffn_norm"),
-                       reader.gated_feed_forward(layer, Activation::kSilu),
-                       reader.norm(NormKind::kRms, layer, "post_ffw_norm")));
+        reader.sandwich_layer(layer, std::move(attention), Activation::kSilu));
   }
   return model;
 }

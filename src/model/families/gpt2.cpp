@@ -14,9 +14,8 @@ ModelSpec describe_gpt2(const FamilyReader& reader) {
       reader.linear("position_embd", reader.width(), model.position_limit).weight;
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     model.stacks[0].layers.push_back(
-        sequential_layer(reader.norm(NormKind::kLayer, layer, "attn_norm"), reader.attention(layer),
-                         reader.norm(NormKind::kLayer, layer, "ffn_norm"),
-                         reader.plain_feed_forward(layer, Activation::kGelu)));
+        reader.sequential_layer(layer, NormKind::kLayer, reader.attention(layer),
+                                reader.plain_feed_forward(layer, Activation::kGelu)));
   }
   return model;
 }

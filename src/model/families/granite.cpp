@@ -21,10 +21,7 @@ ModelSpec describe_granite(const FamilyReader& reader) {
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     if (rotates) attention.rope = reader.rope(RopePairing::kAdjacent);
-    Layer block =
-        sequential_layer(reader.norm(NormKind::kRms, layer, "attn_norm"), std::move(attention),
-                         reader.norm(NormKind::kRms, layer, "ffn_norm"),
-                         reader.gated_feed_forward(layer, Activation::kSilu));
+    Layer block = reader.standard_layer(layer, std::move(attention));
     for (Sublayer& sublayer : block.sublayers)
       sublayer.residual_scale = scale_or_one("residual_scale");
     model.stacks[0].layers.push_back(std::move(block));

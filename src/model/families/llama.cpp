@@ -18,10 +18,7 @@ ModelSpec describe_llama(const FamilyReader& reader) {
           reader.integer_or("rope.scaling.original_context_length", model.context_length);
       attention.temperature = QueryTemperature{beta, 0, interval};
     }
-    model.stacks[0].layers.push_back(
-        sequential_layer(reader.norm(NormKind::kRms, layer, "attn_norm"), std::move(attention),
-                         reader.norm(NormKind::kRms, layer, "ffn_norm"),
-                         reader.gated_feed_forward(layer, Activation::kSilu)));
+    model.stacks[0].layers.push_back(reader.standard_layer(layer, std::move(attention)));
   }
   return model;
 }

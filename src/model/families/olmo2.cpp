@@ -24,10 +24,7 @@ ModelSpec describe_olmo2(const FamilyReader& reader) {
     } else {
       attention.rope = reader.rope(RopePairing::kHalves);
     }
-    model.stacks[0].layers.push_back(post_norm_layer(
-        std::move(attention), reader.norm(NormKind::kRms, layer, "post_attention_norm"),
-        reader.gated_feed_forward(layer, Activation::kSilu),
-        reader.norm(NormKind::kRms, layer, "post_ffw_norm")));
+    model.stacks[0].layers.push_back(reader.post_norm_layer(layer, std::move(attention)));
   }
   return model;
 }

@@ -24,10 +24,7 @@ ModelSpec describe_phi3(const FamilyReader& reader) {
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     attention.rope = reader.rope(RopePairing::kHalves);
-    model.stacks[0].layers.push_back(
-        sequential_layer(reader.norm(NormKind::kRms, layer, "attn_norm"), std::move(attention),
-                         reader.norm(NormKind::kRms, layer, "ffn_norm"),
-                         reader.gated_feed_forward(layer, Activation::kSilu)));
+    model.stacks[0].layers.push_back(reader.standard_layer(layer, std::move(attention)));
   }
   return model;
 }

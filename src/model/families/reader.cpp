@@ -272,6 +272,12 @@ spec::Rope FamilyReader::window_rope(spec::RopePairing pairing, double default_b
   return rope;
 }
 
+spec::Rope FamilyReader::scaled_window_rope(spec::RopePairing pairing) const {
+  spec::Rope scaled = rope(pairing);
+  scaled.angles.base = window_rope(pairing, scaled.angles.base).angles.base;
+  return scaled;
+}
+
 FeedForward FamilyReader::gated_feed_forward(std::int64_t layer,
                                              spec::Activation activation) const {
   FeedForward result;
@@ -324,33 +330,42 @@ void FamilyReader::refuse_experts() const {
   }
 }
 
-Layer sequential_layer(Norm attention_norm, spec::Body attention, Norm feed_forward_norm,
-                       spec::Body feed_forward) {
-  Layer layer;
-  layer.sublayers.push_back(
-      {std::move(attention_norm), {Branch{{}, std::move(attention), {}}}, {}, 1.0F});
-  layer.sublayers.push_back(
-      {std::move(feed_forward_norm), {Branch{{}, std::move(feed_forward), {}}}, {}, 1.0F});
-  return layer;
+Layer FamilyReader::sequential_layer(std::int64_t layer, NormKind kind, Attention attention,
+                                     FeedForward feed_forward) const {
+  Layer result;
+  result.sublayers.push_back(
+      {norm(kind, layer, "attn_norm"), {Branch{{}, std::move(attention), {}}}, {}, 1.0F});
+  result.sublayers.push_back(
+      {norm(kind, layer, "ffn_norm"), {Branch{{}, std::move(feed_forward), {}}}, {}, 1.0F});
+  return result;
 }
 
-Layer sandwich_layer(Norm before_attention, spec::Body attention, Norm after_attention,
-                     Norm before_feed_forward, spec::Body feed_forward, Norm after_feed_forward) {
-  Layer layer = sequential_layer(std::move(before_attention), std::move(attention),
-                                 std::move(before_feed_forward), std::move(feed_forward));
-  layer.sublayers[0].post_norm = std::move(after_attention);
-  layer.sublayers[1].post_norm = std::move(after_feed_forward);
-  return layer;
+Layer FamilyReader::standard_layer(std::int64_t layer, Attention attention) const {
+  return sequential_layer(layer, NormKind::kRms, std::move(attention),
+                          gated_feed_forward(layer, spec::Activation::kSilu));
 }
 
-Layer post_norm_layer(spec::Body attention, Norm after_attention, spec::Body feed_forward,
-                      Norm after_feed_forward) {
-  Layer layer;
-  layer.sublayers.push_back(
-      {{}, {Branch{{}, std::move(attention), {}}}, std::move(after_attention), 1.0F});
-  layer.sublayers.push_back(
-      {{}, {Branch{{}, std::move(feed_forward), {}}}, std::move(after_feed_forward), 1.0F});
-  return layer;
+Layer FamilyReader::sandwich_layer(std::int64_t layer, Attention attention,
+                                   spec::Activation activation) const {
+  Layer result = sequential_layer(layer, NormKind::kRms, std::move(attention),
+                                  gated_feed_forward(layer, activation));
+  result.sublayers[0].post_norm = norm(NormKind::kRms, layer, "post_attention_norm");
+  result.sublayers[1].post_norm = norm(NormKind::kRms, layer, "post_ffw_norm");
+  return result;
+}
+
+Layer FamilyReader::post_norm_layer(std::int64_t layer, Attention attention) const {
+  FeedForward feed_forward = gated_feed_forward(layer, spec::Activation::kSilu);
+  Layer result;
+  result.sublayers.push_back({{},
+                              {Branch{{}, std::move(attention), {}}},
+                              norm(NormKind::kRms, layer, "post_attention_norm"),
+                              1.0F});
+  result.sublayers.push_back({{},
+                              {Branch{{}, std::move(feed_forward), {}}},
+                              norm(NormKind::kRms, layer, "post_ffw_norm"),
+                              1.0F});
+  return result;
 }
 
 Layer parallel_layer(Norm norm, spec::Body attention, spec::Body feed_forward) {

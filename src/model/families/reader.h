@@ -87,6 +87,9 @@ class FamilyReader {
   [[nodiscard]] spec::Rope rope(spec::RopePairing pairing) const;
   /// RoPE of sliding-window layers: its own base, no scaling, no factors.
   [[nodiscard]] spec::Rope window_rope(spec::RopePairing pairing, double default_base) const;
+  /// RoPE of sliding-window layers that differ from the full ones in nothing but the base, if at
+  /// all.
+  [[nodiscard]] spec::Rope scaled_window_rope(spec::RopePairing pairing) const;
   /// ffn_gate, ffn_up, ffn_down; or the gate and up rows fused in ffn_up ([D, 2F]) when ffn_gate is
   /// absent.
   [[nodiscard]] spec::FeedForward gated_feed_forward(std::int64_t layer,
@@ -94,6 +97,19 @@ class FamilyReader {
   /// ffn_up, ffn_down.
   [[nodiscard]] spec::FeedForward plain_feed_forward(std::int64_t layer,
                                                      spec::Activation activation) const;
+
+  // Whole layers around an attention, with the usual tensor names (blocks.md section 6).
+  /// x += A(attn_norm(x)); x += F(ffn_norm(x)).
+  [[nodiscard]] spec::Layer sequential_layer(std::int64_t layer, spec::NormKind kind,
+                                             spec::Attention attention,
+                                             spec::FeedForward feed_forward) const;
+  /// The standard decoder layer: sequential, RMSNorm, SwiGLU.
+  [[nodiscard]] spec::Layer standard_layer(std::int64_t layer, spec::Attention attention) const;
+  /// x += post_attention_norm(A(attn_norm(x))); x += post_ffw_norm(F(ffn_norm(x))), RMSNorm.
+  [[nodiscard]] spec::Layer sandwich_layer(std::int64_t layer, spec::Attention attention,
+                                           spec::Activation activation) const;
+  /// x += post_attention_norm(A(x)); x += post_ffw_norm(F(x)), RMSNorm, SwiGLU.
+  [[nodiscard]] spec::Layer post_norm_layer(std::int64_t layer, spec::Attention attention) const;
 
   /// The model without layers: names, sizes, embedding, and a head that normalises by output_norm
   /// and uses output.weight or the embedding table.
@@ -122,16 +138,6 @@ class FamilyReader {
   std::int64_t key_size_ = 0, value_size_ = 0, rotated_ = 0;
 };
 
-/// x += A(norm(x)); x += F(norm(x)).
-[[nodiscard]] spec::Layer sequential_layer(spec::Norm attention_norm, spec::Body attention,
-                                           spec::Norm feed_forward_norm, spec::Body feed_forward);
-/// x += norm(A(norm(x))); x += norm(F(norm(x))): norms in the order in which they are applied.
-[[nodiscard]] spec::Layer sandwich_layer(spec::Norm before_attention, spec::Body attention,
-                                         spec::Norm after_attention, spec::Norm before_feed_forward,
-                                         spec::Body feed_forward, spec::Norm after_feed_forward);
-/// x += norm(A(x)); x += norm(F(x)).
-[[nodiscard]] spec::Layer post_norm_layer(spec::Body attention, spec::Norm after_attention,
-                                          spec::Body feed_forward, spec::Norm after_feed_forward);
 /// y = norm(x); x += A(y) + F(y).
 [[nodiscard]] spec::Layer parallel_layer(spec::Norm norm, spec::Body attention,
                                          spec::Body feed_forward);

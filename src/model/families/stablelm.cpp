@@ -14,15 +14,14 @@ ModelSpec describe_stablelm(const FamilyReader& reader) {
     if (reader.has(FamilyReader::layer_name(layer, "attn_q_norm.weight"))) {
       reader.add_qk_norm(attention, NormKind::kLayer, layer);
     }
-    Norm norm = reader.norm(NormKind::kLayer, layer, "attn_norm");
     FeedForward feed_forward = reader.gated_feed_forward(layer, Activation::kSilu);
     if (reader.has(FamilyReader::layer_name(layer, "ffn_norm.weight"))) {
-      model.stacks[0].layers.push_back(sequential_layer(
-          std::move(norm), std::move(attention), reader.norm(NormKind::kLayer, layer, "ffn_norm"),
-          std::move(feed_forward)));
+      model.stacks[0].layers.push_back(reader.sequential_layer(
+          layer, NormKind::kLayer, std::move(attention), std::move(feed_forward)));
     } else {
       model.stacks[0].layers.push_back(
-          parallel_layer(std::move(norm), std::move(attention), std::move(feed_forward)));
+          parallel_layer(reader.norm(NormKind::kLayer, layer, "attn_norm"), std::move(attention),
+                         std::move(feed_forward)));
     }
   }
   return model;
