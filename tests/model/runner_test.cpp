@@ -1,0 +1,77 @@
+#include "model/runner.h"
+
+#include <array>
+
+#include "compute/reference/reference_backend.h"
+#include "gguf/file.h"
+#include "golden_case.h"
+#include "support/error.h"
+
+namespace hearth::testing {
+namespace {
+
+std::filesystem::path plain_model() { return goldens_dir() / "arch" / "llama-plain.gguf"; }
+
+TEST(Runner, RefusesBadTokensWithoutChangingAnything) {
+  HEARTH_REQUIRE_FILE(plain_model());
+  ModelOnBackend model(plain_model(), compute::make_reference_backend());
+  model.restart(0);
+  const std::array<std::int32_t, 3> good = {1, 2, 3};
+  const std::vector<float> expected = model.run(good);
+  model.restart(0);
+  EXPECT_THROW(model.run(std::array<std::int32_t, 2>{1, 100000}), Error);
+  EXPECT_THROW(model.run(std::array<std::int32_t, 1>{-1}), Error);
+  EXPECT_EQ(model.run(good), expected);
+}
+
+TEST(Runner, CountsWhatAPassReadsAndKeeps) {
+  HEARTH_REQUIRE_FILE(plain_model());
+  const gguf::File file = gguf::File::open(plain_model());
+  const spec::ModelSpec spec = model::describe_model(file, {512});
+  spec::Setup setup;
+  setup.context = 512;
+  setup.kv_type = tensor::DType::kF16;
+  const model::PassCost one = model::count_pass(file, spec, setup, 1, 99);
+  std::uint64_t kv_row = 0;
+  for (const state::KvLayer& layer : model::kv_layers(spec)) {
+    kv_row += static_cast<std::uint64_t>(layer.kv_heads * (layer.key_size + layer.value_size)) * 2;
+  }
+  EXPECT_EQ(one.counts.kv_bytes_written, kv_row);
+  EXPECT_EQ(one.counts.kv_bytes_read, 100 * kv_row);
+  EXPECT_EQ(one.kv_bytes, 512 * kv_row);
+  const model::PassCost many = model::count_pass(file, spec, setup, 64, 0);
+  EXPECT_GT(many.arena_bytes, one.arena_bytes);
+  EXPECT_EQ(many.counts.operations, one.counts.operations);
+}
+
+TEST(Families, NameTheKnownOnesWhenTheArchitectureIsUnknown) {
+  const auto path = goldens_dir() / "arch" / "mamba.gguf";
+  HEARTH_REQUIRE_FILE(path);
+  const gguf::File file = gguf::File::open(path);
+  try {
+    (void)model::describe_model(file, {});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "unknown model architecture 'mamba'");
+    EXPECT_NE(error.hint().find("llama"), std::string::npos);
+    EXPECT_NE(error.hint().find("starcoder2"), std::string::npos);
+  }
+}
+
+TEST(Families, RefuseMixturesOfExperts) {
+  const auto path = goldens_dir() / "arch" / "llama-moe.gguf";
+  HEARTH_REQUIRE_FILE(path);
+  const gguf::File file = gguf::File::open(path);
+  EXPECT_THROW((void)model::describe_model(file, {}), Error);
+}
+
+TEST(Families, WindowPatternsFollowThePeriod) {
+  EXPECT_TRUE(model::is_windowed(0, 4));
+  EXPECT_TRUE(model::is_windowed(2, 4));
+  EXPECT_FALSE(model::is_windowed(3, 4));
+  EXPECT_FALSE(model::is_windowed(5, 1));
+  EXPECT_TRUE(model::is_windowed(5, 0));
+}
+
+}  // namespace
+}  // namespace hearth::testing
