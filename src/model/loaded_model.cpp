@@ -46,6 +46,8 @@ PassCost full_pass(const gguf::File& file, const spec::ModelSpec& spec, const sp
 Resolved resolve(const gguf::File& file, const spec::Setup& given, std::int64_t logit_rows) {
   Resolved resolved{given, describe_model(file, {given.context}), {}};
   spec::Setup& setup = resolved.setup;
+  // Exact evaluation reads the stored values themselves, so packing would be a copy for nothing.
+  setup.mapped = setup.mapped || setup.exact;
   const bool chosen = setup.context > 0;
   const std::int64_t limit = resolved.spec.position_limit;
   if (chosen && limit > 0 && setup.context > limit) {
@@ -113,7 +115,7 @@ std::unique_ptr<LoadedModel> LoadedModel::load(const spec::Setup& given,
   const bool mapped = setup.mapped || setup.exact;
   impl->weights = std::make_unique<Weights>(
       impl->file, impl->spec, *impl->backend,
-      mapped ? compute::Residency::kMapped : compute::Residency::kPacked, progress);
+      setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked, progress);
   impl->runner = std::make_unique<Runner>(impl->spec, *impl->weights, *impl->backend, *impl->pool,
                                           limits, resolved.cost.arena_bytes);
   impl->file.check();

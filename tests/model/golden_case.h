@@ -77,6 +77,7 @@ class ModelOnBackend {
     setup.context = context;
     setup.kv_type = kv_type;
     setup.batch_rows = context;
+    setup.sequences = 2;
     const model::PassCost cost = model::count_pass(file_, spec_, setup, context, 0, context);
     backend_->reserve(context, cost.widest);
     weights_ = std::make_unique<model::Weights>(file_, spec_, *backend_,
@@ -111,6 +112,15 @@ class ModelOnBackend {
       done += count;
     }
     return all;
+  }
+
+  /// A second, independent sequence.
+  std::unique_ptr<state::SequenceState> new_sequence() {
+    return std::make_unique<state::SequenceState>(*pool_, context_);
+  }
+  std::vector<float> run_rows(std::span<const model::BatchRow> rows) {
+    const std::span<const float> logits = runner_->run(rows);
+    return {logits.begin(), logits.end()};
   }
 
   [[nodiscard]] const spec::ModelSpec& spec() const { return spec_; }

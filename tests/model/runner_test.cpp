@@ -24,6 +24,32 @@ TEST(Runner, RefusesBadTokensWithoutChangingAnything) {
   EXPECT_EQ(model.run(good), expected);
 }
 
+TEST(Runner, SequencesInOneBatchDoNotSeeEachOther) {
+  HEARTH_REQUIRE_FILE(plain_model());
+  ModelOnBackend model(plain_model(), compute::make_reference_backend());
+  const auto alone = [&](std::span<const std::int32_t> tokens) {
+    model.restart(0);
+    return model.run(tokens);
+  };
+  const std::array<std::int32_t, 3> first = {1, 2, 3};
+  const std::array<std::int32_t, 2> second = {40, 50};
+  std::vector<float> expected = alone(first);
+  const std::vector<float> expected_second = alone(second);
+  expected.insert(expected.end(), expected_second.begin(), expected_second.end());
+
+  const auto a = model.new_sequence();
+  const auto b = model.new_sequence();
+  std::vector<model::BatchRow> rows;
+  for (const std::int32_t token : first) rows.push_back({a.get(), token, true});
+  for (const std::int32_t token : second) rows.push_back({b.get(), token, true});
+  EXPECT_EQ(model.run_rows(rows), expected);
+
+  // A fork continues like its parent.
+  const auto c = a->fork();
+  const std::vector<float> next = model.run_rows(std::array{model::BatchRow{a.get(), 7, true}});
+  EXPECT_EQ(model.run_rows(std::array{model::BatchRow{c.get(), 7, true}}), next);
+}
+
 TEST(Runner, CountsWhatAPassReadsAndKeeps) {
   HEARTH_REQUIRE_FILE(plain_model());
   const gguf::File file = gguf::File::open(plain_model());
