@@ -111,8 +111,6 @@ std::unique_ptr<LoadedModel> LoadedModel::load(const spec::Setup& given,
   const std::vector<state::KvLayer> layers = kv_layers(impl->spec);
   impl->pool =
       std::make_unique<state::KvPool>(*impl->backend, layers, kv_pages(setup), setup.kv_type);
-  // Exact evaluation reads the stored values themselves, so packing would be a copy for nothing.
-  const bool mapped = setup.mapped || setup.exact;
   impl->weights = std::make_unique<Weights>(
       impl->file, impl->spec, *impl->backend,
       setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked, progress);
