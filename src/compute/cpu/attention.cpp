@@ -1,0 +1,377 @@
+#include "compute/cpu/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "compute/cpu/access.h"
+
+namespace hearth::compute::cpu {
+namespace {
+
+constexpr std::int64_t kTile = 64;     // cells per tile
+constexpr std::int64_t kChunk = 512;   // cells per chunk
+constexpr std::int64_t kQueries = 32;  // (row, head) pairs that share a tile
+constexpr std::int64_t kSplitChunks = 128;
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+// Below this many multiply-adds the caller does all itself.
+constexpr std::int64_t kInlineWork = 1 << 15;
+
+constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
+
+constexpr std::int64_t kPaddedHead = AttentionEngine::kMaxHeadSize;
+constexpr std::int64_t kScratchFloats = kQueries * kPaddedHead * 3  // queries, sums of the chunk and of all
+                                        + kTile * kPaddedHead * 2   // keys and values
+                                        + kQueries * kTile          // scores
+                                        + 8 * kQueries;             // maxima, sums
+
+}  // namespace
+
+/// Running results of some queries: maximum, sum of exponentials and weighted sum of values.
+struct AttentionEngine::Partial {
+  float* maxima = nullptr;
+  float* sums = nullptr;
+  float* values = nullptr;  // [query][value stride]
+
+  void clear(std::int64_t queries, std::int64_t stride) const noexcept {
+    std::fill_n(maxima, queries, kMinusInfinity);
+    std::fill_n(sums, queries, 0.0F);
+    std::fill_n(values, queries * stride, 0.0F);
+  }
+};
+
+struct AttentionEngine::Scratch {
+  float* queries = nullptr;
+  float* keys = nullptr;
+  float* values = nullptr;
+  float* scores = nullptr;
+  float* factors = nullptr;
+  Partial chunk;
+  Partial total;
+};
+
+struct AttentionEngine::Pass {
+  const AttendArguments* a = nullptr;
+  std::int64_t group = 0;           // query heads per KV head
+  std::int64_t heads_per_unit = 0;  // of them, taken together
+  std::int64_t head_parts = 0;
+  std::int64_t rows_per_tile = 0;
+  std::int64_t tiles = 0;
+  std::int64_t groups = 0;  // tiles x KV heads x head parts
+  std::int64_t chunks = 1;  // > 1: every chunk of a group is a unit of its own
+  std::int64_t key_size = 0, value_size = 0, value_stride = 0;
+  std::int64_t page_cells = 0;
+};
+
+namespace {
+
+/// Which queries a unit has: rows of a tile times some heads of one KV head.
+struct Queries {
+  std::int64_t first_row = 0, first_head = 0, heads = 0, count = 0;
+  [[nodiscard]] std::int64_t row(std::int64_t query) const noexcept { return first_row + query / heads; }
+  [[nodiscard]] std::int64_t head(std::int64_t query) const noexcept { return first_head + query % heads; }
+};
+
+/// to = to * a + from * b, sixteen values at a time.
+void blend(float* to, float a, const float* from, float b, std::int64_t size) noexcept {
+  for (std::int64_t i = 0; i < size; ++i) to[i] = to[i] * a + from[i] * b;
+}
+
+}  // namespace
+
+AttentionEngine::AttentionEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger)
+    : team_(team), kernels_(kernels), ledger_(std::move(ledger)) {
+  scratch_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
+                            sizeof(float) * kScratchFloats * static_cast<std::size_t>(team_.size()));
+  split_groups_ = 4 * team_.size();
+  chunks_left_ = std::make_unique<std::atomic<std::int32_t>[]>(static_cast<std::size_t>(split_groups_));
+  tiles_.resize(16);
+}
+
+void AttentionEngine::reserve(std::int64_t rows, std::int64_t columns) {
+  if (rows > static_cast<std::int64_t>(tiles_.size())) tiles_.resize(static_cast<std::size_t>(rows));
+  if (team_.size() == 1) return;
+  const auto floats = static_cast<std::size_t>(kSplitChunks * 2 * columns);
+  if (floats <= partial_floats_) return;
+  partials_ = AccountedPages();
+  partials_ = AccountedPages(ledger_, MemoryCategory::kBuffers, sizeof(float) * floats);
+  partial_floats_ = floats;
+}
+
+AttentionEngine::Scratch AttentionEngine::scratch(int thread) const noexcept {
+  float* next = reinterpret_cast<float*>(scratch_.data()) + thread * kScratchFloats;
+  const auto take = [&next](std::int64_t floats) {
+    float* const taken = next;
+    next += floats;
+    return taken;
+  };
+  Scratch s;
+  s.queries = take(kQueries * kPaddedHead);
+  s.keys = take(kTile * kPaddedHead);
+  s.values = take(kTile * kPaddedHead);
+  s.scores = take(kQueries * kTile);
+  s.factors = take(kQueries);
+  s.chunk = {take(kQueries), take(kQueries), take(kQueries * kPaddedHead)};
+  s.total = {take(kQueries), take(kQueries), take(kQueries * kPaddedHead)};
+  return s;
+}
+
+void AttentionEngine::make_tiles(const AttendArguments& a, Pass& pass) noexcept {
+  pass.tiles = 0;
+  for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
+    const std::int32_t begin = int_at(a.row_begin, t);
+    const std::int32_t end = int_at(a.row_end, t);
+    if (pass.tiles > 0) {
+      RowTile& tile = tiles_[static_cast<std::size_t>(pass.tiles - 1)];
+      const bool same = int_at(a.rows.row_sequence, t) == int_at(a.rows.row_sequence, tile.row);
+      // Cells between ranges that do not touch may have no page.
+      if (same && tile.count < pass.rows_per_tile && begin <= tile.end && end >= tile.begin) {
+        ++tile.count;
+        tile.begin = std::min(tile.begin, begin);
+        tile.end = std::max(tile.end, end);
+        continue;
+      }
+    }
+    tiles_[static_cast<std::size_t>(pass.tiles++)] = {t, 1, begin, end};
+  }
+}
+
+namespace {
+
+/// Gathers the cells [first, first + kTile) that are in [begin, end) into panels; the others become zeros.
+template <class PassType>
+void load_tile(const PassType& pass, const KernelTable& kernels, std::int32_t sequence, std::int64_t kv_head,
+               std::int64_t first, std::int64_t begin, std::int64_t end, float* keys, float* values) noexcept {
+  const AttendArguments& a = *pass.a;
+  const bool half_keys = a.keys.dtype == DType::kF16;
+  const bool half_values = a.values.dtype == DType::kF16;
+  const std::int32_t* const table = ints_of(a.rows.page_table) + sequence * a.rows.page_table.strides[0];
+  const std::byte* const key_base = bytes_of(a.keys);
+  const std::byte* const value_base = bytes_of(a.values);
+  const auto cell_of = [&](const Tensor& pool, const std::byte* base, bool half, std::int64_t cell) {
+    const std::int64_t page = table[cell / pass.page_cells];
+    const std::int64_t element =
+        page * pool.strides[0] + kv_head * pool.strides[1] + cell % pass.page_cells * pool.strides[2];
+    return base + element * (half ? 2 : 4);
+  };
+  for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+    const std::byte* lanes[kPanelRows];
+    for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+      const std::int64_t cell = first + block + lane;
+      const bool there = cell >= begin && cell < end;
+      lanes[lane] = there ? cell_of(a.keys, key_base, half_keys, cell) : nullptr;
+      kernels.value_to_panels(there ? cell_of(a.values, value_base, half_values, cell) : nullptr, half_values,
+                              pass.value_size, block + lane, kTile, values);
+    }
+    kernels.keys_to_panel(lanes, half_keys, pass.key_size, keys + block * pass.key_size);
+  }
+}
+
+/// rows [count] of floats times the panel, in calls of at most kDotColumns; use(first row, rows, results).
+template <class Use>
+void multiply(const KernelTable& kernels, const float* panel, std::int64_t size, const float* rows,
+              std::int64_t row_stride, std::int64_t count, Use use) noexcept {
+  alignas(64) float results[kDotColumns * kPanelRows];
+  DotArguments dot;
+  dot.panel = reinterpret_cast<const std::byte*>(panel);
+  dot.columns = size;
+  dot.row_stride = row_stride * 4;
+  dot.out = results;
+  for (std::int64_t first = 0; first < count; first += kDotColumns) {
+    dot.rows = reinterpret_cast<const std::byte*>(rows + first * row_stride);
+    dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, count - first));
+    kernels.dot[static_cast<int>(PanelFormat::kF32)](dot);
+    use(first, dot.count, results);
+  }
+}
+
+/// Turns one query's raw scores of a tile into softmax weights relative to the running maximum; returns the factor by which
+/// what was summed before shrinks, or a negative number when the query sees none of these cells.
+float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row, std::int64_t head,
+                   std::int64_t first_cell, float* scores, float& maximum, float& total) noexcept {
+  const std::int64_t low = std::max<std::int64_t>(0, int_at(a.row_begin, row) - first_cell);
+  const std::int64_t high = std::min<std::int64_t>(kTile, int_at(a.row_end, row) - first_cell);
+  if (low >= high) {
+    std::fill_n(scores, kTile, 0.0F);
+    return -1;
+  }
+  if (a.softcap > 0) kernels.softcap(scores, a.softcap, kTile);
+  if (a.slopes) {
+    const float slope = floats_of(a.slopes)[head];
+    const std::int64_t own = int_at(a.rows.row_cell, row);
+    for (std::int64_t i = low; i < high; ++i) {
+      scores[i] -= slope * static_cast<float>(std::abs(own - (first_cell + i)));
+    }
+  }
+  std::fill(scores, scores + low, kMinusInfinity);
+  std::fill(scores + high, scores + kTile, kMinusInfinity);
+  const float before = maximum;
+  maximum = std::max(before, kernels.largest(scores, kTile));
+  // A maximum of minus infinity (all scores are) would give NaN for what must be zero.
+  const float reference = maximum == kMinusInfinity ? 0.0F : maximum;
+  const float factor = std::exp(before - reference);
+  total = total * factor + kernels.exp_row(scores, reference, kTile);
+  return factor;
+}
+
+}  // namespace
+
+void AttentionEngine::run_unit(const Pass& pass, std::int64_t unit, int thread) noexcept {
+  const AttendArguments& a = *pass.a;
+  const std::int64_t group = unit / pass.chunks;
+  const std::int64_t kv_heads = a.keys.shape[1];
+  const std::int64_t head_part = group % pass.head_parts;
+  const std::int64_t kv_head = group / pass.head_parts % kv_heads;
+  const RowTile& tile = tiles_[static_cast<std::size_t>(group / (pass.head_parts * kv_heads))];
+  const std::int32_t sequence = int_at(a.rows.row_sequence, tile.row);
+  const Scratch s = scratch(thread);
+  Queries queries;
+  queries.first_row = tile.row;
+  queries.first_head = kv_head * pass.group + head_part * pass.heads_per_unit;
+  queries.heads = std::min(pass.heads_per_unit, pass.group - head_part * pass.heads_per_unit);
+  queries.count = tile.count * queries.heads;
+
+  for (std::int64_t q = 0; q < queries.count; ++q) {
+    const float* const from =
+        floats_of(a.q) + queries.row(q) * a.q.strides[0] + queries.head(q) * a.q.strides[1];
+    kernels_.scale(from, a.scale, s.queries + q * pass.key_size, pass.key_size);
+  }
+
+  const auto attend_chunk = [&](std::int64_t chunk, const Partial& result) {
+    result.clear(queries.count, pass.value_stride);
+    const std::int64_t begin = std::max<std::int64_t>(tile.begin, chunk * kChunk);
+    const std::int64_t end = std::min<std::int64_t>(tile.end, (chunk + 1) * kChunk);
+    for (std::int64_t first = begin / kTile * kTile; first < end; first += kTile) {
+      load_tile(pass, kernels_, sequence, kv_head, first, begin, end, s.keys, s.values);
+      for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+        multiply(kernels_, s.keys + block * pass.key_size, pass.key_size, s.queries, pass.key_size, queries.count,
+                 [&](std::int64_t q, int count, const float* scores) {
+                   for (int c = 0; c < count; ++c) {
+                     std::copy_n(scores + c * kPanelRows, kPanelRows, s.scores + (q + c) * kTile + block);
+                   }
+                 });
+      }
+      for (std::int64_t q = 0; q < queries.count; ++q) {
+        s.factors[q] = weigh_scores(a, kernels_, queries.row(q), queries.head(q), first, s.scores + q * kTile,
+                                    result.maxima[q], result.sums[q]);
+      }
+      for (std::int64_t i = 0; i < pass.value_stride; i += kPanelRows) {
+        multiply(kernels_, s.values + i * kTile, kTile, s.scores, kTile, queries.count,
+                 [&](std::int64_t q, int count, const float* sums) {
+                   for (int c = 0; c < count; ++c) {
+                     if (s.factors[q + c] < 0) continue;
+                     blend(result.values + (q + c) * pass.value_stride + i, s.factors[q + c], sums + c * kPanelRows, 1,
+                           kPanelRows);
+                   }
+                 });
+      }
+    }
+  };
+  // Adds a chunk's result to the total.
+  const auto merge = [&](const Partial& part) {
+    for (std::int64_t q = 0; q < queries.count; ++q) {
+      if (part.maxima[q] == kMinusInfinity) continue;
+      const float maximum = std::max(s.total.maxima[q], part.maxima[q]);
+      const float old_factor = std::exp(s.total.maxima[q] - maximum);
+      const float new_factor = std::exp(part.maxima[q] - maximum);
+      s.total.maxima[q] = maximum;
+      s.total.sums[q] = s.total.sums[q] * old_factor + part.sums[q] * new_factor;
+      blend(s.total.values + q * pass.value_stride, old_factor, part.values + q * pass.value_stride, new_factor,
+            pass.value_stride);
+    }
+  };
+  const auto finish = [&] {
+    for (std::int64_t q = 0; q < queries.count; ++q) {
+      float sum = s.total.sums[q];
+      float factor = 1;
+      if (a.sinks) {
+        const float sink = floats_of(a.sinks)[queries.head(q)];
+        const float maximum = std::max(s.total.maxima[q], sink);
+        factor = std::exp(s.total.maxima[q] - maximum);
+        sum = sum * factor + std::exp(sink - maximum);
+      }
+      float* const to =
+          floats_of(a.out) + queries.row(q) * a.out.strides[0] + queries.head(q) * a.out.strides[1];
+      const float* const from = s.total.values + q * pass.value_stride;
+      for (std::int64_t i = 0; i < pass.value_size; ++i) to[i] = from[i] * factor / sum;
+    }
+  };
+
+  const std::int64_t first_chunk = tile.begin / kChunk;
+  const std::int64_t last_chunk = (tile.end - 1) / kChunk;
+  s.total.clear(queries.count, pass.value_stride);
+  if (pass.chunks == 1) {
+    for (std::int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
+      attend_chunk(chunk, s.chunk);
+      merge(s.chunk);
+    }
+    finish();
+    return;
+  }
+  // Shared: this thread does one chunk, and who finishes last merges all in order.
+  const auto slot = [&](std::int64_t index) {
+    const std::int64_t floats = kQueries * 2 + kQueries * pass.value_stride;
+    float* const memory = reinterpret_cast<float*>(partials_.data()) + (group * pass.chunks + index) * floats;
+    return Partial{memory, memory + kQueries, memory + 2 * kQueries};
+  };
+  const std::int64_t index = unit % pass.chunks;
+  if (first_chunk + index <= last_chunk) attend_chunk(first_chunk + index, slot(index));
+  if (chunks_left_[static_cast<std::size_t>(group)].fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  for (std::int64_t i = 0; first_chunk + i <= last_chunk; ++i) merge(slot(i));
+  finish();
+}
+
+void AttentionEngine::run(const AttendArguments& a) noexcept {
+  Pass pass;
+  pass.a = &a;
+  const std::int64_t kv_heads = a.keys.shape[1];
+  pass.group = a.q.shape[1] / kv_heads;
+  pass.heads_per_unit = std::min(pass.group, kQueries);
+  pass.head_parts = (pass.group + pass.heads_per_unit - 1) / pass.heads_per_unit;
+  pass.rows_per_tile = kQueries / pass.heads_per_unit;
+  pass.key_size = a.q.shape[2];
+  pass.value_size = a.out.shape[2];
+  pass.value_stride = round_up(pass.value_size, kPanelRows);
+  pass.page_cells = a.keys.shape[2];
+  const auto capacity = static_cast<std::int64_t>(tiles_.size());
+  if (a.q.shape[0] > capacity) {
+    // More rows than were reserved: in parts.
+    for (std::int64_t first = 0; first < a.q.shape[0]; first += capacity) {
+      const std::int64_t count = std::min(capacity, a.q.shape[0] - first);
+      AttendArguments part = a;
+      for (Tensor* tensor : {&part.q, &part.out, &part.row_begin, &part.row_end, &part.rows.row_sequence, &part.rows.row_cell}) {
+        *tensor = tensor->rows(first, count);
+      }
+      run(part);
+    }
+    return;
+  }
+  make_tiles(a, pass);
+  pass.groups = pass.tiles * kv_heads * pass.head_parts;
+
+  std::int64_t cells = 0;
+  std::int64_t most_chunks = 1;
+  for (std::int64_t i = 0; i < pass.tiles; ++i) {
+    const RowTile& tile = tiles_[static_cast<std::size_t>(i)];
+    cells += (tile.end - tile.begin) * tile.count;
+    most_chunks = std::max<std::int64_t>(most_chunks, (tile.end - 1) / kChunk - tile.begin / kChunk + 1);
+  }
+  const bool fits = static_cast<std::size_t>(pass.groups * most_chunks * kQueries * (2 + pass.value_stride)) <= partial_floats_;
+  if (team_.size() > 1 && pass.groups < 2 * team_.size() && most_chunks > 1 && fits) {
+    pass.chunks = most_chunks;
+    for (std::int64_t i = 0; i < pass.groups; ++i) {
+      chunks_left_[static_cast<std::size_t>(i)].store(static_cast<std::int32_t>(pass.chunks), std::memory_order_relaxed);
+    }
+  }
+  const std::int64_t units = pass.groups * pass.chunks;
+  const std::int64_t work = cells * a.q.shape[1] * (pass.key_size + pass.value_size);
+  if (work <= kInlineWork) {
+    for (std::int64_t unit = 0; unit < units; ++unit) run_unit(pass, unit, 0);
+    return;
+  }
+  team_.for_chunks(units, 1, [&](std::int64_t begin, std::int64_t end, int thread) noexcept {
+    for (std::int64_t unit = begin; unit < end; ++unit) run_unit(pass, unit, thread);
+  });
+}
+
+}  // namespace hearth::compute::cpu

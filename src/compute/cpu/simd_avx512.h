@@ -1,0 +1,109 @@
+// The sixteen-lane primitives that kernels are written in, for AVX-512 (F, BW, VL, DQ) with VNNI. One register per vector.
+// Included only by files compiled for this instruction set; everything is in an anonymous namespace (see rooms.cmake).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace hearth::compute::cpu {
+namespace {
+
+/// Signed int8 weights are stored with 128 added, because vpdpbusd multiplies unsigned by signed bytes.
+constexpr bool kBiasedWeights = true;
+/// How many columns (rows of the batch) a kernel's register tile holds at most.
+constexpr int kMaxTile = 8;
+
+using F = __m512;   // 16 floats
+using I = __m512i;  // 16 int32
+using B = __m512i;  // 64 bytes: 4 of each of 16 lanes
+
+inline F zero() { return _mm512_setzero_ps(); }
+inline F set(float x) { return _mm512_set1_ps(x); }
+inline F load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+inline __mmask16 first_lanes(std::int64_t n) { return static_cast<__mmask16>((1U << n) - 1); }
+/// The first n < 16 floats; the other lanes are zero.
+inline F load_first(const float* p, std::int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+inline void store_first(float* p, F x, std::int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), x); }
+inline F load_half(const void* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
+inline void store_half(void* p, F x) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+inline F load_bfloat(const void* p) {
+  const __m256i narrow = _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
+}
+inline F add(F a, F b) { return _mm512_add_ps(a, b); }
+inline F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+inline F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+inline F div(F a, F b) { return _mm512_div_ps(a, b); }
+/// a * b + c
+inline F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+/// Where one operand is NaN the result is b, as in the instruction.
+inline F min(F a, F b) { return _mm512_min_ps(a, b); }
+inline F max(F a, F b) { return _mm512_max_ps(a, b); }
+inline F abs(F a) { return _mm512_abs_ps(a); }
+/// a < b ? x : y
+inline F select_less(F a, F b, F x, F y) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+}
+inline float sum(F a) { return _mm512_reduce_add_ps(a); }
+inline float largest(F a) { return _mm512_reduce_max_ps(a); }
+
+inline I zero_int() { return _mm512_setzero_si512(); }
+inline I set_int(std::int32_t x) { return _mm512_set1_epi32(x); }
+inline I load_int(const void* p) { return _mm512_loadu_si512(p); }
+inline I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
+inline I sub_int(I a, I b) { return _mm512_sub_epi32(a, b); }
+inline I mul_int(I a, I b) { return _mm512_mullo_epi32(a, b); }
+template <int kBits>
+inline I shift_right(I a) {
+  return _mm512_srai_epi32(a, kBits);
+}
+template <int kBits>
+inline I shift_left(I a) {
+  return _mm512_slli_epi32(a, kBits);
+}
+inline F to_float(I a) { return _mm512_cvtepi32_ps(a); }
+inline I bits_of(F a) { return _mm512_castps_si512(a); }
+inline F float_of(I a) { return _mm512_castsi512_ps(a); }
+/// Round to nearest, ties to even.
+inline I round_to_int(F a) { return _mm512_cvtps_epi32(a); }
+inline std::int32_t sum_int(I a) { return _mm512_reduce_add_epi32(a); }
+inline void store_int8(std::int8_t* p, I a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a)); }
+inline I widen_u8(const void* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
+inline I widen_s8(const void* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
+
+inline B load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+inline B low_nibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
+inline B high_nibbles(B a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
+/// nibbles | (bits of `high` at position `bit`, moved to position 4), masked to 1 or 2 bits there.
+template <int kCount>
+inline B with_high_bits(B nibbles, B high, int bit) {
+  const __m512i moved = _mm512_rolv_epi32(high, _mm512_set1_epi32((36 - bit) & 31));
+  // a | (b & c)
+  return _mm512_ternarylogic_epi32(nibbles, moved, _mm512_set1_epi8(kCount == 1 ? 0x10 : 0x30), 0xF8);
+}
+
+inline std::int32_t four_bytes(const std::int8_t* p) {
+  std::int32_t value;
+  __builtin_memcpy(&value, p, 4);
+  return value;
+}
+/// Adds, in each lane, the products of its four bytes of w with y[0..3]. Weights are 0 .. 63.
+inline I dot_small(I sum, B w, const std::int8_t* y) {
+  return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(four_bytes(y)));
+}
+/// The same for weights of a whole byte as pack() stores them (biased here: the caller starts at -128 times the sum of y).
+inline I dot_byte(I sum, B w, const std::int8_t* y) { return dot_small(sum, w, y); }
+/// Adds, in each lane, the products of its two unsigned bytes of w (32 bytes in all) with y[0..1].
+inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
+  std::int32_t pair;
+  __builtin_memcpy(&pair, y, 4);
+  const __m512i wide = _mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(w)));
+  return _mm512_dpwssd_epi32(sum, wide, _mm512_set1_epi32(pair));
+}
+
+}  // namespace
+}  // namespace hearth::compute::cpu
