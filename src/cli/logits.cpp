@@ -4,7 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -17,6 +19,7 @@ namespace {
 
 struct LogitsOptions {
   std::string model;
+  std::string token_list, chunk_list;
   std::vector<std::int32_t> tokens;
   std::vector<std::int64_t> chunks;
   std::int64_t greedy = 0;
@@ -29,6 +32,27 @@ struct LogitsOptions {
 
 /// Rows per pass are limited so that their logits take at most this much memory.
 constexpr std::int64_t kLogitBytes = std::int64_t{256} << 20;
+
+/// Integers in [low, high], separated by commas.
+template <class Integer>
+std::vector<Integer> parse_list(const std::string& option, std::string_view list, std::int64_t low,
+                                std::int64_t high) {
+  std::vector<Integer> values;
+  while (true) {
+    const std::size_t comma = list.find(',');
+    const std::string_view item = list.substr(0, comma);
+    std::int64_t value = 0;
+    const auto [end, problem] = std::from_chars(item.data(), item.data() + item.size(), value);
+    if (problem != std::errc() || end != item.data() + item.size() || value < low || value > high) {
+      throw Error(fmt::format("{}: '{}' is not an integer from {} to {}", option, printable(item),
+                              low, high),
+                  "give integers separated by commas, e.g. 1,2,3", ExitCode::kUsage);
+    }
+    values.push_back(static_cast<Integer>(value));
+    if (comma == std::string_view::npos) return values;
+    list.remove_prefix(comma + 1);
+  }
+}
 
 /// Appends rows of floats to a file.
 class RowWriter {
@@ -129,7 +153,12 @@ class LogitsRun {
   std::int64_t rows_ = 0;
 };
 
-void run_logits(const LogitsOptions& options) {
+void run_logits(LogitsOptions& options) {
+  options.tokens = parse_list<std::int32_t>("--tokens", options.token_list, 0,
+                                            std::numeric_limits<std::int32_t>::max());
+  if (!options.chunk_list.empty()) {
+    options.chunks = parse_list<std::int64_t>("--chunks", options.chunk_list, 1, 1 << 20);
+  }
   if (options.pooled || options.per_token) {
     throw Error("--pooled and --per-token need an embedding model, which this version cannot run",
                 "leave the option out to get logits");
@@ -152,17 +181,12 @@ void add_logits_command(CLI::App& app) {
       "Example: hearth logits model.gguf --tokens 1,15043,3186 --exact --greedy 8 --out "
       "logits.f32");
   command->add_option("MODEL", options->model, "a GGUF file")->required();
-  command->add_option("--tokens", options->tokens, "token ids, separated by commas")
-      ->required()
-      ->delimiter(',')
-      ->expected(1);
+  command->add_option("--tokens", options->token_list, "token ids, separated by commas")
+      ->required();
   command->add_flag("--exact", options->exact, "float32 activations, reproducible to the bit");
   auto* single =
       command->add_flag("--one-by-one", options->one_by_one, "evaluate one token per pass");
-  command->add_option("--chunks", options->chunks, "sizes of the passes, repeated, e.g. 7,1,13")
-      ->delimiter(',')
-      ->expected(1)
-      ->check(CLI::Range(1, 1 << 20))
+  command->add_option("--chunks", options->chunk_list, "sizes of the passes, repeated, e.g. 7,1,13")
       ->excludes(single);
   command->add_option("--greedy", options->greedy, "continue greedily for N tokens")
       ->check(CLI::Range(0, 1 << 20));

@@ -12,7 +12,10 @@
 namespace hearth::cli {
 namespace {
 
-void add_commands([[maybe_unused]] CLI::App& app) {}
+void add_commands(CLI::App& app) {
+  add_inspect_command(app);
+  add_logits_command(app);
+}
 
 int report(const std::string& message, const std::string& hint, ExitCode exit_code) {
   std::fflush(stdout);

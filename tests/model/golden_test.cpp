@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
 #include "golden_case.h"
 
@@ -81,6 +82,14 @@ TEST_P(ArchitectureGolden, ReferenceBackendReproducesLogits) {
   check_case(golden, model);
 }
 
+TEST_P(ArchitectureGolden, ExactCpuBackendReproducesLogits) {
+  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
+  const GoldenCase golden(GetParam());
+  ModelOnBackend model(golden.model(), compute::make_cpu_backend(
+                                           {.threads = 2, .exact = true, .instruction_set = ""}));
+  check_case(golden, model);
+}
+
 std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
   std::string name = info.param;
   std::replace_if(
@@ -88,6 +97,35 @@ std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
   return name;
 }
 
+/// The fast path: int8 activations for quantized weights, half-precision KV.
+class FastGolden : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(FastGolden, StaysCloseToTheFloatReference) {
+  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
+  const GoldenCase golden(GetParam());
+  const std::vector<float> reference = golden.array("prompt_logits");
+  for (const std::string& instruction_set : compute::cpu_instruction_sets()) {
+    ModelOnBackend model(golden.model(),
+                         compute::make_cpu_backend(
+                             {.threads = 2, .exact = false, .instruction_set = instruction_set}),
+                         tensor::DType::kF16);
+    model.restart(golden.description.value("pos0", std::int64_t{0}));
+    const std::vector<float> logits = model.run(golden.ids("prompt_tokens"));
+    EXPECT_LE(nmse(logits, reference), 1e-3) << instruction_set;
+    const auto vocabulary = static_cast<std::size_t>(model.spec().vocabulary);
+    std::size_t same = 0;
+    const std::size_t rows = logits.size() / vocabulary;
+    for (std::size_t row = 0; row < rows; ++row) {
+      const auto of = [&](const std::vector<float>& all) {
+        return argmax(std::span(all).subspan(row * vocabulary, vocabulary));
+      };
+      same += of(logits) == of(reference) ? 1 : 0;
+    }
+    EXPECT_GE(static_cast<double>(same), 0.95 * static_cast<double>(rows)) << instruction_set;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, FastGolden, ::testing::ValuesIn(kCases), test_name);
 INSTANTIATE_TEST_SUITE_P(Goldens, ArchitectureGolden, ::testing::ValuesIn(kCases), test_name);
 
 }  // namespace
