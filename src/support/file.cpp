@@ -182,25 +182,71 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   return bytes;
 }
 
-void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  std::string temporary = path.string() + ".XXXXXX";
-  const FileDescriptor file(::mkstemp(temporary.data()));
-  if (file.get() < 0) throw_errno("write", path);
-  const auto fail = [&] {
-    const int saved = errno;
-    ::unlink(temporary.c_str());
-    errno = saved;
-    throw_errno("write", path);
-  };
+namespace {
+constexpr std::size_t kWriteBufferBytes = std::size_t{1} << 20;
+}  // namespace
+
+AtomicFile::AtomicFile(std::filesystem::path path)
+    : path_(std::move(path)), temporary_(path_.string() + ".XXXXXX") {
+  descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
+  if (descriptor_ < 0) throw_errno("write", path_);
+}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::exchange(other.temporary_, {})),
+      pending_(std::exchange(other.pending_, {})),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::fail() const { throw_errno("write", path_); }
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  if (pending_.size() + bytes.size() > kWriteBufferBytes) flush();
+  if (bytes.size() >= kWriteBufferBytes) {
+    write_through(bytes);
+  } else {
+    pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+  }
+}
+
+void AtomicFile::flush() {
+  write_through(pending_);
+  pending_.clear();
+}
+
+void AtomicFile::write_through(std::span<const std::byte> bytes) const {
   std::size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t wrote = ::write(file.get(), bytes.data() + done, bytes.size() - done);
+    const ssize_t wrote = ::write(descriptor_, bytes.data() + done, bytes.size() - done);
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote < 0) fail();
     done += static_cast<std::size_t>(wrote);
   }
-  if (::fchmod(file.get(), 0644) != 0 || ::fsync(file.get()) != 0) fail();
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail();
+}
+
+void AtomicFile::sync() {
+  flush();
+  pending_.shrink_to_fit();
+  // mkostemp makes the file private; give it the permissions that an ordinary new file has.
+  if (::fchmod(descriptor_, 0644) != 0 || ::fsync(descriptor_) != 0) fail();
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail();
+}
+
+void AtomicFile::commit() {
+  if (descriptor_ >= 0) sync();
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
+  temporary_.clear();
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
 }
 
 void write_file_atomically(const std::filesystem::path& path, const std::string& text) {
