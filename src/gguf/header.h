@@ -19,8 +19,8 @@ constexpr std::uint64_t kMaxAlignment = std::uint64_t{1} << 26;
 constexpr std::size_t kMaxKeyBytes = 65535;
 constexpr std::size_t kMaxTensorNameBytes =
     1024;  // the format asks for 64; image models in the wild use more
-/// Numbers are widened to 8 bytes, so this bounds the memory a metadata array may take to 128 MiB.
-constexpr std::uint64_t kMaxArrayElements = std::uint64_t{1} << 24;
+/// Numbers are widened to 8 bytes, so this bounds the memory a metadata array may take to 64 MiB.
+constexpr std::uint64_t kMaxArrayElements = std::uint64_t{1} << 23;
 
 /// One parsed header. Keys and string values are views into the parsed bytes.
 struct Header {
