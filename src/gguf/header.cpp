@@ -285,11 +285,27 @@ void HeaderReader::read_elements(std::string_view key, Array& array) {
     array.elements = std::move(bools);
     return;
   }
+  // A vocabulary holds hundreds of thousands of strings: the loop keeps the position in a register
+  // and leaves a string that does not fit to take_string, which throws.
   std::vector<std::string_view> strings;
   strings.reserve(array.size);
+  std::uint64_t position = position_;
+  const auto* bytes = reinterpret_cast<const char*>(bytes_.data());
   for (std::size_t i = 0; i < array.size; ++i) {
-    strings.push_back(take_string("a string of an array", bytes_.size()));
+    std::uint64_t length = 0;
+    const std::uint64_t left = bytes_.size() - position;
+    if (left >= sizeof(length)) {
+      std::memcpy(&length, bytes + position, sizeof(length));
+      if (header_.swapped) length = byte_swapped(length);
+    }
+    if (left < sizeof(length) || length > left - sizeof(length)) {
+      position_ = position;
+      (void)take_string("a string of an array", bytes_.size());
+    }
+    strings.emplace_back(bytes + position + sizeof(length), static_cast<std::size_t>(length));
+    position += sizeof(length) + length;
   }
+  position_ = position;
   array.elements = std::move(strings);
 }
 
