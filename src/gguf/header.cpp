@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "gguf/byte_order.h"
@@ -20,29 +21,62 @@ constexpr const char* kTruncatedHint = "the file is incomplete or damaged; downl
 
 std::string in_quotes(std::string_view text) { return "'" + printable(text) + "'"; }
 
-/// Bytes an element takes at least, or 0 for ids that are not element types of arrays.
-std::uint64_t min_element_bytes(std::uint32_t type) {
-  switch (static_cast<ValueType>(type)) {
+/// What a stored number is kept as.
+template <typename T>
+using Widened =
+    std::conditional_t<std::is_floating_point_v<T>, double,
+                       std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>>;
+
+/// Calls `action` with a zero of the C++ type of a number type and returns true; returns false for
+/// other types.
+template <typename Action>
+bool with_number_type(ValueType type, Action action) {
+  switch (type) {
     case ValueType::kU8:
+      action(std::uint8_t{});
+      return true;
     case ValueType::kI8:
-    case ValueType::kBool:
-      return 1;
+      action(std::int8_t{});
+      return true;
     case ValueType::kU16:
+      action(std::uint16_t{});
+      return true;
     case ValueType::kI16:
-      return 2;
+      action(std::int16_t{});
+      return true;
     case ValueType::kU32:
+      action(std::uint32_t{});
+      return true;
     case ValueType::kI32:
-    case ValueType::kF32:
-      return 4;
-    case ValueType::kString:
+      action(std::int32_t{});
+      return true;
     case ValueType::kU64:
+      action(std::uint64_t{});
+      return true;
     case ValueType::kI64:
+      action(std::int64_t{});
+      return true;
+    case ValueType::kF32:
+      action(float{});
+      return true;
     case ValueType::kF64:
-      return 8;
+      action(double{});
+      return true;
+    case ValueType::kBool:
+    case ValueType::kString:
     case ValueType::kArray:
-      return 0;
+      return false;
   }
-  return 0;
+  return false;
+}
+
+/// Bytes an element of an array takes at least, or 0 for ids that are not element types.
+std::uint64_t min_element_bytes(std::uint32_t id) {
+  const auto type = static_cast<ValueType>(id);
+  std::uint64_t bytes = 0;
+  if (with_number_type(type, [&](auto number) { bytes = sizeof(number); })) return bytes;
+  if (type == ValueType::kBool) return 1;
+  return type == ValueType::kString ? sizeof(std::uint64_t) : 0;
 }
 
 /// What a file that does not begin with "GGUF" probably is.
@@ -77,6 +111,14 @@ void HeaderReader::need(std::uint64_t count, const std::string& what) const {
   fail(position_,
        what + " needs " + std::to_string(count) + " bytes but only " + std::to_string(remaining()) +
            " are left in the file",
+       kTruncatedHint);
+}
+
+void HeaderReader::fail_count(std::uint64_t offset, const std::string& claim, std::uint64_t count,
+                              const char* items) const {
+  fail(offset,
+       claim + " " + std::to_string(count) + " " + items + ", which cannot fit in the " +
+           std::to_string(remaining()) + " bytes that follow",
        kTruncatedHint);
 }
 
@@ -124,17 +166,10 @@ Header HeaderReader::read() {
   const auto entry_count = take<std::uint64_t>("the key-value count");
   // A count is believed only as far as its items could fit in the file.
   if (tensor_count > remaining() / kMinTensorBytes) {
-    fail(tensors_at,
-         "the file claims " + std::to_string(tensor_count) + " tensors, which cannot fit in the " +
-             std::to_string(remaining()) + " bytes that follow",
-         kTruncatedHint);
+    fail_count(tensors_at, "the file claims", tensor_count, "tensors");
   }
   if (entry_count > remaining() / kMinEntryBytes) {
-    fail(entries_at,
-         "the file claims " + std::to_string(entry_count) +
-             " key-value pairs, which cannot fit in the " + std::to_string(remaining()) +
-             " bytes that follow",
-         kTruncatedHint);
+    fail_count(entries_at, "the file claims", entry_count, "key-value pairs");
   }
   read_entries(entry_count);
   read_alignment();
@@ -168,15 +203,14 @@ void HeaderReader::read_magic_and_version() {
 }
 
 void HeaderReader::read_entries(std::uint64_t count) {
-  std::vector<std::uint64_t> key_positions;
-  key_positions.reserve(static_cast<std::size_t>(count));
+  key_positions_.reserve(static_cast<std::size_t>(count));
   header_.metadata.entries_.reserve(static_cast<std::size_t>(count));
   for (std::uint64_t i = 0; i < count; ++i) {
-    key_positions.push_back(position_);
+    key_positions_.push_back(position_);
     const std::string_view key = take_name("a key", kMaxKeyBytes);
     header_.metadata.entries_.push_back({key, read_value(key)});
   }
-  index_keys(key_positions);
+  index_keys();
 }
 
 Value HeaderReader::read_value(std::string_view key) {
@@ -184,161 +218,112 @@ Value HeaderReader::read_value(std::string_view key) {
   const auto type = take<std::uint32_t>("a value type");
   Value value;
   value.type = static_cast<ValueType>(type);
-  const auto set_unsigned = [&](std::uint64_t number) { value.data = number; };
-  const auto set_signed = [&](std::int64_t number) { value.data = number; };
+  const bool is_number = with_number_type(value.type, [&]<typename T>(T) {
+    value.data = static_cast<Widened<T>>(take<T>("a number"));
+  });
+  if (is_number) return value;
   switch (value.type) {
-    case ValueType::kU8:
-      set_unsigned(take<std::uint8_t>("a u8 value"));
-      break;
-    case ValueType::kI8:
-      set_signed(take<std::int8_t>("an i8 value"));
-      break;
-    case ValueType::kU16:
-      set_unsigned(take<std::uint16_t>("a u16 value"));
-      break;
-    case ValueType::kI16:
-      set_signed(take<std::int16_t>("an i16 value"));
-      break;
-    case ValueType::kU32:
-      set_unsigned(take<std::uint32_t>("a u32 value"));
-      break;
-    case ValueType::kI32:
-      set_signed(take<std::int32_t>("an i32 value"));
-      break;
-    case ValueType::kU64:
-      set_unsigned(take<std::uint64_t>("a u64 value"));
-      break;
-    case ValueType::kI64:
-      set_signed(take<std::int64_t>("an i64 value"));
-      break;
-    case ValueType::kF32:
-      value.data = static_cast<double>(take<float>("an f32 value"));
-      break;
-    case ValueType::kF64:
-      value.data = take<double>("an f64 value");
-      break;
     case ValueType::kString:
       value.data = take_string("a string value", bytes_.size());
       break;
     case ValueType::kArray:
       value.data = read_array(key);
       break;
-    case ValueType::kBool: {
-      const auto stored = take<std::uint8_t>("a bool value");
-      if (stored > 1) {
-        fail(position_ - 1,
-             "the bool " + in_quotes(key) + " is " + std::to_string(stored) + " instead of 0 or 1");
-      }
-      value.data = stored == 1;
+    case ValueType::kBool:
+      value.data = read_bool(key);
       break;
-    }
     default:
       fail(at, "the value of " + in_quotes(key) + " has the unknown type " + std::to_string(type));
   }
   return value;
 }
 
+bool HeaderReader::read_bool(std::string_view key) {
+  const auto stored = take<std::uint8_t>("a bool");
+  if (stored <= 1) return stored == 1;
+  fail(position_ - 1,
+       "a bool of " + in_quotes(key) + " is " + std::to_string(stored) + " instead of 0 or 1");
+}
+
 Array HeaderReader::read_array(std::string_view key) {
   const std::uint64_t type_at = position_;
   const auto type = take<std::uint32_t>("an array's element type");
   const std::uint64_t element_bytes = min_element_bytes(type);
+  if (static_cast<ValueType>(type) == ValueType::kArray) {
+    fail(type_at,
+         "the value of " + in_quotes(key) + " is an array of arrays, which is not supported");
+  }
   if (element_bytes == 0) {
     fail(type_at,
-         static_cast<ValueType>(type) == ValueType::kArray
-             ? "the value of " + in_quotes(key) + " is an array of arrays, which is not supported"
-             : "the array " + in_quotes(key) + " has the unknown element type " +
-                   std::to_string(type));
+         "the array " + in_quotes(key) + " has the unknown element type " + std::to_string(type));
   }
   const std::uint64_t count_at = position_;
   const auto count = take<std::uint64_t>("an array's length");
   if (count > remaining() / element_bytes) {
-    fail(count_at,
-         "the array " + in_quotes(key) + " claims " + std::to_string(count) +
-             " elements, which cannot fit in the " + std::to_string(remaining()) +
-             " bytes that follow",
-         kTruncatedHint);
+    fail_count(count_at, "the array " + in_quotes(key) + " claims", count, "elements");
   }
   if (count > kMaxArrayElements) {
     fail(count_at, "the array " + in_quotes(key) + " claims " + std::to_string(count) +
                        " elements, more than the " + std::to_string(kMaxArrayElements) +
                        " supported");
   }
-  const auto size = static_cast<std::size_t>(count);
   Array array;
   array.element_type = static_cast<ValueType>(type);
-  array.size = size;
-  switch (array.element_type) {
-    case ValueType::kU8:
-      array.elements = read_numbers<std::uint8_t, std::uint64_t>(size);
-      break;
-    case ValueType::kI8:
-      array.elements = read_numbers<std::int8_t, std::int64_t>(size);
-      break;
-    case ValueType::kU16:
-      array.elements = read_numbers<std::uint16_t, std::uint64_t>(size);
-      break;
-    case ValueType::kI16:
-      array.elements = read_numbers<std::int16_t, std::int64_t>(size);
-      break;
-    case ValueType::kU32:
-      array.elements = read_numbers<std::uint32_t, std::uint64_t>(size);
-      break;
-    case ValueType::kI32:
-      array.elements = read_numbers<std::int32_t, std::int64_t>(size);
-      break;
-    case ValueType::kU64:
-      array.elements = read_numbers<std::uint64_t, std::uint64_t>(size);
-      break;
-    case ValueType::kI64:
-      array.elements = read_numbers<std::int64_t, std::int64_t>(size);
-      break;
-    case ValueType::kF32:
-      array.elements = read_numbers<float, double>(size);
-      break;
-    case ValueType::kF64:
-      array.elements = read_numbers<double, double>(size);
-      break;
-    case ValueType::kBool: {
-      const std::uint64_t start = position_;
-      auto bools = read_numbers<std::uint8_t, std::int64_t>(size);
-      const auto bad = std::find_if(bools.begin(), bools.end(), [](auto b) { return b > 1; });
-      if (bad != bools.end()) {
-        fail(start + static_cast<std::uint64_t>(bad - bools.begin()),
-             "the array of bools " + in_quotes(key) + " has an element other than 0 and 1");
-      }
-      array.elements = std::move(bools);
-      break;
-    }
-    case ValueType::kString: {
-      std::vector<std::string_view> strings;
-      strings.reserve(size);
-      for (std::size_t i = 0; i < size; ++i) {
-        strings.push_back(take_string("a string of an array", bytes_.size()));
-      }
-      array.elements = std::move(strings);
-      break;
-    }
-    case ValueType::kArray:
-      break;  // refused above
-  }
+  array.size = static_cast<std::size_t>(count);
+  read_elements(key, array);
   return array;
 }
 
-template <typename Stored, typename Widened>
-std::vector<Widened> HeaderReader::read_numbers(std::size_t count) {
+void HeaderReader::read_elements(std::string_view key, Array& array) {
+  const bool are_numbers = with_number_type(array.element_type, [&]<typename T>(T) {
+    array.elements = read_numbers<T, Widened<T>>(array.size);
+  });
+  if (are_numbers) return;
+  if (array.element_type == ValueType::kBool) {
+    std::vector<std::int64_t> bools(array.size);
+    for (std::int64_t& element : bools) element = read_bool(key) ? 1 : 0;
+    array.elements = std::move(bools);
+    return;
+  }
+  // A vocabulary holds hundreds of thousands of strings: the loop keeps the position in a register
+  // and leaves a string that does not fit to take_string, which throws.
+  std::vector<std::string_view> strings;
+  strings.reserve(array.size);
+  std::uint64_t position = position_;
+  const auto* bytes = reinterpret_cast<const char*>(bytes_.data());
+  for (std::size_t i = 0; i < array.size; ++i) {
+    std::uint64_t length = 0;
+    const std::uint64_t left = bytes_.size() - position;
+    if (left >= sizeof(length)) {
+      std::memcpy(&length, bytes + position, sizeof(length));
+      if (header_.swapped) length = byte_swapped(length);
+    }
+    if (left < sizeof(length) || length > left - sizeof(length)) {
+      position_ = position;
+      (void)take_string("a string of an array", bytes_.size());
+    }
+    strings.emplace_back(bytes + position + sizeof(length), static_cast<std::size_t>(length));
+    position += sizeof(length) + length;
+  }
+  position_ = position;
+  array.elements = std::move(strings);
+}
+
+template <typename Stored, typename Wide>
+std::vector<Wide> HeaderReader::read_numbers(std::size_t count) {
   need(count * sizeof(Stored), "an array");
-  std::vector<Widened> numbers(count);
+  std::vector<Wide> numbers(count);
   const std::byte* from = bytes_.data() + position_;
   for (std::size_t i = 0; i < count; ++i) {
     Stored value;
     std::memcpy(&value, from + i * sizeof(Stored), sizeof(Stored));
-    numbers[i] = static_cast<Widened>(header_.swapped ? byte_swapped(value) : value);
+    numbers[i] = static_cast<Wide>(header_.swapped ? byte_swapped(value) : value);
   }
   position_ += count * sizeof(Stored);
   return numbers;
 }
 
-void HeaderReader::index_keys(const std::vector<std::uint64_t>& key_positions) {
+void HeaderReader::index_keys() {
   const auto& entries = header_.metadata.entries_;
   auto& sorted = header_.metadata.sorted_;
   sorted.resize(entries.size());
@@ -348,31 +333,30 @@ void HeaderReader::index_keys(const std::vector<std::uint64_t>& key_positions) {
   });
   for (std::size_t i = 1; i < sorted.size(); ++i) {
     if (entries[sorted[i]].key != entries[sorted[i - 1]].key) continue;
-    fail(key_positions[sorted[i]],
+    fail(key_positions_[sorted[i]],
          "the key " + in_quotes(entries[sorted[i]].key) + " appears a second time");
   }
 }
 
 void HeaderReader::read_alignment() {
-  const Value* value = header_.metadata.find("general.alignment");
-  if (value == nullptr) return;
-  const std::optional<std::uint64_t> alignment = header_.metadata.get_uint("general.alignment");
-  // The value's own offset is not kept; the key is named instead and the offset is the end of the
-  // metadata.
-  if (!alignment) fail(position_, "the key 'general.alignment' is not an unsigned integer");
+  const auto& entries = header_.metadata.entries_;
+  const auto found = std::find_if(entries.begin(), entries.end(), [](const KeyValue& entry) {
+    return entry.key == "general.alignment";
+  });
+  if (found == entries.end()) return;
+  const std::uint64_t at = key_positions_[static_cast<std::size_t>(found - entries.begin())];
+  const std::optional<std::uint64_t> alignment = header_.metadata.get_uint(found->key);
+  if (!alignment) fail(at, "the key 'general.alignment' is not an unsigned integer");
   if (!std::has_single_bit(*alignment) || *alignment > kMaxAlignment) {
-    fail(position_, "the alignment (key 'general.alignment') is " + std::to_string(*alignment) +
-                        ", not a power of two up to " + std::to_string(kMaxAlignment));
+    fail(at, "the key 'general.alignment' is " + std::to_string(*alignment) +
+                 ", not a power of two up to " + std::to_string(kMaxAlignment));
   }
   header_.alignment = *alignment;
 }
 
 void HeaderReader::read_tensors(std::uint64_t count) {
   if (count > remaining() / kMinTensorBytes) {
-    fail(position_,
-         "the file claims " + std::to_string(count) + " tensors, which cannot fit in the " +
-             std::to_string(remaining()) + " bytes that follow",
-         kTruncatedHint);
+    fail_count(position_, "the file claims", count, "tensors");
   }
   header_.tensors.reserve(static_cast<std::size_t>(count));
   places_.reserve(static_cast<std::size_t>(count));

@@ -19,8 +19,8 @@ constexpr std::uint64_t kMaxAlignment = std::uint64_t{1} << 26;
 constexpr std::size_t kMaxKeyBytes = 65535;
 constexpr std::size_t kMaxTensorNameBytes =
     1024;  // the format asks for 64; image models in the wild use more
-/// Numbers are widened to 8 bytes, so this bounds the memory a metadata array may take to 128 MiB.
-constexpr std::uint64_t kMaxArrayElements = std::uint64_t{1} << 24;
+/// Numbers are widened to 8 bytes, so this bounds the memory a metadata array may take to 64 MiB.
+constexpr std::uint64_t kMaxArrayElements = std::uint64_t{1} << 23;
 
 /// One parsed header. Keys and string values are views into the parsed bytes.
 struct Header {
@@ -56,6 +56,8 @@ class HeaderReader {
   [[nodiscard]] std::uint64_t remaining() const noexcept { return bytes_.size() - position_; }
   [[noreturn]] void fail(std::uint64_t offset, const std::string& what,
                          std::string hint = {}) const;
+  [[noreturn]] void fail_count(std::uint64_t offset, const std::string& claim, std::uint64_t count,
+                               const char* items) const;
   void need(std::uint64_t count, const std::string& what) const;
   template <typename T>
   [[nodiscard]] T take(const char* what);
@@ -66,9 +68,11 @@ class HeaderReader {
   void read_entries(std::uint64_t count);
   [[nodiscard]] Value read_value(std::string_view key);
   [[nodiscard]] Array read_array(std::string_view key);
-  template <typename Stored, typename Widened>
-  [[nodiscard]] std::vector<Widened> read_numbers(std::size_t count);
-  void index_keys(const std::vector<std::uint64_t>& key_positions);
+  void read_elements(std::string_view key, Array& array);
+  [[nodiscard]] bool read_bool(std::string_view key);
+  template <typename Stored, typename Wide>
+  [[nodiscard]] std::vector<Wide> read_numbers(std::size_t count);
+  void index_keys();
   void read_alignment();
   void read_tensors(std::uint64_t count);
   [[nodiscard]] TensorInfo read_tensor();
@@ -80,6 +84,7 @@ class HeaderReader {
   std::string_view name_;
   std::uint64_t position_ = 0;
   Header header_;
+  std::vector<std::uint64_t> key_positions_;
   std::vector<TensorPlace> places_;
 };
 

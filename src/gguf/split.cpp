@@ -9,8 +9,6 @@
 namespace hearth::gguf {
 namespace {
 
-constexpr std::uint64_t kMaxParts = 65535;  // split.count is a u16
-
 std::string five_digits(std::uint32_t number) {
   const std::string digits = std::to_string(number);
   return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
@@ -48,7 +46,7 @@ SplitKeys read_split_keys(const Metadata& metadata, const std::string& file) {
     split.tensors.reset();
     if (number.value_or(0) == 0) return split;
   }
-  if (*count > kMaxParts || number.value_or(0) >= *count) {
+  if (*count > kMaxSplitParts || number.value_or(0) >= *count) {
     throw_bad_file(file, 24,
                    "among the metadata 'split.no' " + std::to_string(number.value_or(0)) +
                        " and 'split.count' " + std::to_string(*count) + " do not go together");

@@ -11,6 +11,8 @@
 
 namespace hearth::gguf {
 
+constexpr std::uint64_t kMaxSplitParts = 65535;  // split.count is a u16
+
 /// The split.* keys of one part. A file that is not split has number 0 and count 1.
 struct SplitKeys {
   std::uint32_t number = 0;  // of this part, from 0

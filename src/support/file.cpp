@@ -20,7 +20,8 @@
 namespace hearth {
 namespace {
 
-/// What the SIGBUS handler may look at: plain atomics in static storage, because a handler may touch nothing else.
+/// What the SIGBUS handler may look at: plain atomics in static storage, because a handler may
+/// touch nothing else.
 struct MappedRange {
   std::atomic<std::uintptr_t> begin{0};
   std::atomic<std::uintptr_t> end{0};
@@ -31,19 +32,37 @@ constexpr int kMaxMappings = 1024;
 std::array<MappedRange, kMaxMappings> mapped_ranges;
 struct sigaction previous_action;
 
-void on_bus_error(int signal_number, siginfo_t* info, void* context) {
-  const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+/// Puts zero pages over a mapping from the page of `address` to its end: the file ends before that
+/// page, so everything behind it is lost too, and one replacement instead of one per page keeps
+/// clear of the limit on memory areas.
+bool replace_lost_pages(std::uintptr_t address) {
   for (MappedRange& range : mapped_ranges) {
-    if (address < range.begin.load() || address >= range.end.load()) continue;
+    const std::uintptr_t end = range.end.load();
+    if (address < range.begin.load() || address >= end) continue;
     range.damaged.store(true);
     const auto page_size = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
     const std::uintptr_t page = address & ~(page_size - 1);
-    void* mapped = mmap(reinterpret_cast<void*>(page), page_size, PROT_READ,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (mapped != MAP_FAILED) return;
+    return mmap(reinterpret_cast<void*>(page), end - page, PROT_READ,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
   }
-  if ((previous_action.sa_flags & SA_SIGINFO) != 0 && previous_action.sa_sigaction != nullptr) {
-    previous_action.sa_sigaction(signal_number, info, context);
+  return false;
+}
+
+void on_bus_error(int signal_number, siginfo_t* info, void* context) {
+  // Only the kernel's own faults carry an address; a signal sent by a process does not.
+  const bool is_fault = info->si_code == BUS_ADRERR;
+  const int saved_errno = errno;
+  if (is_fault && replace_lost_pages(reinterpret_cast<std::uintptr_t>(info->si_addr))) {
+    errno = saved_errno;
+    return;
+  }
+  if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
+    if (previous_action.sa_sigaction != nullptr) {
+      previous_action.sa_sigaction(signal_number, info, context);
+      return;
+    }
+  } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
+    previous_action.sa_handler(signal_number);
     return;
   }
   signal(SIGBUS, SIG_DFL);
@@ -79,7 +98,8 @@ int register_range(const std::byte* data, std::size_t size) {
 class FileDescriptor {
  public:
   explicit FileDescriptor(int descriptor) : descriptor_(descriptor) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  FileDescriptor(FileDescriptor&& other) noexcept
+      : descriptor_(std::exchange(other.descriptor_, -1)) {}
   FileDescriptor(const FileDescriptor&) = delete;
   FileDescriptor& operator=(const FileDescriptor&) = delete;
   ~FileDescriptor() {
@@ -92,11 +112,14 @@ class FileDescriptor {
 };
 
 [[noreturn]] void throw_errno(const std::string& verb, const std::filesystem::path& path) {
-  throw Error("cannot " + verb + " '" + printable(path.string(), 300) + "': " + std::strerror(errno));
+  throw Error("cannot " + verb + " '" + printable(path.string(), 300) +
+              "': " + std::strerror(errno));
 }
 
 FileDescriptor open_for_reading(const std::filesystem::path& path, std::size_t& size) {
-  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // O_NONBLOCK: opening a named pipe must not wait for a writer (it is refused below); regular
+  // files ignore it.
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (file.get() < 0) {
     if (errno == ENOENT) {
       throw Error("no such file: '" + printable(path.string(), 300) + "'", "check the path");
@@ -159,15 +182,17 @@ bool Mapping::damaged() const noexcept { return slot_ >= 0 && mapped_ranges[slot
 
 void Mapping::check() const {
   if (!damaged()) return;
-  throw Error("the file '" + printable(path_.string(), 300) + "' became shorter while it was in use",
-              "restore the file and load it again");
+  throw Error(
+      "the file '" + printable(path_.string(), 300) + "' became shorter while it was in use",
+      "restore the file and load it again");
 }
 
 std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   std::size_t size = 0;
   const FileDescriptor file = open_for_reading(path, size);
   if (size > limit) {
-    throw Error("'" + printable(path.string(), 300) + "' is larger than " + std::to_string(limit) + " bytes");
+    throw Error("'" + printable(path.string(), 300) + "' is larger than " + std::to_string(limit) +
+                " bytes");
   }
   std::string bytes(size, '\0');
   std::size_t done = 0;
@@ -182,25 +207,71 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   return bytes;
 }
 
-void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  std::string temporary = path.string() + ".XXXXXX";
-  const FileDescriptor file(::mkstemp(temporary.data()));
-  if (file.get() < 0) throw_errno("write", path);
-  const auto fail = [&] {
-    const int saved = errno;
-    ::unlink(temporary.c_str());
-    errno = saved;
-    throw_errno("write", path);
-  };
+namespace {
+constexpr std::size_t kWriteBufferBytes = std::size_t{1} << 20;
+}  // namespace
+
+AtomicFile::AtomicFile(std::filesystem::path path)
+    : path_(std::move(path)), temporary_(path_.string() + ".XXXXXX") {
+  descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
+  if (descriptor_ < 0) throw_errno("write", path_);
+}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::exchange(other.temporary_, {})),
+      pending_(std::exchange(other.pending_, {})),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::fail() const { throw_errno("write", path_); }
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  if (pending_.size() + bytes.size() > kWriteBufferBytes) flush();
+  if (bytes.size() >= kWriteBufferBytes) {
+    write_through(bytes);
+  } else {
+    pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+  }
+}
+
+void AtomicFile::flush() {
+  write_through(pending_);
+  pending_.clear();
+}
+
+void AtomicFile::write_through(std::span<const std::byte> bytes) const {
   std::size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t wrote = ::write(file.get(), bytes.data() + done, bytes.size() - done);
+    const ssize_t wrote = ::write(descriptor_, bytes.data() + done, bytes.size() - done);
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote < 0) fail();
     done += static_cast<std::size_t>(wrote);
   }
-  if (::fchmod(file.get(), 0644) != 0 || ::fsync(file.get()) != 0) fail();
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail();
+}
+
+void AtomicFile::sync() {
+  flush();
+  pending_.shrink_to_fit();
+  // mkostemp makes the file private; models and settings are readable by all.
+  if (::fchmod(descriptor_, 0644) != 0 || ::fsync(descriptor_) != 0) fail();
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail();
+}
+
+void AtomicFile::commit() {
+  if (descriptor_ >= 0) sync();
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
+  temporary_.clear();
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
 }
 
 void write_file_atomically(const std::filesystem::path& path, const std::string& text) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace hearth {
 
@@ -46,6 +47,39 @@ class Mapping {
 /// The bytes of a file. Throws Error when it cannot be read or is larger than `limit` bytes.
 [[nodiscard]] std::string read_file(const std::filesystem::path& path,
                                     std::size_t limit = std::size_t{1} << 30);
+
+/// A file being written that appears under its name only when complete: the bytes go to a temporary
+/// file beside `path`, which `commit` syncs and renames over `path`. Destruction without a commit
+/// removes it. Small writes are gathered.
+class AtomicFile {
+ public:
+  /// Throws Error when the temporary file cannot be made.
+  explicit AtomicFile(std::filesystem::path path);
+  AtomicFile(AtomicFile&& other) noexcept;
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile();
+
+  /// Throws Error when the disk refuses.
+  void write(std::span<const std::byte> bytes);
+  /// Makes what was written durable and closes the temporary file; only `commit` may follow. Throws
+  /// Error.
+  void sync();
+  /// Syncs if that was not done, and renames. Throws Error when the bytes cannot be made durable or
+  /// the name cannot be taken; nothing is left behind then.
+  void commit();
+
+ private:
+  [[noreturn]] void fail() const;
+  void flush();
+  void write_through(std::span<const std::byte> bytes) const;
+
+  std::filesystem::path path_;
+  std::string temporary_;  // empty once committed or moved from
+  std::vector<std::byte> pending_;
+  int descriptor_ = -1;
+};
 
 /// Writes `bytes` to a temporary file beside `path`, syncs it and renames it over `path`: nothing
 /// is lost on failure.
