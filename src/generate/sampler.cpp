@@ -414,27 +414,23 @@ text::TokenId Sampler::draw() {
   return candidates_.back().id;  // rounding
 }
 
-/// Mirostat v2: tokens more surprising than mu are dropped, and mu follows the surprise of what was
-/// drawn.
+/// Mirostat v2: tokens more surprising than mu are dropped, and mu follows the surprise of what was drawn. Surprise is
+/// that under the whole distribution, as in the paper.
 text::TokenId Sampler::draw_mirostat() {
   collect();
   if (candidates_.empty()) (void)greedy();
   const double sum = normalize();
   const double least = std::exp2(-mirostat_mu_) * sum;
-  const auto likeliest = std::min_element(candidates_.begin(), candidates_.end(), likelier);
-  const text::TokenId always = likeliest->id;
-  const auto kept =
-      std::remove_if(candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
-        return candidate.weight < least && candidate.id != always;
-      });
+  const text::TokenId likeliest = std::min_element(candidates_.begin(), candidates_.end(), likelier)->id;
+  const auto kept = std::remove_if(candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
+    return candidate.weight < least && candidate.id != likeliest;
+  });
   candidates_ = candidates_.first(static_cast<std::size_t>(kept - candidates_.begin()));
   sorted_ = 0;
-  const text::TokenId id = draw();
+  const text::TokenId id = draw();  // weights stay relative to the likeliest token, which was kept
   const auto chosen = std::find_if(candidates_.begin(), candidates_.end(),
                                    [id](const Candidate& candidate) { return candidate.id == id; });
-  double kept_sum = 0;
-  for (const Candidate& candidate : candidates_) kept_sum += candidate.weight;
-  const double surprise = -std::log2(chosen->weight / kept_sum);
+  const double surprise = std::log2(sum / chosen->weight);
   mirostat_mu_ -= settings_.mirostat_eta * (surprise - settings_.mirostat_tau);
   return id;
 }
