@@ -1,0 +1,438 @@
+#include "generate/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "support/error.h"
+
+namespace hearth::generate {
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+/// Up to this k a bounded heap over the logits beats selecting among all candidates.
+constexpr std::int32_t kHeapLimit = 512;
+/// Candidates are put in order in growing pieces, because a few hundred usually hold all the
+/// probability that is asked for.
+constexpr std::size_t kFirstSorted = 256;
+
+bool likelier(const Sampler::Candidate& a, const Sampler::Candidate& b) noexcept {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+}  // namespace
+
+std::vector<text::TokenId> dry_breaker_tokens(const text::Tokenizer& tokenizer,
+                                              std::span<const std::string> breakers) {
+  std::vector<text::TokenId> result;
+  std::vector<bool> found(breakers.size(), false);
+  for (std::size_t id = 0; id < tokenizer.size(); ++id) {
+    const std::string piece = tokenizer.piece(static_cast<text::TokenId>(id), false);
+    bool breaks = false;
+    for (std::size_t index = 0; index < breakers.size(); ++index) {
+      if (breakers[index].empty() || piece.find(breakers[index]) == std::string::npos) continue;
+      found[index] = true;
+      breaks = true;
+    }
+    if (breaks) result.push_back(static_cast<text::TokenId>(id));
+  }
+  for (std::size_t index = 0; index < breakers.size(); ++index) {
+    if (found[index]) continue;
+    const std::vector<text::TokenId> ids = tokenizer.encode(breakers[index], text::EncodeOptions{});
+    if (!ids.empty()) result.push_back(ids.back());
+  }
+  return result;
+}
+
+Sampler::Sampler(const SamplerSettings& settings, SamplerContext context)
+    : settings_(settings),
+      context_(std::move(context)),
+      seed_(settings.seed.has_value() ? *settings.seed : random_seed()),
+      random_(seed_),
+      mirostat_mu_(2.0 * settings.mirostat_tau) {
+  validate(settings_);
+  const auto vocabulary = static_cast<std::size_t>(context_.vocabulary);
+  const auto context_length =
+      static_cast<std::size_t>(std::max<std::int64_t>(context_.context, 0)) + 1;
+  history_.reserve(context_length);
+  counts_.assign(vocabulary, 0);
+  logits_.resize(vocabulary);
+  storage_.resize(vocabulary);
+  if (settings_.dry_multiplier > 0) {
+    breaks_.assign(vocabulary, 0);
+    for (const text::TokenId id : context_.dry_breakers)
+      breaks_.at(static_cast<std::size_t>(id)) = 1;
+    match_lengths_.reserve(context_length);
+    repetition_.assign(vocabulary, 0);
+    repeated_.reserve(std::min(context_length, vocabulary));
+  }
+}
+
+void Sampler::accept(text::TokenId token) {
+  if (token < 0 || token >= context_.vocabulary) return;
+  history_.push_back(token);
+  if (settings_.repeat_last_n == 0) return;
+  ++counts_[static_cast<std::size_t>(token)];
+  const auto window = static_cast<std::size_t>(settings_.repeat_last_n);
+  if (settings_.repeat_last_n > 0 && history_.size() > window) {
+    --counts_[static_cast<std::size_t>(history_[history_.size() - 1 - window])];
+  }
+}
+
+text::TokenId Sampler::sample(std::span<const float> logits) {
+  if (logits.size() != logits_.size()) {
+    throw Error("the model's logits do not have the size of its vocabulary");
+  }
+  std::copy(logits.begin(), logits.end(), logits_.begin());
+  collected_ = false;
+  sorted_ = 0;
+  apply_bias();
+  if (settings_.temperature == 0) {
+    for (const SamplerStep step : settings_.order) {
+      if (step == SamplerStep::kPenalties || step == SamplerStep::kDry) apply(step);
+    }
+    return greedy();
+  }
+  for (const SamplerStep step : settings_.order) {
+    const bool replaced = step != SamplerStep::kPenalties && step != SamplerStep::kDry &&
+                          step != SamplerStep::kTemperature;
+    if (settings_.mirostat == 2 && replaced) continue;
+    apply(step);
+  }
+  return settings_.mirostat == 2 ? draw_mirostat() : draw();
+}
+
+void Sampler::apply(SamplerStep step) {
+  switch (step) {
+    case SamplerStep::kPenalties:
+      return apply_penalties();
+    case SamplerStep::kDry:
+      return apply_dry();
+    case SamplerStep::kTopK:
+      return apply_top_k();
+    case SamplerStep::kTypical:
+      return apply_typical();
+    case SamplerStep::kTopP:
+      return apply_top_p();
+    case SamplerStep::kMinP:
+      return apply_min_p();
+    case SamplerStep::kXtc:
+      return apply_xtc();
+    case SamplerStep::kTemperature:
+      return apply_temperature();
+  }
+}
+
+void Sampler::apply_bias() {
+  for (const auto& [id, bias] : settings_.logit_bias) {
+    if (id < context_.vocabulary) logits_[static_cast<std::size_t>(id)] += bias;
+  }
+  for (const text::TokenId id : context_.suppressed)
+    logits_[static_cast<std::size_t>(id)] = kMinusInfinity;
+}
+
+text::TokenId Sampler::greedy() const {
+  text::TokenId best = -1;
+  float most = kMinusInfinity;
+  for (std::size_t id = 0; id < logits_.size(); ++id) {
+    if (logits_[id] > most) {  // false for NaN
+      most = logits_[id];
+      best = static_cast<text::TokenId>(id);
+    }
+  }
+  if (best < 0)
+    throw Error(
+        "no token can be chosen: the model's logits are not finite or every token is banned");
+  return best;
+}
+
+/// Turns the logits into candidates in the order of ids, without those that cannot be chosen.
+void Sampler::collect() {
+  if (collected_) return;
+  std::size_t count = 0;
+  for (std::size_t id = 0; id < logits_.size(); ++id) {
+    if (!(logits_[id] > kMinusInfinity)) continue;
+    storage_[count++] = {static_cast<text::TokenId>(id), logits_[id], 0};
+  }
+  candidates_ = std::span(storage_).first(count);
+  collected_ = true;
+  sorted_ = 0;
+}
+
+/// Sets every candidate's weight to exp(logit - highest logit); returns the sum.
+double Sampler::normalize() {
+  float most = kMinusInfinity;
+  if (sorted_ > 0) {
+    most = candidates_.front().logit;
+  } else {
+    for (const Candidate& candidate : candidates_) most = std::max(most, candidate.logit);
+  }
+  double sum = 0;
+  for (Candidate& candidate : candidates_) {
+    candidate.weight = std::exp(candidate.logit - most);
+    sum += candidate.weight;
+  }
+  return sum;
+}
+
+/// Makes the first `count` candidates the likeliest ones, in order.
+void Sampler::sort_first(std::size_t count) {
+  count = std::min(count, candidates_.size());
+  if (count <= sorted_) return;
+  const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(sorted_);
+  const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
+  if (end != candidates_.end()) std::nth_element(begin, end, candidates_.end(), likelier);
+  std::sort(begin, end, likelier);
+  sorted_ = count;
+}
+
+void Sampler::change_logit(text::TokenId id, float difference) {
+  if (!collected_) {
+    logits_[static_cast<std::size_t>(id)] += difference;
+    return;
+  }
+  for (Candidate& candidate : candidates_) {
+    if (candidate.id == id) candidate.logit += difference;
+  }
+}
+
+void Sampler::apply_penalties() {
+  const bool off = settings_.repeat_penalty == 1 && settings_.frequency_penalty == 0 &&
+                   settings_.presence_penalty == 0;
+  if (off || settings_.repeat_last_n == 0) return;
+  const auto penalized = [this](float logit, std::uint32_t count) {
+    logit = logit > 0 ? logit / settings_.repeat_penalty : logit * settings_.repeat_penalty;
+    return logit - static_cast<float>(count) * settings_.frequency_penalty -
+           settings_.presence_penalty;
+  };
+  if (!collected_) {
+    for (std::size_t id = 0; id < logits_.size(); ++id) {
+      if (counts_[id] > 0) logits_[id] = penalized(logits_[id], counts_[id]);
+    }
+    return;
+  }
+  for (Candidate& candidate : candidates_) {
+    const std::uint32_t count = counts_[static_cast<std::size_t>(candidate.id)];
+    if (count > 0) candidate.logit = penalized(candidate.logit, count);
+  }
+  sorted_ = 0;
+}
+
+/// For every token that once followed a repetition of the context's end: the length of the longest
+/// such repetition. With the history reversed, the repetition that ended before history position p
+/// is the longest common prefix of the reversed history and its suffix: the Z-array, computed in
+/// linear time (Gusfield 1997, section 1.4).
+void Sampler::find_repetitions() {
+  const std::size_t window =
+      settings_.dry_last_n < 0
+          ? history_.size()
+          : std::min(history_.size(), static_cast<std::size_t>(settings_.dry_last_n));
+  const auto length = static_cast<std::int32_t>(window);
+  const auto token = [this](std::int32_t index) {  // of the reversed history
+    return static_cast<std::size_t>(
+        history_[history_.size() - 1 - static_cast<std::size_t>(index)]);
+  };
+  std::int32_t limit = 0;  // nothing reaches across the last breaker
+  while (limit < length && breaks_[token(limit)] == 0) ++limit;
+  if (limit == 0) return;
+
+  match_lengths_.assign(window, 0);
+  std::int32_t left = 0, right = 0;  // the match [left, right) that reaches furthest
+  for (std::int32_t index = 1; index < length; ++index) {
+    std::int32_t& match = match_lengths_[static_cast<std::size_t>(index)];
+    if (index < right)
+      match = std::min(right - index, match_lengths_[static_cast<std::size_t>(index - left)]);
+    while (index + match < length && token(match) == token(index + match)) ++match;
+    if (index + match > right) {
+      left = index;
+      right = index + match;
+    }
+    const std::int32_t repeated = std::min(match, limit);
+    if (repeated < settings_.dry_allowed_length) continue;
+    const std::size_t next = token(index - 1);
+    if (repetition_[next] == 0) repeated_.push_back(static_cast<text::TokenId>(next));
+    repetition_[next] = std::max(repetition_[next], repeated);
+  }
+}
+
+void Sampler::apply_dry() {
+  if (settings_.dry_multiplier <= 0 || settings_.dry_last_n == 0 || history_.empty()) return;
+  find_repetitions();
+  // Beyond this exponent the penalty would not be a finite float.
+  const double most_exponent = settings_.dry_base > 1.000001F
+                                   ? 80.0 / std::log(static_cast<double>(settings_.dry_base))
+                                   : 1e9;
+  for (const text::TokenId id : repeated_) {
+    std::int32_t& length = repetition_[static_cast<std::size_t>(id)];
+    const double exponent = std::min<double>(length - settings_.dry_allowed_length, most_exponent);
+    change_logit(
+        id, static_cast<float>(-settings_.dry_multiplier * std::pow(settings_.dry_base, exponent)));
+    length = 0;
+  }
+  if (!repeated_.empty()) sorted_ = 0;
+  repeated_.clear();
+}
+
+void Sampler::apply_top_k() {
+  const std::int32_t count = settings_.top_k;
+  if (count <= 0 || count >= context_.vocabulary) return;
+  if (collected_ || count > kHeapLimit) {
+    collect();
+    sort_first(static_cast<std::size_t>(count));
+    candidates_ = candidates_.first(std::min(candidates_.size(), static_cast<std::size_t>(count)));
+    return;
+  }
+  // A heap of the best `count` so far with the worst of them on top. Ids come in ascending order,
+  // so an equal logit that comes later is never better.
+  std::size_t held = 0;
+  float worst = kMinusInfinity;
+  const auto begin = storage_.begin();
+  for (std::size_t id = 0; id < logits_.size(); ++id) {
+    if (!(logits_[id] > worst)) continue;
+    if (held == static_cast<std::size_t>(count)) {
+      std::pop_heap(begin, begin + count, likelier);
+      --held;
+    }
+    storage_[held++] = {static_cast<text::TokenId>(id), logits_[id], 0};
+    std::push_heap(begin, begin + static_cast<std::ptrdiff_t>(held), likelier);
+    if (held == static_cast<std::size_t>(count)) worst = storage_.front().logit;
+  }
+  std::sort_heap(begin, begin + static_cast<std::ptrdiff_t>(held), likelier);
+  candidates_ = std::span(storage_).first(held);
+  sorted_ = held;
+  collected_ = true;
+}
+
+/// Orders the candidates by `less` piece by piece and keeps the first ones whose weights reach
+/// `mass`, at least one.
+template <class Less>
+void Sampler::keep_until(double mass, Less less) {
+  double sum = 0;
+  std::size_t ordered = 0;
+  for (std::size_t index = 0; index < candidates_.size(); ++index) {
+    if (index == ordered) {
+      const std::size_t count = std::min(candidates_.size(), std::max(kFirstSorted, ordered * 4));
+      const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(ordered);
+      const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
+      if (end != candidates_.end()) std::nth_element(begin, end, candidates_.end(), less);
+      std::sort(begin, end, less);
+      ordered = count;
+    }
+    sum += candidates_[index].weight;
+    if (sum >= mass) {
+      candidates_ = candidates_.first(index + 1);
+      return;
+    }
+  }
+}
+
+void Sampler::apply_top_p() {
+  if (settings_.top_p >= 1) return;
+  collect();
+  if (candidates_.empty()) return;
+  const double mass = settings_.top_p * normalize();
+  keep_until(mass, likelier);
+  sorted_ = candidates_.size();
+}
+
+void Sampler::apply_typical() {
+  if (settings_.typical >= 1) return;
+  collect();
+  if (candidates_.empty()) return;
+  const double sum = normalize();
+  double entropy = 0;
+  for (const Candidate& candidate : candidates_) {
+    const double probability = candidate.weight / sum;
+    if (probability > 0) entropy -= probability * std::log(probability);
+  }
+  const auto unlikeness = [entropy, sum](const Candidate& candidate) {
+    return candidate.weight > 0 ? std::abs(-std::log(candidate.weight / sum) - entropy)
+                                : std::numeric_limits<double>::infinity();
+  };
+  keep_until(settings_.typical * sum, [&unlikeness](const Candidate& a, const Candidate& b) {
+    const double left = unlikeness(a), right = unlikeness(b);
+    return left != right ? left < right : a.id < b.id;
+  });
+  sorted_ = 0;
+}
+
+void Sampler::apply_min_p() {
+  if (settings_.min_p <= 0) return;
+  collect();
+  float most = kMinusInfinity;
+  for (const Candidate& candidate : candidates_) most = std::max(most, candidate.logit);
+  const float least = most + std::log(settings_.min_p);
+  const auto kept =
+      std::remove_if(candidates_.begin(), candidates_.end(),
+                     [least](const Candidate& candidate) { return candidate.logit < least; });
+  candidates_ = candidates_.first(static_cast<std::size_t>(kept - candidates_.begin()));
+  sorted_ = std::min(sorted_, candidates_.size());
+}
+
+void Sampler::apply_xtc() {
+  if (settings_.xtc_probability <= 0 || settings_.xtc_threshold > 0.5F) return;
+  if (random_.uniform() >= settings_.xtc_probability) return;
+  collect();
+  const double least = settings_.xtc_threshold * normalize();
+  const Candidate* last = nullptr;  // the least likely of the top choices
+  std::size_t top = 0;
+  for (const Candidate& candidate : candidates_) {
+    if (candidate.weight < least) continue;
+    ++top;
+    if (last == nullptr || likelier(*last, candidate)) last = &candidate;
+  }
+  if (top < 2) return;
+  const text::TokenId kept_id = last->id;
+  const auto kept =
+      std::remove_if(candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
+        return candidate.weight >= least && candidate.id != kept_id;
+      });
+  candidates_ = candidates_.first(static_cast<std::size_t>(kept - candidates_.begin()));
+  sorted_ = 0;
+}
+
+void Sampler::apply_temperature() {
+  if (settings_.temperature == 1) return;
+  collect();
+  // Relative to the highest logit, so that tiny temperatures do not overflow.
+  float most = kMinusInfinity;
+  for (const Candidate& candidate : candidates_) most = std::max(most, candidate.logit);
+  for (Candidate& candidate : candidates_)
+    candidate.logit = (candidate.logit - most) / settings_.temperature;
+}
+
+text::TokenId Sampler::draw() {
+  collect();
+  if (candidates_.empty()) (void)greedy();  // throws: nothing can be chosen
+  const double drawn = random_.uniform() * normalize();
+  double sum = 0;
+  for (const Candidate& candidate : candidates_) {
+    sum += candidate.weight;
+    if (drawn < sum) return candidate.id;
+  }
+  return candidates_.back().id;  // rounding
+}
+
+/// Mirostat v2: tokens more surprising than mu are dropped, and mu follows the surprise of what was drawn. Surprise is
+/// that under the whole distribution, as in the paper.
+text::TokenId Sampler::draw_mirostat() {
+  collect();
+  if (candidates_.empty()) (void)greedy();
+  const double sum = normalize();
+  const double least = std::exp2(-mirostat_mu_) * sum;
+  const text::TokenId likeliest = std::min_element(candidates_.begin(), candidates_.end(), likelier)->id;
+  const auto kept = std::remove_if(candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
+    return candidate.weight < least && candidate.id != likeliest;
+  });
+  candidates_ = candidates_.first(static_cast<std::size_t>(kept - candidates_.begin()));
+  sorted_ = 0;
+  const text::TokenId id = draw();  // weights stay relative to the likeliest token, which was kept
+  const auto chosen = std::find_if(candidates_.begin(), candidates_.end(),
+                                   [id](const Candidate& candidate) { return candidate.id == id; });
+  const double surprise = std::log2(sum / chosen->weight);
+  mirostat_mu_ -= settings_.mirostat_eta * (surprise - settings_.mirostat_tau);
+  return id;
+}
+
+}  // namespace hearth::generate

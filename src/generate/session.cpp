@@ -1,0 +1,245 @@
+#include "generate/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include "generate/sampler.h"
+#include "generate/stop.h"
+#include "support/error.h"
+
+namespace hearth::generate {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+bool cancelled(const GenerateOptions& options) {
+  return options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);
+}
+
+/// Turns tokens into pieces: whole characters, without stop strings, control tokens apart.
+class PieceWriter {
+ public:
+  PieceWriter(const text::Tokenizer& tokenizer, const GenerateOptions& options,
+              const std::function<bool(const Piece&)>& on_piece)
+      : tokenizer_(tokenizer),
+        decoder_(tokenizer, text::DecodeOptions{.special = false, .at_start = false}),
+        stop_(options.stops),
+        control_pieces_(options.control_pieces),
+        on_piece_(on_piece) {}
+
+  /// Returns false when generation is to end.
+  bool push(text::TokenId id, std::int64_t tokens) {
+    tokens_ = tokens;
+    if (tokenizer_.type(id) != text::TokenType::kControl)
+      return write(stop_.push(decoder_.push(id)), false);
+    if (!end_text()) return false;
+    const std::string control = tokenizer_.piece(id, true);
+    StopMatcher in_control = stop_;
+    const bool stopped = (void(in_control.push(control)), in_control.stopped());
+    if (stopped) {
+      stop_ = in_control;
+      return false;
+    }
+    return !control_pieces_ || write(control, true);
+  }
+
+  /// Passes on what is held back: the run of text is over.
+  bool end_text() {
+    std::string rest = stop_.push(decoder_.finish());
+    rest += stop_.finish();
+    return write(rest, false);
+  }
+
+  [[nodiscard]] bool stopped() const { return stop_.stopped(); }
+  [[nodiscard]] const std::string& stop_text() const { return stop_.matched(); }
+
+ private:
+  bool write(const std::string& text, bool control) {
+    if (!text.empty() && !on_piece_(Piece{text, control, tokens_})) return false;
+    return !stop_.stopped();
+  }
+
+  const text::Tokenizer& tokenizer_;
+  text::StreamDecoder decoder_;
+  StopMatcher stop_;
+  bool control_pieces_;
+  const std::function<bool(const Piece&)>& on_piece_;
+  std::int64_t tokens_ = 0;
+};
+
+}  // namespace
+
+std::string_view name(FinishReason reason) noexcept {
+  switch (reason) {
+    case FinishReason::kStop:
+    case FinishReason::kStopText:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kContext:
+      return "context";
+    case FinishReason::kCancelled:
+      return "cancelled";
+  }
+  return "stop";
+}
+
+Session::Session(Evaluator& evaluator, const text::Tokenizer& tokenizer,
+                 std::vector<text::TokenId> suppressed)
+    : evaluator_(evaluator), tokenizer_(tokenizer), suppressed_(std::move(suppressed)) {
+  tokens_.reserve(static_cast<std::size_t>(evaluator.context()));
+}
+
+/// Makes the mirror of the sequence as long as the sequence is (a failed pass leaves less than was
+/// asked for).
+void Session::follow(std::int64_t length) {
+  tokens_.resize(static_cast<std::size_t>(std::min(length, evaluator_.length())));
+}
+
+Session::Feeding Session::feed(std::span<const text::TokenId> prompt,
+                               const GenerateOptions& options) {
+  follow(static_cast<std::int64_t>(tokens_.size()));
+  const auto difference =
+      std::mismatch(prompt.begin(), prompt.end(), tokens_.begin(), tokens_.end());
+  auto common = static_cast<std::size_t>(difference.first - prompt.begin());
+  // The last token is evaluated in any case: its logits are needed.
+  common = std::min(common, prompt.size() - 1);
+  evaluator_.truncate(static_cast<std::int64_t>(common));
+  follow(static_cast<std::int64_t>(common));
+
+  Feeding result;
+  result.reused = static_cast<std::int64_t>(common);
+  const auto total = static_cast<std::int64_t>(prompt.size() - common);
+  const auto report = [&](std::size_t done) {
+    if (options.on_prompt_progress)
+      options.on_prompt_progress(static_cast<std::int64_t>(done - common), total);
+  };
+  report(common);
+  const auto rows = static_cast<std::size_t>(evaluator_.batch_rows());
+  for (std::size_t begin = common; begin < prompt.size();) {
+    if (cancelled(options)) return result;
+    const std::span<const text::TokenId> part =
+        prompt.subspan(begin, std::min(rows, prompt.size() - begin));
+    begin += part.size();
+    const std::span<const float> logits = evaluator_.evaluate(part, begin == prompt.size());
+    tokens_.insert(tokens_.end(), part.begin(), part.end());
+    if (begin == prompt.size()) result.logits = logits;
+    report(begin);
+  }
+  return result;
+}
+
+/// Drops the older half of what is not kept and appends `next`. Empty when cancelled.
+std::span<const float> Session::shift(text::TokenId next, const GenerateOptions& options) {
+  const auto size = static_cast<std::int64_t>(tokens_.size());
+  const std::int64_t keep = std::clamp<std::int64_t>(options.keep, 0, size / 2);
+  const std::int64_t dropped = std::max<std::int64_t>(1, (size - keep) / 2);
+  std::vector<text::TokenId> rest(tokens_.begin(), tokens_.begin() + keep);
+  rest.insert(rest.end(), tokens_.begin() + keep + dropped, tokens_.end());
+  rest.push_back(next);
+  GenerateOptions quiet = options;
+  quiet.on_prompt_progress = nullptr;
+  return feed(rest, quiet).logits;
+}
+
+void Session::force(std::span<const text::TokenId> tokens) {
+  forced_.insert(forced_.end(), tokens.begin(), tokens.end());
+}
+
+GenerateResult Session::generate(std::span<const text::TokenId> prompt,
+                                 const GenerateOptions& options,
+                                 const std::function<bool(const Piece&)>& on_piece) {
+  if (prompt.empty()) {
+    throw Error("the prompt is empty",
+                "this model has no token that begins a text: give it some text");
+  }
+  const std::int64_t context = evaluator_.context();
+  if (static_cast<std::int64_t>(prompt.size()) > context) {
+    throw Error(
+        fmt::format("the prompt has {} tokens, but the context holds {}", prompt.size(), context),
+        "shorten it or ask for a larger context with --ctx", ExitCode::kDoesNotFit);
+  }
+  forced_.clear();
+  SamplerContext sampler_context{evaluator_.vocabulary(), context, suppressed_, {}};
+  if (options.sampler.dry_multiplier > 0) {
+    sampler_context.dry_breakers = dry_breaker_tokens(tokenizer_, options.sampler.dry_breakers);
+  }
+  Sampler sampler(options.sampler, std::move(sampler_context));
+  for (const text::TokenId token : prompt) sampler.accept(token);
+  PieceWriter writer(tokenizer_, options, on_piece);
+
+  GenerateResult result;
+  result.seed = sampler.seed();
+  result.prompt_tokens = static_cast<std::int64_t>(prompt.size());
+  const Clock::time_point start = Clock::now();
+  const Feeding fed = feed(prompt, options);
+  std::span<const float> logits = fed.logits;
+  result.reused_tokens = fed.reused;
+  result.prompt_seconds = seconds_since(start);
+
+  const Clock::time_point generation_start = Clock::now();
+  const auto finished = [&]() -> std::optional<FinishReason> {
+    if (logits.empty() || cancelled(options)) return FinishReason::kCancelled;
+    if (options.max_tokens >= 0 && result.generated_tokens >= options.max_tokens)
+      return FinishReason::kLength;
+    return std::nullopt;
+  };
+  std::optional<FinishReason> finish = finished();
+  while (!finish.has_value()) {
+    text::TokenId token = -1;
+    if (forced_.empty()) {
+      token = sampler.sample(logits);
+    } else {
+      token = forced_.front();
+      forced_.pop_front();
+    }
+    sampler.accept(token);
+    // BOS begins another text, so it ends this one.
+    if (tokenizer_.ends_generation(token) || token == tokenizer_.special().bos) {
+      ++result.generated_tokens;
+      finish = FinishReason::kStop;
+      break;
+    }
+    ++result.generated_tokens;
+    if (!writer.push(token, result.generated_tokens)) {
+      finish = writer.stopped() ? FinishReason::kStopText : FinishReason::kStop;
+      break;
+    }
+    if (options.max_tokens >= 0 && result.generated_tokens >= options.max_tokens) {
+      finish = FinishReason::kLength;
+      break;
+    }
+    if (cancelled(options)) {
+      finish = FinishReason::kCancelled;
+      break;
+    }
+    if (evaluator_.length() < context) {
+      logits = evaluator_.evaluate({&token, 1}, true);
+      tokens_.push_back(token);
+    } else if (options.overflow == Overflow::kShift && context >= 4) {
+      logits = shift(token, options);
+      ++result.shifts;
+    } else {
+      finish = FinishReason::kContext;
+      break;
+    }
+    finish = finished();
+  }
+  if (!writer.stopped()) {
+    (void)writer.end_text();
+    if (writer.stopped()) finish = FinishReason::kStopText;
+  }
+  result.finish = *finish;
+  result.stop_text = writer.stop_text();
+  result.generate_seconds = seconds_since(generation_start);
+  return result;
+}
+
+}  // namespace hearth::generate
