@@ -1,5 +1,6 @@
-// Text with provenance: who wrote which part of a prompt. Only text written by a chat template (or by Hearth itself) may
-// become control tokens; what users, documents and tools wrote is always tokenized as ordinary text.
+// Text with provenance: who wrote which part of a prompt. Only text written by a chat template (or
+// by Hearth itself) may become control tokens; what users, documents and tools wrote is always
+// tokenized as ordinary text.
 #pragma once
 
 #include <string>

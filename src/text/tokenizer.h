@@ -1,6 +1,7 @@
-// Tokenizers: text to token ids and back, for every kind GGUF files carry (tokenizer.ggml.model): SentencePiece BPE
-// ("llama"), byte-level BPE ("gpt2"), WordPiece ("bert"), Unigram ("t5"), trie ("rwkv") and the small ones.
-// Facts: reference/tokenizers.md.
+// Tokenizers: text to token ids and back, for every kind GGUF files carry (tokenizer.ggml.model):
+// SentencePiece BPE
+// ("llama"), byte-level BPE ("gpt2"), WordPiece ("bert"), Unigram ("t5"), trie ("rwkv") and the
+// small ones. Facts: reference/tokenizers.md.
 #pragma once
 
 #include <cstdint>
@@ -20,27 +21,34 @@ using TokenId = std::int32_t;
 
 /// tokenizer.ggml.token_type.
 enum class TokenType : std::uint8_t {
-  kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6,
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6,
 };
 
 struct EncodeOptions {
   /// Add BOS/EOS (CLS/SEP…) as the model's metadata says.
   bool add_special = false;
-  /// Turn the text of control tokens ("<|im_end|>") into their ids. User-defined tokens are always matched.
+  /// Turn the text of control tokens ("<|im_end|>") into their ids. User-defined tokens are always
+  /// matched.
   bool parse_special = false;
 };
 
 struct DecodeOptions {
   /// Render control tokens as their text; otherwise they decode to nothing.
   bool special = false;
-  /// Strip what the tokenizer adds at the start of a text (the first space of SentencePiece), so that
-  /// decode(encode(text)) == text. Off when the ids continue an earlier text.
+  /// Strip what the tokenizer adds at the start of a text (the first space of SentencePiece), so
+  /// that decode(encode(text)) == text. Off when the ids continue an earlier text.
   bool at_start = true;
 };
 
 /// Ids of the tokens with a role; -1 where the vocabulary has none.
 struct SpecialTokens {
-  TokenId bos = -1, eos = -1, eot = -1, eom = -1, unknown = -1, separator = -1, padding = -1, cls = -1, mask = -1;
+  TokenId bos = -1, eos = -1, eot = -1, eom = -1, unknown = -1, separator = -1, padding = -1,
+          cls = -1, mask = -1;
   bool add_bos = false, add_eos = false, add_separator = false;
 };
 
@@ -49,21 +57,26 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Builds the tokenizer that `metadata` describes. Throws Error when keys are missing or contradict each other, or the
-  /// kind is unknown (naming it and the known ones).
+  /// Builds the tokenizer that `metadata` describes. Throws Error when keys are missing or
+  /// contradict each other, or the kind is unknown (naming it and the known ones).
   [[nodiscard]] static std::unique_ptr<Tokenizer> create(const gguf::Metadata& metadata);
 
   /// Ids of `text`, which may contain any bytes (invalid UTF-8 is handled, never rejected).
-  [[nodiscard]] virtual std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const = 0;
+  [[nodiscard]] virtual std::vector<TokenId> encode(std::string_view text,
+                                                    const EncodeOptions& options) const = 0;
 
-  /// Ids of a prompt: template spans may become control tokens, data spans never do. BOS is added once: not when the
-  /// template already wrote it. Tokenization does not cross a control token, and is otherwise that of the whole text.
-  [[nodiscard]] virtual std::vector<TokenId> encode(const Prompt& prompt, bool add_special) const = 0;
+  /// Ids of a prompt: template spans may become control tokens, data spans never do. BOS is added
+  /// once: not when the template already wrote it. Tokenization does not cross a control token, and
+  /// is otherwise that of the whole text.
+  [[nodiscard]] virtual std::vector<TokenId> encode(const Prompt& prompt,
+                                                    bool add_special) const = 0;
 
   /// The exact bytes `ids` stand for. Ids outside the vocabulary throw Error.
-  [[nodiscard]] virtual std::string decode(std::span<const TokenId> ids, const DecodeOptions& options) const = 0;
+  [[nodiscard]] virtual std::string decode(std::span<const TokenId> ids,
+                                           const DecodeOptions& options) const = 0;
 
-  /// The bytes of one token inside a text (no stripping); control tokens as their text when `special`.
+  /// The bytes of one token inside a text (no stripping); control tokens as their text when
+  /// `special`.
   [[nodiscard]] virtual std::string piece(TokenId id, bool special) const = 0;
 
   /// The vocabulary's own text of a token, as stored in the file.
@@ -76,8 +89,8 @@ class Tokenizer {
   [[nodiscard]] virtual bool ends_generation(TokenId id) const noexcept = 0;
 };
 
-/// Turns a stream of ids into text without ever splitting a UTF-8 character: bytes of an unfinished character are held
-/// back until it is complete or `finish()` is called.
+/// Turns a stream of ids into text without ever splitting a UTF-8 character: bytes of an unfinished
+/// character are held back until it is complete or `finish()` is called.
 class StreamDecoder {
  public:
   StreamDecoder(const Tokenizer& tokenizer, const DecodeOptions& options);
