@@ -1,5 +1,6 @@
 #include "text/pre_tokenizer.h"
 
+#include <fmt/format.h>
 #include <pcre2.h>
 
 #include <algorithm>
@@ -289,10 +290,10 @@ PreTokenizer::PreTokenizer(std::string_view name) : impl_(std::make_unique<Impl>
   if (entry == table.end()) {
     std::string hint = "known are:";
     for (const PreTokenizerEntry& each : table) {
-      hint += hint.back() == ':' ? " " : ", ";
-      hint += each.name;
+      hint.append(hint.back() == ':' ? " " : ", ").append(each.name);
     }
-    throw Error("unknown pre-tokenizer \"" + printable(name) + "\" (tokenizer.ggml.pre)", hint);
+    throw Error(fmt::format("unknown pre-tokenizer \"{}\" (tokenizer.ggml.pre)", printable(name)),
+                hint);
   }
   impl_->entry = &*entry;
   for (const SplitStep& step : entry->steps) {
