@@ -309,13 +309,13 @@ const PreTokenizerTraits& PreTokenizer::traits() const noexcept { return impl_->
 
 std::vector<std::uint32_t> PreTokenizer::split(std::u32string_view text) const {
   if (text.size() > UINT32_MAX) throw Error("the text is too long to be tokenized");
-  std::u32string replaced;
+  std::vector<char32_t> replaced;
   if (std::any_of(text.begin(), text.end(), is_new)) {
     replaced.assign(text.begin(), text.end());
     for (char32_t& code_point : replaced) {
       if (is_new(code_point)) code_point = older_equivalent(code_point);
     }
-    text = replaced;
+    text = {replaced.data(), replaced.size()};
   }
   Lengths lengths;
   append_piece(lengths, text.size());
