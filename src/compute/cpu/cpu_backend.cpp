@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention.h"
-#include "compute/cpu/kernels.h"
+#include "compute/cpu/kernel_choice.h"
 #include "compute/cpu/matmul.h"
 #include "compute/cpu/memory.h"
 #include "machine/cpu.h"
@@ -19,7 +18,9 @@ namespace hearth::compute {
 namespace {
 
 using cpu::AttentionEngine;
+using cpu::available_kernels;
 using cpu::bytes_of;
+using cpu::choose_kernels;
 using cpu::CpuBuffer;
 using cpu::CpuWeight;
 using cpu::floats_of;
@@ -29,34 +30,6 @@ using cpu::Ledger;
 using cpu::MatmulEngine;
 using cpu::Rows;
 using cpu::WeightSlabs;
-
-std::vector<const KernelTable*> available_kernels() {
-  std::vector<const KernelTable*> tables;
-#if defined(__x86_64__)
-  const machine::CpuFeatures features = machine::cpu_features();
-  if (features.avx512_vnni) tables.push_back(&cpu::avx512vnni_kernels());
-  if (features.avx2) tables.push_back(&cpu::avx2_kernels());
-#endif
-  tables.push_back(&cpu::portable_kernels());
-  return tables;
-}
-
-const KernelTable& choose_kernels(const std::string& wanted) {
-  const std::vector<const KernelTable*> tables = available_kernels();
-  const char* const variable = std::getenv("HEARTH_CPU");
-  const bool from_variable = variable != nullptr && *variable != '\0';
-  const std::string name = from_variable ? variable : wanted;
-  if (name.empty()) return *tables.front();
-  std::string known;
-  for (const KernelTable* table : tables) {
-    if (name == table->name) return *table;
-    known += (known.empty() ? "" : ", ") + std::string(table->name);
-  }
-  throw Error("instruction set '" + printable(name) + "'" +
-                  (from_variable ? " (from HEARTH_CPU)" : "") +
-                  " is unknown or not available on this processor",
-              "choose one of: " + known);
-}
 
 /// Which axis (t, h, w, e) pair `pair` of a multi-axis RoPE follows (reference: blocks.md
 /// section 2.3).
