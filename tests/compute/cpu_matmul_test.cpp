@@ -1,4 +1,5 @@
-// Matrix products of the CPU backend against the reference one: every weight type, every instruction set.
+// Matrix products of the CPU backend against the reference one: every weight type, every
+// instruction set.
 #include <gtest/gtest.h>
 
 #include "backends.h"
@@ -35,7 +36,9 @@ struct Product {
   std::vector<std::byte> blocks;
   std::vector<float> x;
   std::vector<float> bias;
-  [[nodiscard]] WeightSource source(DType dtype) const { return {"w", dtype, rows, columns, blocks}; }
+  [[nodiscard]] WeightSource source(DType dtype) const {
+    return {"w", dtype, rows, columns, blocks};
+  }
 };
 
 Product random_product(DType dtype, std::int64_t rows, std::int64_t batch, Random& random) {
@@ -50,7 +53,8 @@ Product random_product(DType dtype, std::int64_t rows, std::int64_t batch, Rando
   return p;
 }
 
-std::vector<float> multiply(Bench& bench, const Product& p, DType dtype, Residency residency = Residency::kPacked) {
+std::vector<float> multiply(Bench& bench, const Product& p, DType dtype,
+                            Residency residency = Residency::kPacked) {
   const Weight& weight = bench.weight(p.source(dtype), kUseMatmul, residency);
   const Tensor out = bench.slice(p.batch, p.rows, 5, 3, -7);
   const Projection projection{&weight, out, bench.floats({p.rows}, p.bias), 0.5F};
@@ -70,8 +74,10 @@ TEST_P(CpuMatmul, AgreesWithTheReference) {
     Bench cpu = cpu_bench(GetParam().instruction_set, static_cast<int>(1 + batch % 4));
     const std::vector<float> expected = multiply(reference, p, dtype);
     const std::vector<float> packed = multiply(cpu, p, dtype);
-    EXPECT_LT(nmse(expected, packed), quantized ? 3e-4 : 1e-11) << "batch " << batch << " rows " << rows << " columns " << p.columns;
-    EXPECT_TRUE(same_bits(packed, multiply(cpu, p, dtype, Residency::kMapped))) << "mapped, batch " << batch;
+    EXPECT_LT(nmse(expected, packed), quantized ? 3e-4 : 1e-11)
+        << "batch " << batch << " rows " << rows << " columns " << p.columns;
+    EXPECT_TRUE(same_bits(packed, multiply(cpu, p, dtype, Residency::kMapped)))
+        << "mapped, batch " << batch;
   }
 }
 
@@ -89,7 +95,8 @@ TEST_P(CpuMatmul, ExactModeIsExactAndIndependentOfBatchAndThreads) {
     Product row = p;
     row.batch = 1;
     row.x.assign(p.x.begin() + t * p.columns, p.x.begin() + (t + 1) * p.columns);
-    const std::vector<float> expected(batched.begin() + t * p.rows, batched.begin() + (t + 1) * p.rows);
+    const std::vector<float> expected(batched.begin() + t * p.rows,
+                                      batched.begin() + (t + 1) * p.rows);
     ASSERT_TRUE(same_bits(expected, multiply(three, row, dtype))) << "row " << t;
   }
 }
@@ -122,14 +129,20 @@ TEST_P(CpuSet, SeveralProductsOfDifferentTypesShareTheirInput) {
     const std::vector<DType> types = {DType::kQ4_K, DType::kQ8_0, DType::kF16, DType::kQ6_K};
     std::vector<std::vector<std::byte>> blocks;
     for (std::size_t i = 0; i < types.size(); ++i) {
-      blocks.push_back(random_blocks(types[i], 100 + 10 * static_cast<std::int64_t>(i), columns, random));
+      blocks.push_back(
+          random_blocks(types[i], 100 + 10 * static_cast<std::int64_t>(i), columns, random));
     }
     const auto run = [&](Bench& bench) {
       std::vector<Projection> projections;
       for (std::size_t i = 0; i < types.size(); ++i) {
         const std::int64_t rows = 100 + 10 * static_cast<std::int64_t>(i);
         const Weight& weight = bench.weight({"w", types[i], rows, columns, blocks[i]});
-        projections.push_back({&weight, bench.floats({batch, rows}, std::vector<float>(static_cast<std::size_t>(batch * rows))), {}, 1});
+        projections.push_back(
+            {&weight,
+             bench.floats({batch, rows},
+                          std::vector<float>(static_cast<std::size_t>(batch * rows))),
+             {},
+             1});
       }
       bench.backend->matmul(bench.floats({batch, columns}, x), projections);
       std::vector<float> all;

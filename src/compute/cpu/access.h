@@ -10,13 +10,17 @@ namespace hearth::compute::cpu {
 [[nodiscard]] inline std::byte* bytes_of(const Tensor& t) noexcept {
   return static_cast<CpuBuffer*>(t.buffer)->data() + t.offset;
 }
-[[nodiscard]] inline float* floats_of(const Tensor& t) noexcept { return reinterpret_cast<float*>(bytes_of(t)); }
+[[nodiscard]] inline float* floats_of(const Tensor& t) noexcept {
+  return reinterpret_cast<float*>(bytes_of(t));
+}
 [[nodiscard]] inline const std::int32_t* ints_of(const Tensor& t) noexcept {
   return reinterpret_cast<const std::int32_t*>(bytes_of(t));
 }
 
 /// Element i of a one-dimensional integer tensor (which may be a column of a wider one).
-[[nodiscard]] inline std::int32_t int_at(const Tensor& t, std::int64_t i) noexcept { return ints_of(t)[i * t.strides[0]]; }
+[[nodiscard]] inline std::int32_t int_at(const Tensor& t, std::int64_t i) noexcept {
+  return ints_of(t)[i * t.strides[0]];
+}
 
 /// A float tensor as rows of its last dimension.
 class Rows {

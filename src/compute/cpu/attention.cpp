@@ -20,10 +20,11 @@ constexpr std::int64_t kInlineWork = 1 << 15;
 constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
 constexpr std::int64_t kPaddedHead = AttentionEngine::kMaxHeadSize;
-constexpr std::int64_t kScratchFloats = kQueries * kPaddedHead * 3  // queries, sums of the chunk and of all
-                                        + kTile * kPaddedHead * 2   // keys and values
-                                        + kQueries * kTile          // scores
-                                        + 8 * kQueries;             // maxima, sums
+constexpr std::int64_t kScratchFloats =
+    kQueries * kPaddedHead * 3  // queries, sums of the chunk and of all
+    + kTile * kPaddedHead * 2   // keys and values
+    + kQueries * kTile          // scores
+    + 8 * kQueries;             // maxima, sums
 
 }  // namespace
 
@@ -68,8 +69,12 @@ namespace {
 /// Which queries a unit has: rows of a tile times some heads of one KV head.
 struct Queries {
   std::int64_t first_row = 0, first_head = 0, heads = 0, count = 0;
-  [[nodiscard]] std::int64_t row(std::int64_t query) const noexcept { return first_row + query / heads; }
-  [[nodiscard]] std::int64_t head(std::int64_t query) const noexcept { return first_head + query % heads; }
+  [[nodiscard]] std::int64_t row(std::int64_t query) const noexcept {
+    return first_row + query / heads;
+  }
+  [[nodiscard]] std::int64_t head(std::int64_t query) const noexcept {
+    return first_head + query % heads;
+  }
 };
 
 /// to = to * a + from * b, sixteen values at a time.
@@ -79,17 +84,21 @@ void blend(float* to, float a, const float* from, float b, std::int64_t size) no
 
 }  // namespace
 
-AttentionEngine::AttentionEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger)
+AttentionEngine::AttentionEngine(ThreadTeam& team, const KernelTable& kernels,
+                                 std::shared_ptr<Ledger> ledger)
     : team_(team), kernels_(kernels), ledger_(std::move(ledger)) {
-  scratch_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
-                            sizeof(float) * kScratchFloats * static_cast<std::size_t>(team_.size()));
+  scratch_ =
+      AccountedPages(ledger_, MemoryCategory::kBuffers,
+                     sizeof(float) * kScratchFloats * static_cast<std::size_t>(team_.size()));
   split_groups_ = 4 * team_.size();
-  chunks_left_ = std::make_unique<std::atomic<std::int32_t>[]>(static_cast<std::size_t>(split_groups_));
+  chunks_left_ =
+      std::make_unique<std::atomic<std::int32_t>[]>(static_cast<std::size_t>(split_groups_));
   tiles_.resize(16);
 }
 
 void AttentionEngine::reserve(std::int64_t rows, std::int64_t columns) {
-  if (rows > static_cast<std::int64_t>(tiles_.size())) tiles_.resize(static_cast<std::size_t>(rows));
+  if (rows > static_cast<std::int64_t>(tiles_.size()))
+    tiles_.resize(static_cast<std::size_t>(rows));
   if (team_.size() == 1) return;
   const auto floats = static_cast<std::size_t>(kSplitChunks * 2 * columns);
   if (floats <= partial_floats_) return;
@@ -138,20 +147,24 @@ void AttentionEngine::make_tiles(const AttendArguments& a, Pass& pass) noexcept 
 
 namespace {
 
-/// Gathers the cells [first, first + kTile) that are in [begin, end) into panels; the others become zeros.
+/// Gathers the cells [first, first + kTile) that are in [begin, end) into panels; the others become
+/// zeros.
 template <class PassType>
-void load_tile(const PassType& pass, const KernelTable& kernels, std::int32_t sequence, std::int64_t kv_head,
-               std::int64_t first, std::int64_t begin, std::int64_t end, float* keys, float* values) noexcept {
+void load_tile(const PassType& pass, const KernelTable& kernels, std::int32_t sequence,
+               std::int64_t kv_head, std::int64_t first, std::int64_t begin, std::int64_t end,
+               float* keys, float* values) noexcept {
   const AttendArguments& a = *pass.a;
   const bool half_keys = a.keys.dtype == DType::kF16;
   const bool half_values = a.values.dtype == DType::kF16;
-  const std::int32_t* const table = ints_of(a.rows.page_table) + sequence * a.rows.page_table.strides[0];
+  const std::int32_t* const table =
+      ints_of(a.rows.page_table) + sequence * a.rows.page_table.strides[0];
   const std::byte* const key_base = bytes_of(a.keys);
   const std::byte* const value_base = bytes_of(a.values);
-  const auto cell_of = [&](const Tensor& pool, const std::byte* base, bool half, std::int64_t cell) {
+  const auto cell_of = [&](const Tensor& pool, const std::byte* base, bool half,
+                           std::int64_t cell) {
     const std::int64_t page = table[cell / pass.page_cells];
-    const std::int64_t element =
-        page * pool.strides[0] + kv_head * pool.strides[1] + cell % pass.page_cells * pool.strides[2];
+    const std::int64_t element = page * pool.strides[0] + kv_head * pool.strides[1] +
+                                 cell % pass.page_cells * pool.strides[2];
     return base + element * (half ? 2 : 4);
   };
   for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
@@ -160,14 +173,15 @@ void load_tile(const PassType& pass, const KernelTable& kernels, std::int32_t se
       const std::int64_t cell = first + block + lane;
       const bool there = cell >= begin && cell < end;
       lanes[lane] = there ? cell_of(a.keys, key_base, half_keys, cell) : nullptr;
-      kernels.value_to_panels(there ? cell_of(a.values, value_base, half_values, cell) : nullptr, half_values,
-                              pass.value_size, block + lane, kTile, values);
+      kernels.value_to_panels(there ? cell_of(a.values, value_base, half_values, cell) : nullptr,
+                              half_values, pass.value_size, block + lane, kTile, values);
     }
     kernels.keys_to_panel(lanes, half_keys, pass.key_size, keys + block * pass.key_size);
   }
 }
 
-/// rows [count] of floats times the panel, in calls of at most kDotColumns; use(first row, rows, results).
+/// rows [count] of floats times the panel, in calls of at most kDotColumns; use(first row, rows,
+/// results).
 template <class Use>
 void multiply(const KernelTable& kernels, const float* panel, std::int64_t size, const float* rows,
               std::int64_t row_stride, std::int64_t count, Use use) noexcept {
@@ -185,10 +199,12 @@ void multiply(const KernelTable& kernels, const float* panel, std::int64_t size,
   }
 }
 
-/// Turns one query's raw scores of a tile into softmax weights relative to the running maximum; returns the factor by which
-/// what was summed before shrinks, or a negative number when the query sees none of these cells.
-float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row, std::int64_t head,
-                   std::int64_t first_cell, float* scores, float& maximum, float& total) noexcept {
+/// Turns one query's raw scores of a tile into softmax weights relative to the running maximum;
+/// returns the factor by which what was summed before shrinks, or a negative number when the query
+/// sees none of these cells.
+float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,
+                   std::int64_t head, std::int64_t first_cell, float* scores, float& maximum,
+                   float& total) noexcept {
   const std::int64_t low = std::max<std::int64_t>(0, int_at(a.row_begin, row) - first_cell);
   const std::int64_t high = std::min<std::int64_t>(kTile, int_at(a.row_end, row) - first_cell);
   if (low >= high) {
@@ -244,24 +260,25 @@ void AttentionEngine::run_unit(const Pass& pass, std::int64_t unit, int thread) 
     for (std::int64_t first = begin / kTile * kTile; first < end; first += kTile) {
       load_tile(pass, kernels_, sequence, kv_head, first, begin, end, s.keys, s.values);
       for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
-        multiply(kernels_, s.keys + block * pass.key_size, pass.key_size, s.queries, pass.key_size, queries.count,
-                 [&](std::int64_t q, int count, const float* scores) {
+        multiply(kernels_, s.keys + block * pass.key_size, pass.key_size, s.queries, pass.key_size,
+                 queries.count, [&](std::int64_t q, int count, const float* scores) {
                    for (int c = 0; c < count; ++c) {
-                     std::copy_n(scores + c * kPanelRows, kPanelRows, s.scores + (q + c) * kTile + block);
+                     std::copy_n(scores + c * kPanelRows, kPanelRows,
+                                 s.scores + (q + c) * kTile + block);
                    }
                  });
       }
       for (std::int64_t q = 0; q < queries.count; ++q) {
-        s.factors[q] = weigh_scores(a, kernels_, queries.row(q), queries.head(q), first, s.scores + q * kTile,
-                                    result.maxima[q], result.sums[q]);
+        s.factors[q] = weigh_scores(a, kernels_, queries.row(q), queries.head(q), first,
+                                    s.scores + q * kTile, result.maxima[q], result.sums[q]);
       }
       for (std::int64_t i = 0; i < pass.value_stride; i += kPanelRows) {
         multiply(kernels_, s.values + i * kTile, kTile, s.scores, kTile, queries.count,
                  [&](std::int64_t q, int count, const float* sums) {
                    for (int c = 0; c < count; ++c) {
                      if (s.factors[q + c] < 0) continue;
-                     blend(result.values + (q + c) * pass.value_stride + i, s.factors[q + c], sums + c * kPanelRows, 1,
-                           kPanelRows);
+                     blend(result.values + (q + c) * pass.value_stride + i, s.factors[q + c],
+                           sums + c * kPanelRows, 1, kPanelRows);
                    }
                  });
       }
@@ -276,8 +293,8 @@ void AttentionEngine::run_unit(const Pass& pass, std::int64_t unit, int thread) 
       const float new_factor = std::exp(part.maxima[q] - maximum);
       s.total.maxima[q] = maximum;
       s.total.sums[q] = s.total.sums[q] * old_factor + part.sums[q] * new_factor;
-      blend(s.total.values + q * pass.value_stride, old_factor, part.values + q * pass.value_stride, new_factor,
-            pass.value_stride);
+      blend(s.total.values + q * pass.value_stride, old_factor, part.values + q * pass.value_stride,
+            new_factor, pass.value_stride);
     }
   };
   const auto finish = [&] {
@@ -311,12 +328,14 @@ void AttentionEngine::run_unit(const Pass& pass, std::int64_t unit, int thread) 
   // Shared: this thread does one chunk, and who finishes last merges all in order.
   const auto slot = [&](std::int64_t index) {
     const std::int64_t floats = kQueries * 2 + kQueries * pass.value_stride;
-    float* const memory = reinterpret_cast<float*>(partials_.data()) + (group * pass.chunks + index) * floats;
+    float* const memory =
+        reinterpret_cast<float*>(partials_.data()) + (group * pass.chunks + index) * floats;
     return Partial{memory, memory + kQueries, memory + 2 * kQueries};
   };
   const std::int64_t index = unit % pass.chunks;
   if (first_chunk + index <= last_chunk) attend_chunk(first_chunk + index, slot(index));
-  if (chunks_left_[static_cast<std::size_t>(group)].fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (chunks_left_[static_cast<std::size_t>(group)].fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
   for (std::int64_t i = 0; first_chunk + i <= last_chunk; ++i) merge(slot(i));
   finish();
 }
@@ -339,7 +358,8 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
     for (std::int64_t first = 0; first < a.q.shape[0]; first += capacity) {
       const std::int64_t count = std::min(capacity, a.q.shape[0] - first);
       AttendArguments part = a;
-      for (Tensor* tensor : {&part.q, &part.out, &part.row_begin, &part.row_end, &part.rows.row_sequence, &part.rows.row_cell}) {
+      for (Tensor* tensor : {&part.q, &part.out, &part.row_begin, &part.row_end,
+                             &part.rows.row_sequence, &part.rows.row_cell}) {
         *tensor = tensor->rows(first, count);
       }
       run(part);
@@ -354,13 +374,16 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
   for (std::int64_t i = 0; i < pass.tiles; ++i) {
     const RowTile& tile = tiles_[static_cast<std::size_t>(i)];
     cells += (tile.end - tile.begin) * tile.count;
-    most_chunks = std::max<std::int64_t>(most_chunks, (tile.end - 1) / kChunk - tile.begin / kChunk + 1);
+    most_chunks =
+        std::max<std::int64_t>(most_chunks, (tile.end - 1) / kChunk - tile.begin / kChunk + 1);
   }
-  const bool fits = static_cast<std::size_t>(pass.groups * most_chunks * kQueries * (2 + pass.value_stride)) <= partial_floats_;
+  const bool fits = static_cast<std::size_t>(pass.groups * most_chunks * kQueries *
+                                             (2 + pass.value_stride)) <= partial_floats_;
   if (team_.size() > 1 && pass.groups < 2 * team_.size() && most_chunks > 1 && fits) {
     pass.chunks = most_chunks;
     for (std::int64_t i = 0; i < pass.groups; ++i) {
-      chunks_left_[static_cast<std::size_t>(i)].store(static_cast<std::int32_t>(pass.chunks), std::memory_order_relaxed);
+      chunks_left_[static_cast<std::size_t>(i)].store(static_cast<std::int32_t>(pass.chunks),
+                                                      std::memory_order_relaxed);
     }
   }
   const std::int64_t units = pass.groups * pass.chunks;

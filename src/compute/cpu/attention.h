@@ -1,9 +1,10 @@
-// Attention over paged keys and values with an online softmax (Milakov & Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022,
-// arXiv:2205.14135), in float32.
+// Attention over paged keys and values with an online softmax (Milakov & Gimelshein 2018,
+// arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135), in float32.
 //
-// Cells are taken in tiles of kTile on an absolute grid (cell 0, 64, ...) and gathered into chunks of kChunk cells whose
-// partial results are merged in order. So the order of every sum depends on the row's own range of cells only: a row gets
-// the same bits alone or in any batch, on any number of threads, and a long range can be shared by several threads.
+// Cells are taken in tiles of kTile on an absolute grid (cell 0, 64, ...) and gathered into chunks
+// of kChunk cells whose partial results are merged in order. So the order of every sum depends on
+// the row's own range of cells only: a row gets the same bits alone or in any batch, on any number
+// of threads, and a long range can be shared by several threads.
 #pragma once
 
 #include <atomic>
@@ -25,7 +26,8 @@ class AttentionEngine {
 
   AttentionEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger);
 
-  /// Workspace for batches of `rows` rows whose heads together have at most `columns` values. Throws Error.
+  /// Workspace for batches of `rows` rows whose heads together have at most `columns` values.
+  /// Throws Error.
   void reserve(std::int64_t rows, std::int64_t columns);
 
   void run(const AttendArguments& arguments) noexcept;

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention.h"
-#include "compute/cpu/kernels.h"
+#include "compute/cpu/kernel_choice.h"
 #include "compute/cpu/matmul.h"
 #include "compute/cpu/memory.h"
 #include "machine/cpu.h"
@@ -19,7 +18,9 @@ namespace hearth::compute {
 namespace {
 
 using cpu::AttentionEngine;
+using cpu::available_kernels;
 using cpu::bytes_of;
+using cpu::choose_kernels;
 using cpu::CpuBuffer;
 using cpu::CpuWeight;
 using cpu::floats_of;
@@ -30,34 +31,8 @@ using cpu::MatmulEngine;
 using cpu::Rows;
 using cpu::WeightSlabs;
 
-std::vector<const KernelTable*> available_kernels() {
-  std::vector<const KernelTable*> tables;
-#if defined(__x86_64__)
-  const machine::CpuFeatures features = machine::cpu_features();
-  if (features.avx512_vnni) tables.push_back(&cpu::avx512vnni_kernels());
-  if (features.avx2) tables.push_back(&cpu::avx2_kernels());
-#endif
-  tables.push_back(&cpu::portable_kernels());
-  return tables;
-}
-
-const KernelTable& choose_kernels(const std::string& wanted) {
-  const std::vector<const KernelTable*> tables = available_kernels();
-  const char* const variable = std::getenv("HEARTH_CPU");
-  const bool from_variable = variable != nullptr && *variable != '\0';
-  const std::string name = from_variable ? variable : wanted;
-  if (name.empty()) return *tables.front();
-  std::string known;
-  for (const KernelTable* table : tables) {
-    if (name == table->name) return *table;
-    known += (known.empty() ? "" : ", ") + std::string(table->name);
-  }
-  throw Error("instruction set '" + printable(name) + "'" + (from_variable ? " (from HEARTH_CPU)" : "") +
-                  " is unknown or not available on this processor",
-              "choose one of: " + known);
-}
-
-/// Which axis (t, h, w, e) pair `pair` of a multi-axis RoPE follows (reference: blocks.md section 2.3).
+/// Which axis (t, h, w, e) pair `pair` of a multi-axis RoPE follows (reference: blocks.md
+/// section 2.3).
 std::int64_t rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
   const auto& s = angles.sections;
   const std::int64_t total = std::int64_t{s[0]} + s[1] + s[2] + s[3];
@@ -75,7 +50,8 @@ std::int64_t rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
   return 3;
 }
 
-// An operation on fewer values than this is done by the caller: waking the team takes about as long.
+// An operation on fewer values than this is done by the caller: waking the team takes about as
+// long.
 constexpr std::int64_t kInlineValues = 1 << 14;
 
 class CpuBackend final : public Backend {
@@ -94,10 +70,13 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Buffer> allocate(std::size_t bytes, MemoryCategory category) override {
     return std::make_unique<CpuBuffer>(ledger_, category, bytes);
   }
-  [[nodiscard]] std::size_t allocated(MemoryCategory category) const noexcept override { return ledger_->bytes(category); }
+  [[nodiscard]] std::size_t allocated(MemoryCategory category) const noexcept override {
+    return ledger_->bytes(category);
+  }
 
   void write(const Tensor& to, const void* host) noexcept override {
-    std::memcpy(bytes_of(to), host, static_cast<std::size_t>(to.elements()) * tensor::info(to.dtype).block_bytes);
+    std::memcpy(bytes_of(to), host,
+                static_cast<std::size_t>(to.elements()) * tensor::info(to.dtype).block_bytes);
   }
   void read(const Tensor& from, void* host) noexcept override {
     auto* out = static_cast<std::byte*>(host);
@@ -112,21 +91,24 @@ class CpuBackend final : public Backend {
     for (std::int64_t i = 0; i < outer(from, 0); ++i) {
       for (std::int64_t j = 0; j < outer(from, 1); ++j) {
         for (std::int64_t k = 0; k < outer(from, 2); ++k) {
-          std::memmove(bytes_of(to) + size * offset_of(to, i, j, k), bytes_of(from) + size * offset_of(from, i, j, k),
+          std::memmove(bytes_of(to) + size * offset_of(to, i, j, k),
+                       bytes_of(from) + size * offset_of(from, i, j, k),
                        static_cast<std::size_t>(size * last));
         }
       }
     }
   }
 
-  std::unique_ptr<Weight> load_weight(const WeightSource& source, unsigned use, Residency residency) override {
+  std::unique_ptr<Weight> load_weight(const WeightSource& source, unsigned use,
+                                      Residency residency) override {
     if (!quant::can_decode(source.dtype)) {
-      throw Error("tensor '" + printable(source.name) + "' has type " + std::string(tensor::name(source.dtype)) +
-                  ", which cannot be used as a weight");
+      throw Error("tensor '" + printable(source.name) + "' has type " +
+                  std::string(tensor::name(source.dtype)) + ", which cannot be used as a weight");
     }
     auto weight = std::make_unique<CpuWeight>(source, cpu::panel_format(source.dtype, exact_));
     if ((use & kUseMatmul) == 0) return weight;
-    // Decoded copies of quantized weights would be many times larger than the file: exact mode makes panels at each use.
+    // Decoded copies of quantized weights would be many times larger than the file: exact mode
+    // makes panels at each use.
     const bool widened = exact_ && tensor::info(source.dtype).quantized;
     const bool packed = residency == Residency::kPacked && !widened;
     matmul_.reserve(kLeastRows, source.columns, packed ? 0 : weight->panel_bytes());
@@ -138,18 +120,24 @@ class CpuBackend final : public Backend {
     attention_.reserve(rows, columns);
   }
 
-  void get_rows(const Weight& table, const Tensor& ids, float factor, const Tensor& out) noexcept override {
+  void get_rows(const Weight& table, const Tensor& ids, float factor,
+                const Tensor& out) noexcept override {
     const WeightSource& source = table.source();
-    const std::size_t row_bytes = tensor::row_bytes(source.dtype, static_cast<std::size_t>(source.columns));
+    const std::size_t row_bytes =
+        tensor::row_bytes(source.dtype, static_cast<std::size_t>(source.columns));
     for_rows(out.shape[0], source.columns, [&](std::int64_t t) {
       float* const row = floats_of(out) + t * out.strides[0];
-      quant::decode(source.dtype, source.bytes.subspan(static_cast<std::size_t>(int_at(ids, t)) * row_bytes, row_bytes),
-                    {row, static_cast<std::size_t>(source.columns)});
+      quant::decode(
+          source.dtype,
+          source.bytes.subspan(static_cast<std::size_t>(int_at(ids, t)) * row_bytes, row_bytes),
+          {row, static_cast<std::size_t>(source.columns)});
       if (factor != 1.0F) kernels_.scale(row, factor, row, source.columns);
     });
   }
 
-  void matmul(const Tensor& x, std::span<const Projection> projections) noexcept override { matmul_.run(x, projections); }
+  void matmul(const Tensor& x, std::span<const Projection> projections) noexcept override {
+    matmul_.run(x, projections);
+  }
 
   void norm(const NormArguments& a) noexcept override {
     const Rows x(a.x);
@@ -161,7 +149,8 @@ class CpuBackend final : public Backend {
     };
     const auto kernel = a.kind == NormKind::kRms ? kernels_.norm_rms : kernels_.norm_layer;
     for_rows(x.count(), x.size(), [&](std::int64_t row) {
-      kernel({x[row], parameter(a.weight, row), parameter(a.bias, row), out[row], x.size(), a.epsilon});
+      kernel({x[row], parameter(a.weight, row), parameter(a.bias, row), out[row], x.size(),
+              a.epsilon});
     });
   }
 
@@ -173,12 +162,14 @@ class CpuBackend final : public Backend {
         const std::int64_t axis = positions.rank == 2 ? rope_axis(angles, pair) : 0;
         const std::int32_t position = cpu::ints_of(positions)[t * positions.strides[0] + axis];
         const double exponent = -2.0 * static_cast<double>(pair) / angles.rotated;
-        const double theta =
-            position * std::pow(angles.base, exponent) / (factors ? floats_of(factors)[pair] : 1.0F);
+        const double theta = position * std::pow(angles.base, exponent) /
+                             (factors ? floats_of(factors)[pair] : 1.0F);
         double angle = angles.frequency_scale * theta;
         if (angles.yarn) {
-          const double span = std::max(0.001, static_cast<double>(angles.yarn_high) - angles.yarn_low);
-          const double ramp = 1.0 - std::clamp((static_cast<double>(pair) - angles.yarn_low) / span, 0.0, 1.0);
+          const double span =
+              std::max(0.001, static_cast<double>(angles.yarn_high) - angles.yarn_low);
+          const double ramp =
+              1.0 - std::clamp((static_cast<double>(pair) - angles.yarn_low) / span, 0.0, 1.0);
           angle = angle * (1.0 - ramp) + theta * ramp;
         }
         float* const out = floats_of(table) + t * table.strides[0] + pair * table.strides[1];
@@ -189,11 +180,12 @@ class CpuBackend final : public Backend {
   }
 
   void rope(RopePairing pairing, const Tensor& table, const Tensor& x) noexcept override {
-    const auto kernel = pairing == RopePairing::kHalves ? kernels_.rope_halves : kernels_.rope_adjacent;
+    const auto kernel =
+        pairing == RopePairing::kHalves ? kernels_.rope_halves : kernels_.rope_adjacent;
     for_rows(x.shape[0], x.shape[1] * x.shape[2], [&](std::int64_t t) {
       for (std::int64_t head = 0; head < x.shape[1]; ++head) {
-        kernel(floats_of(x) + t * x.strides[0] + head * x.strides[1], floats_of(table) + t * table.strides[0],
-               table.shape[1]);
+        kernel(floats_of(x) + t * x.strides[0] + head * x.strides[1],
+               floats_of(table) + t * table.strides[0], table.shape[1]);
       }
     });
   }
@@ -203,10 +195,12 @@ class CpuBackend final : public Backend {
     const std::int64_t size = values.shape[2];
     for_rows(values.shape[0], values.shape[1] * size, [&](std::int64_t t) {
       const std::int64_t cell = int_at(rows.row_cell, t);
-      const std::int64_t page = cpu::ints_of(
-          rows.page_table)[int_at(rows.row_sequence, t) * rows.page_table.strides[0] + cell / page_cells];
+      const std::int64_t page =
+          cpu::ints_of(rows.page_table)[int_at(rows.row_sequence, t) * rows.page_table.strides[0] +
+                                        cell / page_cells];
       for (std::int64_t head = 0; head < values.shape[1]; ++head) {
-        const float* const from = floats_of(values) + t * values.strides[0] + head * values.strides[1];
+        const float* const from =
+            floats_of(values) + t * values.strides[0] + head * values.strides[1];
         const std::int64_t to =
             page * pool.strides[0] + head * pool.strides[1] + cell % page_cells * pool.strides[2];
         if (pool.dtype == DType::kF16) {
@@ -223,10 +217,12 @@ class CpuBackend final : public Backend {
   void activate(Activation activation, const Tensor& x, const Tensor& out) noexcept override {
     const Rows from(x);
     const Rows to(out);
-    for_rows(from.count(), 4 * from.size(),
-             [&](std::int64_t row) { kernels_.activate(activation, from[row], to[row], from.size()); });
+    for_rows(from.count(), 4 * from.size(), [&](std::int64_t row) {
+      kernels_.activate(activation, from[row], to[row], from.size());
+    });
   }
-  void activate_gated(Activation activation, const Tensor& gate, const Tensor& up, const Tensor& out) noexcept override {
+  void activate_gated(Activation activation, const Tensor& gate, const Tensor& up,
+                      const Tensor& out) noexcept override {
     const Rows gates(gate);
     const Rows ups(up);
     const Rows to(out);
@@ -254,20 +250,24 @@ class CpuBackend final : public Backend {
     const Rows rows(x);
     const std::int64_t heads = x.rank == 3 ? x.shape[1] : 1;
     for_rows(rows.count(), rows.size(), [&](std::int64_t row) {
-      kernels_.scale(rows[row], floats_of(factors)[row / heads * factors.strides[0]], rows[row], rows.size());
+      kernels_.scale(rows[row], floats_of(factors)[row / heads * factors.strides[0]], rows[row],
+                     rows.size());
     });
   }
   void clamp(const Tensor& x, float limit) noexcept override {
     const Rows rows(x);
-    for_rows(rows.count(), rows.size(), [&](std::int64_t row) { kernels_.clamp(rows[row], limit, rows.size()); });
+    for_rows(rows.count(), rows.size(),
+             [&](std::int64_t row) { kernels_.clamp(rows[row], limit, rows.size()); });
   }
   void softcap(const Tensor& x, float cap) noexcept override {
     const Rows rows(x);
-    for_rows(rows.count(), 4 * rows.size(), [&](std::int64_t row) { kernels_.softcap(rows[row], cap, rows.size()); });
+    for_rows(rows.count(), 4 * rows.size(),
+             [&](std::int64_t row) { kernels_.softcap(rows[row], cap, rows.size()); });
   }
   void gather(const Tensor& x, const Tensor& rows, const Tensor& out) noexcept override {
     for_rows(out.shape[0], out.shape[1], [&](std::int64_t i) {
-      std::memcpy(floats_of(out) + i * out.strides[0], floats_of(x) + int_at(rows, i) * x.strides[0],
+      std::memcpy(floats_of(out) + i * out.strides[0],
+                  floats_of(x) + int_at(rows, i) * x.strides[0],
                   static_cast<std::size_t>(out.shape[1]) * sizeof(float));
     });
   }
@@ -282,7 +282,8 @@ class CpuBackend final : public Backend {
       for (std::int64_t row = 0; row < count; ++row) body(row);
       return;
     }
-    const std::int64_t grain = std::clamp<std::int64_t>(kInlineValues / 2 / std::max<std::int64_t>(cost, 1), 1, count);
+    const std::int64_t grain =
+        std::clamp<std::int64_t>(kInlineValues / 2 / std::max<std::int64_t>(cost, 1), 1, count);
     team_.for_chunks(count, grain, [&](std::int64_t begin, std::int64_t end, int) noexcept {
       for (std::int64_t row = begin; row < end; ++row) body(row);
     });
@@ -291,9 +292,12 @@ class CpuBackend final : public Backend {
   static std::int64_t outer(const Tensor& t, int dimension) noexcept {
     return dimension < t.rank - 1 ? t.shape[static_cast<std::size_t>(dimension)] : 1;
   }
-  static std::int64_t last_size(const Tensor& t) noexcept { return t.shape[static_cast<std::size_t>(t.rank - 1)]; }
+  static std::int64_t last_size(const Tensor& t) noexcept {
+    return t.shape[static_cast<std::size_t>(t.rank - 1)];
+  }
   /// Elements before the run (i, j, k, 0); indices beyond the rank are 0.
-  static std::int64_t offset_of(const Tensor& t, std::int64_t i, std::int64_t j, std::int64_t k) noexcept {
+  static std::int64_t offset_of(const Tensor& t, std::int64_t i, std::int64_t j,
+                                std::int64_t k) noexcept {
     return i * t.strides[0] + j * t.strides[1] + k * t.strides[2];
   }
   /// body(offset, bytes) for every contiguous run of the last dimension, in order.
@@ -320,7 +324,9 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) { return std::make_unique<CpuBackend>(options); }
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
+  return std::make_unique<CpuBackend>(options);
+}
 
 std::vector<std::string> cpu_instruction_sets() {
   std::vector<std::string> names;

@@ -1,5 +1,6 @@
-// Dot products of packed weight panels with activations, written once over the primitives of simd_*.h. A lane is one row of
-// the weight: there are no horizontal sums, scales are vectors, and an activation value is broadcast.
+// Dot products of packed weight panels with activations, written once over the primitives of
+// simd_*.h. A lane is one row of the weight: there are no horizontal sums, scales are vectors, and
+// an activation value is broadcast.
 //
 // Included only by kernels_*.cpp, after the header of its instruction set.
 #pragma once
@@ -19,16 +20,20 @@ inline std::int32_t int_at(const std::byte* p) {
   __builtin_memcpy(&value, p, sizeof value);
   return value;
 }
-inline const std::int8_t* int8s(const std::byte* p) { return reinterpret_cast<const std::int8_t*>(p); }
+inline const std::int8_t* int8s(const std::byte* p) {
+  return reinterpret_cast<const std::int8_t*>(p);
+}
 
-// Blocks of 32: `for_steps` calls use(weights of four features, first feature) eight times; `start` corrects for weights
-// that are stored with an offset.
+// Blocks of 32: `for_steps` calls use(weights of four features, first feature) eight times; `start`
+// corrects for weights that are stored with an offset.
 
 struct Int8Block {
   static constexpr std::int64_t kScaleBytes = 64, kBytes = 512;
   static constexpr bool kMinimum = false;
   static F scale(const std::byte* p) { return load(reinterpret_cast<const float*>(p)); }
-  static I start(const std::byte* minus128) { return kBiasedWeights ? set_int(int_at(minus128)) : zero_int(); }
+  static I start(const std::byte* minus128) {
+    return kBiasedWeights ? set_int(int_at(minus128)) : zero_int();
+  }
   static I dot(I sum, B w, const std::int8_t* y) { return dot_byte(sum, w, y); }
   template <class Use>
   static void for_steps(const std::byte* p, Use use) {
@@ -45,7 +50,9 @@ struct Q4_0Block {
   static constexpr std::int64_t kScaleBytes = 32, kBytes = 256;
   static constexpr bool kMinimum = false;
   static F scale(const std::byte* p) { return load_half(p); }
-  static I start(const std::byte* minus128) { return shift_right<4>(set_int(int_at(minus128))); }  // -8 sum
+  static I start(const std::byte* minus128) {
+    return shift_right<4>(set_int(int_at(minus128)));
+  }  // -8 sum
   static I dot(I sum, B w, const std::int8_t* y) { return dot_small(sum, w, y); }
   template <class Use>
   static void for_steps(const std::byte* p, Use use) {
@@ -65,7 +72,9 @@ struct Q4_1Block : Q4_0Block {
 
 struct Q5_0Block : Q4_0Block {
   static constexpr std::int64_t kBytes = 320;
-  static I start(const std::byte* minus128) { return shift_right<3>(set_int(int_at(minus128))); }  // -16 sum
+  static I start(const std::byte* minus128) {
+    return shift_right<3>(set_int(int_at(minus128)));
+  }  // -16 sum
   template <class Use>
   static void for_steps(const std::byte* p, Use use) {
     const B high = load_bytes(p);
@@ -98,12 +107,15 @@ inline void dot32(const DotArguments& a, int first) {
   for (std::int64_t b = 0; b < blocks; ++b) {
     I sums[kColumns];
     for (int c = 0; c < kColumns; ++c) sums[c] = Block::start(row[c] + layout.minus128 + 4 * b);
-    Block::for_steps(weights, [&](B w, int k) __attribute__((always_inline)) {
-      for (int c = 0; c < kColumns; ++c) sums[c] = Block::dot(sums[c], w, int8s(row[c] + 32 * b + k));
-    });
+    Block::for_steps(
+        weights, [&](B w, int k) __attribute__((always_inline)) {
+          for (int c = 0; c < kColumns; ++c)
+            sums[c] = Block::dot(sums[c], w, int8s(row[c] + 32 * b + k));
+        });
     const F scale = Block::scale(scales);
     for (int c = 0; c < kColumns; ++c) {
-      total[c] = fma(mul(to_float(sums[c]), scale), set(float_at(row[c] + layout.scales + 4 * b)), total[c]);
+      total[c] = fma(mul(to_float(sums[c]), scale), set(float_at(row[c] + layout.scales + 4 * b)),
+                     total[c]);
     }
     if constexpr (Block::kMinimum) {
       const F minimum = load_half(scales + 32);
@@ -117,15 +129,16 @@ inline void dot32(const DotArguments& a, int first) {
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * kPanelRows, total[c]);
 }
 
-// Blocks of 256 with integer scales per 32 (Q4_K, Q5_K: also minima) or 16 (Q6_K): integer sums over the whole block, one
-// conversion to float at its end.
+// Blocks of 256 with integer scales per 32 (Q4_K, Q5_K: also minima) or 16 (Q6_K): integer sums
+// over the whole block, one conversion to float at its end.
 
 template <int kColumns, bool kFiveBits>
 struct K45 {
   static constexpr std::int64_t kHeader = 64 + 128 + 128;
   static constexpr std::int64_t kBytes = kHeader + (kFiveBits ? 512 : 0) + 2048;
 
-  static void sub_block(const std::byte* p, const std::byte* const* row, std::int64_t k, int j, I* totals) {
+  static void sub_block(const std::byte* p, const std::byte* const* row, std::int64_t k, int j,
+                        I* totals) {
     const std::byte* const high = p + kHeader;
     const std::byte* const nibbles = p + kHeader + (kFiveBits ? 512 : 0) + (j / 2) * 512;
     I sums[kColumns];
@@ -134,14 +147,15 @@ struct K45 {
       const B both = load_bytes(nibbles + 64 * i);
       B w = j % 2 == 0 ? low_nibbles(both) : high_nibbles(both);
       if constexpr (kFiveBits) w = with_high_bits<1>(w, load_bytes(high + 64 * i), j);
-      for (int c = 0; c < kColumns; ++c) sums[c] = dot_small(sums[c], w, int8s(row[c] + k + 32 * j + 4 * i));
+      for (int c = 0; c < kColumns; ++c)
+        sums[c] = dot_small(sums[c], w, int8s(row[c] + k + 32 * j + 4 * i));
     }
     const I scale = widen_u8(p + 64 + 16 * j);
     for (int c = 0; c < kColumns; ++c) totals[c] = add_int(totals[c], mul_int(sums[c], scale));
   }
 
-  static void block(const std::byte* p, const std::byte* const* row, std::int64_t k, const Row256Layout& layout,
-                    F* total) {
+  static void block(const std::byte* p, const std::byte* const* row, std::int64_t k,
+                    const Row256Layout& layout, F* total) {
     I sums[kColumns];
     for (int c = 0; c < kColumns; ++c) sums[c] = zero_int();
     for (int j = 0; j < 8; j += 2) {
@@ -153,7 +167,8 @@ struct K45 {
     for (int c = 0; c < kColumns; ++c) {
       I minima = zero_int();
       for (int pair = 0; pair < 4; ++pair) {
-        const auto* pair_sums = reinterpret_cast<const std::int16_t*>(row[c] + layout.sums + k / 16 + 4 * pair);
+        const auto* pair_sums =
+            reinterpret_cast<const std::int16_t*>(row[c] + layout.sums + k / 16 + 4 * pair);
         minima = dot_pairs(minima, p + 192 + 32 * pair, pair_sums);
       }
       const F value = sub(mul(scale, to_float(sums[c])), mul(minimum, to_float(minima)));
@@ -171,29 +186,33 @@ struct Q6_KBlock {
   static constexpr std::int64_t kHeader = 64 + 256;
   static constexpr std::int64_t kBytes = kHeader + 2048 + 1024;
 
-  static void block(const std::byte* p, const std::byte* const* row, std::int64_t k, const Row256Layout& layout,
-                    F* total) {
+  static void block(const std::byte* p, const std::byte* const* row, std::int64_t k,
+                    const Row256Layout& layout, F* total) {
     I sums[kColumns];
     for (int c = 0; c < kColumns; ++c) sums[c] = zero_int();
     for (int group = 0; group < 16; ++group) {  // 16 features each
       const int half = group / 8;
       const int quarter = group / 2 % 4;
-      const std::byte* const nibbles = p + kHeader + half * 1024 + (quarter % 2) * 512 + (group % 2) * 256;
+      const std::byte* const nibbles =
+          p + kHeader + half * 1024 + (quarter % 2) * 512 + (group % 2) * 256;
       const std::byte* const high = p + kHeader + 2048 + half * 512 + (group % 2) * 256;
       I part[kColumns];
-      for (int c = 0; c < kColumns; ++c) part[c] = set_int(int_at(row[c] + layout.minus32 + k / 4 + 4 * group));
+      for (int c = 0; c < kColumns; ++c)
+        part[c] = set_int(int_at(row[c] + layout.minus32 + k / 4 + 4 * group));
       for (int i = 0; i < 4; ++i) {
         const B both = load_bytes(nibbles + 64 * i);
         const B w = with_high_bits<2>(quarter < 2 ? low_nibbles(both) : high_nibbles(both),
                                       load_bytes(high + 64 * i), 2 * quarter);
-        for (int c = 0; c < kColumns; ++c) part[c] = dot_small(part[c], w, int8s(row[c] + k + 16 * group + 4 * i));
+        for (int c = 0; c < kColumns; ++c)
+          part[c] = dot_small(part[c], w, int8s(row[c] + k + 16 * group + 4 * i));
       }
       const I scale = widen_s8(p + 64 + 16 * group);
       for (int c = 0; c < kColumns; ++c) sums[c] = add_int(sums[c], mul_int(part[c], scale));
     }
     const F scale = load_half(p);
     for (int c = 0; c < kColumns; ++c) {
-      total[c] = fma(mul(scale, to_float(sums[c])), set(float_at(row[c] + layout.scales + k / 64)), total[c]);
+      total[c] = fma(mul(scale, to_float(sums[c])), set(float_at(row[c] + layout.scales + k / 64)),
+                     total[c]);
     }
   }
 };
@@ -208,11 +227,13 @@ inline void dot256(const DotArguments& a, int first) {
     total[c] = zero();
   }
   const std::byte* p = a.panel;
-  for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes) Block::block(p, row, k, layout, total);
+  for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes)
+    Block::block(p, row, k, layout, total);
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * kPanelRows, total[c]);
 }
 
-// Float panels [feature][16]. Two partial sums per output (even and odd features), added at the end.
+// Float panels [feature][16]. Two partial sums per output (even and odd features), added at the
+// end.
 
 struct F32Panel {
   static constexpr std::int64_t kBytes = 64;
@@ -290,7 +311,8 @@ struct TilesFloat {
 
 // Quantization of activations: scale = largest magnitude / 127, round to nearest.
 
-inline void quantize_lanes(const float* x, std::int64_t vectors, float largest_magnitude, std::int8_t* out, std::int32_t* sums) {
+inline void quantize_lanes(const float* x, std::int64_t vectors, float largest_magnitude,
+                           std::int8_t* out, std::int32_t* sums) {
   const F inverse = set(largest_magnitude > 1e-30F ? 127.0F / largest_magnitude : 0.0F);
   for (std::int64_t i = 0; i < vectors; ++i) {
     const I q = round_to_int(mul(load(x + 16 * i), inverse));
@@ -331,7 +353,8 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
     quantize_lanes(x + 256 * b, 16, most, reinterpret_cast<std::int8_t*>(row) + 256 * b, sums);
     scales[b] = most / 127.0F;
     for (int i = 0; i < 16; ++i) minus32[16 * b + i] = -32 * sums[i];
-    for (int i = 0; i < 8; ++i) pair_sums[8 * b + i] = static_cast<std::int16_t>(sums[2 * i] + sums[2 * i + 1]);
+    for (int i = 0; i < 8; ++i)
+      pair_sums[8 * b + i] = static_cast<std::int16_t>(sums[2 * i] + sums[2 * i + 1]);
   }
 }
 

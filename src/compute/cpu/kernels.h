@@ -1,6 +1,7 @@
-// The table of kernels: one per instruction set, all with the same meaning. Kernels are plain functions on memory: they
-// neither allocate nor know of threads or tensors. "Lanes" are 16 in every instruction set, so the layout of packed weights
-// does not depend on it, and neither does the order of a reduction.
+// The table of kernels: one per instruction set, all with the same meaning. Kernels are plain
+// functions on memory: they neither allocate nor know of threads or tensors. "Lanes" are 16 in
+// every instruction set, so the layout of packed weights does not depend on it, and neither does
+// the order of a reduction.
 #pragma once
 
 #include <cstddef>
@@ -15,12 +16,21 @@ inline constexpr std::int64_t kPanelRows = 16;
 /// Most columns (rows of the batch) that one call of a dot kernel takes.
 inline constexpr int kDotColumns = 8;
 
-/// The layouts of a panel. kF32, kF16 and kBF16 are multiplied with float activations, the others with int8 ones.
+/// The layouts of a panel. kF32, kF16 and kBF16 are multiplied with float activations, the others
+/// with int8 ones.
 enum class PanelFormat : std::uint8_t {
-  kF32, kF16, kBF16,
-  kInt8,                            // int8 with a float scale per 32: what other formats are recoded to
-  kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1,  // as in the file, blocks of 32
-  kQ4_K, kQ5_K, kQ6_K,              // as in the file, blocks of 256
+  kF32,
+  kF16,
+  kBF16,
+  kInt8,  // int8 with a float scale per 32: what other formats are recoded to
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,  // as in the file, blocks of 32
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,  // as in the file, blocks of 256
 };
 inline constexpr int kPanelFormats = 12;
 
@@ -31,11 +41,14 @@ enum class RowFormat : std::uint8_t {
   kBlocks256  // int8 with a float scale per 256 values
 };
 
-/// Where the parts of a quantized activation row of `columns` values are, in bytes from its start (columns is a multiple
-/// of 32 or 256). The int8 values come first.
+/// Where the parts of a quantized activation row of `columns` values are, in bytes from its start
+/// (columns is a multiple of 32 or 256). The int8 values come first.
 struct Row32Layout {
   explicit constexpr Row32Layout(std::int64_t columns)
-      : scales(columns), minus128(columns + columns / 8), scaled_sums(columns + columns / 4), bytes(columns + 3 * columns / 8) {}
+      : scales(columns),
+        minus128(columns + columns / 8),
+        scaled_sums(columns + columns / 4),
+        bytes(columns + 3 * columns / 8) {}
   std::int64_t scales;       // float per block
   std::int64_t minus128;     // int32 per block: -128 times the sum of the int8 values
   std::int64_t scaled_sums;  // float per block: scale times the sum
@@ -43,15 +56,19 @@ struct Row32Layout {
 };
 struct Row256Layout {
   explicit constexpr Row256Layout(std::int64_t columns)
-      : scales(columns), minus32(columns + columns / 64), sums(minus32 + columns / 4), bytes(sums + columns / 16) {}
+      : scales(columns),
+        minus32(columns + columns / 64),
+        sums(minus32 + columns / 4),
+        bytes(sums + columns / 16) {}
   std::int64_t scales;   // float per 256
   std::int64_t minus32;  // int32 per 16: -32 times the sum of the int8 values
   std::int64_t sums;     // int16 per 32: the sum of the int8 values
   std::int64_t bytes;
 };
 
-/// out[c][16] = panel (16 rows of `columns` features) times activation rows c = 0 .. count-1 (count <= kDotColumns).
-/// Each output depends on its own activation row only, bit for bit, whatever `count` is.
+/// out[c][16] = panel (16 rows of `columns` features) times activation rows c = 0 .. count-1 (count
+/// <= kDotColumns). Each output depends on its own activation row only, bit for bit, whatever
+/// `count` is.
 struct DotArguments {
   const std::byte* panel = nullptr;
   std::int64_t columns = 0;
@@ -84,7 +101,8 @@ struct KernelTable {
   void (*norm_layer)(const NormRow&);
   void (*activate)(spec::Activation, const float* x, float* out, std::int64_t size);
   /// out = activation(gate) * up
-  void (*activate_gated)(spec::Activation, const float* gate, const float* up, float* out, std::int64_t size);
+  void (*activate_gated)(spec::Activation, const float* gate, const float* up, float* out,
+                         std::int64_t size);
   /// out = a + factor * b
   void (*add)(const float* a, const float* b, float factor, float* out, std::int64_t size);
   void (*scale)(const float* x, float factor, float* out, std::int64_t size);
@@ -95,11 +113,14 @@ struct KernelTable {
   void (*rope_adjacent)(float* x, const float* table, std::int64_t pairs);
   void (*to_half)(const float* x, std::uint16_t* out, std::int64_t size);
 
-  /// panel[i][lane] = element i of keys[lane], of `size` floats (or halves); a null key gives zeros.
-  void (*keys_to_panel)(const std::byte* const (&keys)[kPanelRows], bool half, std::int64_t size, float* panel);
-  /// One value row of `size` into panels [size / 16 rounded up][row_count][16] at row `row`; null: zeros.
-  void (*value_to_panels)(const std::byte* value, bool half, std::int64_t size, std::int64_t row, std::int64_t row_count,
-                          float* panels);
+  /// panel[i][lane] = element i of keys[lane], of `size` floats (or halves); a null key gives
+  /// zeros.
+  void (*keys_to_panel)(const std::byte* const (&keys)[kPanelRows], bool half, std::int64_t size,
+                        float* panel);
+  /// One value row of `size` into panels [size / 16 rounded up][row_count][16] at row `row`; null:
+  /// zeros.
+  void (*value_to_panels)(const std::byte* value, bool half, std::int64_t size, std::int64_t row,
+                          std::int64_t row_count, float* panels);
   /// scores[i] = exp(scores[i] - maximum), size a multiple of 16; returns the sum.
   float (*exp_row)(float* scores, float maximum, std::int64_t size);
   float (*largest)(const float* x, std::int64_t size);  // size a multiple of 16

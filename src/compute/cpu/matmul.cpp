@@ -28,7 +28,8 @@ std::int64_t padded_stride(std::int64_t bytes) {
 
 void CpuWeight::pack(WeightSlabs& slabs, ThreadTeam& team, bool biased) {
   memory_ = slabs.allocate(static_cast<std::size_t>(panels()) * panel_bytes_);
-  const auto grain = std::max<std::int64_t>(1, (std::int64_t{1} << 18) / static_cast<std::int64_t>(panel_bytes_));
+  const auto grain =
+      std::max<std::int64_t>(1, (std::int64_t{1} << 18) / static_cast<std::int64_t>(panel_bytes_));
   team.for_chunks(panels(), grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t panel = begin; panel < end; ++panel) {
       pack_panel(source(), format_, biased, panel * kPanelRows,
@@ -45,12 +46,14 @@ void MatmulEngine::reserve(std::int64_t rows, std::int64_t columns, std::size_t 
     stride32_ = padded_stride(Row32Layout(columns_).bytes);
     stride256_ = padded_stride(Row256Layout(columns_).bytes);
     activations_ = AccountedPages();
-    activations_ = AccountedPages(ledger_, MemoryCategory::kBuffers, static_cast<std::size_t>(rows_ * (stride32_ + stride256_)));
+    activations_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
+                                  static_cast<std::size_t>(rows_ * (stride32_ + stride256_)));
   }
   if (panel_bytes > scratch_bytes_) {
     scratch_bytes_ = (panel_bytes + 63) / 64 * 64;
     scratch_ = AccountedPages();
-    scratch_ = AccountedPages(ledger_, MemoryCategory::kBuffers, scratch_bytes_ * static_cast<std::size_t>(team_.size()));
+    scratch_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
+                              scratch_bytes_ * static_cast<std::size_t>(team_.size()));
   }
 }
 
@@ -75,14 +78,16 @@ void MatmulEngine::quantize(const Pass& pass, std::int64_t begin, std::int64_t e
   }
 }
 
-void MatmulEngine::multiply_panel(const Pass& pass, const Projection& projection, std::int64_t panel, std::int64_t begin,
-                                  std::int64_t end, int thread) const noexcept {
+void MatmulEngine::multiply_panel(const Pass& pass, const Projection& projection,
+                                  std::int64_t panel, std::int64_t begin, std::int64_t end,
+                                  int thread) const noexcept {
   const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
   DotArguments dot;
   dot.panel = weight.packed(panel);
   if (dot.panel == nullptr) {
     std::byte* const scratch = scratch_.data() + static_cast<std::size_t>(thread) * scratch_bytes_;
-    pack_panel(weight.source(), weight.format(), kernels_.biased_weights, panel * kPanelRows, scratch);
+    pack_panel(weight.source(), weight.format(), kernels_.biased_weights, panel * kPanelRows,
+               scratch);
     dot.panel = scratch;
   }
   dot.columns = pass.columns;
@@ -122,7 +127,8 @@ void MatmulEngine::multiply_panel(const Pass& pass, const Projection& projection
   }
 }
 
-void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> projections, std::int64_t first_row) noexcept {
+void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> projections,
+                            std::int64_t first_row) noexcept {
   Pass pass;
   pass.x = floats_of(x) + first_row * x.strides[0];
   pass.x_stride = x.strides[0];
@@ -151,21 +157,25 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   };
   const int threads = team_.size();
   const bool needs_rows = pass.blocks32 || pass.blocks256;
-  const bool quantize_here = needs_rows && (threads == 1 || pass.rows * pass.columns <= kInlineQuantize);
+  const bool quantize_here =
+      needs_rows && (threads == 1 || pass.rows * pass.columns <= kInlineQuantize);
   if (quantize_here) quantize(pass, 0, pass.rows);
   if (threads == 1 || panels * kPanelRows * pass.columns * pass.rows <= kInlineWork) {
     if (needs_rows && !quantize_here) quantize(pass, 0, pass.rows);
     for (std::int64_t panel = 0; panel < panels; ++panel) multiply(panel, 0, pass.rows, 0);
     return;
   }
-  // Units of work: some panels (about 128 KiB, so that the counter costs nothing and the memory stream stays long) by all
-  // rows, or by some rows where there are few panels.
+  // Units of work: some panels (about 128 KiB, so that the counter costs nothing and the memory
+  // stream stays long) by all rows, or by some rows where there are few panels.
   const std::int64_t fair = std::max<std::int64_t>(1, panels / (4 * threads));
   const std::int64_t grain =
-      pass.rows > kDotColumns ? 1 : std::clamp<std::int64_t>((std::int64_t{1} << 17) * panels / bytes, 1, fair);
+      pass.rows > kDotColumns
+          ? 1
+          : std::clamp<std::int64_t>((std::int64_t{1} << 17) * panels / bytes, 1, fair);
   const std::int64_t panel_units = (panels + grain - 1) / grain;
   std::int64_t row_grain = pass.rows;
-  while (panel_units * ((pass.rows + row_grain - 1) / row_grain) < 4 * threads && row_grain > 8 * kDotColumns) {
+  while (panel_units * ((pass.rows + row_grain - 1) / row_grain) < 4 * threads &&
+         row_grain > 8 * kDotColumns) {
     row_grain = round_up(row_grain / 2, kDotColumns);
   }
   const std::int64_t row_units = (pass.rows + row_grain - 1) / row_grain;
@@ -187,7 +197,8 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
       const std::int64_t first = unit / row_units * grain;
       const std::int64_t begin = unit % row_units * row_grain;
       const std::int64_t end = std::min(begin + row_grain, pass.rows);
-      for (std::int64_t panel = first; panel < std::min(first + grain, panels); ++panel) multiply(panel, begin, end, thread);
+      for (std::int64_t panel = first; panel < std::min(first + grain, panels); ++panel)
+        multiply(panel, begin, end, thread);
     }
   });
 }

@@ -1,4 +1,5 @@
-// Matrix products with packed weights: quantizes the activations once, then lets the threads take panels.
+// Matrix products with packed weights: quantizes the activations once, then lets the threads take
+// panels.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@
 
 namespace hearth::compute::cpu {
 
-/// A weight of this backend: panels in its memory, or, when `memory` is empty, made from the file's bytes at each use.
+/// A weight of this backend: panels in its memory, or, when `memory` is empty, made from the file's
+/// bytes at each use.
 class CpuWeight final : public Weight {
  public:
   CpuWeight(const WeightSource& source, PanelFormat format)
@@ -24,10 +26,14 @@ class CpuWeight final : public Weight {
 
   [[nodiscard]] PanelFormat format() const noexcept { return format_; }
   [[nodiscard]] std::size_t panel_bytes() const noexcept { return panel_bytes_; }
-  [[nodiscard]] std::int64_t panels() const noexcept { return (rows() + kPanelRows - 1) / kPanelRows; }
+  [[nodiscard]] std::int64_t panels() const noexcept {
+    return (rows() + kPanelRows - 1) / kPanelRows;
+  }
   /// Null when the weight is not packed.
   [[nodiscard]] const std::byte* packed(std::int64_t panel) const noexcept {
-    return memory_.data() == nullptr ? nullptr : memory_.data() + static_cast<std::size_t>(panel) * panel_bytes_;
+    return memory_.data() == nullptr
+               ? nullptr
+               : memory_.data() + static_cast<std::size_t>(panel) * panel_bytes_;
   }
 
  private:
@@ -41,18 +47,19 @@ class MatmulEngine {
   MatmulEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger)
       : team_(team), kernels_(kernels), ledger_(std::move(ledger)) {}
 
-  /// Grows the workspace for batches of `rows` rows of at most `columns` features, and for making panels of at most
-  /// `panel_bytes` on the fly. Throws Error.
+  /// Grows the workspace for batches of `rows` rows of at most `columns` features, and for making
+  /// panels of at most `panel_bytes` on the fly. Throws Error.
   void reserve(std::int64_t rows, std::int64_t columns, std::size_t panel_bytes);
 
   void run(const Tensor& x, std::span<const Projection> projections) noexcept;
 
  private:
   struct Pass;
-  void run_slab(const Tensor& x, std::span<const Projection> projections, std::int64_t first_row) noexcept;
+  void run_slab(const Tensor& x, std::span<const Projection> projections,
+                std::int64_t first_row) noexcept;
   void quantize(const Pass& pass, std::int64_t begin, std::int64_t end) const noexcept;
-  void multiply_panel(const Pass& pass, const Projection& projection, std::int64_t panel, std::int64_t begin,
-                      std::int64_t end, int thread) const noexcept;
+  void multiply_panel(const Pass& pass, const Projection& projection, std::int64_t panel,
+                      std::int64_t begin, std::int64_t end, int thread) const noexcept;
 
   ThreadTeam& team_;
   const KernelTable& kernels_;

@@ -23,7 +23,8 @@ void check_available(std::size_t bytes) {
 
 }  // namespace
 
-AccountedPages::AccountedPages(std::shared_ptr<Ledger> ledger, MemoryCategory category, std::size_t bytes)
+AccountedPages::AccountedPages(std::shared_ptr<Ledger> ledger, MemoryCategory category,
+                               std::size_t bytes)
     : ledger_(std::move(ledger)), category_(category) {
   check_available(bytes);
   pages_ = HugePages(bytes);
@@ -34,8 +35,8 @@ AccountedPages::~AccountedPages() {
   if (ledger_) ledger_->remove(category_, pages_.size());
 }
 
-WeightMemory::WeightMemory(std::shared_ptr<HugePages> slab, std::byte* data, std::shared_ptr<Ledger> ledger,
-                           std::size_t bytes)
+WeightMemory::WeightMemory(std::shared_ptr<HugePages> slab, std::byte* data,
+                           std::shared_ptr<Ledger> ledger, std::size_t bytes)
     : slab_(std::move(slab)), data_(data), ledger_(std::move(ledger)), bytes_(bytes) {
   ledger_->add(MemoryCategory::kWeights, bytes_);
 }

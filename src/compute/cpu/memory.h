@@ -13,10 +13,13 @@
 
 namespace hearth::compute::cpu {
 
-/// How many bytes are in use, by category. Shared by a backend and all that it handed out, which may outlive it.
+/// How many bytes are in use, by category. Shared by a backend and all that it handed out, which
+/// may outlive it.
 class Ledger {
  public:
-  void add(MemoryCategory category, std::size_t bytes) noexcept { of(category).fetch_add(bytes, std::memory_order_relaxed); }
+  void add(MemoryCategory category, std::size_t bytes) noexcept {
+    of(category).fetch_add(bytes, std::memory_order_relaxed);
+  }
   void remove(MemoryCategory category, std::size_t bytes) noexcept {
     of(category).fetch_sub(bytes, std::memory_order_relaxed);
   }
@@ -25,12 +28,14 @@ class Ledger {
   }
 
  private:
-  std::atomic<std::size_t>& of(MemoryCategory category) noexcept { return bytes_[static_cast<std::size_t>(category)]; }
+  std::atomic<std::size_t>& of(MemoryCategory category) noexcept {
+    return bytes_[static_cast<std::size_t>(category)];
+  }
   std::array<std::atomic<std::size_t>, kMemoryCategories> bytes_{};
 };
 
-/// Huge pages entered in a ledger. Throws Error (kDoesNotFit) when the machine does not have the memory, which is looked up
-/// first: the system itself promises memory that it cannot give.
+/// Huge pages entered in a ledger. Throws Error (kDoesNotFit) when the machine does not have the
+/// memory, which is looked up first: the system itself promises memory that it cannot give.
 class AccountedPages {
  public:
   AccountedPages() = default;
@@ -69,12 +74,13 @@ class CpuBuffer final : public Buffer {
   AccountedPages pages_;
 };
 
-/// A piece of a slab: weights lie one after the other, so that many small ones do not take a huge page each. The slab is
-/// given back when its last piece is gone.
+/// A piece of a slab: weights lie one after the other, so that many small ones do not take a huge
+/// page each. The slab is given back when its last piece is gone.
 class WeightMemory {
  public:
   WeightMemory() = default;
-  WeightMemory(std::shared_ptr<HugePages> slab, std::byte* data, std::shared_ptr<Ledger> ledger, std::size_t bytes);
+  WeightMemory(std::shared_ptr<HugePages> slab, std::byte* data, std::shared_ptr<Ledger> ledger,
+               std::size_t bytes);
   WeightMemory(WeightMemory&&) = default;
   WeightMemory& operator=(WeightMemory&&) = default;
   WeightMemory(const WeightMemory&) = delete;

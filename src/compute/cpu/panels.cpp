@@ -20,18 +20,29 @@ struct Geometry {
 
 Geometry geometry(PanelFormat format) noexcept {
   switch (format) {
-    case PanelFormat::kF32: return {1, 0, 64};
+    case PanelFormat::kF32:
+      return {1, 0, 64};
     case PanelFormat::kF16:
-    case PanelFormat::kBF16: return {1, 0, 32};
-    case PanelFormat::kInt8: return {32, 64, 512};
-    case PanelFormat::kQ8_0: return {32, 32, 512};
-    case PanelFormat::kQ4_0: return {32, 32, 256};
-    case PanelFormat::kQ4_1: return {32, 64, 256};
-    case PanelFormat::kQ5_0: return {32, 32, 320};
-    case PanelFormat::kQ5_1: return {32, 64, 320};
-    case PanelFormat::kQ4_K: return {256, 0, 320 + 2048};
-    case PanelFormat::kQ5_K: return {256, 0, 320 + 512 + 2048};
-    case PanelFormat::kQ6_K: return {256, 0, 320 + 2048 + 1024};
+    case PanelFormat::kBF16:
+      return {1, 0, 32};
+    case PanelFormat::kInt8:
+      return {32, 64, 512};
+    case PanelFormat::kQ8_0:
+      return {32, 32, 512};
+    case PanelFormat::kQ4_0:
+      return {32, 32, 256};
+    case PanelFormat::kQ4_1:
+      return {32, 64, 256};
+    case PanelFormat::kQ5_0:
+      return {32, 32, 320};
+    case PanelFormat::kQ5_1:
+      return {32, 64, 320};
+    case PanelFormat::kQ4_K:
+      return {256, 0, 320 + 2048};
+    case PanelFormat::kQ5_K:
+      return {256, 0, 320 + 512 + 2048};
+    case PanelFormat::kQ6_K:
+      return {256, 0, 320 + 2048 + 1024};
   }
   return {};
 }
@@ -41,12 +52,14 @@ std::int64_t scale_area(const Geometry& g, std::int64_t columns) noexcept {
 }
 
 /// Copies `quads` groups of four bytes to every sixteenth quad of `to`, starting at `lane`.
-void spread_quads(const std::byte* from, std::int64_t quads, std::byte* to, std::int64_t lane) noexcept {
+void spread_quads(const std::byte* from, std::int64_t quads, std::byte* to,
+                  std::int64_t lane) noexcept {
   to += 4 * lane;
   for (std::int64_t i = 0; i < quads; ++i) std::memcpy(to + 64 * i, from + 4 * i, 4);
 }
 
-void spread_quads_biased(const std::byte* from, std::int64_t quads, std::byte* to, std::int64_t lane) noexcept {
+void spread_quads_biased(const std::byte* from, std::int64_t quads, std::byte* to,
+                         std::int64_t lane) noexcept {
   to += 4 * lane;
   for (std::int64_t i = 0; i < quads; ++i) {
     std::uint32_t quad;
@@ -56,11 +69,16 @@ void spread_quads_biased(const std::byte* from, std::int64_t quads, std::byte* t
   }
 }
 
-void put_half(const std::byte* from, std::byte* to, std::int64_t lane) noexcept { std::memcpy(to + 2 * lane, from, 2); }
+void put_half(const std::byte* from, std::byte* to, std::int64_t lane) noexcept {
+  std::memcpy(to + 2 * lane, from, 2);
+}
 
-unsigned byte_at(const std::byte* p, std::int64_t i) noexcept { return std::to_integer<unsigned>(p[i]); }
+unsigned byte_at(const std::byte* p, std::int64_t i) noexcept {
+  return std::to_integer<unsigned>(p[i]);
+}
 
-/// The four bytes of fifth bits of a Q5_0 or Q5_1 block in the panel's order: bit s of byte j is bit 4s + j of the file's.
+/// The four bytes of fifth bits of a Q5_0 or Q5_1 block in the panel's order: bit s of byte j is
+/// bit 4s + j of the file's.
 std::uint32_t fifth_bits(const std::byte* from) noexcept {
   std::uint32_t bits;
   std::memcpy(&bits, from, 4);
@@ -70,8 +88,8 @@ std::uint32_t fifth_bits(const std::byte* from) noexcept {
 }
 
 /// One block of 32 of one row.
-void pack_block32(PanelFormat format, bool biased, const std::byte* from, std::int64_t lane, std::byte* scales,
-                  std::byte* block) noexcept {
+void pack_block32(PanelFormat format, bool biased, const std::byte* from, std::int64_t lane,
+                  std::byte* scales, std::byte* block) noexcept {
   const bool minimum = format == PanelFormat::kQ4_1 || format == PanelFormat::kQ5_1;
   const bool fifth = format == PanelFormat::kQ5_0 || format == PanelFormat::kQ5_1;
   put_half(from, scales, lane);
@@ -154,7 +172,8 @@ void pack_q3_k(const std::byte* from, std::int64_t lane, std::byte* block) noexc
 }
 
 /// One block of 32 values rounded to int8 with a float scale.
-void pack_int8(const float* values, bool biased, std::int64_t lane, std::byte* scales, std::byte* block) noexcept {
+void pack_int8(const float* values, bool biased, std::int64_t lane, std::byte* scales,
+               std::byte* block) noexcept {
   float most = 0;
   for (int i = 0; i < 32; ++i) most = std::max(most, std::fabs(values[i]));
   const float scale = most / 127.0F;
@@ -171,7 +190,8 @@ void pack_int8(const float* values, bool biased, std::int64_t lane, std::byte* s
 
 /// The bytes of one row.
 std::span<const std::byte> row_of(const WeightSource& source, std::int64_t row) noexcept {
-  const std::size_t bytes = tensor::row_bytes(source.dtype, static_cast<std::size_t>(source.columns));
+  const std::size_t bytes =
+      tensor::row_bytes(source.dtype, static_cast<std::size_t>(source.columns));
   return source.bytes.subspan(static_cast<std::size_t>(row) * bytes, bytes);
 }
 
@@ -183,13 +203,14 @@ void for_decoded(const WeightSource& source, std::int64_t row, Use use) noexcept
   for (std::int64_t k = 0; k < source.columns; k += 256) {
     const auto count = static_cast<std::size_t>(std::min<std::int64_t>(256, source.columns - k));
     const std::size_t first = tensor::row_bytes(source.dtype, static_cast<std::size_t>(k));
-    quant::decode(source.dtype, bytes.subspan(first, tensor::row_bytes(source.dtype, count)), {values, count});
+    quant::decode(source.dtype, bytes.subspan(first, tensor::row_bytes(source.dtype, count)),
+                  {values, count});
     use(k, std::span<const float>(values, count));
   }
 }
 
-void pack_row(const WeightSource& source, PanelFormat format, bool biased, std::int64_t row, std::int64_t lane,
-              std::byte* panel) noexcept {
+void pack_row(const WeightSource& source, PanelFormat format, bool biased, std::int64_t row,
+              std::int64_t lane, std::byte* panel) noexcept {
   const Geometry g = geometry(format);
   const std::byte* from = row_of(source, row).data();
   const std::int64_t stride = tensor::info(source.dtype).block_bytes;
@@ -205,16 +226,19 @@ void pack_row(const WeightSource& source, PanelFormat format, bool biased, std::
       return;
     case PanelFormat::kF16:
     case PanelFormat::kBF16:
-      for (std::int64_t k = 0; k < source.columns; ++k) std::memcpy(panel + k * 32 + 2 * lane, from + 2 * k, 2);
+      for (std::int64_t k = 0; k < source.columns; ++k)
+        std::memcpy(panel + k * 32 + 2 * lane, from + 2 * k, 2);
       return;
     case PanelFormat::kInt8:
       for_decoded(source, row, [&](std::int64_t, std::span<const float> values) {
-        for (std::size_t i = 0; i < values.size(); i += 32, scales += g.scale_bytes, block += g.block_bytes) {
+        for (std::size_t i = 0; i < values.size();
+             i += 32, scales += g.scale_bytes, block += g.block_bytes) {
           pack_int8(values.data() + i, biased, lane, scales, block);
         }
       });
       return;
-    default: break;
+    default:
+      break;
   }
   for (std::int64_t k = 0; k < source.columns; k += g.elements) {
     if (source.dtype == DType::kQ3_K) {
@@ -236,32 +260,48 @@ void pack_row(const WeightSource& source, PanelFormat format, bool biased, std::
 
 PanelFormat panel_format(DType dtype, bool exact) noexcept {
   switch (dtype) {
-    case DType::kF16: return PanelFormat::kF16;
-    case DType::kBF16: return PanelFormat::kBF16;
+    case DType::kF16:
+      return PanelFormat::kF16;
+    case DType::kBF16:
+      return PanelFormat::kBF16;
     case DType::kF32:
-    case DType::kF64: return PanelFormat::kF32;
-    default: break;
+    case DType::kF64:
+      return PanelFormat::kF32;
+    default:
+      break;
   }
   if (exact) return PanelFormat::kF32;
   switch (dtype) {
-    case DType::kQ8_0: return PanelFormat::kQ8_0;
-    case DType::kQ4_0: return PanelFormat::kQ4_0;
-    case DType::kQ4_1: return PanelFormat::kQ4_1;
-    case DType::kQ5_0: return PanelFormat::kQ5_0;
-    case DType::kQ5_1: return PanelFormat::kQ5_1;
-    case DType::kQ4_K: return PanelFormat::kQ4_K;
-    case DType::kQ5_K: return PanelFormat::kQ5_K;
+    case DType::kQ8_0:
+      return PanelFormat::kQ8_0;
+    case DType::kQ4_0:
+      return PanelFormat::kQ4_0;
+    case DType::kQ4_1:
+      return PanelFormat::kQ4_1;
+    case DType::kQ5_0:
+      return PanelFormat::kQ5_0;
+    case DType::kQ5_1:
+      return PanelFormat::kQ5_1;
+    case DType::kQ4_K:
+      return PanelFormat::kQ4_K;
+    case DType::kQ5_K:
+      return PanelFormat::kQ5_K;
     case DType::kQ3_K:
-    case DType::kQ6_K: return PanelFormat::kQ6_K;
-    default: return tensor::info(dtype).quantized ? PanelFormat::kInt8 : PanelFormat::kF32;
+    case DType::kQ6_K:
+      return PanelFormat::kQ6_K;
+    default:
+      return tensor::info(dtype).quantized ? PanelFormat::kInt8 : PanelFormat::kF32;
   }
 }
 
 RowFormat row_format(PanelFormat format) noexcept {
   switch (geometry(format).elements) {
-    case 1: return RowFormat::kFloat;
-    case 32: return RowFormat::kBlocks32;
-    default: return RowFormat::kBlocks256;
+    case 1:
+      return RowFormat::kFloat;
+    case 32:
+      return RowFormat::kBlocks32;
+    default:
+      return RowFormat::kBlocks256;
   }
 }
 
@@ -274,7 +314,8 @@ void pack_panel(const WeightSource& source, PanelFormat format, bool biased, std
                 std::byte* panel) noexcept {
   const std::int64_t count = std::min(kPanelRows, source.rows - first);
   if (count < kPanelRows) std::memset(panel, 0, panel_bytes(format, source.columns));
-  for (std::int64_t lane = 0; lane < count; ++lane) pack_row(source, format, biased, first + lane, lane, panel);
+  for (std::int64_t lane = 0; lane < count; ++lane)
+    pack_row(source, format, biased, first + lane, lane, panel);
 }
 
 }  // namespace hearth::compute::cpu

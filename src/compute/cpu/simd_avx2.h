@@ -1,5 +1,6 @@
-// The sixteen-lane primitives that kernels are written in, for AVX2 with FMA and F16C. Two registers per vector.
-// Included only by files compiled for this instruction set; everything is in an anonymous namespace (see rooms.cmake).
+// The sixteen-lane primitives that kernels are written in, for AVX2 with FMA and F16C. Two
+// registers per vector. Included only by files compiled for this instruction set; everything is in
+// an anonymous namespace (see rooms.cmake).
 #pragma once
 
 #include <immintrin.h>
@@ -58,7 +59,9 @@ inline F add(F x, F y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b
 inline F sub(F x, F y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
 inline F mul(F x, F y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
 inline F div(F x, F y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
-inline F fma(F x, F y, F z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+inline F fma(F x, F y, F z) {
+  return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
 inline F min(F x, F y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
 inline F max(F x, F y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
 inline F abs(F x) {
@@ -131,7 +134,8 @@ inline B low_nibbles(B x) {
 }
 inline B high_nibbles(B x) {
   const __m256i mask = _mm256_set1_epi8(15);
-  return {_mm256_and_si256(_mm256_srli_epi16(x.a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(x.b, 4), mask)};
+  return {_mm256_and_si256(_mm256_srli_epi16(x.a, 4), mask),
+          _mm256_and_si256(_mm256_srli_epi16(x.b, 4), mask)};
 }
 template <int kCount>
 inline B with_high_bits(B nibbles, B high, int bit) {
@@ -139,7 +143,8 @@ inline B with_high_bits(B nibbles, B high, int bit) {
   const __m128i left = _mm_cvtsi32_si128(bit < 4 ? 4 - bit : 0);
   const __m128i right = _mm_cvtsi32_si128(bit > 4 ? bit - 4 : 0);
   const auto merge = [&](__m256i n, __m256i h) {
-    return _mm256_or_si256(n, _mm256_and_si256(_mm256_srl_epi32(_mm256_sll_epi32(h, left), right), mask));
+    return _mm256_or_si256(
+        n, _mm256_and_si256(_mm256_srl_epi32(_mm256_sll_epi32(h, left), right), mask));
   };
   return {merge(nibbles.a, high.a), merge(nibbles.b, high.b)};
 }
@@ -168,8 +173,10 @@ inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
   __builtin_memcpy(&value, y, 4);
   const __m256i pair = _mm256_set1_epi32(value);
   const auto* bytes = static_cast<const __m128i*>(w);
-  return {_mm256_add_epi32(sum.a, _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes)), pair)),
-          _mm256_add_epi32(sum.b, _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes + 1)), pair))};
+  return {_mm256_add_epi32(sum.a,
+                           _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes)), pair)),
+          _mm256_add_epi32(
+              sum.b, _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes + 1)), pair))};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// The sixteen-lane primitives that kernels are written in, for AVX-512 (F, BW, VL, DQ) with VNNI. One register per vector.
-// Included only by files compiled for this instruction set; everything is in an anonymous namespace (see rooms.cmake).
+// The sixteen-lane primitives that kernels are written in, for AVX-512 (F, BW, VL, DQ) with VNNI.
+// One register per vector. Included only by files compiled for this instruction set; everything is
+// in an anonymous namespace (see rooms.cmake).
 #pragma once
 
 #include <immintrin.h>
@@ -9,7 +10,8 @@
 namespace hearth::compute::cpu {
 namespace {
 
-/// Signed int8 weights are stored with 128 added, because vpdpbusd multiplies unsigned by signed bytes.
+/// Signed int8 weights are stored with 128 added, because vpdpbusd multiplies unsigned by signed
+/// bytes.
 constexpr bool kBiasedWeights = true;
 /// How many columns (rows of the batch) a kernel's register tile holds at most.
 constexpr int kMaxTile = 8;
@@ -24,9 +26,15 @@ inline F load(const float* p) { return _mm512_loadu_ps(p); }
 inline void store(float* p, F x) { _mm512_storeu_ps(p, x); }
 inline __mmask16 first_lanes(std::int64_t n) { return static_cast<__mmask16>((1U << n) - 1); }
 /// The first n < 16 floats; the other lanes are zero.
-inline F load_first(const float* p, std::int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
-inline void store_first(float* p, F x, std::int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), x); }
-inline F load_half(const void* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
+inline F load_first(const float* p, std::int64_t n) {
+  return _mm512_maskz_loadu_ps(first_lanes(n), p);
+}
+inline void store_first(float* p, F x, std::int64_t n) {
+  _mm512_mask_storeu_ps(p, first_lanes(n), x);
+}
+inline F load_half(const void* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
 inline void store_half(void* p, F x) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
@@ -71,19 +79,28 @@ inline F float_of(I a) { return _mm512_castsi512_ps(a); }
 /// Round to nearest, ties to even.
 inline I round_to_int(F a) { return _mm512_cvtps_epi32(a); }
 inline std::int32_t sum_int(I a) { return _mm512_reduce_add_epi32(a); }
-inline void store_int8(std::int8_t* p, I a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a)); }
-inline I widen_u8(const void* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
-inline I widen_s8(const void* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
+inline void store_int8(std::int8_t* p, I a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+}
+inline I widen_u8(const void* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+}
+inline I widen_s8(const void* p) {
+  return _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+}
 
 inline B load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 inline B low_nibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
-inline B high_nibbles(B a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
+inline B high_nibbles(B a) {
+  return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
+}
 /// nibbles | (bits of `high` at position `bit`, moved to position 4), masked to 1 or 2 bits there.
 template <int kCount>
 inline B with_high_bits(B nibbles, B high, int bit) {
   const __m512i moved = _mm512_rolv_epi32(high, _mm512_set1_epi32((36 - bit) & 31));
   // a | (b & c)
-  return _mm512_ternarylogic_epi32(nibbles, moved, _mm512_set1_epi8(kCount == 1 ? 0x10 : 0x30), 0xF8);
+  return _mm512_ternarylogic_epi32(nibbles, moved, _mm512_set1_epi8(kCount == 1 ? 0x10 : 0x30),
+                                   0xF8);
 }
 
 inline std::int32_t four_bytes(const std::int8_t* p) {
@@ -95,7 +112,8 @@ inline std::int32_t four_bytes(const std::int8_t* p) {
 inline I dot_small(I sum, B w, const std::int8_t* y) {
   return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(four_bytes(y)));
 }
-/// The same for weights of a whole byte as pack() stores them (biased here: the caller starts at -128 times the sum of y).
+/// The same for weights of a whole byte as pack() stores them (biased here: the caller starts at
+/// -128 times the sum of y).
 inline I dot_byte(I sum, B w, const std::int8_t* y) { return dot_small(sum, w, y); }
 /// Adds, in each lane, the products of its two unsigned bytes of w (32 bytes in all) with y[0..1].
 inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {

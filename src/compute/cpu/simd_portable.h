@@ -1,5 +1,5 @@
-// The sixteen-lane primitives that kernels are written in, in plain C++ that compilers turn into whatever vectors the
-// target has. Correct everywhere; the other headers are faster.
+// The sixteen-lane primitives that kernels are written in, in plain C++ that compilers turn into
+// whatever vectors the target has. Correct everywhere; the other headers are faster.
 #pragma once
 
 #include <bit>
@@ -149,8 +149,11 @@ inline I bits_of(F a) {
 inline F float_of(I a) {
   return make<F>([&](int i) { return std::bit_cast<float>(a.v[i]); });
 }
-/// Round to nearest, ties to even, for |a| < 2^22: adding 1.5 * 2^23 pushes the fraction out of the mantissa.
-inline I round_to_int(F a) { return sub_int(bits_of(add(a, set(12582912.0F))), bits_of(set(12582912.0F))); }
+/// Round to nearest, ties to even, for |a| < 2^22: adding 1.5 * 2^23 pushes the fraction out of the
+/// mantissa.
+inline I round_to_int(F a) {
+  return sub_int(bits_of(add(a, set(12582912.0F))), bits_of(set(12582912.0F)));
+}
 inline std::int32_t sum_int(I a) {
   std::int32_t result = 0;
   for (int i = 0; i < kLanes; ++i) result += a.v[i];

@@ -16,8 +16,9 @@ inline F polynomial(F x, const float (&coefficients)[kCount]) {
   return result;
 }
 
-/// e^x to about 1 ulp: x = n ln 2 + r with |r| <= ln 2 / 2, a Taylor polynomial of degree 7 for e^r, and 2^n in two
-/// factors so that the ends of the range (infinity, subnormals, 0) come out right. NaN stays NaN.
+/// e^x to about 1 ulp: x = n ln 2 + r with |r| <= ln 2 / 2, a Taylor polynomial of degree 7 for
+/// e^r, and 2^n in two factors so that the ends of the range (infinity, subnormals, 0) come out
+/// right. NaN stays NaN.
 inline F exp(F x) {
   x = min(set(89.0F), max(set(-105.0F), x));
   constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
@@ -27,7 +28,8 @@ inline F exp(F x) {
   // ln 2 in two parts; the first has few bits, so that n times it is exact.
   F r = fma(n, set(-0.693359375F), x);
   r = fma(n, set(2.12194440e-4F), r);
-  static constexpr float kTaylor[] = {1.0F / 5040, 1.0F / 720, 1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F, 1.0F, 1.0F};
+  static constexpr float kTaylor[] = {1.0F / 5040, 1.0F / 720, 1.0F / 120, 1.0F / 24,
+                                      1.0F / 6,    0.5F,       1.0F,       1.0F};
   const F power = polynomial(r, kTaylor);
   const I half = shift_right<1>(exponent);
   const auto two_to = [](I e) { return float_of(shift_left<23>(add_int(e, set_int(127)))); };
@@ -38,10 +40,11 @@ inline F negate(F x) { return sub(zero(), x); }
 inline F reciprocal_1_plus(F x) { return div(set(1.0F), add(set(1.0F), x)); }
 inline F sigmoid(F x) { return reciprocal_1_plus(exp(negate(x))); }
 
-/// tanh x: near zero an odd polynomial (Cephes, S. Moshier), else 1 - 2 / (e^2|x| + 1) with the sign of x.
+/// tanh x: near zero an odd polynomial (Cephes, S. Moshier), else 1 - 2 / (e^2|x| + 1) with the
+/// sign of x.
 inline F tanh(F x) {
-  static constexpr float kSmall[] = {-5.70498872745e-3F, 2.06390887954e-2F, -5.37397155531e-2F, 1.33314422036e-1F,
-                                     -3.33332819422e-1F};
+  static constexpr float kSmall[] = {-5.70498872745e-3F, 2.06390887954e-2F, -5.37397155531e-2F,
+                                     1.33314422036e-1F, -3.33332819422e-1F};
   const F magnitude = abs(x);
   const F square = mul(x, x);
   const F near = fma(mul(polynomial(square, kSmall), square), x, x);
@@ -50,18 +53,19 @@ inline F tanh(F x) {
   return select_less(magnitude, set(0.625F), near, signed_far);
 }
 
-/// z Phi(z) = z erfc(-z / sqrt 2) / 2. erf and erfc by the polynomials of Cephes (S. Moshier) for single precision: |t| < 1,
-/// 1 <= |t| < 2 and beyond.
+/// z Phi(z) = z erfc(-z / sqrt 2) / 2. erf and erfc by the polynomials of Cephes (S. Moshier) for
+/// single precision: |t| < 1, 1 <= |t| < 2 and beyond.
 inline F gelu_erf(F z) {
-  static constexpr float kErf[] = {7.853861353153693e-5F, -8.010193625184903e-4F, 5.188327685732524e-3F,
-                                   -2.685381193529856e-2F, 1.128358514861418e-1F, -3.761262582423300e-1F,
-                                   1.128379165726710e+0F};
-  static constexpr float kMiddle[] = {2.326819970068386e-2F, -1.387039388740657e-1F, 3.687424674597105e-1F,
-                                      -5.824733027278666e-1F, 6.210004621745983e-1F, -4.944515323274145e-1F,
-                                      3.404879937665872e-1F, -2.741127028184656e-1F, 5.638259427386472e-1F};
-  static constexpr float kFar[] = {-1.047766399936249e+1F, 1.297719955372516e+1F, -7.495518717768503e+0F,
-                                   2.921019019210786e+0F, -1.015265279202700e+0F, 4.218463358204948e-1F,
-                                   -2.820767439740514e-1F, 5.641895067754075e-1F};
+  static constexpr float kErf[] = {
+      7.853861353153693e-5F, -8.010193625184903e-4F, 5.188327685732524e-3F, -2.685381193529856e-2F,
+      1.128358514861418e-1F, -3.761262582423300e-1F, 1.128379165726710e+0F};
+  static constexpr float kMiddle[] = {
+      2.326819970068386e-2F,  -1.387039388740657e-1F, 3.687424674597105e-1F,
+      -5.824733027278666e-1F, 6.210004621745983e-1F,  -4.944515323274145e-1F,
+      3.404879937665872e-1F,  -2.741127028184656e-1F, 5.638259427386472e-1F};
+  static constexpr float kFar[] = {
+      -1.047766399936249e+1F, 1.297719955372516e+1F, -7.495518717768503e+0F, 2.921019019210786e+0F,
+      -1.015265279202700e+0F, 4.218463358204948e-1F, -2.820767439740514e-1F, 5.641895067754075e-1F};
   const F t = mul(z, set(0.70710678118654752F));
   const F magnitude = max(abs(t), set(1e-20F));
   const F square = mul(t, t);
@@ -101,18 +105,22 @@ inline F activated(F z) {
   }
 }
 
-/// Calls body(load, store) for every sixteen elements, where load(p) and store(p, x) handle the ragged end.
+/// Calls body(load, store) for every sixteen elements, where load(p) and store(p, x) handle the
+/// ragged end.
 template <class Body>
 inline void for_lanes(std::int64_t size, Body body) {
   std::int64_t i = 0;
   for (; i + 16 <= size; i += 16) {
-    body([i](const float* p) __attribute__((always_inline)) { return load(p + i); },
-         [i](float* p, F x) __attribute__((always_inline)) { store(p + i, x); });
+    body(
+        [i](const float* p) __attribute__((always_inline)) { return load(p + i); },
+        [i](float* p, F x) __attribute__((always_inline)) { store(p + i, x); });
   }
   if (i < size) {
     const std::int64_t rest = size - i;
-    body([i, rest](const float* p) __attribute__((always_inline)) { return load_first(p + i, rest); },
-         [i, rest](float* p, F x) __attribute__((always_inline)) { store_first(p + i, x, rest); });
+    body(
+        [ i, rest ](const float* p)
+            __attribute__((always_inline)) { return load_first(p + i, rest); },
+        [ i, rest ](float* p, F x) __attribute__((always_inline)) { store_first(p + i, x, rest); });
   }
 }
 
@@ -121,25 +129,34 @@ template <class Use>
 inline void with_activation(spec::Activation activation, Use use) {
   using enum spec::Activation;
   switch (activation) {
-    case kSilu: return use([](F z) { return activated<kSilu>(z); });
-    case kGelu: return use([](F z) { return activated<kGelu>(z); });
-    case kGeluErf: return use([](F z) { return activated<kGeluErf>(z); });
-    case kGeluQuick: return use([](F z) { return activated<kGeluQuick>(z); });
-    case kRelu: return use([](F z) { return activated<kRelu>(z); });
-    case kReluSquared: return use([](F z) { return activated<kReluSquared>(z); });
-    case kTanh: return use([](F z) { return activated<kTanh>(z); });
-    case kSigmoid: return use([](F z) { return activated<kSigmoid>(z); });
+    case kSilu:
+      return use([](F z) { return activated<kSilu>(z); });
+    case kGelu:
+      return use([](F z) { return activated<kGelu>(z); });
+    case kGeluErf:
+      return use([](F z) { return activated<kGeluErf>(z); });
+    case kGeluQuick:
+      return use([](F z) { return activated<kGeluQuick>(z); });
+    case kRelu:
+      return use([](F z) { return activated<kRelu>(z); });
+    case kReluSquared:
+      return use([](F z) { return activated<kReluSquared>(z); });
+    case kTanh:
+      return use([](F z) { return activated<kTanh>(z); });
+    case kSigmoid:
+      return use([](F z) { return activated<kSigmoid>(z); });
   }
 }
 
-inline void activate_row(spec::Activation activation, const float* x, float* out, std::int64_t size) {
+inline void activate_row(spec::Activation activation, const float* x, float* out,
+                         std::int64_t size) {
   with_activation(activation, [&](auto function) {
     for_lanes(size, [&](auto get, auto put) { put(out, function(get(x))); });
   });
 }
 
-inline void activate_gated_row(spec::Activation activation, const float* gate, const float* up, float* out,
-                               std::int64_t size) {
+inline void activate_gated_row(spec::Activation activation, const float* gate, const float* up,
+                               float* out, std::int64_t size) {
   with_activation(activation, [&](auto function) {
     for_lanes(size, [&](auto get, auto put) { put(out, mul(function(get(gate)), get(up))); });
   });
@@ -243,7 +260,8 @@ inline F cache_lanes(const std::byte* p, bool half, std::int64_t first, std::int
   return load_half(padded);
 }
 
-inline void pack_keys(const std::byte* const (&keys)[kPanelRows], bool half, std::int64_t size, float* panel) {
+inline void pack_keys(const std::byte* const (&keys)[kPanelRows], bool half, std::int64_t size,
+                      float* panel) {
   for (std::int64_t i = 0; i < size; i += 16) {
     const std::int64_t rows = size - i < 16 ? size - i : 16;
     alignas(64) float block[16][16];
@@ -256,10 +274,11 @@ inline void pack_keys(const std::byte* const (&keys)[kPanelRows], bool half, std
   }
 }
 
-inline void pack_value(const std::byte* value, bool half, std::int64_t size, std::int64_t row, std::int64_t row_count,
-                       float* panels) {
+inline void pack_value(const std::byte* value, bool half, std::int64_t size, std::int64_t row,
+                       std::int64_t row_count, float* panels) {
   for (std::int64_t i = 0; i < size; i += 16) {
-    store(panels + (i / 16 * row_count + row) * 16, value == nullptr ? zero() : cache_lanes(value, half, i, size));
+    store(panels + (i / 16 * row_count + row) * 16,
+          value == nullptr ? zero() : cache_lanes(value, half, i, size));
   }
 }
 

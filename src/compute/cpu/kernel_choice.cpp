@@ -1,0 +1,38 @@
+#include "compute/cpu/kernel_choice.h"
+
+#include <cstdlib>
+
+#include "machine/cpu.h"
+#include "support/error.h"
+
+namespace hearth::compute::cpu {
+
+std::vector<const KernelTable*> available_kernels() {
+  std::vector<const KernelTable*> tables;
+#if defined(__x86_64__)
+  const machine::CpuFeatures features = machine::cpu_features();
+  if (features.avx512_vnni) tables.push_back(&avx512vnni_kernels());
+  if (features.avx2) tables.push_back(&avx2_kernels());
+#endif
+  tables.push_back(&portable_kernels());
+  return tables;
+}
+
+const KernelTable& choose_kernels(const std::string& wanted) {
+  const std::vector<const KernelTable*> tables = available_kernels();
+  const char* const variable = std::getenv("HEARTH_CPU");
+  const bool from_variable = variable != nullptr && *variable != '\0';
+  const std::string name = from_variable ? variable : wanted;
+  if (name.empty()) return *tables.front();
+  std::string known;
+  for (const KernelTable* table : tables) {
+    if (name == table->name) return *table;
+    known += (known.empty() ? "" : ", ") + std::string(table->name);
+  }
+  throw Error("instruction set '" + printable(name) + "'" +
+                  (from_variable ? " (from HEARTH_CPU)" : "") +
+                  " is unknown or not available on this processor",
+              "choose one of: " + known);
+}
+
+}  // namespace hearth::compute::cpu

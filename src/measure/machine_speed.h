@@ -1,0 +1,33 @@
+// What this machine can do at most: the two limits that every speed of an engine is a fraction of.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "support/thread_team.h"
+
+namespace hearth::measure {
+
+/// Measures with all threads of a team at once. Other programs disturb: measure repeatedly, in turn
+/// with what is compared, and take medians.
+class MachineSpeed {
+ public:
+  /// `instruction_set` as in CpuOptions. Allocates `buffer_bytes` of huge pages, which should be
+  /// several times the last-level cache. Throws Error.
+  explicit MachineSpeed(ThreadTeam& team, const std::string& instruction_set = {},
+                        std::size_t buffer_bytes = std::size_t{512} << 20);
+  ~MachineSpeed();
+
+  /// Bytes per second of reading the buffer once, front to back, in shares of 1 MiB.
+  [[nodiscard]] double read_bandwidth();
+  /// Int8 multiply-adds per second of the dot-product instruction on registers, over about
+  /// `seconds`.
+  [[nodiscard]] double int8_peak(double seconds = 0.05);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hearth::measure

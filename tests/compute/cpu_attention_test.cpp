@@ -1,0 +1,168 @@
+// Paged attention of the CPU backend against the reference one.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "backends.h"
+
+namespace hearth::compute {
+namespace {
+
+struct Shape {
+  std::int64_t heads = 4, kv_heads = 2, key_size = 64, value_size = 64, page = 32;
+  DType type = DType::kF16;
+  float softcap = 0;
+  bool slopes = false, sinks = false;
+  std::int32_t window = 0;  // 0: all cells before the row
+};
+
+/// Sequences of some length whose last rows are the queries. Keys and values of all cells come in
+/// through store_kv.
+struct Scene {
+  Shape shape;
+  std::vector<std::int32_t> lengths;  // cells of each sequence
+  std::vector<std::int32_t> queries;  // how many of its last cells are query rows
+  std::uint32_t seed = 1;
+};
+
+std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_row = -1) {
+  const Shape& s = scene.shape;
+  Random random(scene.seed);
+  const auto longest = *std::max_element(scene.lengths.begin(), scene.lengths.end());
+  const auto sequences = static_cast<std::int64_t>(scene.lengths.size());
+  const std::int64_t pages_each = (longest + s.page - 1) / s.page;
+  const std::int64_t pages = sequences * pages_each + 2;
+  std::vector<std::int32_t> table(static_cast<std::size_t>(pages));
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
+  std::shuffle(table.begin(), table.end(), random.engine());
+  table.resize(static_cast<std::size_t>(sequences * pages_each));
+  const Tensor page_table = bench.ints({sequences, pages_each}, table);
+
+  // Unwritten cells hold NaN: nothing may leak from them.
+  const auto pool = [&](std::int64_t size) {
+    const auto count = static_cast<std::size_t>(pages * s.kv_heads * s.page * size);
+    if (s.type == DType::kF16)
+      return bench.halves({pages, s.kv_heads, s.page, size},
+                          std::vector<std::uint16_t>(count, 0x7E00));
+    return bench.floats({pages, s.kv_heads, s.page, size},
+                        std::vector<float>(count, std::nanf("")));
+  };
+  const Tensor keys = pool(s.key_size);
+  const Tensor values = pool(s.value_size);
+  std::vector<std::int32_t> row_sequence, row_cell, row_begin, row_end;
+  for (std::size_t i = 0; i < scene.lengths.size(); ++i) {
+    const std::int64_t length = scene.lengths[i];
+    std::vector<std::int32_t> cells(static_cast<std::size_t>(length));
+    for (std::size_t c = 0; c < cells.size(); ++c) cells[c] = static_cast<std::int32_t>(c);
+    const KvRows all{
+        page_table,
+        bench.ints({length}, std::vector<std::int32_t>(cells.size(), static_cast<std::int32_t>(i))),
+        bench.ints({length}, cells)};
+    for (const Tensor& to : {keys, values}) {
+      const std::int64_t size = to.shape[3];
+      bench.backend->store_kv(
+          bench.floats({length, s.kv_heads * size}, random.normal(length * s.kv_heads * size))
+              .split_last(s.kv_heads),
+          all, to);
+    }
+    for (std::int32_t cell = scene.lengths[i] - scene.queries[i]; cell < scene.lengths[i]; ++cell) {
+      row_sequence.push_back(static_cast<std::int32_t>(i));
+      row_cell.push_back(cell);
+      row_begin.push_back(s.window > 0 ? std::max(0, cell + 1 - s.window) : 0);
+      row_end.push_back(cell + 1);
+    }
+  }
+  const auto rows = static_cast<std::int64_t>(row_cell.size());
+  std::vector<float> q = random.normal(rows * s.heads * s.key_size);
+  std::int64_t count = rows;
+  if (only_row >= 0) {
+    const auto keep = [only_row](auto& values_of_rows, std::int64_t width) {
+      values_of_rows = {values_of_rows.begin() + only_row * width,
+                        values_of_rows.begin() + (only_row + 1) * width};
+    };
+    keep(q, s.heads * s.key_size);
+    for (auto* list : {&row_sequence, &row_cell, &row_begin, &row_end}) keep(*list, 1);
+    count = 1;
+  }
+  AttendArguments a;
+  a.q = bench.floats({count, s.heads * s.key_size}, q).split_last(s.heads);
+  a.keys = keys;
+  a.values = values;
+  a.rows = {page_table, bench.ints({count}, row_sequence), bench.ints({count}, row_cell)};
+  a.row_begin = bench.ints({count}, row_begin);
+  a.row_end = bench.ints({count}, row_end);
+  a.scale = 1.0F / std::sqrt(static_cast<float>(s.key_size));
+  a.softcap = s.softcap;
+  Random parameters(5);
+  if (s.slopes) a.slopes = bench.floats({s.heads}, parameters.normal(s.heads, 0.05F));
+  if (s.sinks) a.sinks = bench.floats({s.heads}, parameters.normal(s.heads));
+  a.out = bench.slice(count, s.heads * s.value_size, 9, 4, 0).split_last(s.heads);
+  bench.backend->attend(a);
+  return bench.values(a.out);
+}
+
+class CpuAttention : public testing::TestWithParam<std::string> {
+ protected:
+  static void compare(const Scene& scene) {
+    Bench reference = reference_bench();
+    const std::vector<float> expected = attend(reference, scene);
+    Bench one = cpu_bench(GetParam(), 1);
+    const std::vector<float> actual = attend(one, scene);
+    EXPECT_LT(nmse(expected, actual), 1e-11);
+    for (const int threads : {2, 4}) {
+      Bench many = cpu_bench(GetParam(), threads);
+      many.backend->reserve(8, 4096);
+      EXPECT_TRUE(same_bits(actual, attend(many, scene))) << threads << " threads";
+    }
+    const auto width = static_cast<std::size_t>(scene.shape.heads * scene.shape.value_size);
+    for (std::size_t row = 0; row < actual.size() / width; row += 5) {
+      const auto first = actual.begin() + static_cast<std::ptrdiff_t>(row * width);
+      Bench alone = cpu_bench(GetParam(), 2);
+      alone.backend->reserve(8, 4096);
+      EXPECT_TRUE(same_bits({first, first + static_cast<std::ptrdiff_t>(width)},
+                            attend(alone, scene, static_cast<std::int64_t>(row))))
+          << "row " << row << " alone";
+    }
+  }
+};
+
+TEST_P(CpuAttention, OneSequence) {
+  compare({{}, {70}, {70}, 1});
+  compare({{.heads = 3,
+            .kv_heads = 3,
+            .key_size = 40,
+            .value_size = 24,
+            .page = 7,
+            .type = DType::kF32},
+           {33},
+           {33},
+           2});
+}
+
+TEST_P(CpuAttention, DecodeOfSeveralSequences) {
+  compare({{.heads = 8, .kv_heads = 2}, {1, 65, 300, 17}, {1, 1, 1, 1}, 3});
+}
+
+TEST_P(CpuAttention, LongRangesAreShared) {
+  compare(
+      {{.heads = 2, .kv_heads = 1, .key_size = 16, .value_size = 16, .page = 64}, {1700}, {2}, 4});
+}
+
+TEST_P(CpuAttention, WindowsSlopesSinksAndCaps) {
+  compare({{.window = 20}, {150, 40}, {40, 40}, 5});
+  compare({{.heads = 6, .kv_heads = 1, .key_size = 80, .value_size = 80, .slopes = true},
+           {90},
+           {21},
+           6});
+  compare({{.softcap = 5, .sinks = true}, {90}, {21}, 7});
+}
+
+TEST_P(CpuAttention, ManyHeadsOnOneKeyHead) {
+  compare({{.heads = 71, .kv_heads = 1, .key_size = 64, .value_size = 64}, {50}, {3}, 8});
+}
+
+INSTANTIATE_TEST_SUITE_P(AllSets, CpuAttention, testing::ValuesIn(cpu_instruction_sets()),
+                         [](const auto& tested) { return tested.param; });
+
+}  // namespace
+}  // namespace hearth::compute
