@@ -364,10 +364,10 @@ ChatFormat find_calls(std::string_view source) {
   if (has("<minimax:tool_call>")) return minimax_m2();
   if (has("<|tool_call>")) return gemma4();
   if (has("<start_function_call>")) return function_gemma();
+  if (has("<param name=")) return minicpm5();
   if (has("<tool_sep")) return hunyuan3(source);
   if (has("<arg_key>")) return glm(source);
   if (has("<seed:tool_call>")) return seed();
-  if (has("<param name=")) return minicpm5();
   if (has("<function=") && has("<parameter=")) {
     ChatFormat format = named("xml-function", {function_elements("<tool_call>", "</tool_call>"),
                                                json_calls("<tool_call>", "</tool_call>")});
