@@ -51,7 +51,7 @@ struct CallSyntax {
       false;  ///< one newline after value_open and before value_close is markup
   bool string_attribute =
       false;  ///< key_open…key_end holds ` string="true"` or `"false"`: it decides the type
-  bool cdata = false;                  ///< values may stand in <![CDATA[ … ]]>
+  bool cdata = false;           ///< values may stand in <![CDATA[ … ]]>
   bool bare_call_open = false;  ///< call_open alone begins a block too: models forget `open`
 
   /// kNestedElements: what stands before every tag.

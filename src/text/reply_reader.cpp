@@ -183,7 +183,9 @@ class ReplyReader::Impl {
   void collect_markers() {
     const auto add = [this](const std::string& text, Action action, std::size_t index) {
       if (text.empty()) return;
-      const auto same = [&](const Marker& marker) { return marker.text == text && marker.action == action; };
+      const auto same = [&](const Marker& marker) {
+        return marker.text == text && marker.action == action;
+      };
       if (std::any_of(markers_.begin(), markers_.end(), same)) return;
       markers_.push_back({text, action, index});
       starts_marker_[static_cast<unsigned char>(text.front())] = true;
