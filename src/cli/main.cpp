@@ -7,14 +7,35 @@
 #include <exception>
 #include <new>
 
+#include "cli/help.h"
+#include "cli/suggest.h"
+#include "cli/words.h"
+#include "compute/cpu/cpu_backend.h"
 #include "support/error.h"
 
 namespace hearth::cli {
 namespace {
 
+constexpr const char* kVersion = "0.1.0";
+
 void add_commands(CLI::App& app) {
+  add_up_command(app);
+  add_run_command(app);
   add_inspect_command(app);
   add_logits_command(app);
+  add_completion_command(app);
+}
+
+std::string version_text() {
+#if defined(__clang__)
+  const std::string compiler =
+      fmt::format("clang {}.{}.{}", __clang_major__, __clang_minor__, __clang_patchlevel__);
+#else
+  const std::string compiler =
+      fmt::format("gcc {}.{}.{}", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+#endif
+  return fmt::format("hearth {}\ncompiler: {}\ninstruction set: {}", kVersion, compiler,
+                     compute::chosen_cpu_instruction_set());
 }
 
 int report(const std::string& message, const std::string& hint, ExitCode exit_code) {
@@ -23,19 +44,84 @@ int report(const std::string& message, const std::string& hint, ExitCode exit_co
   return static_cast<int>(exit_code);
 }
 
+/// The first word must be a command; CLI11's own message for others does not help.
+void check_command(const CLI::App& app, const std::vector<std::string>& words) {
+  if (words.size() < 2 || words[1].empty() || words[1].front() == '-') return;
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == words[1]) return;
+    names.push_back(command->get_name());
+  }
+  const std::string nearest = suggestion(words[1], names);
+  throw Error(fmt::format("unknown command '{}'", printable(words[1])),
+              nearest.empty() ? "see hearth --help" : nearest, ExitCode::kUsage);
+}
+
+/// What CLI11 refused, in one sentence, with the nearest option.
+int report_usage(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* command = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
+  const std::string help = command == &app
+                               ? std::string("see hearth --help")
+                               : fmt::format("see hearth {} --help", command->get_name());
+  std::string message = error.what();
+  for (const std::string& word : app.remaining(true)) {
+    if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) break;
+    const std::string name = word.substr(0, word.find('='));
+    const std::string nearest = suggestion(name, option_names(*command));
+    const bool option = name.size() > 1 && name.front() == '-';
+    return report(
+        fmt::format("{} '{}'", option ? "unknown option" : "unexpected argument", printable(name)),
+        nearest.empty() ? help : nearest + " " + help, ExitCode::kUsage);
+  }
+  for (char& character : message) {
+    if (character == '\n') character = ' ';
+  }
+  return report(message, help, ExitCode::kUsage);
+}
+
+void describe(CLI::App& app) {
+  app.require_subcommand(1);
+  app.get_option("--help")->description("Print this page, or that of a command: hearth run --help");
+  app.footer(
+      "Examples:\n"
+      "  hearth up                                chat with the model you have\n"
+      "  hearth run model.gguf                    chat with this model\n"
+      "  hearth run model.gguf \"Why is the sky blue?\"\n"
+      "  git diff | hearth run model.gguf         what is piped in is the prompt\n"
+      "  hearth inspect model.gguf                what it is, what it needs\n"
+      "\n"
+      "Exit status:\n"
+      "  0  all went well          3    does not fit into memory or context\n"
+      "  1  it failed; stderr says why    130  interrupted with Ctrl-C\n"
+      "  2  wrong usage\n"
+      "\n"
+      "Everything runs on this machine. Nothing is sent anywhere.\n");
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
   CLI::App app{"Hearth: local AI in one program", "hearth"};
-  app.require_subcommand(1);
+  use_help_pages(app);
+  describe(app);
   try {
     add_commands(app);
-    app.parse(argument_count, arguments);
+    app.set_version_flag(
+        "--version", [] { return version_text(); }, "Print the version and what it was built with");
+    std::vector<std::string> words = protect_words(argument_count, arguments);
+    check_command(app, words);
+    if (words.size() < 2) {
+      fmt::print(stderr, "{}", help_page(app));
+      return static_cast<int>(ExitCode::kUsage);
+    }
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend() - 1));
     return static_cast<int>(ExitCode::kOk);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const QuietExit& exit) {
+    return static_cast<int>(exit.code);
   } catch (const CLI::ParseError& error) {
-    return report(error.what(), "see hearth --help", ExitCode::kUsage);
+    return report_usage(app, error);
   } catch (const Error& error) {
     return report(error.what(), error.hint(), error.exit_code());
   } catch (const std::bad_alloc&) {

@@ -1,11 +1,18 @@
 // The command line program: `hearth COMMAND …`. One file per command in this folder.
 #pragma once
 
+#include "support/error.h"
+
 namespace CLI {
 class App;
 }
 
 namespace hearth::cli {
+
+/// Thrown to end the command with this exit code and no message: everything was said already.
+struct QuietExit {
+  ExitCode code = ExitCode::kOk;
+};
 
 /// Parses the arguments, runs the command and returns the exit code (docs/cli.md). Catches every
 /// exception.

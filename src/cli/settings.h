@@ -40,6 +40,7 @@ struct RunOptions {
   bool mapped = false;
 
   bool raw = false;
+  bool special = false;
   bool json = false;
   bool stats = false;
 };

@@ -414,17 +414,19 @@ text::TokenId Sampler::draw() {
   return candidates_.back().id;  // rounding
 }
 
-/// Mirostat v2: tokens more surprising than mu are dropped, and mu follows the surprise of what was drawn. Surprise is
-/// that under the whole distribution, as in the paper.
+/// Mirostat v2: tokens more surprising than mu are dropped, and mu follows the surprise of what was
+/// drawn. Surprise is that under the whole distribution, as in the paper.
 text::TokenId Sampler::draw_mirostat() {
   collect();
   if (candidates_.empty()) (void)greedy();
   const double sum = normalize();
   const double least = std::exp2(-mirostat_mu_) * sum;
-  const text::TokenId likeliest = std::min_element(candidates_.begin(), candidates_.end(), likelier)->id;
-  const auto kept = std::remove_if(candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
-    return candidate.weight < least && candidate.id != likeliest;
-  });
+  const text::TokenId likeliest =
+      std::min_element(candidates_.begin(), candidates_.end(), likelier)->id;
+  const auto kept =
+      std::remove_if(candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
+        return candidate.weight < least && candidate.id != likeliest;
+      });
   candidates_ = candidates_.first(static_cast<std::size_t>(kept - candidates_.begin()));
   sorted_ = 0;
   const text::TokenId id = draw();  // weights stay relative to the likeliest token, which was kept

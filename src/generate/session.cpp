@@ -91,6 +91,17 @@ std::string_view name(FinishReason reason) noexcept {
   return "stop";
 }
 
+std::vector<text::TokenId> prompt_tokens(const text::Tokenizer& tokenizer,
+                                         const text::Prompt& prompt) {
+  std::vector<text::TokenId> ids = tokenizer.encode(prompt, true);
+  const text::SpecialTokens& special = tokenizer.special();
+  if (special.add_eos && !ids.empty() && ids.back() == special.eos &&
+      (ids.size() > 1 || special.bos != special.eos)) {
+    ids.pop_back();
+  }
+  return ids;
+}
+
 Session::Session(Evaluator& evaluator, const text::Tokenizer& tokenizer,
                  std::vector<text::TokenId> suppressed)
     : evaluator_(evaluator), tokenizer_(tokenizer), suppressed_(std::move(suppressed)) {

@@ -74,6 +74,11 @@ struct GenerateResult {
   std::uint64_t seed = 0;
 };
 
+/// Ids of a prompt that is to be continued: with BOS as the model wants it, but never with an EOS
+/// at the end.
+[[nodiscard]] std::vector<text::TokenId> prompt_tokens(const text::Tokenizer& tokenizer,
+                                                       const text::Prompt& prompt);
+
 class Session {
  public:
   /// Both must outlive the session. `suppressed`: ids that are never generated.

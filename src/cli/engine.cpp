@@ -1,0 +1,136 @@
+#include "cli/engine.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "cli/interrupt.h"
+#include "cli/main.h"
+#include "cli/terminal.h"
+#include "support/error.h"
+
+namespace hearth::cli {
+namespace {
+
+spec::Setup make_setup(const std::filesystem::path& path, const RunOptions& options) {
+  spec::Setup setup;
+  setup.model = path;
+  setup.context = options.context;
+  setup.threads = options.threads;
+  setup.kv_type = options.exact ? tensor::DType::kF32 : options.kv_type;
+  setup.exact = options.exact;
+  setup.mapped = options.mapped;
+  return setup;
+}
+
+std::string rate(std::int64_t tokens, double seconds) {
+  return seconds > 0 ? fmt::format("{:.1f} tokens/s", static_cast<double>(tokens) / seconds)
+                     : std::string("-");
+}
+
+std::string megabytes(std::size_t bytes) {
+  return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+}
+
+}  // namespace
+
+Engine::Engine(const std::filesystem::path& path, const RunOptions& load) {
+  const auto start = std::chrono::steady_clock::now();
+  {
+    ProgressLine progress;
+    model_ = model::LoadedModel::load(make_setup(path, load), [&progress](double fraction) {
+      if (InterruptGuard::interrupted()) throw QuietExit{ExitCode::kInterrupted};
+      progress.show(fmt::format("Loading the model: {:.0f} %", fraction * 100));
+    });
+  }
+  tokenizer_ = text::Tokenizer::create(model_->file().metadata());
+  evaluator_ = std::make_unique<generate::ModelEvaluator>(*model_);
+  session_ = std::make_unique<generate::Session>(
+      *evaluator_, *tokenizer_,
+      generate::suppressed_tokens(model_->file().metadata(), model_->spec().vocabulary));
+  recommended_ = generate::recommended_settings(model_->file().metadata());
+  if (!load.raw) make_chat();
+  load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void Engine::make_chat() {}
+
+std::string Engine::name() const {
+  const std::string& given = model_->spec().name;
+  return given.empty() ? model_->setup().model.stem().string() : given;
+}
+
+generate::GenerateOptions generate_options(const RunOptions& options) {
+  generate::GenerateOptions result;
+  result.sampler = options.sampler;
+  result.max_tokens = options.max_tokens;
+  result.stops = options.stops;
+  result.overflow = options.overflow;
+  result.cancel = &InterruptGuard::flag();
+  auto line = std::make_shared<ProgressLine>();
+  result.on_prompt_progress = [line](std::int64_t done, std::int64_t total) {
+    if (done == total) return line->clear();
+    line->show(fmt::format("Reading the prompt: {} of {} tokens", done, total));
+  };
+  return result;
+}
+
+generate::ChatOptions chat_options(const RunOptions& options) {
+  generate::ChatOptions result;
+  result.generate = generate_options(options);
+  if (options.thinking != Thinking::kModelDefault)
+    result.thinking = options.thinking == Thinking::kOn;
+  result.thinking_budget = options.thinking_budget;
+  return result;
+}
+
+Answer complete(Engine& engine, const std::string& prompt, const RunOptions& options, bool special,
+                const std::function<bool(std::string_view)>& on_text) {
+  text::Prompt whole;
+  whole.append(prompt, special ? text::Origin::kTemplate : text::Origin::kData);
+  Answer answer;
+  const std::vector<text::TokenId> tokens = generate::prompt_tokens(engine.tokenizer(), whole);
+  answer.result = engine.session().generate(tokens, generate_options(options),
+                                            [&](const generate::Piece& piece) {
+                                              answer.text += piece.text;
+                                              return on_text(piece.text);
+                                            });
+  return answer;
+}
+
+std::string statistics(Engine& engine, const generate::GenerateResult& result) {
+  const std::int64_t evaluated = result.prompt_tokens - result.reused_tokens;
+  const model::MemoryReport memory = engine.model().memory();
+  std::string text = fmt::format("load       {:.2f} s\n", engine.load_seconds());
+  text += fmt::format("prompt     {} tokens in {:.2f} s, {}", evaluated, result.prompt_seconds,
+                      rate(evaluated, result.prompt_seconds));
+  if (result.reused_tokens > 0)
+    text += fmt::format(" ({} more were known already)", result.reused_tokens);
+  text += fmt::format("\ngenerated  {} tokens in {:.2f} s, {}; ended by {}, seed {}\n",
+                      result.generated_tokens, result.generate_seconds,
+                      rate(result.generated_tokens, result.generate_seconds),
+                      generate::name(result.finish), result.seed);
+  text += fmt::format("context    {} of {} tokens\n", engine.session().tokens().size(),
+                      engine.session().context());
+  text += fmt::format("memory     weights {}, kv {}, state {}, buffers {}, other {}",
+                      megabytes(memory.weights), megabytes(memory.kv), megabytes(memory.state),
+                      megabytes(memory.buffers), megabytes(memory.other));
+  if (memory.mapped > 0) text += fmt::format(", used in the file {}", megabytes(memory.mapped));
+  return text + "\n";
+}
+
+std::string remark(Engine& engine, const Answer& answer) {
+  if (answer.result.finish == generate::FinishReason::kContext) {
+    return fmt::format(
+        "the answer ends here because the context of {} tokens is full; ask for a larger one with "
+        "--ctx",
+        engine.session().context());
+  }
+  if (answer.dropped_messages > 0) {
+    return fmt::format("the context is full: the oldest {} messages were left out",
+                       answer.dropped_messages);
+  }
+  return {};
+}
+
+}  // namespace hearth::cli

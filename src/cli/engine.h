@@ -1,0 +1,73 @@
+// A model with everything that commands need to generate text with it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cli/settings.h"
+#include "generate/chat.h"
+#include "generate/evaluator.h"
+#include "generate/session.h"
+#include "model/loaded_model.h"
+#include "text/tokenizer.h"
+
+namespace hearth::cli {
+
+class Engine {
+ public:
+  /// Loads the model, showing progress on stderr when that is a terminal; ends with QuietExit when
+  /// Ctrl-C was pressed meanwhile. `load` gives context, threads and formats; with `load.raw` the
+  /// chat template is not looked at.
+  Engine(const std::filesystem::path& path, const RunOptions& load);
+
+  [[nodiscard]] model::LoadedModel& model() noexcept { return *model_; }
+  [[nodiscard]] const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
+  [[nodiscard]] generate::Session& session() noexcept { return *session_; }
+  /// Null when the model has no chat template, or with --raw: then text is completed.
+  [[nodiscard]] generate::Chat* chat() noexcept { return chat_.get(); }
+  /// Sampling defaults: Hearth's with the model's recommendations.
+  [[nodiscard]] const generate::RecommendedSettings& recommended() const noexcept {
+    return recommended_;
+  }
+  [[nodiscard]] double load_seconds() const noexcept { return load_seconds_; }
+  /// The model's name for people: general.name, else the file's.
+  [[nodiscard]] std::string name() const;
+
+ private:
+  void make_chat();
+
+  std::unique_ptr<model::LoadedModel> model_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<generate::ModelEvaluator> evaluator_;
+  std::unique_ptr<generate::Session> session_;
+  std::unique_ptr<generate::Chat> chat_;
+  generate::RecommendedSettings recommended_;
+  double load_seconds_ = 0;
+};
+
+/// What a generation takes from the options; Ctrl-C (InterruptGuard) cancels it, and long prompts
+/// show their progress.
+[[nodiscard]] generate::GenerateOptions generate_options(const RunOptions& options);
+[[nodiscard]] generate::ChatOptions chat_options(const RunOptions& options);
+
+/// Everything about one answer, whether it came from a chat or from completing text.
+struct Answer {
+  std::string text;
+  std::string reasoning;
+  generate::Json tool_calls = generate::Json::array();
+  generate::GenerateResult result;
+  int dropped_messages = 0;
+};
+
+/// Completes `prompt` as it is. Control tokens written in it count only with `special`.
+Answer complete(Engine& engine, const std::string& prompt, const RunOptions& options, bool special,
+                const std::function<bool(std::string_view)>& on_text);
+
+/// The lines of --stats and /stats.
+[[nodiscard]] std::string statistics(Engine& engine, const generate::GenerateResult& result);
+/// A warning for stderr when the answer was cut or old messages were left out; empty otherwise.
+[[nodiscard]] std::string remark(Engine& engine, const Answer& answer);
+
+}  // namespace hearth::cli

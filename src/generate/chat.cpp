@@ -1,0 +1,222 @@
+#include "generate/chat.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "support/error.h"
+
+namespace hearth::generate {
+namespace {
+
+/// Collects the events of one reply and cuts its reasoning when that becomes too long.
+class ReplyCollector {
+ public:
+  ReplyCollector(Session& session, const text::ChatFormat& format, const ChatOptions& options,
+                 std::optional<int> budget, std::string_view prompt,
+                 const std::function<void(const text::ReplyEvent&)>& on_event)
+      : session_(session),
+        format_(format),
+        budget_(budget),
+        reader_(format,
+                text::ReplyOptions{.tools = options.tools, .prompt = prompt, .earlier_calls = 0}),
+        on_event_(on_event) {
+    std::size_t marker = 0;
+    reasoning_ = text::reasoning_state(format, prompt, &marker) == text::ReasoningState::kOpened;
+    if (reasoning_ && marker < format.reasoning.size()) marker_ = marker;
+  }
+
+  /// False when the reply is over.
+  bool push(const Piece& piece) {
+    take(reader_.push(piece.text,
+                      piece.control ? text::PieceKind::kControl : text::PieceKind::kText));
+    if (budget_.has_value()) watch_budget(piece);
+    return !reader_.stopped();
+  }
+
+  void finish() { take(reader_.finish()); }
+
+  ChatReply reply;
+
+ private:
+  void take(const std::vector<text::ReplyEvent>& events) {
+    for (const text::ReplyEvent& event : events) {
+      switch (event.kind) {
+        case text::ReplyEvent::Kind::kText:
+          reply.text += event.text;
+          reasoning_ = false;
+          break;
+        case text::ReplyEvent::Kind::kReasoning:
+          reply.reasoning += event.text;
+          reasoning_ = true;
+          break;
+        case text::ReplyEvent::Kind::kToolCallEnd:
+          reply.tool_calls.push_back(
+              {{"id", event.id},
+               {"type", "function"},
+               {"function", {{"name", event.name}, {"arguments", event.text}}}});
+          break;
+        case text::ReplyEvent::Kind::kToolCallStart:
+          reasoning_ = false;
+          break;
+        default:
+          break;
+      }
+      on_event_(event);
+    }
+  }
+
+  void watch_budget(const Piece& piece) {
+    if (!marker_.has_value()) find_marker(piece.text);
+    if (!reasoning_ && !marker_.has_value()) {
+      before_reasoning_ = piece.tokens;
+      return;
+    }
+    if (cut_ || !reasoning_open() || piece.tokens - before_reasoning_ < *budget_) return;
+    cut_ = true;
+    // Hearth writes this, so it may be a control token. Models are used to an empty line after it.
+    const std::string close = format_.reasoning[*marker_].close + "\n\n";
+    session_.force(session_.tokenizer().encode(
+        close, text::EncodeOptions{.add_special = false, .parse_special = true}));
+  }
+
+  [[nodiscard]] bool reasoning_open() const {
+    return marker_.has_value() && *marker_ < format_.reasoning.size() &&
+           !format_.reasoning[*marker_].close.empty() && reply.text.empty();
+  }
+
+  /// The model opens its reasoning itself: which markers does it use?
+  void find_marker(std::string_view text) {
+    beginning_ += text;
+    if (beginning_.size() > 4096) return;  // it opens at the start of the answer or not at all
+    for (std::size_t index = 0; index < format_.reasoning.size(); ++index) {
+      const std::string& open = format_.reasoning[index].open;
+      if (!open.empty() && beginning_.find(open) != std::string::npos) marker_ = index;
+    }
+  }
+
+  Session& session_;
+  const text::ChatFormat& format_;
+  std::optional<int> budget_;
+  text::ReplyReader reader_;
+  const std::function<void(const text::ReplyEvent&)>& on_event_;
+  std::optional<std::size_t> marker_;  // in format_.reasoning: the one that is open
+  std::string beginning_;
+  std::int64_t before_reasoning_ = 0;  // tokens
+  bool reasoning_ = false;
+  bool cut_ = false;
+};
+
+}  // namespace
+
+Chat::Chat(Session& session, PromptRenderer renderer, text::ChatFormat format)
+    : session_(session), renderer_(std::move(renderer)), format_(std::move(format)) {}
+
+Chat::Rendered Chat::render(const ChatOptions& options, const Json& variables) const {
+  const std::int64_t context = session_.context();
+  const bool shift = options.generate.overflow == Overflow::kShift;
+  const std::int64_t most = shift ? context - context / 4 : context;
+  Rendered result;
+  for (std::size_t first = 0;;) {
+    Json messages = Json::array();
+    if (!conversation.system.empty())
+      messages.push_back({{"role", "system"}, {"content", conversation.system}});
+    for (std::size_t index = first; index < conversation.messages.size(); ++index) {
+      messages.push_back(conversation.messages[index]);
+    }
+    const text::Prompt prompt = renderer_(messages, variables);
+    result.text = prompt.str();
+    result.tokens = prompt_tokens(session_.tokenizer(), prompt);
+    result.dropped_messages = static_cast<int>(first);
+    if (static_cast<std::int64_t>(result.tokens.size()) <= most) return result;
+    // Drop the oldest turn: up to the next message of the user.
+    std::size_t next = first + 1;
+    while (next < conversation.messages.size() && conversation.messages[next]["role"] != "user")
+      ++next;
+    if (!shift || next >= conversation.messages.size()) break;
+    first = next;
+  }
+  if (static_cast<std::int64_t>(result.tokens.size()) <= context) return result;
+  throw Error(
+      fmt::format("the conversation has {} tokens, but the context holds {}", result.tokens.size(),
+                  context),
+      "ask for a larger context with --ctx, start anew, or let old turns go with --overflow shift",
+      ExitCode::kDoesNotFit);
+}
+
+ChatReply Chat::reply(const ChatOptions& options,
+                      const std::function<void(const text::ReplyEvent&)>& on_event) {
+  Json variables = Json::object();
+  std::optional<int> budget = options.thinking_budget;
+  if (options.thinking.has_value()) {
+    variables = text::thinking_arguments(format_, *options.thinking,
+                                         *options.thinking ? budget : std::nullopt);
+    // A template without a switch: reasoning is closed as soon as it opens.
+    if (!*options.thinking && variables.empty()) budget = 0;
+  }
+  const Rendered rendered = render(options, variables);
+  GenerateOptions generate = options.generate;
+  generate.control_pieces = true;
+  generate.overflow = Overflow::kStop;
+  ReplyCollector collector(session_, format_, options, budget, rendered.text, on_event);
+  GenerateResult result = session_.generate(
+      rendered.tokens, generate, [&](const Piece& piece) { return collector.push(piece); });
+  collector.finish();
+  ChatReply reply = std::move(collector.reply);
+  reply.result = std::move(result);
+  reply.dropped_messages = rendered.dropped_messages;
+  return reply;
+}
+
+void Chat::remember(const ChatReply& reply) {
+  Json message = {{"role", "assistant"}, {"content", reply.text}};
+  if (!reply.reasoning.empty()) message["reasoning_content"] = reply.reasoning;
+  if (!reply.tool_calls.empty()) message["tool_calls"] = reply.tool_calls;
+  conversation.messages.push_back(std::move(message));
+}
+
+ChatReply Chat::ask(Json message, const ChatOptions& options,
+                    const std::function<void(const text::ReplyEvent&)>& on_event) {
+  const Json before = conversation.messages;
+  conversation.messages.push_back(std::move(message));
+  try {
+    ChatReply answer = reply(options, on_event);
+    const bool nothing = answer.text.empty() && answer.tool_calls.empty();
+    if (answer.result.finish == FinishReason::kCancelled && nothing) {
+      conversation.messages = before;
+    } else {
+      remember(answer);
+    }
+    return answer;
+  } catch (...) {
+    conversation.messages = before;
+    throw;
+  }
+}
+
+ChatReply Chat::send(const std::string& user_text, const ChatOptions& options,
+                     const std::function<void(const text::ReplyEvent&)>& on_event) {
+  return ask({{"role", "user"}, {"content", user_text}}, options, on_event);
+}
+
+ChatReply Chat::retry(const ChatOptions& options,
+                      const std::function<void(const text::ReplyEvent&)>& on_event) {
+  const Json before = conversation.messages;
+  std::size_t last = before.size();
+  while (last > 0 && before[last - 1]["role"] != "user") --last;
+  if (last == 0) throw Error("there is no answer to retry", "write a message first");
+  conversation.messages.erase(conversation.messages.begin() + static_cast<std::ptrdiff_t>(last - 1),
+                              conversation.messages.end());
+  try {
+    ChatReply answer = ask(before[last - 1], options, on_event);
+    // Cancelled before anything was said: the old answer stays.
+    if (conversation.messages.size() < last) conversation.messages = before;
+    return answer;
+  } catch (...) {
+    conversation.messages = before;
+    throw;
+  }
+}
+
+}  // namespace hearth::generate
