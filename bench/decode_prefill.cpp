@@ -210,10 +210,9 @@ void run(DType dtype, int rounds) {
   const spec::ModelSpec spec = model::describe_model(file, {2048});
   spec::Setup setup;
   setup.context = 2048;
-  const model::PassCost cost = model::count_pass(file, spec, setup, kPrompt, 0);
-  const model::PassCost token_cost = model::count_pass(file, spec, setup, 1, kPrompt);
-
   const auto backend = compute::make_cpu_backend({});
+  const model::PassCost cost = model::count_pass(file, spec, setup, *backend, kPrompt, 0);
+  const model::PassCost token_cost = model::count_pass(file, spec, setup, *backend, 1, kPrompt);
   backend->reserve(kPrompt, cost.widest);
   const double loading = now();
   const model::Weights weights(file, spec, *backend, compute::Residency::kPacked, nullptr);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/main.h"
+#include "compute/cpu/cpu_backend.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
 #include "spec/visit.h"
@@ -141,7 +142,8 @@ struct Inspection {
   gguf::File file;
   spec::ModelSpec spec;
   spec::Setup setup;
-  model::PassCost prefill, decode;
+  model::MemoryReport memory;
+  model::PassCost decode;
   std::uint64_t parameters = 0;
   std::map<std::string_view, std::uint64_t> bytes_by_type;
   std::size_t kv_bytes_per_token = 0;
@@ -154,21 +156,15 @@ Inspection inspect(const InspectOptions& options) {
   i.setup.context =
       options.context > 0 ? options.context : std::min<std::int64_t>(8192, i.spec.context_length);
   i.spec = model::describe_model(i.file, {i.setup.context});
-  const std::int64_t rows = model::limits_of(i.setup).batch_rows;
-  i.prefill = model::count_pass(i.file, i.spec, i.setup, rows, 0);
-  i.decode = model::count_pass(i.file, i.spec, i.setup, 1, i.setup.context - 1);
+  const auto backend = compute::make_cpu_backend({});
+  i.memory = model::plan_memory(i.file, i.spec, i.setup, *backend).memory;
+  i.decode = model::count_pass(i.file, i.spec, i.setup, *backend, 1, i.setup.context - 1);
   for (const gguf::TensorInfo& tensor : i.file.tensors()) {
     i.parameters += static_cast<std::uint64_t>(tensor.elements());
     i.bytes_by_type[tensor::name(tensor.dtype)] += tensor.bytes;
   }
   i.kv_bytes_per_token = i.decode.counts.kv_bytes_written;
   return i;
-}
-
-std::size_t buffers(const Inspection& i) { return i.prefill.arena_bytes + i.prefill.index_bytes; }
-
-std::size_t total(const Inspection& i) {
-  return i.prefill.weight_bytes + i.prefill.kv_bytes + buffers(i);
 }
 
 Json tensors_json(const gguf::File& file) {
@@ -211,11 +207,12 @@ Json to_json(const Inspection& i, bool tensors) {
             {"memory",
              {{"context", i.setup.context},
               {"batch", model::limits_of(i.setup).batch_rows},
-              {"weights", i.prefill.weight_bytes},
-              {"kv", i.prefill.kv_bytes},
-              {"state", 0},
-              {"buffers", buffers(i)},
-              {"total", total(i)}}},
+              {"weights", i.memory.weights},
+              {"kv", i.memory.kv},
+              {"state", i.memory.state},
+              {"buffers", i.memory.buffers},
+              {"other", i.memory.other},
+              {"total", i.memory.total()}}},
             {"per_token",
              {{"weight_bytes_read", i.decode.counts.weight_bytes},
               {"kv_bytes_read_at_full_context", i.decode.counts.kv_bytes_read},
@@ -252,11 +249,11 @@ void print_text(const Inspection& i, bool tensors) {
       fmt::print("    {:<12} {}\n", group.indices(), group.words);
   }
   fmt::print("Memory with a context of {} tokens\n", i.setup.context);
-  fmt::print("  weights        {}\n", bytes_text(i.prefill.weight_bytes));
+  fmt::print("  weights        {}\n", bytes_text(i.memory.weights));
   fmt::print("  KV cache       {} ({} per token; grows with the context)\n",
-             bytes_text(i.prefill.kv_bytes), bytes_text(i.kv_bytes_per_token));
-  fmt::print("  work buffers   {}\n", bytes_text(buffers(i)));
-  fmt::print("  total          {}\n", bytes_text(total(i)));
+             bytes_text(i.memory.kv), bytes_text(i.kv_bytes_per_token));
+  fmt::print("  work buffers   {}\n", bytes_text(i.memory.buffers));
+  fmt::print("  total          {}\n", bytes_text(i.memory.total()));
   fmt::print(
       "Each generated token reads {} of weights and up to {} of KV, and takes {} multiply-adds.\n",
       bytes_text(i.decode.counts.weight_bytes), bytes_text(i.decode.counts.kv_bytes_read),

@@ -141,6 +141,9 @@ class Backend {
   // Weights. Loading may throw Error (out of memory, a type that the backend cannot use).
   [[nodiscard]] virtual std::unique_ptr<Weight> load_weight(const WeightSource& source,
                                                             unsigned use, Residency residency) = 0;
+  /// Bytes of this backend's memory that load_weight would take: what a plan is made of.
+  [[nodiscard]] virtual std::size_t resident_bytes(const WeightSource& source, unsigned use,
+                                                   Residency residency) const noexcept = 0;
   /// Makes the internal workspaces large enough for batches of `rows` rows of at most `columns`
   /// features, so that operations need no allocation. Called once, before the first pass.
   virtual void reserve(std::int64_t rows, std::int64_t columns) = 0;

@@ -38,8 +38,9 @@ std::int64_t kv_pages(const spec::Setup& setup) noexcept {
 }
 
 PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec, const spec::Setup& setup,
-                    std::int64_t rows, std::int64_t past, std::int64_t logit_rows) {
-  const auto backend = compute::make_count_backend();
+                    const compute::Backend& target, std::int64_t rows, std::int64_t past,
+                    std::int64_t logit_rows) {
+  const auto backend = compute::make_count_backend(target);
   const auto residency = setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked;
   const Weights weights(file, spec, *backend, residency, {});
   const std::vector<state::KvLayer> layers = kv_layers(spec);
@@ -63,9 +64,27 @@ PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec, const s
   runner.run(batch);
   cost.counts = backend->counts();
   cost.arena_bytes = runner.arena_high_water();
-  cost.index_bytes = backend->allocated(MemoryCategory::kBuffers) - kUnlimited +
-                     static_cast<std::size_t>(logit_rows * spec.vocabulary) * sizeof(float);
+  cost.index_bytes = backend->allocated(MemoryCategory::kBuffers) - kUnlimited;
   return cost;
+}
+
+MemoryPlan plan_memory(const gguf::File& file, const spec::ModelSpec& spec,
+                       const spec::Setup& setup, compute::Backend& backend,
+                       std::int64_t logit_rows) {
+  const RunnerLimits limits = limits_of(setup, logit_rows);
+  const PassCost cost = count_pass(file, spec, setup, backend, limits.batch_rows, 0,
+                                   std::min(logit_rows, limits.batch_rows));
+  backend.reserve(limits.batch_rows, cost.widest);
+  MemoryPlan plan;
+  plan.arena_bytes = cost.arena_bytes;
+  plan.memory.weights = cost.weight_bytes;
+  plan.memory.kv = cost.kv_bytes;
+  plan.memory.buffers =
+      cost.arena_bytes + cost.index_bytes + backend.allocated(MemoryCategory::kBuffers);
+  plan.memory.other = backend.allocated(MemoryCategory::kOther) +
+                      static_cast<std::size_t>(logit_rows * spec.vocabulary) * sizeof(float);
+  plan.memory.mapped = file.file_bytes();
+  return plan;
 }
 
 }  // namespace hearth::model

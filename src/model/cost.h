@@ -24,17 +24,36 @@ namespace hearth::model {
 
 struct PassCost {
   compute::Counts counts;
-  std::size_t weight_bytes = 0;  // resident weights, as stored in the file
+  std::size_t weight_bytes = 0;  // resident weights
   std::size_t kv_bytes = 0;      // of the whole pool
   std::size_t arena_bytes = 0;   // high-water mark of the activations
-  std::size_t index_bytes = 0;   // index tensors and logits
+  std::size_t index_bytes = 0;   // index tensors
   std::int64_t widest = 0;       // largest number of input features of any matrix
 };
 
-/// Cost of a pass of `rows` rows of one sequence that already holds `past` cells; logits of the
-/// last `logit_rows` rows.
+/// Bytes by category. `mapped` are bytes of the file that are used in place.
+struct MemoryReport {
+  std::size_t weights = 0, kv = 0, state = 0, buffers = 0, other = 0;
+  std::size_t mapped = 0;
+  [[nodiscard]] std::size_t total() const noexcept {
+    return weights + kv + state + buffers + other;
+  }
+};
+
+/// Cost on `target` of a pass of `rows` rows of one sequence that already holds `past` cells;
+/// logits of the last `logit_rows` rows.
 [[nodiscard]] PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec,
-                                  const spec::Setup& setup, std::int64_t rows, std::int64_t past,
+                                  const spec::Setup& setup, const compute::Backend& target,
+                                  std::int64_t rows, std::int64_t past,
                                   std::int64_t logit_rows = 1);
+
+/// What an engine under `setup` will allocate on `backend`, whose workspaces it reserves.
+struct MemoryPlan {
+  MemoryReport memory;
+  std::size_t arena_bytes = 0;
+};
+[[nodiscard]] MemoryPlan plan_memory(const gguf::File& file, const spec::ModelSpec& spec,
+                                     const spec::Setup& setup, compute::Backend& backend,
+                                     std::int64_t logit_rows = 1);
 
 }  // namespace hearth::model

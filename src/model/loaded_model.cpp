@@ -28,54 +28,49 @@ std::string megabytes(std::size_t bytes) {
 struct Resolved {
   spec::Setup setup;
   spec::ModelSpec spec;
-  PassCost cost;
+  MemoryPlan plan;
 };
 
-std::size_t needed(const PassCost& cost) {
-  return cost.weight_bytes + cost.kv_bytes + cost.arena_bytes + cost.index_bytes + kHeadroom;
-}
-
-/// The cost of the largest pass under `setup`.
-PassCost full_pass(const gguf::File& file, const spec::ModelSpec& spec, const spec::Setup& setup,
-                   std::int64_t logit_rows) {
-  const std::int64_t rows = limits_of(setup, logit_rows).batch_rows;
-  return count_pass(file, spec, setup, rows, 0, std::min(logit_rows, rows));
-}
-
-/// Fills in the defaults of a setup and refuses what does not fit, before anything is loaded.
-Resolved resolve(const gguf::File& file, const spec::Setup& given, std::int64_t logit_rows) {
+/// Fills in the defaults of a setup that do not depend on memory.
+Resolved with_defaults(const gguf::File& file, const spec::Setup& given) {
   Resolved resolved{given, describe_model(file, {given.context}), {}};
   spec::Setup& setup = resolved.setup;
   // Exact evaluation reads the stored values themselves, so packing would be a copy for nothing.
   setup.mapped = setup.mapped || setup.exact;
-  const bool chosen = setup.context > 0;
   const std::int64_t limit = resolved.spec.position_limit;
-  if (chosen && limit > 0 && setup.context > limit) {
+  if (limit > 0 && setup.context > limit) {
     throw Error("a context of " + std::to_string(setup.context) + " tokens is more than the " +
                     std::to_string(limit) + " positions the model knows",
                 "use --ctx " + std::to_string(limit) + " or less", ExitCode::kDoesNotFit);
   }
-  if (!chosen) {
+  if (setup.context == 0) {
     setup.context = std::min(kDefaultContext, limit > 0 ? limit : resolved.spec.context_length);
     resolved.spec = describe_model(file, {setup.context});
   }
+  return resolved;
+}
+
+/// Plans the memory and refuses what does not fit, before anything is loaded. A context that nobody
+/// asked for shrinks until it fits.
+void fit_into_memory(Resolved& resolved, const gguf::File& file, bool context_was_given,
+                     compute::Backend& backend, std::int64_t logit_rows) {
   const std::size_t available = machine::memory_facts().available;
+  spec::Setup& setup = resolved.setup;
   for (;;) {
-    resolved.cost = full_pass(file, resolved.spec, setup, logit_rows);
-    if (available == 0 || needed(resolved.cost) <= available) return resolved;
-    // A context nobody asked for shrinks until it fits.
-    if (!chosen && setup.context > 512 &&
-        needed(resolved.cost) - resolved.cost.kv_bytes < available) {
-      setup.context /= 2;
-      resolved.spec = describe_model(file, {setup.context});
-      continue;
+    resolved.plan = plan_memory(file, resolved.spec, setup, backend, logit_rows);
+    const MemoryReport& memory = resolved.plan.memory;
+    const std::size_t needed = memory.total() + kHeadroom;
+    if (available == 0 || needed <= available) return;
+    if (context_was_given || setup.context <= 512 || needed - memory.kv >= available) {
+      throw Error("the model needs " + megabytes(needed) + " of memory (weights " +
+                      megabytes(memory.weights) + ", KV cache for " +
+                      std::to_string(setup.context) + " tokens " + megabytes(memory.kv) + ") and " +
+                      megabytes(available) + " are available",
+                  "use a smaller --ctx, a smaller quantization or a smaller model",
+                  ExitCode::kDoesNotFit);
     }
-    throw Error("the model needs " + megabytes(needed(resolved.cost)) + " of memory (weights " +
-                    megabytes(resolved.cost.weight_bytes) + ", KV cache for " +
-                    std::to_string(setup.context) + " tokens " + megabytes(resolved.cost.kv_bytes) +
-                    ") and " + megabytes(available) + " are available",
-                "use a smaller --ctx, a smaller quantization or a smaller model",
-                ExitCode::kDoesNotFit);
+    setup.context /= 2;
+    resolved.spec = describe_model(file, {setup.context});
   }
 }
 
@@ -99,15 +94,14 @@ std::unique_ptr<LoadedModel> LoadedModel::load(const spec::Setup& given,
                                                std::int64_t logit_rows) {
   auto impl =
       std::unique_ptr<Impl>(new Impl{gguf::File::open(given.model), {}, {}, {}, {}, {}, {}});
-  Resolved resolved = resolve(impl->file, given, logit_rows);
+  impl->backend = compute::make_cpu_backend(
+      {.threads = given.threads, .exact = given.exact, .instruction_set = given.instruction_set});
+  Resolved resolved = with_defaults(impl->file, given);
+  fit_into_memory(resolved, impl->file, given.context > 0, *impl->backend, logit_rows);
   impl->setup = resolved.setup;
   impl->spec = std::move(resolved.spec);
   const spec::Setup& setup = impl->setup;
 
-  impl->backend = compute::make_cpu_backend(
-      {.threads = setup.threads, .exact = setup.exact, .instruction_set = setup.instruction_set});
-  const RunnerLimits limits = limits_of(setup, logit_rows);
-  impl->backend->reserve(limits.batch_rows, resolved.cost.widest);
   const std::vector<state::KvLayer> layers = kv_layers(impl->spec);
   impl->pool =
       std::make_unique<state::KvPool>(*impl->backend, layers, kv_pages(setup), setup.kv_type);
@@ -115,7 +109,7 @@ std::unique_ptr<LoadedModel> LoadedModel::load(const spec::Setup& given,
       impl->file, impl->spec, *impl->backend,
       setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked, progress);
   impl->runner = std::make_unique<Runner>(impl->spec, *impl->weights, *impl->backend, *impl->pool,
-                                          limits, resolved.cost.arena_bytes);
+                                          limits_of(setup, logit_rows), resolved.plan.arena_bytes);
   impl->file.check();
   return std::unique_ptr<LoadedModel>(new LoadedModel(std::move(impl)));
 }

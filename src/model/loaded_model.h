@@ -7,19 +7,13 @@
 #include <memory>
 
 #include "gguf/file.h"
+#include "model/cost.h"
 #include "model/runner.h"
 #include "spec/model_spec.h"
 #include "spec/setup.h"
 #include "state/sequence.h"
 
 namespace hearth::model {
-
-/// Bytes that the engine allocated, by category. `mapped` are bytes of the file that are used in
-/// place.
-struct MemoryReport {
-  std::size_t weights = 0, kv = 0, state = 0, buffers = 0, other = 0;
-  std::size_t mapped = 0;
-};
 
 class LoadedModel {
  public:

@@ -78,7 +78,8 @@ class ModelOnBackend {
     setup.kv_type = kv_type;
     setup.batch_rows = context;
     setup.sequences = 2;
-    const model::PassCost cost = model::count_pass(file_, spec_, setup, context, 0, context);
+    const model::PassCost cost =
+        model::count_pass(file_, spec_, setup, *backend_, context, 0, context);
     backend_->reserve(context, cost.widest);
     weights_ = std::make_unique<model::Weights>(file_, spec_, *backend_,
                                                 compute::Residency::kPacked, nullptr);

@@ -57,7 +57,8 @@ TEST(Runner, CountsWhatAPassReadsAndKeeps) {
   spec::Setup setup;
   setup.context = 512;
   setup.kv_type = tensor::DType::kF16;
-  const model::PassCost one = model::count_pass(file, spec, setup, 1, 99);
+  const auto backend = compute::make_reference_backend();
+  const model::PassCost one = model::count_pass(file, spec, setup, *backend, 1, 99);
   std::uint64_t kv_row = 0;
   for (const state::KvLayer& layer : model::kv_layers(spec)) {
     kv_row += static_cast<std::uint64_t>(layer.kv_heads * (layer.key_size + layer.value_size)) * 2;
@@ -65,7 +66,7 @@ TEST(Runner, CountsWhatAPassReadsAndKeeps) {
   EXPECT_EQ(one.counts.kv_bytes_written, kv_row);
   EXPECT_EQ(one.counts.kv_bytes_read, 100 * kv_row);
   EXPECT_EQ(one.kv_bytes, 512 * kv_row);
-  const model::PassCost many = model::count_pass(file, spec, setup, 64, 0);
+  const model::PassCost many = model::count_pass(file, spec, setup, *backend, 64, 0);
   EXPECT_GT(many.arena_bytes, one.arena_bytes);
   EXPECT_EQ(many.counts.operations, one.counts.operations);
 }

@@ -36,6 +36,7 @@ class CountWeight final : public Weight {
 
 class Counter final : public CountBackend {
  public:
+  explicit Counter(const Backend& target) : target_(target) {}
   [[nodiscard]] std::string_view name() const noexcept override { return "count"; }
   [[nodiscard]] const Counts& counts() const noexcept override { return counts_; }
   void reset_counts() noexcept override { counts_ = {}; }
@@ -54,10 +55,13 @@ class Counter final : public CountBackend {
 
   std::unique_ptr<Weight> load_weight(const WeightSource& source, unsigned use,
                                       Residency residency) override {
-    const bool packed = (use & kUseMatmul) != 0 && residency == Residency::kPacked;
-    if (packed)
-      allocated_[static_cast<std::size_t>(MemoryCategory::kWeights)] += source.bytes.size();
+    allocated_[static_cast<std::size_t>(MemoryCategory::kWeights)] +=
+        resident_bytes(source, use, residency);
     return std::make_unique<CountWeight>(source);
+  }
+  [[nodiscard]] std::size_t resident_bytes(const WeightSource& source, unsigned use,
+                                           Residency residency) const noexcept override {
+    return target_.resident_bytes(source, use, residency);
   }
   void reserve(std::int64_t /*rows*/, std::int64_t /*columns*/) override {}
 
@@ -137,12 +141,15 @@ class Counter final : public CountBackend {
     return static_cast<CountBuffer*>(t.buffer)->integer(t, i);
   }
 
+  const Backend& target_;
   std::array<std::size_t, kMemoryCategories> allocated_{};
   Counts counts_;
 };
 
 }  // namespace
 
-std::unique_ptr<CountBackend> make_count_backend() { return std::make_unique<Counter>(); }
+std::unique_ptr<CountBackend> make_count_backend(const Backend& target) {
+  return std::make_unique<Counter>(target);
+}
 
 }  // namespace hearth::compute

@@ -25,6 +25,7 @@ class CountBackend : public Backend {
 };
 
 /// Buffers of it have a size but no memory (index tensors excepted, which attention is counted by).
-[[nodiscard]] std::unique_ptr<CountBackend> make_count_backend();
+/// Weights take the memory that they would take on `target`, which must outlive it.
+[[nodiscard]] std::unique_ptr<CountBackend> make_count_backend(const Backend& target);
 
 }  // namespace hearth::compute

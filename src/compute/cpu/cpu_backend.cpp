@@ -107,13 +107,16 @@ class CpuBackend final : public Backend {
     }
     auto weight = std::make_unique<CpuWeight>(source, cpu::panel_format(source.dtype, exact_));
     if ((use & kUseMatmul) == 0) return weight;
-    // Decoded copies of quantized weights would be many times larger than the file: exact mode
-    // makes panels at each use.
-    const bool widened = exact_ && tensor::info(source.dtype).quantized;
-    const bool packed = residency == Residency::kPacked && !widened;
+    const bool packed = is_packed(source, use, residency);
     matmul_.reserve(kLeastRows, source.columns, packed ? 0 : weight->panel_bytes());
     if (packed) weight->pack(slabs_, team_, kernels_.biased_weights);
     return weight;
+  }
+  [[nodiscard]] std::size_t resident_bytes(const WeightSource& source, unsigned use,
+                                           Residency residency) const noexcept override {
+    if (!is_packed(source, use, residency)) return 0;
+    const CpuWeight weight(source, cpu::panel_format(source.dtype, exact_));
+    return static_cast<std::size_t>(weight.panels()) * weight.panel_bytes();
   }
   void reserve(std::int64_t rows, std::int64_t columns) override {
     matmul_.reserve(std::max(rows, kLeastRows), columns, 0);
@@ -273,6 +276,13 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  /// Decoded copies of quantized weights would be many times larger than the file, so exact mode
+  /// makes panels at each use.
+  [[nodiscard]] bool is_packed(const WeightSource& source, unsigned use,
+                               Residency residency) const noexcept {
+    const bool widened = exact_ && tensor::info(source.dtype).quantized;
+    return (use & kUseMatmul) != 0 && residency == Residency::kPacked && !widened;
+  }
   static constexpr std::int64_t kLeastRows = 16;
 
   /// body(row) for all rows, by the team when `count` rows of `cost` values are worth it.

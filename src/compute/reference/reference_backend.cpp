@@ -179,6 +179,10 @@ class ReferenceBackend final : public Backend {
     }
     return std::make_unique<ReferenceWeight>(source);
   }
+  [[nodiscard]] std::size_t resident_bytes(const WeightSource& /*source*/, unsigned /*use*/,
+                                           Residency /*residency*/) const noexcept override {
+    return 0;
+  }
   void reserve(std::int64_t /*rows*/, std::int64_t /*columns*/) override {}
 
   void get_rows(const Weight& table, const Tensor& ids, float scale,
