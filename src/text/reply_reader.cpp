@@ -406,6 +406,9 @@ class ReplyReader::Impl {
       case CallKind::kNestedElements:
         reader_ = make_nested_element_reader(syntax);
         break;
+      case CallKind::kGeneric:
+        reader_ = make_generic_reader();
+        break;
       case CallKind::kPython:
         reader_ = make_python_reader(syntax);
         break;
@@ -425,7 +428,9 @@ class ReplyReader::Impl {
       start_reader(*choices.front(), false);
       return Step::kAgain;
     }
-    if (!skip_space(input_)) return input_.final() ? give_up() : Step::kMore;
+    if (!skip_space(input_)) {
+      return input_.final() || input_.record_size() > kMaxCallBytes ? give_up() : Step::kMore;
+    }
     for (const CallSyntax* syntax : choices) {
       const Match fits = fits_block(*syntax, input_.rest(), input_.final());
       if (fits == Match::kPartial) return Step::kMore;

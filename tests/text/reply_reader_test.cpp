@@ -554,6 +554,24 @@ TEST(ReplyReader, WhatModelsDoInsteadOfWhatTheyShould) {
   for (const Case& test : cases) check(test);
 }
 
+TEST(ReplyReader, GenericProtocol) {
+  const ChatFormat format = generic_tool_format(format_of("plain"));
+  const auto read = [&](std::string_view text) { return read_reply(format, with_tools(), text); };
+  EXPECT_EQ(read(R"({"response": "a \"b\"\n🦙 \ud83e\udd99"})").text, "a \"b\"\n🦙 🦙");
+  EXPECT_EQ(read(R"({"response": "cut \n)").text, "cut \n");
+  EXPECT_EQ(read(R"({"response": ""})").text, "");
+  const Reply two = read(R"({"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris"}},
+    {"name": "get_weather", "arguments": {"city": "Oslo", "days": 3}}]})");
+  EXPECT_EQ(calls_of(two), kParisOslo);
+  EXPECT_EQ(two.text, "");
+  for (const char* other :
+       {"Hi", R"({"answer": 1})", R"({"response": 1})", R"({"tool_calls": {}})", "{"}) {
+    EXPECT_EQ(read(other).text, other);
+  }
+  const Reply thought = read(R"(<think>x</think>{"response": "y"})");
+  EXPECT_EQ(thought.reasoning + "|" + thought.text, "x|y");
+}
+
 TEST(ReplyReader, Ids) {
   const auto ids = [](std::string_view family, std::string_view text, int earlier = 0) {
     ReplyOptions options = with_tools();
