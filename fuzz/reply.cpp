@@ -111,6 +111,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::vector<ChatFormat> all;
     for (std::string_view source : kTemplates)
       all.push_back(hearth::text::detect_chat_format(source));
+    all.push_back(hearth::text::generic_tool_format(all.front()));
     return all;
   }();
   const ChatFormat& format = formats[data[0] % formats.size()];

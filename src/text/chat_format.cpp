@@ -93,6 +93,13 @@ ChatFormat detect_chat_format(std::string_view template_source) {
   return format;
 }
 
+ChatFormat generic_tool_format(ChatFormat base) {
+  CallSyntax syntax;
+  syntax.kind = CallKind::kGeneric;
+  base.calls = {syntax};
+  return base;
+}
+
 ReasoningState reasoning_state(const ChatFormat& format, std::string_view prompt,
                                std::size_t* markers) {
   while (!prompt.empty() && is_space(prompt.back())) prompt.remove_suffix(1);

@@ -19,7 +19,8 @@ enum class CallKind : std::uint8_t {
               ///< relatives
   kNestedElements,  ///< tags named after the parameters, nested for objects and lists (MiniMax M3)
   kPython,          ///< Python calls: [f(a=1, b="x"), g()]
-  kCode,            ///< everything up to the end is code for one tool
+  kGeneric,  ///< {"tool_calls": […]} or {"response": "text"}, for templates that know no tools
+  kCode,     ///< everything up to the end is code for one tool
 };
 
 /// One way to write calls. Which fields count depends on `kind`; empty fields are not part of the
@@ -115,6 +116,11 @@ struct ChatFormat {
 /// The format that a chat template stands for. Never fails: an unknown template is plain text with
 /// <think> blocks.
 [[nodiscard]] ChatFormat detect_chat_format(std::string_view template_source);
+
+/// `base` for a request with tools whose template knows none (template_knows_tools is false): the
+/// prompt lists the tools, and the answer is constrained to {"tool_calls": [{"name", "arguments"},
+/// …]} or {"response": "text"}. Anything else is still text.
+[[nodiscard]] ChatFormat generic_tool_format(ChatFormat base);
 
 enum class ReasoningState : std::uint8_t {
   kNotOpened,  ///< the model opens it itself, or not at all

@@ -330,6 +330,7 @@ TEST(ReplyReader, CutCallsBecomeTextAndNothingIsLost) {
     const ChatFormat format = format_of(family.name);
     for (std::size_t length = 0; length < family.one.size(); ++length) {
       const std::string cut = family.one.substr(0, length);
+      if (incomplete_utf8_tail(cut) > 0) continue;
       const Reply reply = read_pieces(format, with_tools(), {cut});
       if (!reply.calls.empty()) {  // complete but for closing marks
         EXPECT_EQ(calls_of(reply), kParis) << family.name << ": " << cut;
@@ -551,6 +552,24 @@ TEST(ReplyReader, WhatModelsDoInsteadOfWhatTheyShould) {
        "<|python_tag|>x", "", ""},
   };
   for (const Case& test : cases) check(test);
+}
+
+TEST(ReplyReader, GenericProtocol) {
+  const ChatFormat format = generic_tool_format(format_of("plain"));
+  const auto read = [&](std::string_view text) { return read_reply(format, with_tools(), text); };
+  EXPECT_EQ(read(R"({"response": "a \"b\"\n🦙 \ud83e\udd99"})").text, "a \"b\"\n🦙 🦙");
+  EXPECT_EQ(read(R"({"response": "cut \n)").text, "cut \n");
+  EXPECT_EQ(read(R"({"response": ""})").text, "");
+  const Reply two = read(R"({"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris"}},
+    {"name": "get_weather", "arguments": {"city": "Oslo", "days": 3}}]})");
+  EXPECT_EQ(calls_of(two), kParisOslo);
+  EXPECT_EQ(two.text, "");
+  for (const char* other :
+       {"Hi", R"({"answer": 1})", R"({"response": 1})", R"({"tool_calls": {}})", "{"}) {
+    EXPECT_EQ(read(other).text, other);
+  }
+  const Reply thought = read(R"(<think>x</think>{"response": "y"})");
+  EXPECT_EQ(thought.reasoning + "|" + thought.text, "x|y");
 }
 
 TEST(ReplyReader, Ids) {

@@ -130,6 +130,7 @@ class CallReader {
 [[nodiscard]] std::unique_ptr<CallReader> make_element_reader(const CallSyntax& syntax,
                                                               bool call_is_open);
 [[nodiscard]] std::unique_ptr<CallReader> make_nested_element_reader(const CallSyntax& syntax);
+[[nodiscard]] std::unique_ptr<CallReader> make_generic_reader();
 [[nodiscard]] std::unique_ptr<CallReader> make_python_reader(const CallSyntax& syntax);
 [[nodiscard]] std::unique_ptr<CallReader> make_code_reader(const CallSyntax& syntax,
                                                            const std::vector<std::string>& stops);

@@ -240,6 +240,8 @@ Match fits_block(const CallSyntax& syntax, std::string_view rest, bool final) {
       return match(rest, syntax.call_open, final);
     case CallKind::kMarked:
       return starts_identifier(rest.front()) ? Match::kYes : Match::kNo;
+    case CallKind::kGeneric:
+      return rest.front() == '{' ? Match::kYes : Match::kNo;
     case CallKind::kCode:
       return Match::kYes;
   }
