@@ -10,7 +10,7 @@
 namespace hearth::text::jinja {
 namespace {
 
-const Value kAbsent;
+const Value kAbsent{};
 
 constexpr std::int64_t kMaxRange = 100'000;  // as Jinja's sandbox
 

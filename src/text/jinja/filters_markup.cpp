@@ -242,9 +242,10 @@ class PrettyPrinter {
       return value.is(Kind::kList) ? context_.list(std::move(items)) : context_.tuple(std::move(items));
     }
     if (!value.is(Kind::kDict)) return value;
-    Arguments none;
+    Arguments case_sensitive;
+    case_sensitive.positional.push_back(Value::boolean(true));
     const auto dict = std::make_shared<Dict>(context_.heap());
-    const Value pairs = find_filter("dictsort")(context_, value, none);
+    const Value pairs = find_filter("dictsort")(context_, value, case_sensitive);
     for (const Value& pair : pairs.as<List>().items) {
       dict->set(pair.as<List>().items[0], sort_dicts(pair.as<List>().items[1]));
     }

@@ -79,11 +79,13 @@ std::string format_float_digits(Interpreter& context, double value, const Format
 
 FormatSpec parse_spec(Interpreter& context, std::string_view text) {
   FormatSpec spec;
+  bool filled = false;
   const auto is_align = [](char c) { return c == '<' || c == '>' || c == '^' || c == '='; };
   if (!text.empty()) {
     const std::size_t first = decode_utf8(text).length;
     if (text.size() > first && is_align(text[first])) {
       spec.fill = text.substr(0, first);
+      filled = true;
       spec.align = text[first];
       text.remove_prefix(first + 1);
     } else if (is_align(text[0])) {
@@ -110,10 +112,8 @@ FormatSpec parse_spec(Interpreter& context, std::string_view text) {
   spec.alternate = take("#") != 0;
   if (!text.empty() && text[0] == '0') {
     spec.zero = true;
-    if (spec.align == 0) {
-      spec.fill = "0";
-      spec.align = '=';
-    }
+    if (!filled) spec.fill = "0";
+    if (spec.align == 0) spec.align = '=';
   }
   spec.width = take_number();
   spec.grouping = take(",_");
@@ -192,8 +192,8 @@ Value format_value(Interpreter& context, const Value& value, std::string_view sp
   const FormatSpec spec = parse_spec(context, specification);
   context.work(spec.width);
   StringBuilder builder = context.builder();
-  if (value.is_string() || (value.is(Kind::kBool) && spec.type == 0)) {
-    if (value.is_string() && ((spec.type != 0 && spec.type != 's') || spec.align == '=' || spec.grouping != 0)) {
+  if (value.is_string()) {
+    if ((spec.type != 0 && spec.type != 's') || (spec.align == '=' && !spec.zero) || spec.grouping != 0) {
       context.fail("invalid format specifier '" + std::string(specification) + "' for object of type 'str'");
     }
     const StringPtr text = to_str(context, value);

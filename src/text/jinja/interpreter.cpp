@@ -187,7 +187,7 @@ bool Iterator::next(Interpreter& context, Value& out) {
     const String& text = source_.str();
     if (position_ >= text.bytes.size()) return false;
     const std::size_t end = position_ + decode_utf8(std::string_view(text.bytes).substr(position_)).length;
-    out = context.substring(text, position_, end, text.markup);
+    out = context.substring(text, position_, end, false);
     position_ = end;
     return true;
   }

@@ -141,7 +141,7 @@ class JsonWriter {
       default: break;
     }
     std::string out;
-    if (c < 0x20 || (style_.ensure_ascii && c >= 0x7F && c < 0x10000 && c != 0x7F)) {
+    if (c < 0x20 || (style_.ensure_ascii && c >= 0x7F && c < 0x10000)) {
       unicode_escape(out, c);
     } else if (style_.ensure_ascii && c >= 0x10000) {
       unicode_escape(out, 0xD800 + ((c - 0x10000) >> 10));

@@ -211,7 +211,7 @@ Expr* Parser::parse_target(bool with_tuple, bool with_namespace) {
     return target;
   }
   const std::vector<MacroScan> saved = scans_;  // names read here are stored, not loaded
-  Expr* target = with_tuple ? parse_tuple(true, true, false, "in") : parse_primary();
+  Expr* target = with_tuple ? parse_tuple(true, true, false) : parse_primary();
   scans_ = saved;
   check_target(target);
   declare(target);
@@ -220,7 +220,7 @@ Expr* Parser::parse_target(bool with_tuple, bool with_namespace) {
 
 void Parser::check_target(const Expr* target) const {
   if (target->kind == ExprKind::kName) return;
-  if (target->kind != ExprKind::kTuple && target->kind != ExprKind::kList) fail("cannot assign to this expression");
+  if (target->kind != ExprKind::kTuple) fail("cannot assign to this expression");
   for (const Expr* item : target->items) check_target(item);
 }
 
@@ -239,7 +239,7 @@ Stmt* Parser::parse_for(Stmt* stmt) {
   stmt->kind = StmtKind::kFor;
   stmt->target = parse_target(true, false);
   expect_name("in");
-  stmt->expr = parse_tuple(false, false, false, "recursive");
+  stmt->expr = parse_tuple(false, false, false);
   if (skip_name("if")) stmt->condition = parse_expression();
   stmt->recursive = skip_name("recursive");
   {

@@ -53,8 +53,7 @@ void Parser::note_unknown(const std::string& message) {
 }
 
 /// One expression, or a tuple when commas follow. `simplified` reads only primaries (assignment targets).
-Expr* Parser::parse_tuple(bool simplified, bool with_conditional, bool explicit_parentheses,
-                          std::string_view end_name) {
+Expr* Parser::parse_tuple(bool simplified, bool with_conditional, bool explicit_parentheses) {
   const Nesting nesting(*this);
   std::vector<Expr*> items;
   bool is_tuple = false;
@@ -62,7 +61,7 @@ Expr* Parser::parse_tuple(bool simplified, bool with_conditional, bool explicit_
   while (true) {
     if (!items.empty()) expect_operator(",");
     const bool at_end = current().kind == TokenKind::kOutputEnd || current().kind == TokenKind::kBlockEnd ||
-                        is_operator(")") || (!end_name.empty() && is_name(end_name));
+                        is_operator(")");
     if (at_end) break;
     items.push_back(simplified ? parse_primary() : parse_expression(with_conditional));
     if (!is_operator(",")) break;

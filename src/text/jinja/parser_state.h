@@ -78,8 +78,7 @@ class Parser {
   Stmt* make_stmt(StmtKind kind);
 
   // Expressions (parser_expressions.cpp)
-  Expr* parse_tuple(bool simplified, bool with_conditional, bool explicit_parentheses,
-                    std::string_view end_name = {});
+  Expr* parse_tuple(bool simplified, bool with_conditional, bool explicit_parentheses);
   Expr* parse_expression(bool with_conditional = true);
   Expr* parse_conditional();
   Expr* parse_or();

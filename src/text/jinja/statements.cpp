@@ -209,6 +209,7 @@ void Interpreter::run_loop(const Stmt& stmt, const Value& iterable, Scope* aroun
   if (stmt.recursive) capture(around);
 
   bool any = false;
+  bool finished = false;  // a turn without break or continue: what decides about "else" in Jinja
   {
     Scoped scoped(*this, around);
     while (loop->advance(*this)) {
@@ -216,11 +217,13 @@ void Interpreter::run_loop(const Stmt& stmt, const Value& iterable, Scope* aroun
       any = true;
       assign(*stmt.target, loop->current);
       if (loop_symbol != kNoSymbol) set(*scope_, loop_symbol, Value::object(Kind::kLoop, loop));
-      if (execute(stmt.body) == Flow::kBreak) break;
+      const Flow flow = execute(stmt.body);
+      if (flow == Flow::kBreak) break;
+      finished |= flow == Flow::kNormal;
       line_ = stmt.line;
     }
   }
-  if (!any && !stmt.otherwise.empty()) {
+  if (!finished && !stmt.otherwise.empty()) {
     const Scoped scoped(*this, around);
     execute(stmt.otherwise);
   }

@@ -146,7 +146,7 @@ std::vector<Piece> split_space(Interpreter& context, const String& text, std::in
     if (i == bytes.size()) return words;
     const std::size_t begin = i;
     if (limit >= 0 && static_cast<std::int64_t>(words.size()) >= limit) {
-      words.push_back({begin, strip(text, nullptr, false, true).end});
+      words.push_back({begin, bytes.size()});
       return words;
     }
     skip(false);

@@ -20,6 +20,8 @@ std::size_t count_code_points(std::string_view text) {
 
 // Heap ---------------------------------------------------------------------------------------------------------------
 
+Heap::Heap(std::size_t limit) : limit_(limit) {}
+
 Heap::~Heap() {
   std::vector<std::shared_ptr<Container>> all;
   for (Container* container = first_; container != nullptr; container = container->next_) {

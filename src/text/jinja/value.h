@@ -24,7 +24,7 @@ class Value;
 /// values made with it. Not thread-safe.
 class Heap {
  public:
-  explicit Heap(std::size_t limit) : limit_(limit) {}
+  explicit Heap(std::size_t limit);
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
   ~Heap();
