@@ -1,5 +1,5 @@
-// Jinja templates from strangers: the input is a template's source; its first byte chooses the context. Nothing may crash,
-// hang or take much memory.
+// Jinja templates from strangers: the input is a template's source; its first byte chooses the
+// context. Nothing may crash, hang or take much memory.
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -13,8 +13,10 @@ namespace {
 const nlohmann::ordered_json& context_number(std::uint8_t number) {
   static const nlohmann::ordered_json contexts[] = {
       nlohmann::ordered_json::object(),
-      nlohmann::ordered_json::parse(R"({"x": 3, "f": 1.5, "s": "a b<c>é🦙", "l": [3, 1, 2], "d": {"b": 1, "a": [null, true]}})"),
-      nlohmann::ordered_json::parse(R"({"messages": [{"role": "system", "content": "sys"}, {"role": "user", "content": "Hi"},
+      nlohmann::ordered_json::parse(
+          R"({"x": 3, "f": 1.5, "s": "a b<c>é🦙", "l": [3, 1, 2], "d": {"b": 1, "a": [null, true]}})"),
+      nlohmann::ordered_json::parse(
+          R"({"messages": [{"role": "system", "content": "sys"}, {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "Yo", "tool_calls": [{"name": "f", "arguments": {"a": 1}}]}],
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}}],
         "add_generation_prompt": true})"),
@@ -31,8 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       .steps = 200'000, .memory_bytes = 16U << 20, .string_bytes = 1U << 20, .depth = 300};
   try {
     const hearth::text::jinja::Template parsed(source, "fuzz");
-    const auto prompt =
-        parsed.render(context_number(data[0]), {{"bos_token", "<s>"}}, {2026, 7, 26, 1, 2, 3, 4}, limits);
+    const auto prompt = parsed.render(context_number(data[0]), {{"bos_token", "<s>"}},
+                                      {2026, 7, 26, 1, 2, 3, 4}, limits);
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < prompt.spans.size(); ++i) {
       bytes += prompt.spans[i].text.size();

@@ -29,11 +29,15 @@ struct RenderOptions {
 };
 
 constexpr const char* kFooter =
-    "MODEL is a GGUF file (a vocabulary-only one will do); its tokenizer.chat_template is rendered (the one named\n"
-    "tool_use, if there is one, when the context has tools), and bos_token, eos_token and the like come from its\n"
-    "vocabulary unless the context gives them. Any other file is taken for the source of a template.\n"
+    "MODEL is a GGUF file (a vocabulary-only one will do); its tokenizer.chat_template is rendered "
+    "(the one named\n"
+    "tool_use, if there is one, when the context has tools), and bos_token, eos_token and the like "
+    "come from its\n"
+    "vocabulary unless the context gives them. Any other file is taken for the source of a "
+    "template.\n"
     "\n"
-    "FILE.json is an object: its members are the template's variables, exactly. Members called bos_token, eos_token …\n"
+    "FILE.json is an object: its members are the template's variables, exactly. Members called "
+    "bos_token, eos_token …\n"
     "(ending in _token) are trusted; everything else is data, which never becomes control tokens.\n"
     "\n"
     "--spans prints one line of JSON instead of the prompt:\n"
@@ -44,17 +48,21 @@ constexpr const char* kFooter =
 
 constexpr std::size_t kMaxContextBytes = std::size_t{256} << 20;
 
-/// Parses JSON whose nesting is bounded: what is deeper than a template may use is refused before it is built.
+/// Parses JSON whose nesting is bounded: what is deeper than a template may use is refused before
+/// it is built.
 Json read_context(const std::string& path) {
   constexpr int kMaxDepth = 200;
   const std::string text = read_file(path, kMaxContextBytes);
   const Json::parser_callback_t bounded = [&path](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth) throw Error(printable(path) + " is nested more than " + std::to_string(kMaxDepth) + " levels deep");
+    if (depth > kMaxDepth)
+      throw Error(printable(path) + " is nested more than " + std::to_string(kMaxDepth) +
+                  " levels deep");
     return true;
   };
   try {
     Json context = Json::parse(text, bounded);
-    if (!context.is_object()) throw Error(printable(path) + " must hold a JSON object: the template's variables");
+    if (!context.is_object())
+      throw Error(printable(path) + " must hold a JSON object: the template's variables");
     return context;
   } catch (const Json::parse_error& error) {
     throw Error(printable(path) + " is not valid JSON (byte " + std::to_string(error.byte) + ")");
@@ -67,7 +75,8 @@ bool is_gguf(const std::string& path) {
   char magic[4] = {};
   const std::size_t got = std::fread(magic, 1, sizeof magic, file);
   std::fclose(file);
-  return got == sizeof magic && (std::string_view(magic, 4) == "GGUF" || std::string_view(magic, 4) == "FUGG");
+  return got == sizeof magic &&
+         (std::string_view(magic, 4) == "GGUF" || std::string_view(magic, 4) == "FUGG");
 }
 
 struct TemplateSource {
@@ -81,20 +90,23 @@ TemplateSource load_template(const std::string& path, const Json& context) {
   const gguf::File file = gguf::File::open(path);
   const bool with_tools = context.contains("tools") && !context["tools"].empty();
   auto source = text::find_chat_template(file.metadata(), with_tools);
-  if (!source) throw Error(printable(path) + " has no chat template", "give a template file instead");
+  if (!source)
+    throw Error(printable(path) + " has no chat template", "give a template file instead");
   return {std::move(*source), text::special_token_texts(file.metadata())};
 }
 
 void print_spans(const text::Prompt& prompt) {
   Json spans = Json::array();
   for (const text::Span& span : prompt.spans) {
-    spans.push_back({{"origin", span.origin == text::Origin::kTemplate ? "template" : "data"}, {"text", span.text}});
+    spans.push_back({{"origin", span.origin == text::Origin::kTemplate ? "template" : "data"},
+                     {"text", span.text}});
   }
   fmt::print("{}\n", Json{{"spans", std::move(spans)}}.dump());
 }
 
 void render(const RenderOptions& options) {
-  const text::DateTime now = options.now.empty() ? text::DateTime::now() : text::DateTime::parse(options.now);
+  const text::DateTime now =
+      options.now.empty() ? text::DateTime::now() : text::DateTime::parse(options.now);
   Json context = read_context(options.context);
   auto [source, trusted] = load_template(options.source, context);
   for (const auto& [name, value] : context.items()) {
@@ -114,7 +126,8 @@ void render(const RenderOptions& options) {
     prompt = text::jinja::Template(source, name).render(context, trusted, now);
   }
   if (options.spans) return print_spans(prompt);
-  for (const text::Span& span : prompt.spans) std::fwrite(span.text.data(), 1, span.text.size(), stdout);
+  for (const text::Span& span : prompt.spans)
+    std::fwrite(span.text.data(), 1, span.text.size(), stdout);
   if (std::fflush(stdout) != 0) throw Error("the prompt could not be written to standard output");
 }
 
@@ -122,14 +135,21 @@ void render(const RenderOptions& options) {
 
 void add_render_command(CLI::App& app) {
   auto options = std::make_shared<RenderOptions>();
-  CLI::App* command = app.add_subcommand("render", "Print the prompt that a chat template makes of a conversation");
-  command->add_option("MODEL|TEMPLATE", options->source, "A GGUF model, or a file with a Jinja template")->required();
+  CLI::App* command =
+      app.add_subcommand("render", "Print the prompt that a chat template makes of a conversation");
+  command
+      ->add_option("MODEL|TEMPLATE", options->source,
+                   "A GGUF model, or a file with a Jinja template")
+      ->required();
   command->add_option("--context", options->context, "JSON file with the template's variables")
       ->required()
       ->type_name("FILE.json");
-  command->add_option("--now", options->now, "The time that strftime_now sees (default: the computer's)")
+  command
+      ->add_option("--now", options->now,
+                   "The time that strftime_now sees (default: the computer's)")
       ->type_name("YYYY-MM-DDTHH:MM:SS");
-  command->add_flag("--spans", options->spans, "Show which text the template wrote and which came from data, as JSON");
+  command->add_flag("--spans", options->spans,
+                    "Show which text the template wrote and which came from data, as JSON");
   command->add_flag("--normalize", options->normalize,
                     "Adapt the messages to what the template can do, as the server does");
   command->footer(kFooter);
