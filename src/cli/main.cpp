@@ -23,6 +23,7 @@ void add_commands(CLI::App& app) {
   add_run_command(app);
   add_inspect_command(app);
   add_logits_command(app);
+  add_render_command(app);
   add_completion_command(app);
 }
 

@@ -12,8 +12,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Probing renders run on every model load: a template that needs more than this for three messages is not usable.
-constexpr jinja::Limits kProbeLimits{.steps = 2'000'000, .memory_bytes = 64U << 20, .string_bytes = 4U << 20};
+/// Probing renders run on every model load: a template that needs more than this for three messages
+/// is not usable.
+constexpr jinja::Limits kProbeLimits{
+    .steps = 2'000'000, .memory_bytes = 64U << 20, .string_bytes = 4U << 20};
 
 // Words that no template contains by itself.
 constexpr const char* kUser = "zqUserText";
@@ -25,24 +27,30 @@ bool has(const std::optional<std::string>& text, std::string_view word) {
   return text && text->find(word) != std::string::npos;
 }
 
-Json message(const char* role, Json content) { return {{"role", role}, {"content", std::move(content)}}; }
+Json message(const char* role, Json content) {
+  return {{"role", role}, {"content", std::move(content)}};
+}
 
 Json call_messages(Json arguments, Json content, const char* id) {
   Json assistant = message("assistant", std::move(content));
   const Json function = {{"name", "zqFunction"}, {"arguments", std::move(arguments)}};
-  assistant["tool_calls"] = Json::array({Json{{"id", id}, {"type", "function"}, {"function", function}}});
+  assistant["tool_calls"] =
+      Json::array({Json{{"id", id}, {"type", "function"}, {"function", function}}});
   Json result = message("tool", kResult);
   result["tool_call_id"] = id;
   result["name"] = "zqFunction";
   return Json::array({message("user", kUser), assistant, result});
 }
 
-bool is_role(const Json& message, std::string_view role) { return message["role"].get_ref<const std::string&>() == role; }
+bool is_role(const Json& message, std::string_view role) {
+  return message["role"].get_ref<const std::string&>() == role;
+}
 
 }  // namespace
 
 ChatTemplate::ChatTemplate(std::string source, std::string name)
-    : source_(std::move(source)), template_(std::make_unique<jinja::Template>(source_, std::move(name))) {
+    : source_(std::move(source)),
+      template_(std::make_unique<jinja::Template>(source_, std::move(name))) {
   probe_roles();
   probe_content();
   probe_tools();
@@ -59,10 +67,12 @@ Prompt ChatTemplate::render(const ChatRequest& request) const {
   context["tools"] = request.tools != nullptr && !request.tools->empty() ? *request.tools : Json();
   context["documents"] = request.documents != nullptr ? *request.documents : Json();
   context["add_generation_prompt"] = request.add_generation_prompt;
-  return render_context(context, request.special_tokens, request.now ? *request.now : DateTime::now());
+  return render_context(context, request.special_tokens,
+                        request.now ? *request.now : DateTime::now());
 }
 
-Prompt ChatTemplate::render_context(const Json& context, const std::map<std::string, std::string>& trusted,
+Prompt ChatTemplate::render_context(const Json& context,
+                                    const std::map<std::string, std::string>& trusted,
                                     const DateTime& now) const {
   return template_->render(context, trusted, now);
 }
@@ -73,7 +83,9 @@ std::optional<std::string> ChatTemplate::try_render(const Json& messages, const 
                         {"documents", nullptr},
                         {"add_generation_prompt", false}};
   try {
-    return template_->render(context, {{"bos_token", ""}, {"eos_token", ""}}, DateTime{}, kProbeLimits).str();
+    return template_
+        ->render(context, {{"bos_token", ""}, {"eos_token", ""}}, DateTime{}, kProbeLimits)
+        .str();
   } catch (const jinja::TemplateError&) {
     return std::nullopt;
   }
@@ -85,13 +97,17 @@ void ChatTemplate::probe_roles() {
   const Json reply = message("assistant", kReply);
   const auto with_system = try_render(Json::array({system, user}));
   capabilities_.system_role = has(with_system, kSystem) && has(with_system, kUser);
-  const auto later = try_render(Json::array({system, user, reply, message("system", "zqLater"), user}));
+  const auto later =
+      try_render(Json::array({system, user, reply, message("system", "zqLater"), user}));
   capabilities_.later_system = capabilities_.system_role && has(later, "zqLater");
   // Most templates print any role name; one that knows this role mentions it.
   const auto developer = try_render(Json::array({message("developer", kSystem), user}));
-  capabilities_.developer_role = source_.find("developer") != std::string::npos && has(developer, kSystem);
-  const auto twice = try_render(Json::array({user, message("user", "zqSecond"), reply, message("assistant", "zqThird")}));
-  capabilities_.consecutive_roles = has(twice, kUser) && has(twice, "zqSecond") && has(twice, kReply) && has(twice, "zqThird");
+  capabilities_.developer_role =
+      source_.find("developer") != std::string::npos && has(developer, kSystem);
+  const auto twice = try_render(
+      Json::array({user, message("user", "zqSecond"), reply, message("assistant", "zqThird")}));
+  capabilities_.consecutive_roles =
+      has(twice, kUser) && has(twice, "zqSecond") && has(twice, kReply) && has(twice, "zqThird");
 }
 
 void ChatTemplate::probe_content() {
@@ -99,17 +115,21 @@ void ChatTemplate::probe_content() {
   const Json parts = Json::array({Json{{"type", "text"}, {"text", kUser}}});
   const auto rendered = try_render(Json::array({message("user", parts)}));
   // A template that does not know parts fails or prints the list.
-  capabilities_.content_parts = has(rendered, kUser) && !has(rendered, "'text'") && !has(rendered, "\"text\"");
+  capabilities_.content_parts =
+      has(rendered, kUser) && !has(rendered, "'text'") && !has(rendered, "\"text\"");
 }
 
 void ChatTemplate::probe_tools() {
-  const Json tool = {{"type", "function"},
-                     {"function",
-                      {{"name", "zqDeclared"},
-                       {"description", "d"},
-                       {"parameters", {{"type", "object"}, {"properties", Json::object()}, {"required", Json::array()}}}}}};
+  const Json tool = {
+      {"type", "function"},
+      {"function",
+       {{"name", "zqDeclared"},
+        {"description", "d"},
+        {"parameters",
+         {{"type", "object"}, {"properties", Json::object()}, {"required", Json::array()}}}}}};
   const Json tools = Json::array({tool});
-  capabilities_.tools = has(try_render(Json::array({message("user", kUser)}), &tools), "zqDeclared");
+  capabilities_.tools =
+      has(try_render(Json::array({message("user", kUser)}), &tools), "zqDeclared");
 
   constexpr const char* kId = "abc123DEF";  // nine letters and digits: every template takes it
   const Json object = {{"zqKey", "zqValue"}};
@@ -128,12 +148,14 @@ void ChatTemplate::probe_tools() {
     const Json arguments = capabilities_.object_arguments ? object : Json(text);
     const auto null_content = try_render(call_messages(arguments, nullptr, kId));
     capabilities_.null_content = has(null_content, "zqFunction") && !has(null_content, "None");
-    capabilities_.any_call_id = has(try_render(call_messages(arguments, content, "call_0123456789")), "zqFunction");
+    capabilities_.any_call_id =
+        has(try_render(call_messages(arguments, content, "call_0123456789")), "zqFunction");
     return;
   }
 }
 
-// Normalization ------------------------------------------------------------------------------------------------------
+// Normalization
+// ------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -154,15 +176,17 @@ std::string content_text(const Json& content) {
 
 bool only_text(const Json& parts) {
   return std::all_of(parts.begin(), parts.end(), [](const Json& part) {
-    return part.is_string() || (part.is_object() && part.contains("text") && part["text"].is_string());
+    return part.is_string() ||
+           (part.is_object() && part.contains("text") && part["text"].is_string());
   });
 }
 
 /// Nine letters and digits made from any id; the same id always gives the same.
 std::string short_id(const std::string& id) {
-  const bool fits = id.size() == 9 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  });
+  const bool fits =
+      id.size() == 9 && std::all_of(id.begin(), id.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+      });
   if (fits) return id;
   std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a
   for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
@@ -176,14 +200,16 @@ std::string short_id(const std::string& id) {
 
 void normalize_call(Json& call, const TemplateCapabilities& capabilities) {
   if (!call.is_object()) return;
-  Json& function = call.contains("function") && call["function"].is_object() ? call["function"] : call;
+  Json& function =
+      call.contains("function") && call["function"].is_object() ? call["function"] : call;
   if (function.contains("arguments")) {
     Json& arguments = function["arguments"];
     if (capabilities.object_arguments && arguments.is_string()) {
       // Text that is not JSON (a model may have written it) stays as it is.
       Json parsed = Json::parse(arguments.get_ref<const std::string&>(), nullptr, false);
       if (parsed.is_object()) arguments = std::move(parsed);
-      if (arguments.is_string() && arguments.get_ref<const std::string&>().empty()) arguments = Json::object();
+      if (arguments.is_string() && arguments.get_ref<const std::string&>().empty())
+        arguments = Json::object();
     } else if (!capabilities.object_arguments && !arguments.is_string()) {
       arguments = arguments.dump(-1, ' ', false, Json::error_handler_t::replace);
     }
@@ -194,7 +220,8 @@ void normalize_call(Json& call, const TemplateCapabilities& capabilities) {
 }
 
 void normalize_content(Json& entry, const TemplateCapabilities& capabilities) {
-  const bool has_calls = entry.contains("tool_calls") && entry["tool_calls"].is_array() && !entry["tool_calls"].empty();
+  const bool has_calls = entry.contains("tool_calls") && entry["tool_calls"].is_array() &&
+                         !entry["tool_calls"].empty();
   Json& content = entry["content"];  // null when absent
   if (content.is_null()) {
     if (!(has_calls && capabilities.null_content)) content = "";
@@ -230,7 +257,8 @@ Json place_system_messages(Json messages, const TemplateCapabilities& capabiliti
   Json system;
   Json rest = Json::array();
   for (Json& entry : messages) {
-    const bool moves = is_role(entry, "system") && (!capabilities.system_role || !capabilities.later_system);
+    const bool moves =
+        is_role(entry, "system") && (!capabilities.system_role || !capabilities.later_system);
     if (!moves) {
       rest.push_back(std::move(entry));
     } else if (system.is_null()) {
@@ -243,7 +271,8 @@ Json place_system_messages(Json messages, const TemplateCapabilities& capabiliti
   if (!capabilities.system_role) {
     // Into the first user message, which gets it in front.
     system["role"] = "user";
-    const auto user = std::find_if(rest.begin(), rest.end(), [](const Json& entry) { return is_role(entry, "user"); });
+    const auto user = std::find_if(rest.begin(), rest.end(),
+                                   [](const Json& entry) { return is_role(entry, "user"); });
     if (user != rest.end()) {
       append_content(system, *user);
       (*user)["content"] = system["content"];
@@ -275,12 +304,14 @@ Json merge_consecutive(Json messages) {
 }  // namespace
 
 Json normalize_messages(const Json& messages, const TemplateCapabilities& capabilities) {
-  if (!messages.is_array()) throw Error("'messages' must be an array", "see the OpenAI chat completions format");
+  if (!messages.is_array())
+    throw Error("'messages' must be an array", "see the OpenAI chat completions format");
   Json result = Json::array();
   for (const Json& original : messages) {
     if (!original.is_object() || !original.contains("role") || !original["role"].is_string()) {
-      throw Error("message " + std::to_string(result.size() + 1) + " is not an object with a 'role'",
-                  "write it like {\"role\": \"user\", \"content\": \"Hello\"}");
+      throw Error(
+          "message " + std::to_string(result.size() + 1) + " is not an object with a 'role'",
+          "write it like {\"role\": \"user\", \"content\": \"Hello\"}");
     }
     Json entry = original;
     if (is_role(entry, "developer") && !capabilities.developer_role) entry["role"] = "system";
@@ -288,7 +319,8 @@ Json normalize_messages(const Json& messages, const TemplateCapabilities& capabi
     if (entry.contains("tool_calls") && entry["tool_calls"].is_array()) {
       for (Json& call : entry["tool_calls"]) normalize_call(call, capabilities);
     }
-    if (!capabilities.any_call_id && entry.contains("tool_call_id") && entry["tool_call_id"].is_string()) {
+    if (!capabilities.any_call_id && entry.contains("tool_call_id") &&
+        entry["tool_call_id"].is_string()) {
       entry["tool_call_id"] = short_id(entry["tool_call_id"].get_ref<const std::string&>());
     }
     result.push_back(std::move(entry));
@@ -297,7 +329,8 @@ Json normalize_messages(const Json& messages, const TemplateCapabilities& capabi
   return capabilities.consecutive_roles ? result : merge_consecutive(std::move(result));
 }
 
-// Metadata -----------------------------------------------------------------------------------------------------------
+// Metadata
+// -----------------------------------------------------------------------------------------------------------
 
 std::optional<std::string> find_chat_template(const gguf::Metadata& metadata, bool with_tools) {
   std::optional<std::string_view> found;

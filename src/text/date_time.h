@@ -11,9 +11,11 @@ struct DateTime {
 
   /// The computer's local time.
   [[nodiscard]] static DateTime now();
-  /// "2026-07-26T00:00:00", "2026-07-26 00:00", "2026-07-26". Throws Error naming the accepted form.
+  /// "2026-07-26T00:00:00", "2026-07-26 00:00", "2026-07-26". Throws Error naming the accepted
+  /// form.
   [[nodiscard]] static DateTime parse(std::string_view text);
-  /// As Python's datetime.strftime in the C locale. Throws Error when the result is unreasonably long.
+  /// As Python's datetime.strftime in the C locale. Throws Error when the result is unreasonably
+  /// long.
   [[nodiscard]] std::string format(const std::string& format) const;
 };
 

@@ -21,8 +21,8 @@ Json read_json(const std::filesystem::path& path) { return Json::parse(read_file
 std::filesystem::path chat_dir() { return hearth::testing::goldens_dir() / "chat"; }
 
 /// Renders a case and compares; says what differs. True when as expected.
-bool check(const Json& golden, const std::string& source, std::map<std::string, std::string> trusted,
-           const DateTime& now) {
+bool check(const Json& golden, const std::string& source,
+           std::map<std::string, std::string> trusted, const DateTime& now) {
   const std::string name = golden["name"].get<std::string>();
   const bool mutable_result = golden.contains("expected_mutable");
   const bool must_fail = golden.contains("error") && !mutable_result;
@@ -45,7 +45,8 @@ bool check(const Json& golden, const std::string& source, std::map<std::string, 
     ADD_FAILURE() << name << ": should fail, gave " << text;
     return false;
   }
-  const std::string expected = golden[mutable_result ? "expected_mutable" : "expected"].get<std::string>();
+  const std::string expected =
+      golden[mutable_result ? "expected_mutable" : "expected"].get<std::string>();
   EXPECT_EQ(text, expected) << name;
   return text == expected;
 }
@@ -56,7 +57,8 @@ TEST(JinjaGolden, Conformance) {
   const DateTime now = DateTime::parse("2026-07-26T00:00:00");
   std::size_t good = 0;
   const Json cases = read_json(path);
-  for (const Json& golden : cases) good += check(golden, golden["template"].get<std::string>(), {}, now) ? 1 : 0;
+  for (const Json& golden : cases)
+    good += check(golden, golden["template"].get<std::string>(), {}, now) ? 1 : 0;
   EXPECT_EQ(good, cases.size());
 }
 
@@ -88,7 +90,9 @@ std::vector<std::string> golden_templates() {
 
 std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
   std::string name = info.param.substr(0, info.param.size() - 5);
-  std::replace_if(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  std::replace_if(
+      name.begin(), name.end(),
+      [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 }
 

@@ -8,19 +8,22 @@
 
 namespace hearth::text::jinja {
 
-BigInt::BigInt(Magnitude magnitude, bool negative) : magnitude_(std::move(magnitude)), negative_(negative) {
+BigInt::BigInt(Magnitude magnitude, bool negative)
+    : magnitude_(std::move(magnitude)), negative_(negative) {
   while (!magnitude_.empty() && magnitude_.back() == 0) magnitude_.pop_back();
   if (magnitude_.empty()) negative_ = false;
   if (bits() > kMaxBits) throw std::overflow_error("integer too large");
 }
 
 BigInt::BigInt(std::int64_t value) {
-  *this = from_uint64(value < 0 ? 0 - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value));
+  *this = from_uint64(value < 0 ? 0 - static_cast<std::uint64_t>(value)
+                                : static_cast<std::uint64_t>(value));
   negative_ = value < 0;
 }
 
 BigInt BigInt::from_uint64(std::uint64_t value) {
-  return BigInt({static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)}, false);
+  return BigInt({static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)},
+                false);
 }
 
 BigInt BigInt::parse(std::string_view digits, unsigned base) {
@@ -50,7 +53,8 @@ BigInt BigInt::parse(std::string_view digits, unsigned base) {
 BigInt BigInt::from_double(double value) {
   const bool negative = value < 0;
   int exponent = 0;
-  const double fraction = std::frexp(std::trunc(std::fabs(value)), &exponent);  // value = fraction * 2^exponent
+  const double fraction =
+      std::frexp(std::trunc(std::fabs(value)), &exponent);  // value = fraction * 2^exponent
   if (fraction == 0) return {};
   const auto mantissa = static_cast<std::uint64_t>(std::ldexp(fraction, 53));
   if (exponent <= 53) {
@@ -58,7 +62,8 @@ BigInt BigInt::from_double(double value) {
     result.negative_ = negative && !result.is_zero();
     return result;
   }
-  BigInt result = from_uint64(mantissa) * power(BigInt(2), static_cast<std::uint64_t>(exponent - 53));
+  BigInt result =
+      from_uint64(mantissa) * power(BigInt(2), static_cast<std::uint64_t>(exponent - 53));
   result.negative_ = negative;
   return result;
 }
@@ -75,14 +80,18 @@ bool BigInt::fits_int64() const noexcept {
 
 std::int64_t BigInt::to_int64() const noexcept {
   std::uint64_t value = 0;
-  for (std::size_t i = 0; i < magnitude_.size() && i < 2; ++i) value |= std::uint64_t{magnitude_[i]} << (32 * i);
+  for (std::size_t i = 0; i < magnitude_.size() && i < 2; ++i)
+    value |= std::uint64_t{magnitude_[i]} << (32 * i);
   return static_cast<std::int64_t>(negative_ ? 0 - value : value);
 }
 
 double BigInt::to_double() const noexcept {
-  // The top 64 bits with a sticky last bit round correctly when converted; the rest is a power of two.
+  // The top 64 bits with a sticky last bit round correctly when converted; the rest is a power of
+  // two.
   const std::size_t size = bits();
-  if (size > 1024) return negative_ ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+  if (size > 1024)
+    return negative_ ? -std::numeric_limits<double>::infinity()
+                     : std::numeric_limits<double>::infinity();
   const std::size_t shift = size > 64 ? size - 64 : 0;
   std::uint64_t top = 0;
   bool sticky = false;

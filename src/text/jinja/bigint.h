@@ -1,5 +1,5 @@
-// Integers beyond 64 bits, as Python has them: enough of them for templates that print large numbers. Sizes are bounded
-// (kMaxBits); larger results throw std::overflow_error.
+// Integers beyond 64 bits, as Python has them: enough of them for templates that print large
+// numbers. Sizes are bounded (kMaxBits); larger results throw std::overflow_error.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,8 @@
 
 namespace hearth::text::jinja {
 
-/// An immutable signed integer of any size up to kMaxBits, as sign and magnitude (base 2^32, least significant first).
+/// An immutable signed integer of any size up to kMaxBits, as sign and magnitude (base 2^32, least
+/// significant first).
 class BigInt {
  public:
   static constexpr std::size_t kMaxBits = 1 << 14;
@@ -17,15 +18,17 @@ class BigInt {
   BigInt() = default;
   BigInt(std::int64_t value);  // NOLINT(google-explicit-constructor): an integer is a BigInt
   static BigInt from_uint64(std::uint64_t value);
-  /// The digits of `text` in `base` (2..36), without sign, prefix or separators. Throws std::overflow_error when too large
-  /// and std::invalid_argument on other characters.
+  /// The digits of `text` in `base` (2..36), without sign, prefix or separators. Throws
+  /// std::overflow_error when too large and std::invalid_argument on other characters.
   static BigInt parse(std::string_view digits, unsigned base);
   /// The integer part of a finite double.
   static BigInt from_double(double value);
 
   [[nodiscard]] bool negative() const noexcept { return negative_; }
   [[nodiscard]] bool is_zero() const noexcept { return magnitude_.empty(); }
-  [[nodiscard]] bool is_odd() const noexcept { return !magnitude_.empty() && (magnitude_[0] & 1) != 0; }
+  [[nodiscard]] bool is_odd() const noexcept {
+    return !magnitude_.empty() && (magnitude_[0] & 1) != 0;
+  }
   [[nodiscard]] bool fits_int64() const noexcept;
   /// The value; only when fits_int64().
   [[nodiscard]] std::int64_t to_int64() const noexcept;

@@ -10,7 +10,7 @@
 namespace hearth::text::jinja {
 namespace {
 
-const Value kAbsent;
+const Value kAbsent{};
 
 constexpr std::int64_t kMaxRange = 100'000;  // as Jinja's sandbox
 
@@ -26,7 +26,8 @@ Value global_range(Interpreter& context, Arguments& arguments) {
   if (step == 0) context.fail("range() arg 3 must not be zero");
   auto range = std::make_shared<Range>(&context.heap(), start, stop, step);
   if (range->length > kMaxRange) {
-    context.fail("range too big, the sandbox blocks ranges larger than " + std::to_string(kMaxRange));
+    context.fail("range too big, the sandbox blocks ranges larger than " +
+                 std::to_string(kMaxRange));
   }
   return Value::object(Kind::kRange, std::move(range));
 }
@@ -38,18 +39,21 @@ std::shared_ptr<Dict> make_dict(Interpreter& context, Arguments& arguments) {
   for (const Value& source : arguments.positional) {
     context.require_defined(source);
     if (source.is(Kind::kDict)) {
-      for (const Dict::Entry& entry : source.as<Dict>().entries()) dict->set(entry.key, entry.value);
+      for (const Dict::Entry& entry : source.as<Dict>().entries())
+        dict->set(entry.key, entry.value);
       continue;
     }
     Iterator iterator = context.iterate(source);
     Value item;
     while (iterator.next(context, item)) {
       const std::vector<Value> pair = context.to_vector(item);
-      if (pair.size() != 2) context.fail("dictionary update sequence element has a length other than 2");
+      if (pair.size() != 2)
+        context.fail("dictionary update sequence element has a length other than 2");
       dict->set(pair[0], pair[1]);
     }
   }
-  for (auto& [name, value] : arguments.keyword) dict->set(context.string(name, Origin::kTemplate), std::move(value));
+  for (auto& [name, value] : arguments.keyword)
+    dict->set(context.string(name, Origin::kTemplate), std::move(value));
   return dict;
 }
 
@@ -58,12 +62,14 @@ Value global_dict(Interpreter& context, Arguments& arguments) {
 }
 
 Value global_namespace(Interpreter& context, Arguments& arguments) {
-  return Value::object(Kind::kNamespace, std::make_shared<Namespace>(context.heap(), make_dict(context, arguments)));
+  return Value::object(Kind::kNamespace,
+                       std::make_shared<Namespace>(context.heap(), make_dict(context, arguments)));
 }
 
 Value global_cycler(Interpreter& context, Arguments& arguments) {
   if (arguments.positional.empty()) context.fail("cycler: at least one item has to be provided");
-  return Value::object(Kind::kCycler, std::make_shared<Cycler>(context.heap(), std::move(arguments.positional)));
+  return Value::object(Kind::kCycler,
+                       std::make_shared<Cycler>(context.heap(), std::move(arguments.positional)));
 }
 
 Value global_joiner(Interpreter& context, Arguments& arguments) {
@@ -74,7 +80,8 @@ Value global_joiner(Interpreter& context, Arguments& arguments) {
     if (std::exchange(*used, true)) return separator;
     return caller.string({}, Origin::kTemplate);
   };
-  return Value::object(Kind::kFunction, std::make_shared<Function>(context.heap(), "joiner", std::move(body)));
+  return Value::object(Kind::kFunction,
+                       std::make_shared<Function>(context.heap(), "joiner", std::move(body)));
 }
 
 Value global_lipsum(Interpreter& context, Arguments& arguments) {
@@ -83,7 +90,8 @@ Value global_lipsum(Interpreter& context, Arguments& arguments) {
   const std::int64_t count = std::clamp<std::int64_t>(bound.integer(0, 5), 0, 1000);
   const bool html = bound.flag(1, true);
   constexpr std::string_view kText =
-      "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore et dolore "
+      "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt "
+      "ut labore et dolore "
       "magna aliqua.";
   std::string text;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -127,7 +135,8 @@ constexpr NamedFunction<GlobalFunction> kGlobals[] = {
 GlobalFunction find_global(std::string_view name) noexcept { return find_named(kGlobals, name); }
 
 FilterFunction find_filter(std::string_view name) noexcept {
-  for (const auto find : {find_text_filter, find_sequence_filter, find_number_filter, find_markup_filter}) {
+  for (const auto find :
+       {find_text_filter, find_sequence_filter, find_number_filter, find_markup_filter}) {
     if (const FilterFunction function = find(name)) return function;
   }
   return nullptr;
@@ -138,15 +147,18 @@ Bound::Bound(Interpreter& context, std::string_view function, const Arguments& a
     : context_(context), function_(function) {
   const std::string called(function);
   if (arguments.positional.size() > names.size()) {
-    context.fail(called + "() takes at most " + std::to_string(names.size()) + " argument(s), got " +
-                 std::to_string(arguments.positional.size()));
+    context.fail(called + "() takes at most " + std::to_string(names.size()) +
+                 " argument(s), got " + std::to_string(arguments.positional.size()));
   }
-  for (std::size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = &arguments.positional[i];
+  for (std::size_t i = 0; i < arguments.positional.size(); ++i)
+    values_[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.keyword) {
     const auto found = std::find(names.begin(), names.end(), name);
-    if (found == names.end()) context.fail(called + "() got an unexpected keyword argument '" + name + "'");
+    if (found == names.end())
+      context.fail(called + "() got an unexpected keyword argument '" + name + "'");
     const auto index = static_cast<std::size_t>(found - names.begin());
-    if (values_[index] != nullptr) context.fail(called + "() got multiple values for argument '" + name + "'");
+    if (values_[index] != nullptr)
+      context.fail(called + "() got multiple values for argument '" + name + "'");
     values_[index] = &value;
   }
   for (std::size_t i = 0; i < required; ++i) {
@@ -165,7 +177,9 @@ bool Bound::flag(std::size_t index, bool fallback) const {
 }
 
 std::int64_t Bound::integer(std::size_t index, std::int64_t fallback) const {
-  return has(index) ? to_index(context_, *values_[index], "an argument of " + std::string(function_) + "()") : fallback;
+  return has(index) ? to_index(context_, *values_[index],
+                               "an argument of " + std::string(function_) + "()")
+                    : fallback;
 }
 
 StringPtr Bound::string(std::size_t index) const {
@@ -173,7 +187,8 @@ StringPtr Bound::string(std::size_t index) const {
   if (!has(index) || value.is_none()) return nullptr;
   context_.require_defined(value);
   if (!value.is_string()) {
-    context_.fail(std::string(function_) + "() needs a string, not '" + std::string(type_name(value)) + "'");
+    context_.fail(std::string(function_) + "() needs a string, not '" +
+                  std::string(type_name(value)) + "'");
   }
   return value.string_ptr();
 }

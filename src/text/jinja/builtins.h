@@ -1,5 +1,6 @@
-// The tables of what templates can use by name: filters, tests, methods of values and global functions. Behaviour is that
-// of Jinja 3.1 and Python's types (documented at jinja.palletsprojects.com and docs.python.org).
+// The tables of what templates can use by name: filters, tests, methods of values and global
+// functions. Behaviour is that of Jinja 3.1 and Python's types (documented at
+// jinja.palletsprojects.com and docs.python.org).
 #pragma once
 
 #include <initializer_list>
@@ -35,15 +36,16 @@ struct NamedFunction {
 [[nodiscard]] MethodFunction find_string_property_method(std::string_view name) noexcept;
 
 template <typename FunctionType, std::size_t count>
-[[nodiscard]] FunctionType find_named(const NamedFunction<FunctionType> (&table)[count], std::string_view name) noexcept {
+[[nodiscard]] FunctionType find_named(const NamedFunction<FunctionType> (&table)[count],
+                                      std::string_view name) noexcept {
   for (const auto& entry : table) {
     if (entry.name == name) return entry.function;
   }
   return nullptr;
 }
 
-/// Arguments bound to parameter names as Python binds them. Missing ones are absent. Throws the context's error on too
-/// many, unknown, repeated or missing (of the first `required`) arguments.
+/// Arguments bound to parameter names as Python binds them. Missing ones are absent. Throws the
+/// context's error on too many, unknown, repeated or missing (of the first `required`) arguments.
 class Bound {
  public:
   Bound(Interpreter& context, std::string_view function, const Arguments& arguments,

@@ -9,7 +9,8 @@
 
 namespace hearth::text::jinja {
 
-/// A template that cannot be parsed or rendered. `what()` names the template and the line; `line()` is 1-based.
+/// A template that cannot be parsed or rendered. `what()` names the template and the line; `line()`
+/// is 1-based.
 class TemplateError : public Error {
  public:
   TemplateError(const std::string& template_name, std::size_t line, const std::string& message);
@@ -19,7 +20,8 @@ class TemplateError : public Error {
   std::size_t line_;
 };
 
-/// The template itself refused its input by raise_exception(message): the caller's request does not suit the model.
+/// The template itself refused its input by raise_exception(message): the caller's request does not
+/// suit the model.
 class TemplateRaised : public TemplateError {
  public:
   TemplateRaised(const std::string& template_name, std::size_t line, std::string message);

@@ -56,7 +56,8 @@ Value Interpreter::evaluate(const Expr& expr) {
     case ExprKind::kConditional:
       if (truthy(evaluate(*expr.left))) return evaluate(*expr.right);
       if (expr.third != nullptr) return evaluate(*expr.third);
-      return undefined("the inline if-expression evaluated to false and no else section was defined");
+      return undefined(
+          "the inline if-expression evaluated to false and no else section was defined");
     default:
       return evaluate_binary(expr);
   }
@@ -67,13 +68,20 @@ Value Interpreter::evaluate_binary(const Expr& expr) {
   const Value right = evaluate(*expr.right);
   line_ = expr.line;
   switch (expr.kind) {
-    case ExprKind::kAdd: return arithmetic(*this, Arithmetic::kAdd, left, right);
-    case ExprKind::kSubtract: return arithmetic(*this, Arithmetic::kSubtract, left, right);
-    case ExprKind::kMultiply: return arithmetic(*this, Arithmetic::kMultiply, left, right);
-    case ExprKind::kDivide: return arithmetic(*this, Arithmetic::kDivide, left, right);
-    case ExprKind::kFloorDivide: return arithmetic(*this, Arithmetic::kFloorDivide, left, right);
-    case ExprKind::kModulo: return arithmetic(*this, Arithmetic::kModulo, left, right);
-    default: return arithmetic(*this, Arithmetic::kPower, left, right);
+    case ExprKind::kAdd:
+      return arithmetic(*this, Arithmetic::kAdd, left, right);
+    case ExprKind::kSubtract:
+      return arithmetic(*this, Arithmetic::kSubtract, left, right);
+    case ExprKind::kMultiply:
+      return arithmetic(*this, Arithmetic::kMultiply, left, right);
+    case ExprKind::kDivide:
+      return arithmetic(*this, Arithmetic::kDivide, left, right);
+    case ExprKind::kFloorDivide:
+      return arithmetic(*this, Arithmetic::kFloorDivide, left, right);
+    case ExprKind::kModulo:
+      return arithmetic(*this, Arithmetic::kModulo, left, right);
+    default:
+      return arithmetic(*this, Arithmetic::kPower, left, right);
   }
 }
 
@@ -113,7 +121,8 @@ Value Interpreter::evaluate_concat(const Expr& expr) {
   parts.reserve(expr.items.size());
   for (const Expr* item : expr.items) parts.push_back(evaluate(*item));
   if (autoescape_) {
-    markup = std::any_of(parts.begin(), parts.end(), [](const Value& v) { return v.is_string() && v.str().markup; });
+    markup = std::any_of(parts.begin(), parts.end(),
+                         [](const Value& v) { return v.is_string() && v.str().markup; });
   }
   for (const Value& part : parts) text.append(markup ? *escape(*this, part) : *to_str(*this, part));
   work(text.size());
@@ -127,22 +136,34 @@ Value Interpreter::evaluate_compare(const Expr& expr) {
     line_ = expr.line;
     bool holds = false;
     switch (expr.operators[i]) {
-      case CompareOp::kEqual: holds = equal(*this, left, right); break;
-      case CompareOp::kNotEqual: holds = !equal(*this, left, right); break;
-      case CompareOp::kLess: holds = compare(*this, left, right, "<") == -1; break;
+      case CompareOp::kEqual:
+        holds = equal(*this, left, right);
+        break;
+      case CompareOp::kNotEqual:
+        holds = !equal(*this, left, right);
+        break;
+      case CompareOp::kLess:
+        holds = compare(*this, left, right, "<") == -1;
+        break;
       case CompareOp::kLessEqual: {
         const int order = compare(*this, left, right, "<=");
         holds = order == -1 || order == 0;
         break;
       }
-      case CompareOp::kGreater: holds = compare(*this, left, right, ">") == 1; break;
+      case CompareOp::kGreater:
+        holds = compare(*this, left, right, ">") == 1;
+        break;
       case CompareOp::kGreaterEqual: {
         const int order = compare(*this, left, right, ">=");
         holds = order == 1 || order == 0;
         break;
       }
-      case CompareOp::kIn: holds = contains(*this, right, left); break;
-      case CompareOp::kNotIn: holds = !contains(*this, right, left); break;
+      case CompareOp::kIn:
+        holds = contains(*this, right, left);
+        break;
+      case CompareOp::kNotIn:
+        holds = !contains(*this, right, left);
+        break;
     }
     if (!holds) return Value::boolean(false);
     left = std::move(right);
@@ -174,15 +195,18 @@ Arguments Interpreter::evaluate_arguments(const Expr& expr) {
     const Value value = evaluate(*expr.star);
     for (Value& item : to_vector(value)) arguments.positional.push_back(std::move(item));
   }
-  for (const auto& [name, item] : expr.keywords) arguments.keyword.emplace_back(name, evaluate(*item));
+  for (const auto& [name, item] : expr.keywords)
+    arguments.keyword.emplace_back(name, evaluate(*item));
   if (expr.double_star != nullptr) {
     const Value value = evaluate(*expr.double_star);
-    if (!value.is(Kind::kDict)) fail("argument after ** must be a mapping, not " + std::string(type_name(value)));
+    if (!value.is(Kind::kDict))
+      fail("argument after ** must be a mapping, not " + std::string(type_name(value)));
     for (const Dict::Entry& entry : value.as<Dict>().entries()) {
       if (!entry.key.is_string()) fail("keywords must be strings");
       work(64 * arguments.keyword.size());
       for (const auto& keyword : arguments.keyword) {
-        if (keyword.first == entry.key.str().bytes) fail("got multiple values for keyword argument '" + keyword.first + "'");
+        if (keyword.first == entry.key.str().bytes)
+          fail("got multiple values for keyword argument '" + keyword.first + "'");
       }
       arguments.keyword.emplace_back(entry.key.str().bytes, entry.value);
     }
@@ -252,7 +276,8 @@ Value Interpreter::call_macro(const Macro& macro, Arguments& arguments) {
   const std::size_t count = info.parameters.size();
   std::vector<std::pair<std::string, Value>> keyword = std::move(arguments.keyword);
   const auto take = [&keyword](std::string_view name, Value& value) {
-    const auto found = std::find_if(keyword.begin(), keyword.end(), [&](const auto& entry) { return entry.first == name; });
+    const auto found = std::find_if(keyword.begin(), keyword.end(),
+                                    [&](const auto& entry) { return entry.first == name; });
     if (found == keyword.end()) return false;
     value = std::move(found->second);
     keyword.erase(found);
@@ -280,7 +305,8 @@ Value Interpreter::call_macro(const Macro& macro, Arguments& arguments) {
   }
   if (info.uses_kwargs) {
     const auto rest = std::make_shared<Dict>(heap_);
-    for (auto& [name, value] : keyword) rest->set(string(name, Origin::kTemplate), std::move(value));
+    for (auto& [name, value] : keyword)
+      rest->set(string(name, Origin::kTemplate), std::move(value));
     special("kwargs", Value::object(Kind::kDict, rest));
   } else if (!keyword.empty()) {
     fail("macro '" + info.name + "' takes no keyword argument '" + keyword.front().first + "'");
@@ -298,8 +324,9 @@ Value Interpreter::call_macro(const Macro& macro, Arguments& arguments) {
   for (const std::size_t i : missing) {
     const std::size_t first_default = count - info.defaults.size();
     set(*scope, info.parameters[i],
-        i >= first_default ? evaluate(*info.defaults[i - first_default])
-                           : undefined("parameter '" + info.parameter_names[i] + "' was not provided"));
+        i >= first_default
+            ? evaluate(*info.defaults[i - first_default])
+            : undefined("parameter '" + info.parameter_names[i] + "' was not provided"));
   }
   execute(info.body);
   line_ = call_line;
@@ -348,7 +375,8 @@ bool Interpreter::object_attribute(const Value& object, std::string_view name, V
         out = string(info.name, Origin::kTemplate);
       } else if (name == "arguments") {
         std::vector<Value> names;
-        for (const std::string& parameter : info.parameter_names) names.push_back(string(parameter, Origin::kTemplate));
+        for (const std::string& parameter : info.parameter_names)
+          names.push_back(string(parameter, Origin::kTemplate));
         out = tuple(std::move(names));
       } else if (name == "caller") {
         out = Value::boolean(info.uses_caller);
@@ -364,7 +392,9 @@ bool Interpreter::object_attribute(const Value& object, std::string_view name, V
     case Kind::kRange: {
       const Range& range = object.as<Range>();
       if (name != "start" && name != "stop" && name != "step") return false;
-      out = Value::integer(name == "start" ? range.start : name == "stop" ? range.stop : range.step);
+      out = Value::integer(name == "start"  ? range.start
+                           : name == "stop" ? range.stop
+                                            : range.step);
       return true;
     }
     case Kind::kInt:

@@ -34,7 +34,8 @@ Value filter_safe(Interpreter& context, const Value& input, Arguments& arguments
   return Value::string(builder.finish(true));
 }
 
-/// The character an entity like "&amp;" stands for, with the entity's length; length 0 when it is none.
+/// The character an entity like "&amp;" stands for, with the entity's length; length 0 when it is
+/// none.
 std::pair<std::string, std::size_t> entity_at(std::string_view text) {
   constexpr std::pair<std::string_view, std::string_view> kNamed[] = {
       {"amp", "&"}, {"lt", "<"}, {"gt", ">"}, {"quot", "\""}, {"apos", "'"}, {"nbsp", "\u00A0"},
@@ -51,7 +52,8 @@ std::pair<std::string, std::size_t> entity_at(std::string_view text) {
   const char* allowed = hex ? "0123456789abcdefABCDEF" : "0123456789";
   if (digits.empty() || digits.find_first_not_of(allowed) != std::string::npos) return {{}, 0};
   std::string character;
-  append_utf8(character, static_cast<char32_t>(std::min(std::stoul(digits, nullptr, hex ? 16 : 10), 0x110000UL)));
+  append_utf8(character, static_cast<char32_t>(
+                             std::min(std::stoul(digits, nullptr, hex ? 16 : 10), 0x110000UL)));
   return {character, end + 1};
 }
 
@@ -60,12 +62,14 @@ Value filter_striptags(Interpreter& context, const Value& input, Arguments& argu
   const StringPtr text = to_str(context, input);
   const std::string& bytes = text->bytes;
   context.work(bytes.size());
-  const auto remove = [&context](const String& source, std::string_view open, std::string_view close) {
+  const auto remove = [&context](const String& source, std::string_view open,
+                                 std::string_view close) {
     StringBuilder kept = context.builder();
     std::size_t done = 0;
     while (true) {
       const std::size_t begin = find_text(source.bytes, open, done);
-      const std::size_t end = begin == std::string_view::npos ? begin : find_text(source.bytes, close, begin);
+      const std::size_t end =
+          begin == std::string_view::npos ? begin : find_text(source.bytes, close, begin);
       if (end == std::string_view::npos) break;
       kept.append(source, done, begin);
       done = end + close.size();
@@ -83,7 +87,8 @@ Value filter_striptags(Interpreter& context, const Value& input, Arguments& argu
       builder.append(*bare, i, mark);
       i = mark;
       if (i == word.end) break;
-      const auto [character, length] = entity_at(std::string_view(bare->bytes).substr(i, word.end - i));
+      const auto [character, length] =
+          entity_at(std::string_view(bare->bytes).substr(i, word.end - i));
       builder.append(length == 0 ? "&" : character, bare->origin_at(i));
       i += std::max<std::size_t>(length, 1);
     }
@@ -97,8 +102,8 @@ void append_quoted(Interpreter& context, StringBuilder& builder, const Value& va
   context.work(4 * text->bytes.size());
   for (std::size_t i = 0; i < text->bytes.size(); ++i) {
     const char c = text->bytes[i];
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                       c == '.' || c == '-' || c == '~' || (c == '/' && !query);
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && !query);
     const Origin origin = text->origin_at(i);
     if (plain) {
       builder.append({&c, 1}, origin);
@@ -115,7 +120,8 @@ void append_quoted(Interpreter& context, StringBuilder& builder, const Value& va
 Value filter_urlencode(Interpreter& context, const Value& input, Arguments& arguments) {
   const Bound bound(context, "urlencode", arguments, {});
   StringBuilder builder = context.builder();
-  const bool iterable = !input.is_string() && (context.has_length(input) || input.is(Kind::kGenerator));
+  const bool iterable =
+      !input.is_string() && (context.has_length(input) || input.is(Kind::kGenerator));
   if (!iterable) {
     append_quoted(context, builder, input, false);
     return Value::string(builder.finish());
@@ -137,19 +143,24 @@ Value filter_urlencode(Interpreter& context, const Value& input, Arguments& argu
 
 Value filter_urlize(Interpreter& context, const Value& input, Arguments& arguments) {
   // Links the words that are web addresses.
-  const Bound bound(context, "urlize", arguments, {"trim_url_limit", "nofollow", "target", "rel", "extra_schemes"});
+  const Bound bound(context, "urlize", arguments,
+                    {"trim_url_limit", "nofollow", "target", "rel", "extra_schemes"});
   const std::int64_t limit = bound.has(0) && !bound[0].is_none() ? bound.integer(0, 0) : -1;
   const StringPtr text = escape(context, input);
   context.work(text->bytes.size());
-  std::string attributes = bound.flag(1, false) ? " rel=\"nofollow noopener\"" : " rel=\"noopener\"";
-  if (const StringPtr target = bound.string(2)) attributes += " target=\"" + escape(context, bound[2])->bytes + "\"";
+  std::string attributes =
+      bound.flag(1, false) ? " rel=\"nofollow noopener\"" : " rel=\"noopener\"";
+  if (const StringPtr target = bound.string(2))
+    attributes += " target=\"" + escape(context, bound[2])->bytes + "\"";
   StringBuilder builder = context.builder();
   std::size_t done = 0;
   for (const Piece& word : split_space(context, *text, -1)) {
     builder.append(*text, done, word.begin);
     done = word.end;
     std::size_t end = word.end;
-    while (end > word.begin && std::string_view(".,:;!?)").find(text->bytes[end - 1]) != std::string_view::npos) --end;
+    while (end > word.begin &&
+           std::string_view(".,:;!?)").find(text->bytes[end - 1]) != std::string_view::npos)
+      --end;
     const std::string url = text->bytes.substr(word.begin, end - word.begin);
     const bool complete = url.starts_with("http://") || url.starts_with("https://");
     if (!complete && !url.starts_with("www.")) {
@@ -157,7 +168,9 @@ Value filter_urlize(Interpreter& context, const Value& input, Arguments& argumen
       continue;
     }
     const Origin origin = text->origin_at(word.begin);
-    builder.append("<a href=\"" + (complete ? "" : std::string("https://")) + url + "\"" + attributes + ">", origin);
+    builder.append(
+        "<a href=\"" + (complete ? "" : std::string("https://")) + url + "\"" + attributes + ">",
+        origin);
     const std::size_t length = text->index_of(end) - text->index_of(word.begin);
     const bool cut = limit >= 0 && length > static_cast<std::size_t>(limit);
     const std::size_t shown_end =
@@ -173,7 +186,8 @@ Value filter_urlize(Interpreter& context, const Value& input, Arguments& argumen
 Value filter_xmlattr(Interpreter& context, const Value& input, Arguments& arguments) {
   const Bound bound(context, "xmlattr", arguments, {"autospace"});
   context.require_defined(input);
-  if (!input.is(Kind::kDict)) context.fail("xmlattr needs a mapping, not '" + std::string(type_name(input)) + "'");
+  if (!input.is(Kind::kDict))
+    context.fail("xmlattr needs a mapping, not '" + std::string(type_name(input)) + "'");
   StringBuilder builder = context.builder();
   bool first = true;
   for (const Dict::Entry& entry : input.as<Dict>().entries()) {
@@ -192,8 +206,8 @@ Value filter_xmlattr(Interpreter& context, const Value& input, Arguments& argume
   return Value::string(builder.finish(context.autoescape()));
 }
 
-/// Python's pprint for the cases of dicts, lists and tuples: one line when it fits in 80 columns, else one element per
-/// line; dicts are sorted by key.
+/// Python's pprint for the cases of dicts, lists and tuples: one line when it fits in 80 columns,
+/// else one element per line; dicts are sorted by key.
 class PrettyPrinter {
  public:
   PrettyPrinter(Interpreter& context, StringBuilder& builder, Origin punctuation)
@@ -216,7 +230,8 @@ class PrettyPrinter {
         const StringPtr key = to_repr(context_, entries[i].key);
         builder_.append(*key);
         plain(": ");
-        write(entries[i].value, indent + 3 + key->length(), i + 1 == entries.size() ? allowance + 1 : 1);
+        write(entries[i].value, indent + 3 + key->length(),
+              i + 1 == entries.size() ? allowance + 1 : 1);
       }
       plain("}");
       return;
@@ -239,12 +254,14 @@ class PrettyPrinter {
     if (value.is_sequence()) {
       std::vector<Value> items;
       for (const Value& item : value.as<List>().items) items.push_back(sort_dicts(item));
-      return value.is(Kind::kList) ? context_.list(std::move(items)) : context_.tuple(std::move(items));
+      return value.is(Kind::kList) ? context_.list(std::move(items))
+                                   : context_.tuple(std::move(items));
     }
     if (!value.is(Kind::kDict)) return value;
-    Arguments none;
+    Arguments case_sensitive;
+    case_sensitive.positional.push_back(Value::boolean(true));
     const auto dict = std::make_shared<Dict>(context_.heap());
-    const Value pairs = find_filter("dictsort")(context_, value, none);
+    const Value pairs = find_filter("dictsort")(context_, value, case_sensitive);
     for (const Value& pair : pairs.as<List>().items) {
       dict->set(pair.as<List>().items[0], sort_dicts(pair.as<List>().items[1]));
     }
@@ -264,19 +281,15 @@ Value filter_pprint(Interpreter& context, const Value& input, Arguments& argumen
 }
 
 constexpr NamedFunction<FilterFunction> kFilters[] = {
-    {"e", filter_escape},
-    {"escape", filter_escape},
-    {"forceescape", filter_forceescape},
-    {"safe", filter_safe},
-    {"striptags", filter_striptags},
-    {"urlencode", filter_urlencode},
-    {"urlize", filter_urlize},
-    {"xmlattr", filter_xmlattr},
-    {"pprint", filter_pprint},
+    {"e", filter_escape},      {"escape", filter_escape},       {"forceescape", filter_forceescape},
+    {"safe", filter_safe},     {"striptags", filter_striptags}, {"urlencode", filter_urlencode},
+    {"urlize", filter_urlize}, {"xmlattr", filter_xmlattr},     {"pprint", filter_pprint},
 };
 
 }  // namespace
 
-FilterFunction find_markup_filter(std::string_view name) noexcept { return find_named(kFilters, name); }
+FilterFunction find_markup_filter(std::string_view name) noexcept {
+  return find_named(kFilters, name);
+}
 
 }  // namespace hearth::text::jinja

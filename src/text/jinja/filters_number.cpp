@@ -15,7 +15,8 @@ Value filter_abs(Interpreter& context, const Value& input, Arguments& arguments)
   const Bound bound(context, "abs", arguments, {});
   context.require_defined(input);
   if (input.is(Kind::kFloat)) return Value::real(std::fabs(input.as_float()), input.origin());
-  if (!input.is_integral()) context.fail("bad operand type for abs(): '" + std::string(type_name(input)) + "'");
+  if (!input.is_integral())
+    context.fail("bad operand type for abs(): '" + std::string(type_name(input)) + "'");
   const BigInt value = to_big(input);
   return context.big(value.negative() ? -value : value, input.origin());
 }
@@ -50,7 +51,8 @@ Value filter_float(Interpreter& context, const Value& input, Arguments& argument
   }
   if (input.is_number()) {
     number = to_double(input);
-    if (std::isinf(number) && !input.is(Kind::kFloat)) context.fail("int too large to convert to float");
+    if (std::isinf(number) && !input.is(Kind::kFloat))
+      context.fail("int too large to convert to float");
     return Value::real(number, input.origin());
   }
   return bound.has(0) ? bound[0] : Value::real(0.0);
@@ -86,17 +88,21 @@ Value filter_round(Interpreter& context, const Value& input, Arguments& argument
   const std::int64_t digits = bound.integer(0, 0);
   const StringPtr method = bound.string(1);
   const std::string name = method == nullptr ? "common" : method->bytes;
-  if (name != "common" && name != "ceil" && name != "floor") context.fail("method must be common, ceil or floor");
+  if (name != "common" && name != "ceil" && name != "floor")
+    context.fail("method must be common, ceil or floor");
   context.require_defined(input);
-  if (!input.is_number()) context.fail("round needs a number, not '" + std::string(type_name(input)) + "'");
+  if (!input.is_number())
+    context.fail("round needs a number, not '" + std::string(type_name(input)) + "'");
   if (name == "common") {
     if (!input.is(Kind::kFloat)) return round_integer(context, input, digits);
     return Value::real(round_float(input.as_float(), digits), input.origin());
   }
   const double unit = std::pow(10.0, static_cast<double>(digits));
   const double scaled = to_double(input) * unit;
-  if (!std::isfinite(scaled) || unit == 0) context.fail("cannot convert a float infinity or NaN to an integer");
-  return Value::real((name == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit, input.origin());
+  if (!std::isfinite(scaled) || unit == 0)
+    context.fail("cannot convert a float infinity or NaN to an integer");
+  return Value::real((name == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit,
+                     input.origin());
 }
 
 Value filter_filesizeformat(Interpreter& context, const Value& input, Arguments& arguments) {
@@ -125,13 +131,17 @@ Value filter_filesizeformat(Interpreter& context, const Value& input, Arguments&
 }
 
 constexpr NamedFunction<FilterFunction> kFilters[] = {
-    {"abs", filter_abs},     {"int", filter_int},
-    {"float", filter_float}, {"round", filter_round},
+    {"abs", filter_abs},
+    {"int", filter_int},
+    {"float", filter_float},
+    {"round", filter_round},
     {"filesizeformat", filter_filesizeformat},
 };
 
 }  // namespace
 
-FilterFunction find_number_filter(std::string_view name) noexcept { return find_named(kFilters, name); }
+FilterFunction find_number_filter(std::string_view name) noexcept {
+  return find_named(kFilters, name);
+}
 
 }  // namespace hearth::text::jinja

@@ -44,8 +44,10 @@ class AttributeGetter {
 
  private:
   static Value step(Interpreter& context, std::string_view text) {
-    const bool index = !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string_view::npos;
-    return index ? Value::integer(std::stoll(std::string(text))) : context.string(std::string(text), Origin::kTemplate);
+    const bool index = !text.empty() && text.size() < 10 &&
+                       text.find_first_not_of("0123456789") == std::string_view::npos;
+    return index ? Value::integer(std::stoll(std::string(text)))
+                 : context.string(std::string(text), Origin::kTemplate);
   }
 
   std::vector<Value> path_;
@@ -56,8 +58,8 @@ Value ignore_case(Interpreter& context, const Value& value) {
   return value.is_string() ? lower(context, value.str()) : value;
 }
 
-/// Sorts by precomputed keys, stably. Comparisons may fail (throw), so this is a merge sort of our own: std::stable_sort
-/// promises nothing about an order that is inconsistent (NaN, mixed data).
+/// Sorts by precomputed keys, stably. Comparisons may fail (throw), so this is a merge sort of our
+/// own: std::stable_sort promises nothing about an order that is inconsistent (NaN, mixed data).
 void merge_sort(Interpreter& context, std::vector<std::pair<Value, Value>>& items, bool reverse) {
   const auto before = [&](const Value& a, const Value& b) {
     context.work(64);
@@ -71,7 +73,8 @@ void merge_sort(Interpreter& context, std::vector<std::pair<Value, Value>>& item
       std::size_t left = begin;
       std::size_t right = middle;
       for (std::size_t i = begin; i < end; ++i) {
-        const bool take_right = left == middle || (right < end && before(items[right].first, items[left].first));
+        const bool take_right =
+            left == middle || (right < end && before(items[right].first, items[left].first));
         merged[i] = std::move(items[take_right ? right++ : left++]);
       }
     }
@@ -79,7 +82,8 @@ void merge_sort(Interpreter& context, std::vector<std::pair<Value, Value>>& item
   }
 }
 
-std::vector<std::pair<Value, Value>> with_keys(std::vector<Value> items, const std::function<Value(const Value&)>& key) {
+std::vector<std::pair<Value, Value>> with_keys(std::vector<Value> items,
+                                               const std::function<Value(const Value&)>& key) {
   std::vector<std::pair<Value, Value>> pairs;
   pairs.reserve(items.size());
   for (Value& item : items) {
@@ -110,14 +114,16 @@ Value filter_first(Interpreter& context, const Value& input, Arguments& argument
   const Bound bound(context, "first", arguments, {});
   Iterator iterator = context.iterate(input);
   Value item;
-  return iterator.next(context, item) ? item : context.undefined("no first item, sequence was empty");
+  return iterator.next(context, item) ? item
+                                      : context.undefined("no first item, sequence was empty");
 }
 
 Value filter_last(Interpreter& context, const Value& input, Arguments& arguments) {
   const Bound bound(context, "last", arguments, {});
   Iterator iterator = context.iterate_backwards(input);
   Value item;
-  return iterator.next(context, item) ? item : context.undefined("no last item, sequence was empty");
+  return iterator.next(context, item) ? item
+                                      : context.undefined("no last item, sequence was empty");
 }
 
 Value filter_reverse(Interpreter& context, const Value& input, Arguments& arguments) {
@@ -131,7 +137,8 @@ Value filter_reverse(Interpreter& context, const Value& input, Arguments& argume
     return context.list(std::move(items));
   }
   auto iterator = std::make_shared<Iterator>(context.iterate_backwards(input));
-  return context.generator([&context, iterator](Value& out) { return iterator->next(context, out); });
+  return context.generator(
+      [&context, iterator](Value& out) { return iterator->next(context, out); });
 }
 
 Value filter_join(Interpreter& context, const Value& input, Arguments& arguments) {
@@ -145,8 +152,11 @@ Value filter_join(Interpreter& context, const Value& input, Arguments& arguments
   if (bound.has(0)) builder.append(*to_str(context, bound[0]));
   bool markup = false;
   if (context.autoescape()) {
-    const auto is_markup = [](const Value& value) { return value.is_string() && value.str().markup; };
-    markup = (bound.has(0) && is_markup(bound[0])) || std::any_of(items.begin(), items.end(), is_markup);
+    const auto is_markup = [](const Value& value) {
+      return value.is_string() && value.str().markup;
+    };
+    markup =
+        (bound.has(0) && is_markup(bound[0])) || std::any_of(items.begin(), items.end(), is_markup);
   }
   const StringPtr separator = builder.finish(markup);
   return join(context, *separator, items);
@@ -156,8 +166,9 @@ Value filter_map(Interpreter& context, const Value& input, Arguments& arguments)
   auto iterator = std::make_shared<Iterator>();
   const bool empty = !input.is(Kind::kGenerator) && !context.truthy(input);
   const bool by_attribute =
-      arguments.positional.empty() && std::any_of(arguments.keyword.begin(), arguments.keyword.end(),
-                                                  [](const auto& entry) { return entry.first == "attribute"; });
+      arguments.positional.empty() &&
+      std::any_of(arguments.keyword.begin(), arguments.keyword.end(),
+                  [](const auto& entry) { return entry.first == "attribute"; });
   if (empty) return context.generator([](Value&) { return false; });
   if (by_attribute) {
     const Bound bound(context, "map", arguments, {"attribute", "default"});
@@ -199,14 +210,17 @@ Value filter_select(Interpreter& context, const Value& input, Arguments& argumen
   }
   std::string name;
   if (arguments.positional.size() > used) {
-    if (!arguments.positional[used].is_string()) context.fail("the name of a test must be a string");
+    if (!arguments.positional[used].is_string())
+      context.fail("the name of a test must be a string");
     name = arguments.positional[used].str().bytes;
     if (find_test(name) == nullptr) context.fail("no test named '" + name + "'");
     ++used;
   }
   auto rest = std::make_shared<Arguments>(arguments);
-  rest->positional.erase(rest->positional.begin(), rest->positional.begin() + static_cast<std::ptrdiff_t>(used));
-  if (!input.is(Kind::kGenerator) && !context.truthy(input)) return context.generator([](Value&) { return false; });
+  rest->positional.erase(rest->positional.begin(),
+                         rest->positional.begin() + static_cast<std::ptrdiff_t>(used));
+  if (!input.is(Kind::kGenerator) && !context.truthy(input))
+    return context.generator([](Value&) { return false; });
   auto iterator = std::make_shared<Iterator>(context.iterate(input));
   return context.generator([&context, iterator, rest, name, get](Value& out) {
     Value item;
@@ -226,13 +240,16 @@ Value filter_select(Interpreter& context, const Value& input, Arguments& argumen
 Value filter_items(Interpreter& context, const Value& input, Arguments& arguments) {
   const Bound bound(context, "items", arguments, {});
   if (!input.is_undefined() && !input.is(Kind::kDict)) {
-    return context.generator([&context](Value&) -> bool { context.fail("can only get item pairs from a mapping"); });
+    return context.generator(
+        [&context](Value&) -> bool { context.fail("can only get item pairs from a mapping"); });
   }
   if (input.is_undefined()) return context.generator([](Value&) { return false; });
   const Value view =
-      Value::object(Kind::kView, std::make_shared<View>(context.heap(), input, View::What::kItems), input.origin());
+      Value::object(Kind::kView, std::make_shared<View>(context.heap(), input, View::What::kItems),
+                    input.origin());
   auto iterator = std::make_shared<Iterator>(context.iterate(view));
-  return context.generator([&context, iterator](Value& out) { return iterator->next(context, out); });
+  return context.generator(
+      [&context, iterator](Value& out) { return iterator->next(context, out); });
 }
 
 Value filter_sort(Interpreter& context, const Value& input, Arguments& arguments) {
@@ -245,7 +262,8 @@ Value filter_sort(Interpreter& context, const Value& input, Arguments& arguments
     const std::string& names = bound[2].str().bytes;
     for (std::size_t begin = 0; begin <= names.size();) {
       const std::size_t end = std::min(names.find(',', begin), names.size());
-      getters.emplace_back(context, context.string(names.substr(begin, end - begin), Origin::kTemplate));
+      getters.emplace_back(context,
+                           context.string(names.substr(begin, end - begin), Origin::kTemplate));
       begin = end + 1;
     }
   } else {
@@ -267,11 +285,14 @@ Value filter_dictsort(Interpreter& context, const Value& input, Arguments& argum
   const Bound bound(context, "dictsort", arguments, {"case_sensitive", "by", "reverse"});
   const StringPtr by = bound.string(1);
   const bool by_value = by != nullptr && by->bytes == "value";
-  if (by != nullptr && !by_value && by->bytes != "key") context.fail("you can only sort by either 'key' or 'value'");
+  if (by != nullptr && !by_value && by->bytes != "key")
+    context.fail("you can only sort by either 'key' or 'value'");
   context.require_defined(input);
-  if (!input.is(Kind::kDict)) context.fail("dictsort needs a mapping, not '" + std::string(type_name(input)) + "'");
+  if (!input.is(Kind::kDict))
+    context.fail("dictsort needs a mapping, not '" + std::string(type_name(input)) + "'");
   std::vector<Value> items;
-  for (const Dict::Entry& entry : input.as<Dict>().entries()) items.push_back(context.tuple({entry.key, entry.value}));
+  for (const Dict::Entry& entry : input.as<Dict>().entries())
+    items.push_back(context.tuple({entry.key, entry.value}));
   auto pairs = with_keys(std::move(items), [&](const Value& item) {
     const Value& key = item.as<List>().items[by_value ? 1 : 0];
     return bound.flag(0, false) ? key : ignore_case(context, key);
@@ -312,7 +333,8 @@ Value filter_extreme(Interpreter& context, const Value& input, Arguments& argume
   while (iterator.next(context, item)) {
     Value key = get(context, item);
     if (!bound.flag(0, false)) key = ignore_case(context, key);
-    const bool better = first || (largest ? compare(context, key, best_key, ">") == 1 : compare(context, key, best_key) == -1);
+    const bool better = first || (largest ? compare(context, key, best_key, ">") == 1
+                                          : compare(context, key, best_key) == -1);
     first = false;
     if (!better) continue;
     best = item;
@@ -328,7 +350,8 @@ Value filter_sum(Interpreter& context, const Value& input, Arguments& arguments)
   if (total.is_string()) context.fail("sum() can't sum strings, use join instead");
   Iterator iterator = context.iterate(input);
   Value item;
-  while (iterator.next(context, item)) total = arithmetic(context, Arithmetic::kAdd, total, get(context, item));
+  while (iterator.next(context, item))
+    total = arithmetic(context, Arithmetic::kAdd, total, get(context, item));
   return total;
 }
 
@@ -337,7 +360,8 @@ Value filter_batch(Interpreter& context, const Value& input, Arguments& argument
   const std::int64_t size = bound.integer(0, 0);
   const Value fill = bound.has(1) ? bound[1] : Value::none();
   auto iterator = std::make_shared<Iterator>(context.iterate(input));
-  auto pending = std::make_shared<std::vector<Value>>();  // the element that did not fit the previous batch
+  auto pending =
+      std::make_shared<std::vector<Value>>();  // the element that did not fit the previous batch
   return context.generator([&context, size, fill, iterator, pending](Value& out) {
     std::vector<Value> batch = std::move(*pending);
     pending->clear();
@@ -396,7 +420,8 @@ Value filter_groupby(Interpreter& context, const Value& input, Arguments& argume
   for (std::size_t i = 0; i < pairs.size();) {
     std::vector<Value> members;
     const std::size_t first = i;
-    while (i < pairs.size() && equal(context, pairs[i].first, pairs[first].first)) members.push_back(pairs[i++].second);
+    while (i < pairs.size() && equal(context, pairs[i].first, pairs[first].first))
+      members.push_back(pairs[i++].second);
     const Value key = case_sensitive ? pairs[first].first : get(context, members.front());
     Value group = context.tuple({key, context.list(std::move(members))});
     group.as<List>().group = true;
@@ -417,7 +442,8 @@ Value filter_attr(Interpreter& context, const Value& input, Arguments& arguments
   const StringPtr name = to_str(context, bound[0]);
   Value out;
   if (!name->bytes.starts_with("__") && context.find_attribute(input, name->bytes, out)) return out;
-  return context.undefined("'" + std::string(type_name(input)) + " object' has no attribute '" + name->bytes + "'");
+  return context.undefined("'" + std::string(type_name(input)) + " object' has no attribute '" +
+                           name->bytes + "'");
 }
 
 Value filter_default(Interpreter& context, const Value& input, Arguments& arguments) {
@@ -458,6 +484,8 @@ constexpr NamedFunction<FilterFunction> kFilters[] = {
 
 }  // namespace
 
-FilterFunction find_sequence_filter(std::string_view name) noexcept { return find_named(kFilters, name); }
+FilterFunction find_sequence_filter(std::string_view name) noexcept {
+  return find_named(kFilters, name);
+}
 
 }  // namespace hearth::text::jinja

@@ -44,11 +44,12 @@ Value filter_title(Interpreter& context, const Value& input, Arguments& argument
   StringBuilder builder = context.builder();
   // Markup or not, the result is put together from its words and is plain.
   builder.append(map_characters(context, *text, [&](char32_t c, std::size_t at) {
-    const bool separator = is_space(c) || c == U'-' || c == U'(' || c == U'{' || c == U'[' || c == U'<';
-    const bool first = std::exchange(start, separator);
-    if (first) return to_upper(c);
-    return to_lower(c, c == 0x3A3 && is_final_sigma(text->bytes, at));
-  }).str());
+                   const bool separator =
+                       is_space(c) || c == U'-' || c == U'(' || c == U'{' || c == U'[' || c == U'<';
+                   const bool first = std::exchange(start, separator);
+                   if (first) return to_upper(c);
+                   return to_lower(c, c == 0x3A3 && is_final_sigma(text->bytes, at));
+                 }).str());
   return Value::string(builder.finish());
 }
 
@@ -56,7 +57,8 @@ Value filter_trim(Interpreter& context, const Value& input, Arguments& arguments
   const Bound bound(context, "trim", arguments, {"chars"});
   const StringPtr text = to_str(context, input);
   const StringPtr characters = bound.string(0);
-  context.work(text->bytes.size() * (characters == nullptr ? 1 : 1 + characters->bytes.size() / 16));
+  context.work(text->bytes.size() *
+               (characters == nullptr ? 1 : 1 + characters->bytes.size() / 16));
   const Piece piece = strip(*text, characters.get(), true, true);
   return context.substring(*text, piece.begin, piece.end, text->markup);
 }
@@ -70,8 +72,8 @@ Value filter_replace(Interpreter& context, const Value& input, Arguments& argume
   const Bound bound(context, "replace", arguments, {"old", "new", "count"}, 2);
   const std::int64_t count = bound.has(2) && !bound[2].is_none() ? bound.integer(2, -1) : -1;
   if (!context.autoescape()) {
-    return replace(context, *plain(context, input), *to_str(context, bound[0]), *to_str(context, bound[1]), count,
-                   false);
+    return replace(context, *plain(context, input), *to_str(context, bound[0]),
+                   *to_str(context, bound[1]), count, false);
   }
   const auto is_markup = [](const Value& value) { return value.is_string() && value.str().markup; };
   const bool escapes = is_markup(bound[0]) || (is_markup(bound[1]) && !is_markup(input));
@@ -86,9 +88,11 @@ Value filter_format(Interpreter& context, const Value& input, Arguments& argumen
     context.fail("can't handle positional and keyword arguments at the same time");
   }
   const StringPtr text = to_str(context, input);
-  if (arguments.keyword.empty()) return percent_format(context, *text, context.tuple(arguments.positional));
+  if (arguments.keyword.empty())
+    return percent_format(context, *text, context.tuple(arguments.positional));
   const auto named = std::make_shared<Dict>(context.heap());
-  for (const auto& [name, value] : arguments.keyword) named->set(context.string(name, Origin::kTemplate), value);
+  for (const auto& [name, value] : arguments.keyword)
+    named->set(context.string(name, Origin::kTemplate), value);
   return percent_format(context, *text, Value::object(Kind::kDict, named));
 }
 
@@ -104,14 +108,16 @@ Value filter_indent(Interpreter& context, const Value& input, Arguments& argumen
     indention = bound[0].string_ptr();
   } else {
     StringBuilder spaces = context.builder();
-    spaces.append_repeated(String(nullptr, " ", Origin::kTemplate),
-                           static_cast<std::size_t>(std::max<std::int64_t>(0, bound.integer(0, 4))));
+    spaces.append_repeated(
+        String(nullptr, " ", Origin::kTemplate),
+        static_cast<std::size_t>(std::max<std::int64_t>(0, bound.integer(0, 4))));
     indention = spaces.finish();
   }
   const bool first = bound.flag(1, false);
   const bool blank = bound.flag(2, false);
   context.require_defined(input);
-  if (!input.is_string()) context.fail("indent needs a string, not '" + std::string(type_name(input)) + "'");
+  if (!input.is_string())
+    context.fail("indent needs a string, not '" + std::string(type_name(input)) + "'");
   // A line end added to the text lets its last line count as a line even when it is empty.
   StringBuilder ended = context.builder();
   ended.append(input.str());
@@ -134,10 +140,12 @@ Value filter_truncate(Interpreter& context, const Value& input, Arguments& argum
   const std::int64_t length = bound.integer(0, 255);
   const std::int64_t leeway = bound.has(3) && !bound[3].is_none() ? bound.integer(3, 5) : 5;
   const StringPtr text = to_str(context, input);
-  const StringPtr end =
-      bound.has(2) ? to_str(context, bound[2]) : context.string("...", Origin::kTemplate).string_ptr();
+  const StringPtr end = bound.has(2) ? to_str(context, bound[2])
+                                     : context.string("...", Origin::kTemplate).string_ptr();
   const auto end_length = static_cast<std::int64_t>(end->length());
-  if (length < end_length) context.fail("expected length >= " + std::to_string(end_length) + ", got " + std::to_string(length));
+  if (length < end_length)
+    context.fail("expected length >= " + std::to_string(end_length) + ", got " +
+                 std::to_string(length));
   if (leeway < 0) context.fail("expected leeway >= 0, got " + std::to_string(leeway));
   // length() + leeway may overflow when both come from the template; compare by subtraction.
   if (static_cast<std::int64_t>(text->length()) - length <= leeway) return Value::string(text);
@@ -182,7 +190,8 @@ class Wrapper {
       if (!lines.empty() && blank(chunks_[i])) ++i;
       std::size_t used = 0;
       const std::size_t first = i;
-      while (i < chunks_.size() && used + length(chunks_[i]) <= width_) used += length(chunks_[i++]);
+      while (i < chunks_.size() && used + length(chunks_[i]) <= width_)
+        used += length(chunks_[i++]);
       std::size_t end = i > first ? chunks_[i - 1].end : 0;
       if (i < chunks_.size() && length(chunks_[i]) > width_) {
         // A chunk longer than a line: cut it, or let it stand alone.
@@ -203,18 +212,24 @@ class Wrapper {
   }
 
  private:
-  std::size_t length(Piece piece) const { return text_.index_of(piece.end) - text_.index_of(piece.begin); }
-  bool blank(Piece piece) const { return is_space(decode_utf8(std::string_view(text_.bytes).substr(piece.begin)).code_point); }
+  std::size_t length(Piece piece) const {
+    return text_.index_of(piece.end) - text_.index_of(piece.begin);
+  }
+  bool blank(Piece piece) const {
+    return is_space(decode_utf8(std::string_view(text_.bytes).substr(piece.begin)).code_point);
+  }
 
   std::size_t advance(std::size_t offset, std::size_t characters) const {
-    for (; characters > 0; --characters) offset += decode_utf8(std::string_view(text_.bytes).substr(offset)).length;
+    for (; characters > 0; --characters)
+      offset += decode_utf8(std::string_view(text_.bytes).substr(offset)).length;
     return offset;
   }
 
   void push(std::vector<Piece>& lines, Piece line) const {
     while (line.end > line.begin) {
       std::size_t start = line.end - 1;
-      while (start > line.begin && (static_cast<unsigned char>(text_.bytes[start]) & 0xC0) == 0x80) --start;
+      while (start > line.begin && (static_cast<unsigned char>(text_.bytes[start]) & 0xC0) == 0x80)
+        --start;
       if (!is_space(decode_utf8(std::string_view(text_.bytes).substr(start)).code_point)) break;
       line.end = start;
     }
@@ -231,8 +246,8 @@ class Wrapper {
     for (std::size_t i = line.begin; i < line.end;) {
       const Utf8Decoded next = decode_utf8(bytes.substr(i));
       const bool now_space = is_space(next.code_point);
-      const bool hyphen = break_hyphens_ && next.code_point == U'-' && is_alpha(previous) && i + 1 < line.end &&
-                          is_alpha(decode_utf8(bytes.substr(i + 1)).code_point);
+      const bool hyphen = break_hyphens_ && next.code_point == U'-' && is_alpha(previous) &&
+                          i + 1 < line.end && is_alpha(decode_utf8(bytes.substr(i + 1)).code_point);
       if (i > begin && now_space != space) {
         chunks_.push_back({begin, i});
         begin = i;
@@ -255,11 +270,13 @@ class Wrapper {
 };
 
 Value filter_wordwrap(Interpreter& context, const Value& input, Arguments& arguments) {
-  const Bound bound(context, "wordwrap", arguments, {"width", "break_long_words", "wrapstring", "break_on_hyphens"});
+  const Bound bound(context, "wordwrap", arguments,
+                    {"width", "break_long_words", "wrapstring", "break_on_hyphens"});
   const std::int64_t width = bound.integer(0, 79);
   if (width <= 0) context.fail("invalid width " + std::to_string(width) + " (must be > 0)");
   context.require_defined(input);
-  if (!input.is_string()) context.fail("wordwrap needs a string, not '" + std::string(type_name(input)) + "'");
+  if (!input.is_string())
+    context.fail("wordwrap needs a string, not '" + std::string(type_name(input)) + "'");
   const String& text = input.str();
   StringPtr wrap = bound.string(2);
   if (wrap == nullptr) wrap = context.string("\n", Origin::kTemplate).string_ptr();
@@ -281,7 +298,8 @@ Value filter_wordwrap(Interpreter& context, const Value& input, Arguments& argum
 }
 
 Value filter_tojson(Interpreter& context, const Value& input, Arguments& arguments) {
-  const Bound bound(context, "tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"});
+  const Bound bound(context, "tojson", arguments,
+                    {"ensure_ascii", "indent", "separators", "sort_keys"});
   JsonStyle style;
   style.ensure_ascii = bound.flag(0, false);
   style.sort_keys = bound.flag(3, false);
@@ -308,24 +326,17 @@ Value filter_tojson(Interpreter& context, const Value& input, Arguments& argumen
 }
 
 constexpr NamedFunction<FilterFunction> kFilters[] = {
-    {"upper", filter_upper},
-    {"lower", filter_lower},
-    {"capitalize", filter_capitalize},
-    {"title", filter_title},
-    {"trim", filter_trim},
-    {"string", filter_string},
-    {"replace", filter_replace},
-    {"format", filter_format},
-    {"center", filter_center},
-    {"indent", filter_indent},
-    {"truncate", filter_truncate},
-    {"wordcount", filter_wordcount},
-    {"wordwrap", filter_wordwrap},
-    {"tojson", filter_tojson},
+    {"upper", filter_upper},       {"lower", filter_lower},       {"capitalize", filter_capitalize},
+    {"title", filter_title},       {"trim", filter_trim},         {"string", filter_string},
+    {"replace", filter_replace},   {"format", filter_format},     {"center", filter_center},
+    {"indent", filter_indent},     {"truncate", filter_truncate}, {"wordcount", filter_wordcount},
+    {"wordwrap", filter_wordwrap}, {"tojson", filter_tojson},
 };
 
 }  // namespace
 
-FilterFunction find_text_filter(std::string_view name) noexcept { return find_named(kFilters, name); }
+FilterFunction find_text_filter(std::string_view name) noexcept {
+  return find_named(kFilters, name);
+}
 
 }  // namespace hearth::text::jinja

@@ -15,8 +15,12 @@ constexpr std::size_t kMaxWidth = 1U << 20;
 constexpr int kMaxPrecision = 4096;
 
 std::string printf_double(char type, bool alternate, int precision, double value) {
-  const char pattern[] = {'%', alternate ? '#' : '.', alternate ? '.' : '*', alternate ? '*' : type,
-                          alternate ? type : '\0', '\0'};
+  const char pattern[] = {'%',
+                          alternate ? '#' : '.',
+                          alternate ? '.' : '*',
+                          alternate ? '*' : type,
+                          alternate ? type : '\0',
+                          '\0'};
   std::string out(static_cast<std::size_t>(precision) + 400, '\0');
   const int length = std::snprintf(out.data(), out.size(), pattern, precision, value);
   out.resize(static_cast<std::size_t>(length));
@@ -32,11 +36,13 @@ std::string group_digits(const std::string& digits, char separator, std::size_t 
   return out;
 }
 
-/// Groups the digits before the point or exponent; `width` zero-fills within the grouping (format "010,").
+/// Groups the digits before the point or exponent; `width` zero-fills within the grouping (format
+/// "010,").
 std::string apply_grouping(const std::string& number, const FormatSpec& spec, std::size_t width) {
   const std::size_t end = std::min(number.find_first_of(".e%"), number.size());
   const std::string rest = number.substr(end);
-  const std::size_t every = spec.type == 'x' || spec.type == 'X' || spec.type == 'b' || spec.type == 'o' ? 4 : 3;
+  const std::size_t every =
+      spec.type == 'x' || spec.type == 'X' || spec.type == 'b' || spec.type == 'o' ? 4 : 3;
   std::string digits = number.substr(0, end);
   std::string grouped = group_digits(digits, spec.grouping, every);
   while (grouped.size() + rest.size() < width) {
@@ -66,9 +72,11 @@ std::string format_float_digits(Interpreter& context, double value, const Format
     return printf_double(type, spec.alternate, precision, value);
   }
   if (type == 0 && spec.precision < 0) return float_repr(value);
-  std::string text = printf_double(type == 'G' ? 'G' : 'g', spec.alternate, std::max(precision, 1), value);
+  std::string text =
+      printf_double(type == 'G' ? 'G' : 'g', spec.alternate, std::max(precision, 1), value);
   if (type == 0 && text.find_first_of(".e") == std::string::npos) {
-    // Without a type at least one digit follows the point, unless that exceeds the precision: then scientific.
+    // Without a type at least one digit follows the point, unless that exceeds the precision: then
+    // scientific.
     if (static_cast<int>(text.size()) >= precision && precision > 0 && text.size() > 1) {
       return printf_double('e', false, std::max(precision - 1, 0), value);
     }
@@ -79,11 +87,13 @@ std::string format_float_digits(Interpreter& context, double value, const Format
 
 FormatSpec parse_spec(Interpreter& context, std::string_view text) {
   FormatSpec spec;
+  bool filled = false;
   const auto is_align = [](char c) { return c == '<' || c == '>' || c == '^' || c == '='; };
   if (!text.empty()) {
     const std::size_t first = decode_utf8(text).length;
     if (text.size() > first && is_align(text[first])) {
       spec.fill = text.substr(0, first);
+      filled = true;
       spec.align = text[first];
       text.remove_prefix(first + 1);
     } else if (is_align(text[0])) {
@@ -110,15 +120,14 @@ FormatSpec parse_spec(Interpreter& context, std::string_view text) {
   spec.alternate = take("#") != 0;
   if (!text.empty() && text[0] == '0') {
     spec.zero = true;
-    if (spec.align == 0) {
-      spec.fill = "0";
-      spec.align = '=';
-    }
+    if (!filled) spec.fill = "0";
+    if (spec.align == 0) spec.align = '=';
   }
   spec.width = take_number();
   spec.grouping = take(",_");
   if (take(".") != 0) {
-    if (text.empty() || text[0] < '0' || text[0] > '9') context.fail("format specifier missing precision");
+    if (text.empty() || text[0] < '0' || text[0] > '9')
+      context.fail("format specifier missing precision");
     spec.precision = static_cast<int>(take_number());
   }
   if (text.size() > 1) context.fail("invalid format specifier");
@@ -127,9 +136,13 @@ FormatSpec parse_spec(Interpreter& context, std::string_view text) {
   return spec;
 }
 
-std::string format_int_digits(Interpreter& context, const BigInt& number, const FormatSpec& spec, std::string& prefix) {
+std::string format_int_digits(Interpreter& context, const BigInt& number, const FormatSpec& spec,
+                              std::string& prefix) {
   context.work(BigInt::kMaxBits);
-  const unsigned base = spec.type == 'x' || spec.type == 'X' ? 16 : spec.type == 'o' ? 8 : spec.type == 'b' ? 2 : 10;
+  const unsigned base = spec.type == 'x' || spec.type == 'X' ? 16
+                        : spec.type == 'o'                   ? 8
+                        : spec.type == 'b'                   ? 2
+                                                             : 10;
   std::string digits = (number.negative() ? -number : number).to_string(base);
   if (spec.type == 'X') {
     std::transform(digits.begin(), digits.end(), digits.begin(),
@@ -143,7 +156,8 @@ std::string format_int_digits(Interpreter& context, const BigInt& number, const 
 
 std::string format_number(Interpreter& context, const Value& number, const FormatSpec& spec) {
   static constexpr std::string_view kIntTypes = "bdnoxX";
-  const bool as_int = number.is_integral() && (spec.type == 0 || kIntTypes.find(spec.type) != std::string_view::npos);
+  const bool as_int = number.is_integral() &&
+                      (spec.type == 0 || kIntTypes.find(spec.type) != std::string_view::npos);
   std::string prefix;
   std::string digits;
   if (as_int) {
@@ -171,8 +185,8 @@ std::string format_number(Interpreter& context, const Value& number, const Forma
   return prefix + digits;
 }
 
-void append_padded(StringBuilder& builder, const String& text, const FormatSpec& spec, char default_align,
-                   Origin fill_origin) {
+void append_padded(StringBuilder& builder, const String& text, const FormatSpec& spec,
+                   char default_align, Origin fill_origin) {
   const std::size_t length = text.length();
   const std::size_t missing = spec.width > length ? spec.width - length : 0;
   const char align = spec.align == 0 ? default_align : spec.align;
@@ -192,27 +206,32 @@ Value format_value(Interpreter& context, const Value& value, std::string_view sp
   const FormatSpec spec = parse_spec(context, specification);
   context.work(spec.width);
   StringBuilder builder = context.builder();
-  if (value.is_string() || (value.is(Kind::kBool) && spec.type == 0)) {
-    if (value.is_string() && ((spec.type != 0 && spec.type != 's') || spec.align == '=' || spec.grouping != 0)) {
-      context.fail("invalid format specifier '" + std::string(specification) + "' for object of type 'str'");
+  if (value.is_string()) {
+    if ((spec.type != 0 && spec.type != 's') || (spec.align == '=' && !spec.zero) ||
+        spec.grouping != 0) {
+      context.fail("invalid format specifier '" + std::string(specification) +
+                   "' for object of type 'str'");
     }
     const StringPtr text = to_str(context, value);
-    const std::size_t end =
-        spec.precision < 0 ? text->bytes.size() : text->offset_of(static_cast<std::size_t>(spec.precision));
+    const std::size_t end = spec.precision < 0
+                                ? text->bytes.size()
+                                : text->offset_of(static_cast<std::size_t>(spec.precision));
     const Value shown = context.substring(*text, 0, end, false);
     append_padded(builder, shown.str(), spec, '<', Origin::kTemplate);
   } else if (value.is_number()) {
     if (spec.type == 'c') {
       std::string character;
       append_utf8(character, static_cast<char32_t>(to_index(context, value, "a character code")));
-      append_padded(builder, String(nullptr, character, value.origin()), spec, '<', Origin::kTemplate);
+      append_padded(builder, String(nullptr, character, value.origin()), spec, '<',
+                    Origin::kTemplate);
     } else {
       const String digits(nullptr, format_number(context, value, spec), value.origin());
       append_padded(builder, digits, spec, '>', Origin::kTemplate);
     }
   } else {
     context.require_defined(value);
-    context.fail("unsupported format string passed to " + std::string(type_name(value)) + ".__format__");
+    context.fail("unsupported format string passed to " + std::string(type_name(value)) +
+                 ".__format__");
   }
   return Value::string(builder.finish());
 }
@@ -238,7 +257,8 @@ class PercentFormatter {
     }
     const bool tuple = values_.is(Kind::kTuple);
     const bool mapping = values_.is(Kind::kDict) || values_.is(Kind::kList);
-    if (!named_ && ((tuple && used_ < values_.as<List>().items.size()) || (!tuple && !mapping && used_ == 0))) {
+    if (!named_ && ((tuple && used_ < values_.as<List>().items.size()) ||
+                    (!tuple && !mapping && used_ == 0))) {
       context_.fail("not all arguments converted during string formatting");
     }
     return Value::string(builder_.finish(text_.markup));
@@ -318,11 +338,13 @@ class PercentFormatter {
 
   void convert(char type, const Value& argument, FormatSpec spec) {
     if (type == 's' || type == 'r' || type == 'a') {
-      StringPtr text = type == 's'   ? (text_.markup ? escape(context_, argument) : to_str(context_, argument))
-                       : type == 'r' ? to_repr(context_, argument)
-                                     : to_ascii(context_, argument);
-      const std::size_t end =
-          spec.precision < 0 ? text->bytes.size() : text->offset_of(static_cast<std::size_t>(spec.precision));
+      StringPtr text =
+          type == 's'   ? (text_.markup ? escape(context_, argument) : to_str(context_, argument))
+          : type == 'r' ? to_repr(context_, argument)
+                        : to_ascii(context_, argument);
+      const std::size_t end = spec.precision < 0
+                                  ? text->bytes.size()
+                                  : text->offset_of(static_cast<std::size_t>(spec.precision));
       const Value shown = context_.substring(*text, 0, end, false);
       return append_padded(builder_, shown.str(), spec, '>', conversion_origin_);
     }
@@ -334,13 +356,16 @@ class PercentFormatter {
       if (code < 0 || code > 0x10FFFF) context_.fail("%c is out of range");
       std::string character;
       append_utf8(character, static_cast<char32_t>(code));
-      return append_padded(builder_, String(nullptr, character, argument.origin()), spec, '>', conversion_origin_);
+      return append_padded(builder_, String(nullptr, character, argument.origin()), spec, '>',
+                           conversion_origin_);
     }
     context_.require_defined(argument);
     const bool as_int = std::string_view("diuoxX").find(type) != std::string_view::npos;
     const bool as_float = std::string_view("eEfFgG").find(type) != std::string_view::npos;
-    if (!as_int && !as_float) context_.fail("unsupported format character '" + printable({&type, 1}) + "'");
-    if (!argument.is_number() || ((type == 'o' || type == 'x' || type == 'X') && argument.is(Kind::kFloat))) {
+    if (!as_int && !as_float)
+      context_.fail("unsupported format character '" + printable({&type, 1}) + "'");
+    if (!argument.is_number() ||
+        ((type == 'o' || type == 'x' || type == 'X') && argument.is(Kind::kFloat))) {
       context_.fail("%" + std::string(1, type) + " format: a number is required, not " +
                     std::string(type_name(argument)));
     }
@@ -358,13 +383,15 @@ class PercentFormatter {
       if (spec.alternate && (type == 'x' || type == 'X' || type == 'o')) digits_begin += 2;
       text.insert(digits_begin, spec.width - text.size(), '0');
     }
-    append_padded(builder_, String(nullptr, text, argument.origin()), spec, '>', conversion_origin_);
+    append_padded(builder_, String(nullptr, text, argument.origin()), spec, '>',
+                  conversion_origin_);
   }
 
   std::string integer_text(char type, const Value& argument, FormatSpec spec) {
     const bool finite = !argument.is(Kind::kFloat) || std::isfinite(argument.as_float());
     if (!finite) context_.fail("cannot convert a float infinity or NaN to an integer");
-    const BigInt value = argument.is(Kind::kFloat) ? BigInt::from_double(argument.as_float()) : to_big(argument);
+    const BigInt value =
+        argument.is(Kind::kFloat) ? BigInt::from_double(argument.as_float()) : to_big(argument);
     spec.type = type == 'i' || type == 'u' ? 'd' : type;
     const int precision = std::min(spec.precision, kMaxPrecision);
     std::string prefix = sign_of(value.negative(), spec.sign);
@@ -385,7 +412,8 @@ class PercentFormatter {
 /// str.format.
 class BraceFormatter {
  public:
-  BraceFormatter(Interpreter& context, const Arguments& arguments) : context_(context), arguments_(arguments) {}
+  BraceFormatter(Interpreter& context, const Arguments& arguments)
+      : context_(context), arguments_(arguments) {}
 
   void run(const String& text, StringBuilder& builder, int depth) {
     if (depth > 2) context_.fail("max string recursion exceeded");
@@ -417,7 +445,8 @@ class BraceFormatter {
     context_.fail("expected '}' before end of string");
   }
 
-  void field(const String& text, std::size_t begin, std::size_t end, StringBuilder& builder, int depth) {
+  void field(const String& text, std::size_t begin, std::size_t end, StringBuilder& builder,
+             int depth) {
     const std::string_view whole = std::string_view(text.bytes).substr(begin, end - begin);
     std::size_t name_end = 0;
     while (name_end < whole.size() && whole[name_end] != '!' && whole[name_end] != ':') {
@@ -438,7 +467,8 @@ class BraceFormatter {
         context_.fail("unknown conversion specifier in format string");
       }
       rest += 2;
-      if (rest < whole.size() && whole[rest] != ':') context_.fail("expected ':' after conversion specifier");
+      if (rest < whole.size() && whole[rest] != ':')
+        context_.fail("expected ':' after conversion specifier");
     }
     std::string specification;
     if (rest < whole.size()) {
@@ -462,13 +492,14 @@ class BraceFormatter {
         context_.fail("cannot mix manual field specification and automatic field numbering");
       }
       if (index >= arguments_.positional.size()) {
-        context_.fail("replacement index " + std::to_string(index) + " out of range for positional args tuple");
+        context_.fail("replacement index " + std::to_string(index) +
+                      " out of range for positional args tuple");
       }
       value = arguments_.positional[index];
     } else {
       const auto& keywords = arguments_.keyword;
-      const auto found =
-          std::find_if(keywords.begin(), keywords.end(), [&first](const auto& entry) { return entry.first == first; });
+      const auto found = std::find_if(keywords.begin(), keywords.end(),
+                                      [&first](const auto& entry) { return entry.first == first; });
       if (found == keywords.end()) context_.fail("the format names a missing key '" + first + "'");
       value = found->second;
     }
@@ -482,8 +513,9 @@ class BraceFormatter {
         if (close == std::string_view::npos) context_.fail("missing ']' in format string");
         const std::string key(name.substr(i + 1, close - i - 1));
         const bool index = !key.empty() && key.find_first_not_of("0123456789") == std::string::npos;
-        value = context_.get_item(value, index ? Value::integer(static_cast<std::int64_t>(number(key)))
-                                               : context_.string(key, Origin::kTemplate));
+        value =
+            context_.get_item(value, index ? Value::integer(static_cast<std::int64_t>(number(key)))
+                                           : context_.string(key, Origin::kTemplate));
         i = close + 1;
       }
     }

@@ -1,4 +1,5 @@
-// Values as text, as Python prints them: str(), repr(), the % operator, str.format() and format specifications.
+// Values as text, as Python prints them: str(), repr(), the % operator, str.format() and format
+// specifications.
 #pragma once
 
 #include <string>
@@ -23,9 +24,11 @@ namespace hearth::text::jinja {
 /// text % values.
 [[nodiscard]] Value percent_format(Interpreter& context, const String& text, const Value& values);
 /// text.format(...) and text.format_map(...).
-[[nodiscard]] Value brace_format(Interpreter& context, const String& text, const Arguments& arguments);
+[[nodiscard]] Value brace_format(Interpreter& context, const String& text,
+                                 const Arguments& arguments);
 /// format(value, specification).
-[[nodiscard]] Value format_value(Interpreter& context, const Value& value, std::string_view specification);
+[[nodiscard]] Value format_value(Interpreter& context, const Value& value,
+                                 std::string_view specification);
 
 /// [[fill]align][sign][z][#][0][width][grouping][.precision][type]
 struct FormatSpec {
@@ -40,9 +43,10 @@ struct FormatSpec {
   char type = 0;
 };
 /// The digits of a number by `spec` (type, precision, grouping, sign), not yet padded.
-[[nodiscard]] std::string format_number(Interpreter& context, const Value& number, const FormatSpec& spec);
+[[nodiscard]] std::string format_number(Interpreter& context, const Value& number,
+                                        const FormatSpec& spec);
 /// Appends `text` padded to spec.width.
-void append_padded(StringBuilder& builder, const String& text, const FormatSpec& spec, char default_align,
-                   Origin fill_origin);
+void append_padded(StringBuilder& builder, const String& text, const FormatSpec& spec,
+                   char default_align, Origin fill_origin);
 
 }  // namespace hearth::text::jinja

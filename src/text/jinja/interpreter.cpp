@@ -20,12 +20,17 @@ Interpreter::Interpreter(const Program& program, const Limits& limits, const Dat
 }
 
 Interpreter::~Interpreter() {
-  // Values of scopes go before the heap that counts them; what is left in cycles the heap takes apart.
+  // Values of scopes go before the heap that counts them; what is left in cycles the heap takes
+  // apart.
   for (const auto& scope : scopes_) scope->variables.clear();
 }
 
-void Interpreter::fail(const std::string& message) const { throw TemplateError(program_.name, line_, message); }
-void Interpreter::raise(const std::string& message) const { throw TemplateRaised(program_.name, line_, message); }
+void Interpreter::fail(const std::string& message) const {
+  throw TemplateError(program_.name, line_, message);
+}
+void Interpreter::raise(const std::string& message) const {
+  throw TemplateRaised(program_.name, line_, message);
+}
 void Interpreter::fail_depth() const { fail("the template recurses too deeply"); }
 void Interpreter::fail_steps() const { fail("the template runs for too long"); }
 
@@ -50,7 +55,8 @@ StringPtr Interpreter::run() {
   }
 }
 
-// Values -------------------------------------------------------------------------------------------------------------
+// Values
+// -------------------------------------------------------------------------------------------------------------
 
 Value Interpreter::string(std::string text, Origin origin) {
   if (text.size() > limits_.string_bytes) fail("the template makes too long a text");
@@ -65,7 +71,8 @@ Value Interpreter::substring(const String& text, std::size_t begin, std::size_t 
 }
 
 Value Interpreter::undefined(std::string message) {
-  return Value::object(Kind::kUndefined, std::make_shared<UndefinedInfo>(&heap_, std::move(message)));
+  return Value::object(Kind::kUndefined,
+                       std::make_shared<UndefinedInfo>(&heap_, std::move(message)));
 }
 
 Value Interpreter::list(std::vector<Value> items) {
@@ -99,11 +106,15 @@ void Interpreter::require_defined(const Value& value) const {
 bool Interpreter::truthy(const Value& value) {
   switch (value.kind()) {
     case Kind::kUndefined:
-    case Kind::kNone: return false;
+    case Kind::kNone:
+      return false;
     case Kind::kBool:
-    case Kind::kInt: return value.as_int() != 0;
-    case Kind::kFloat: return value.as_float() != 0;
-    default: return !has_length(value) || length(value) != 0;
+    case Kind::kInt:
+      return value.as_int() != 0;
+    case Kind::kFloat:
+      return value.as_float() != 0;
+    default:
+      return !has_length(value) || length(value) != 0;
   }
 }
 
@@ -117,27 +128,39 @@ bool Interpreter::has_length(const Value& value) const noexcept {
     case Kind::kDict:
     case Kind::kView:
     case Kind::kRange:
-    case Kind::kLoop: return true;
-    default: return false;
+    case Kind::kLoop:
+      return true;
+    default:
+      return false;
   }
 }
 
 std::int64_t Interpreter::length(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return 0;
-    case Kind::kString: return static_cast<std::int64_t>(value.str().length());
-    case Kind::kBytes: return static_cast<std::int64_t>(value.as<Bytes>().bytes.size());
+    case Kind::kUndefined:
+      return 0;
+    case Kind::kString:
+      return static_cast<std::int64_t>(value.str().length());
+    case Kind::kBytes:
+      return static_cast<std::int64_t>(value.as<Bytes>().bytes.size());
     case Kind::kList:
-    case Kind::kTuple: return static_cast<std::int64_t>(value.as<List>().items.size());
-    case Kind::kDict: return static_cast<std::int64_t>(value.as<Dict>().entries().size());
-    case Kind::kView: return static_cast<std::int64_t>(value.as<View>().dict.as<Dict>().entries().size());
-    case Kind::kRange: return value.as<Range>().length;
-    case Kind::kLoop: return value.as<Loop>().length(*this);
-    default: fail("object of type '" + std::string(type_name(value)) + "' has no len()");
+    case Kind::kTuple:
+      return static_cast<std::int64_t>(value.as<List>().items.size());
+    case Kind::kDict:
+      return static_cast<std::int64_t>(value.as<Dict>().entries().size());
+    case Kind::kView:
+      return static_cast<std::int64_t>(value.as<View>().dict.as<Dict>().entries().size());
+    case Kind::kRange:
+      return value.as<Range>().length;
+    case Kind::kLoop:
+      return value.as<Loop>().length(*this);
+    default:
+      fail("object of type '" + std::string(type_name(value)) + "' has no len()");
   }
 }
 
-// Iteration ----------------------------------------------------------------------------------------------------------
+// Iteration
+// ----------------------------------------------------------------------------------------------------------
 
 Iterator Interpreter::iterate(const Value& value) {
   switch (value.kind()) {
@@ -150,12 +173,15 @@ Iterator Interpreter::iterate(const Value& value) {
     case Kind::kView:
     case Kind::kRange:
     case Kind::kGenerator:
-    case Kind::kLoop: break;
-    default: fail("'" + std::string(type_name(value)) + "' object is not iterable");
+    case Kind::kLoop:
+      break;
+    default:
+      fail("'" + std::string(type_name(value)) + "' object is not iterable");
   }
   Iterator iterator;
   iterator.source_ = value;
-  if (value.is(Kind::kDict) || value.is(Kind::kView)) iterator.expected_size_ = static_cast<std::size_t>(length(value));
+  if (value.is(Kind::kDict) || value.is(Kind::kView))
+    iterator.expected_size_ = static_cast<std::size_t>(length(value));
   return iterator;
 }
 
@@ -186,8 +212,9 @@ bool Iterator::next(Interpreter& context, Value& out) {
   if (source_.is_string()) {
     const String& text = source_.str();
     if (position_ >= text.bytes.size()) return false;
-    const std::size_t end = position_ + decode_utf8(std::string_view(text.bytes).substr(position_)).length;
-    out = context.substring(text, position_, end, text.markup);
+    const std::size_t end =
+        position_ + decode_utf8(std::string_view(text.bytes).substr(position_)).length;
+    out = context.substring(text, position_, end, false);
     position_ = end;
     return true;
   }
@@ -200,10 +227,18 @@ bool Iterator::next(Interpreter& context, Value& out) {
   if (at >= size) return false;
   switch (source_.kind()) {
     case Kind::kList:
-    case Kind::kTuple: out = source_.as<List>().items[at]; break;
-    case Kind::kDict: out = source_.as<Dict>().entries()[at].key; break;
-    case Kind::kRange: out = Value::integer(source_.as<Range>().at(static_cast<std::int64_t>(at)), source_.origin()); break;
-    case Kind::kBytes: out = Value::integer(static_cast<unsigned char>(source_.as<Bytes>().bytes[at])); break;
+    case Kind::kTuple:
+      out = source_.as<List>().items[at];
+      break;
+    case Kind::kDict:
+      out = source_.as<Dict>().entries()[at].key;
+      break;
+    case Kind::kRange:
+      out = Value::integer(source_.as<Range>().at(static_cast<std::int64_t>(at)), source_.origin());
+      break;
+    case Kind::kBytes:
+      out = Value::integer(static_cast<unsigned char>(source_.as<Bytes>().bytes[at]));
+      break;
     case Kind::kView: {
       const View& view = source_.as<View>();
       const Dict::Entry& entry = view.dict.as<Dict>().entries()[at];
@@ -212,7 +247,8 @@ bool Iterator::next(Interpreter& context, Value& out) {
                                                : context.tuple({entry.key, entry.value});
       break;
     }
-    default: return false;
+    default:
+      return false;
   }
   return true;
 }
@@ -234,7 +270,8 @@ std::vector<Value> Interpreter::to_vector(const Value& iterable) {
   return items;
 }
 
-// Attributes and items -----------------------------------------------------------------------------------------------
+// Attributes and items
+// -----------------------------------------------------------------------------------------------
 
 bool Interpreter::find_attribute(const Value& object, std::string_view name, Value& out) {
   if (object_attribute(object, name, out)) return true;
@@ -243,7 +280,8 @@ bool Interpreter::find_attribute(const Value& object, std::string_view name, Val
   auto body = [object, method](Interpreter& context, Arguments& arguments) {
     return method(context, object, arguments);
   };
-  out = Value::object(Kind::kFunction, std::make_shared<Function>(heap_, std::string(name), std::move(body)));
+  out = Value::object(Kind::kFunction,
+                      std::make_shared<Function>(heap_, std::string(name), std::move(body)));
   return true;
 }
 
@@ -251,14 +289,15 @@ Value Interpreter::get_attribute(const Value& object, std::string_view name) {
   require_defined(object);
   Value out;
   if (name.starts_with("__")) {
-    return undefined("access to attribute '" + std::string(name) + "' of '" + std::string(type_name(object)) +
-                     "' object is unsafe");
+    return undefined("access to attribute '" + std::string(name) + "' of '" +
+                     std::string(type_name(object)) + "' object is unsafe");
   }
   if (find_attribute(object, name, out)) return out;
   if (object.is(Kind::kDict)) {
     if (const Value* found = object.as<Dict>().find(name)) return *found;
   }
-  return undefined("'" + std::string(type_name(object)) + " object' has no attribute '" + std::string(name) + "'");
+  return undefined("'" + std::string(type_name(object)) + " object' has no attribute '" +
+                   std::string(name) + "'");
 }
 
 Value Interpreter::get_item(const Value& object, const Value& key) {
@@ -272,17 +311,22 @@ Value Interpreter::get_item(const Value& object, const Value& key) {
       const auto index = static_cast<std::size_t>(at);
       switch (object.kind()) {
         case Kind::kList:
-        case Kind::kTuple: return object.as<List>().items[index];
-        case Kind::kRange: return Value::integer(object.as<Range>().at(at), object.origin());
-        case Kind::kBytes: return Value::integer(static_cast<unsigned char>(object.as<Bytes>().bytes[index]));
+        case Kind::kTuple:
+          return object.as<List>().items[index];
+        case Kind::kRange:
+          return Value::integer(object.as<Range>().at(at), object.origin());
+        case Kind::kBytes:
+          return Value::integer(static_cast<unsigned char>(object.as<Bytes>().bytes[index]));
         case Kind::kString: {
           const String& text = object.str();
           work(text.ascii() ? 1 : text.bytes.size());
           const std::size_t begin = text.offset_of(index);
-          const std::size_t end = begin + decode_utf8(std::string_view(text.bytes).substr(begin)).length;
+          const std::size_t end =
+              begin + decode_utf8(std::string_view(text.bytes).substr(begin)).length;
           return substring(text, begin, end, text.markup);
         }
-        default: break;
+        default:
+          break;
       }
     }
   }
@@ -290,15 +334,20 @@ Value Interpreter::get_item(const Value& object, const Value& key) {
   if (key.is_string()) {
     const std::string& name = key.str().bytes;
     if (!name.starts_with("__") && find_attribute(object, name, out)) return out;
-    return undefined("'" + std::string(type_name(object)) + " object' has no attribute '" + name + "'");
+    return undefined("'" + std::string(type_name(object)) + " object' has no attribute '" + name +
+                     "'");
   }
-  return undefined("'" + std::string(type_name(object)) + " object' has no element " + to_repr(*this, key)->bytes);
+  return undefined("'" + std::string(type_name(object)) + " object' has no element " +
+                   to_repr(*this, key)->bytes);
 }
 
-Value Interpreter::slice(const Value& object, const Value& start, const Value& stop, const Value& step) {
+Value Interpreter::slice(const Value& object, const Value& start, const Value& stop,
+                         const Value& step) {
   require_defined(object);
-  const bool sliceable = object.is_string() || object.is_sequence() || object.is(Kind::kRange) || object.is(Kind::kBytes);
-  if (!sliceable) fail("'" + std::string(type_name(object)) + "' object is not subscriptable by slices");
+  const bool sliceable = object.is_string() || object.is_sequence() || object.is(Kind::kRange) ||
+                         object.is(Kind::kBytes);
+  if (!sliceable)
+    fail("'" + std::string(type_name(object)) + "' object is not subscriptable by slices");
   const std::int64_t size = length(object);
   const std::int64_t stride = step.is_none() ? 1 : to_index(*this, step, "a slice index");
   if (stride == 0) fail("slice step cannot be zero");
@@ -317,7 +366,8 @@ Value Interpreter::slice(const Value& object, const Value& start, const Value& s
     const Range& range = object.as<Range>();
     std::int64_t combined = 0;
     if (__builtin_mul_overflow(range.step, stride, &combined)) fail("the slice step is too large");
-    return Value::object(Kind::kRange, std::make_shared<Range>(&heap_, range.at(first), range.at(last), combined),
+    return Value::object(Kind::kRange,
+                         std::make_shared<Range>(&heap_, range.at(first), range.at(last), combined),
                          object.origin());
   }
   const auto count = static_cast<std::size_t>(indices.length);
@@ -325,7 +375,8 @@ Value Interpreter::slice(const Value& object, const Value& start, const Value& s
     if (object.is(Kind::kBytes)) {
       std::string part;
       for (std::size_t i = 0; i < count; ++i) {
-        part += object.as<Bytes>().bytes[static_cast<std::size_t>(indices.at(static_cast<std::int64_t>(i)))];
+        part += object.as<Bytes>()
+                    .bytes[static_cast<std::size_t>(indices.at(static_cast<std::int64_t>(i)))];
       }
       return Value::object(Kind::kBytes, std::make_shared<Bytes>(&heap_, std::move(part)));
     }
@@ -333,7 +384,9 @@ Value Interpreter::slice(const Value& object, const Value& start, const Value& s
     work(text.bytes.size());
     if (stride == 1) {
       const std::size_t begin = text.offset_of(static_cast<std::size_t>(first));
-      return substring(text, begin, count == 0 ? begin : text.offset_of(static_cast<std::size_t>(first) + count), text.markup);
+      return substring(text, begin,
+                       count == 0 ? begin : text.offset_of(static_cast<std::size_t>(first) + count),
+                       text.markup);
     }
     std::vector<std::size_t> offsets;
     if (!text.ascii()) {
@@ -362,7 +415,8 @@ Value Interpreter::slice(const Value& object, const Value& start, const Value& s
   return result;
 }
 
-// Scopes -------------------------------------------------------------------------------------------------------------
+// Scopes
+// -------------------------------------------------------------------------------------------------------------
 
 Scope* Interpreter::new_scope(Scope* parent) {
   if (free_scopes_.empty()) {
@@ -411,7 +465,8 @@ Value Interpreter::lookup(const Expr& name) {
         return Value::string(context.capture_output(block->body, context.template_scope_));
       };
       blocks->set(string(block_name, Origin::kTemplate),
-                  Value::object(Kind::kFunction, std::make_shared<Function>(heap_, block_name, std::move(body))));
+                  Value::object(Kind::kFunction,
+                                std::make_shared<Function>(heap_, block_name, std::move(body))));
     }
     return Value::object(Kind::kNamespace, std::make_shared<Namespace>(heap_, blocks));
   }

@@ -1,4 +1,5 @@
-// Evaluates a Program: one Interpreter per rendering. Filters, tests and methods use its public part.
+// Evaluates a Program: one Interpreter per rendering. Filters, tests and methods use its public
+// part.
 #pragma once
 
 #include <memory>
@@ -6,14 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "text/date_time.h"
 #include "text/jinja/ast.h"
 #include "text/jinja/error.h"
 #include "text/jinja/value.h"
-#include "text/date_time.h"
 
 namespace hearth::text::jinja {
 
-/// Steps through any iterable value. Lists are followed live: what is appended during iteration is seen.
+/// Steps through any iterable value. Lists are followed live: what is appended during iteration is
+/// seen.
 class Iterator {
  public:
   /// The next element; false at the end.
@@ -27,7 +29,8 @@ class Iterator {
   bool backwards_ = false;
 };
 
-/// Variables of one scope. Kept alive by the interpreter; `captured` ones (a macro refers to them) until its end.
+/// Variables of one scope. Kept alive by the interpreter; `captured` ones (a macro refers to them)
+/// until its end.
 struct Scope {
   Scope* parent = nullptr;
   bool captured = false;
@@ -81,13 +84,17 @@ class Interpreter {
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
 
-  /// Gives the context variable `name` a value made by this interpreter's functions. Ignored if never used.
+  /// Gives the context variable `name` a value made by this interpreter's functions. Ignored if
+  /// never used.
   void set_variable(const std::string& name, Value value);
-  [[nodiscard]] bool uses_variable(const std::string& name) const { return program_.symbol_ids.contains(name); }
+  [[nodiscard]] bool uses_variable(const std::string& name) const {
+    return program_.symbol_ids.contains(name);
+  }
   /// Renders the whole template. Call once.
   [[nodiscard]] StringPtr run();
 
-  // Services for operations, filters, tests and methods -------------------------------------------------------------
+  // Services for operations, filters, tests and methods
+  // -------------------------------------------------------------
 
   /// Counts one level of recursion for as long as it lives.
   class Nested {
@@ -117,7 +124,8 @@ class Interpreter {
 
   [[nodiscard]] StringBuilder builder() { return {heap_, limits_.string_bytes}; }
   [[nodiscard]] Value string(std::string text, Origin origin);
-  [[nodiscard]] Value substring(const String& text, std::size_t begin, std::size_t end, bool markup);
+  [[nodiscard]] Value substring(const String& text, std::size_t begin, std::size_t end,
+                                bool markup);
   [[nodiscard]] Value undefined(std::string message);
   [[nodiscard]] Value list(std::vector<Value> items);
   [[nodiscard]] Value tuple(std::vector<Value> items);
@@ -125,7 +133,9 @@ class Interpreter {
   [[nodiscard]] Value generator(Generator::Next next);
   [[nodiscard]] Value big(const BigInt& number, Origin origin);
   /// Throws unless `count` more list elements fit.
-  void require_elements(std::size_t count) const { heap_.require(count < (1U << 30) ? count * sizeof(Value) : ~std::size_t{0}); }
+  void require_elements(std::size_t count) const {
+    heap_.require(count < (1U << 30) ? count * sizeof(Value) : ~std::size_t{0});
+  }
 
   /// Throws "'x' is undefined" (or why) when `value` is undefined.
   void require_defined(const Value& value) const;
@@ -142,7 +152,8 @@ class Interpreter {
   [[nodiscard]] Value get_item(const Value& object, const Value& key);
   /// Only Python attributes, never keys. False when there is none.
   bool find_attribute(const Value& object, std::string_view name, Value& out);
-  [[nodiscard]] Value slice(const Value& object, const Value& start, const Value& stop, const Value& step);
+  [[nodiscard]] Value slice(const Value& object, const Value& start, const Value& stop,
+                            const Value& step);
   [[nodiscard]] Value call(const Value& callee, Arguments& arguments);
   [[nodiscard]] Value filter(std::string_view name, const Value& input, Arguments& arguments);
   [[nodiscard]] bool test(std::string_view name, const Value& input, Arguments& arguments);

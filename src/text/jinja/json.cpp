@@ -19,11 +19,16 @@ Value convert(Interpreter& context, const nlohmann::ordered_json& json, Origin o
   if (depth > kMaxDepth) context.fail("the data is nested too deeply");
   context.work(1);
   switch (json.type()) {
-    case Type::boolean: return Value::boolean(json.get<bool>(), origin);
-    case Type::number_integer: return Value::integer(json.get<std::int64_t>(), origin);
-    case Type::number_unsigned: return context.big(BigInt::from_uint64(json.get<std::uint64_t>()), origin);
-    case Type::number_float: return Value::real(json.get<double>(), origin);
-    case Type::string: return context.string(to_valid_utf8(json.get_ref<const std::string&>()), origin);
+    case Type::boolean:
+      return Value::boolean(json.get<bool>(), origin);
+    case Type::number_integer:
+      return Value::integer(json.get<std::int64_t>(), origin);
+    case Type::number_unsigned:
+      return context.big(BigInt::from_uint64(json.get<std::uint64_t>()), origin);
+    case Type::number_float:
+      return Value::real(json.get<double>(), origin);
+    case Type::string:
+      return context.string(to_valid_utf8(json.get_ref<const std::string&>()), origin);
     case Type::array: {
       const auto list = std::make_shared<List>(context.heap());
       for (const auto& item : json) list->push(convert(context, item, origin, depth + 1));
@@ -32,34 +37,45 @@ Value convert(Interpreter& context, const nlohmann::ordered_json& json, Origin o
     case Type::object: {
       const auto dict = std::make_shared<Dict>(context.heap());
       for (const auto& [key, value] : json.items()) {
-        dict->set(context.string(to_valid_utf8(key), origin), convert(context, value, origin, depth + 1));
+        dict->set(context.string(to_valid_utf8(key), origin),
+                  convert(context, value, origin, depth + 1));
       }
       return Value::object(Kind::kDict, dict, origin);
     }
-    default: return Value::none(origin);
+    default:
+      return Value::none(origin);
   }
 }
 
 class JsonWriter {
  public:
-  JsonWriter(Interpreter& context, StringBuilder& builder, Origin punctuation, const JsonStyle& style)
+  JsonWriter(Interpreter& context, StringBuilder& builder, Origin punctuation,
+             const JsonStyle& style)
       : context_(context), builder_(builder), punctuation_(punctuation), style_(style) {}
 
   void write(const Value& value, std::size_t level) {
     const Interpreter::Nested nested(context_);
     context_.work(64);
     switch (value.kind()) {
-      case Kind::kNone: return plain("null");
-      case Kind::kBool: return plain(value.as_bool() ? "true" : "false");
+      case Kind::kNone:
+        return plain("null");
+      case Kind::kBool:
+        return plain(value.as_bool() ? "true" : "false");
       case Kind::kInt:
-      case Kind::kBigInt: return plain(to_repr(context_, value)->bytes);
-      case Kind::kFloat: return plain(number(value.as_float()));
-      case Kind::kString: return string(value.str());
+      case Kind::kBigInt:
+        return plain(to_repr(context_, value)->bytes);
+      case Kind::kFloat:
+        return plain(number(value.as_float()));
+      case Kind::kString:
+        return string(value.str());
       case Kind::kList:
-      case Kind::kTuple: return list(value.as<List>(), level);
-      case Kind::kDict: return dict(value.as<Dict>(), level);
+      case Kind::kTuple:
+        return list(value.as<List>(), level);
+      case Kind::kDict:
+        return dict(value.as<Dict>(), level);
       default:
-        context_.fail("object of type " + std::string(type_name(value)) + " is not JSON serializable");
+        context_.fail("object of type " + std::string(type_name(value)) +
+                      " is not JSON serializable");
     }
   }
 
@@ -113,14 +129,20 @@ class JsonWriter {
 
   void key(const Value& key) {
     switch (key.kind()) {
-      case Kind::kString: return string(key.str());
-      case Kind::kNone: return plain("\"null\"");
-      case Kind::kBool: return plain(key.as_bool() ? "\"true\"" : "\"false\"");
-      case Kind::kFloat: return plain("\"" + number(key.as_float()) + "\"");
+      case Kind::kString:
+        return string(key.str());
+      case Kind::kNone:
+        return plain("\"null\"");
+      case Kind::kBool:
+        return plain(key.as_bool() ? "\"true\"" : "\"false\"");
+      case Kind::kFloat:
+        return plain("\"" + number(key.as_float()) + "\"");
       case Kind::kInt:
-      case Kind::kBigInt: return plain("\"" + to_repr(context_, key)->bytes + "\"");
+      case Kind::kBigInt:
+        return plain("\"" + to_repr(context_, key)->bytes + "\"");
       default:
-        context_.fail("keys must be str, int, float, bool or None, not " + std::string(type_name(key)));
+        context_.fail("keys must be str, int, float, bool or None, not " +
+                      std::string(type_name(key)));
     }
   }
 
@@ -131,17 +153,25 @@ class JsonWriter {
 
   std::string escaped(char32_t c) const {
     switch (c) {
-      case U'"': return "\\\"";
-      case U'\\': return "\\\\";
-      case U'\n': return "\\n";
-      case U'\r': return "\\r";
-      case U'\t': return "\\t";
-      case U'\b': return "\\b";
-      case U'\f': return "\\f";
-      default: break;
+      case U'"':
+        return "\\\"";
+      case U'\\':
+        return "\\\\";
+      case U'\n':
+        return "\\n";
+      case U'\r':
+        return "\\r";
+      case U'\t':
+        return "\\t";
+      case U'\b':
+        return "\\b";
+      case U'\f':
+        return "\\f";
+      default:
+        break;
     }
     std::string out;
-    if (c < 0x20 || (style_.ensure_ascii && c >= 0x7F && c < 0x10000 && c != 0x7F)) {
+    if (c < 0x20 || (style_.ensure_ascii && c >= 0x7F && c < 0x10000)) {
       unicode_escape(out, c);
     } else if (style_.ensure_ascii && c >= 0x10000) {
       unicode_escape(out, 0xD800 + ((c - 0x10000) >> 10));

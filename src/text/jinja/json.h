@@ -9,7 +9,8 @@
 namespace hearth::text::jinja {
 
 /// The value of `json`; all of it has `origin`. Nesting beyond 200 levels is an error.
-[[nodiscard]] Value from_json(Interpreter& context, const nlohmann::ordered_json& json, Origin origin);
+[[nodiscard]] Value from_json(Interpreter& context, const nlohmann::ordered_json& json,
+                              Origin origin);
 
 struct JsonStyle {
   bool ensure_ascii = false;

@@ -30,7 +30,8 @@ std::string normalize_newlines(std::string_view source) {
 
 class Lexer {
  public:
-  Lexer(std::string_view source, const std::string& name) : name_(name), source_(normalize_newlines(source)) {}
+  Lexer(std::string_view source, const std::string& name)
+      : name_(name), source_(normalize_newlines(source)) {}
 
   std::vector<Token> run() {
     while (position_ < source_.size()) text_until_tag();
@@ -39,10 +40,14 @@ class Lexer {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& message) const { throw TemplateError(name_, line_, message); }
+  [[noreturn]] void fail(const std::string& message) const {
+    throw TemplateError(name_, line_, message);
+  }
 
   std::string_view rest() const { return std::string_view(source_).substr(position_); }
-  char at(std::size_t offset) const { return position_ + offset < source_.size() ? source_[position_ + offset] : '\0'; }
+  char at(std::size_t offset) const {
+    return position_ + offset < source_.size() ? source_[position_ + offset] : '\0';
+  }
   bool starts(std::string_view text) const { return rest().starts_with(text); }
 
   void push(TokenKind kind, std::string text) { tokens_.push_back({kind, line_, std::move(text)}); }
@@ -71,8 +76,8 @@ class Lexer {
     return length;
   }
 
-  /// The part of `text` that stays when the tag after it has `sign` ('-', '+' or 0). `strips_line` says whether white
-  /// space before the tag on its line goes too.
+  /// The part of `text` that stays when the tag after it has `sign` ('-', '+' or 0). `strips_line`
+  /// says whether white space before the tag on its line goes too.
   std::string_view strip_before_tag(std::string_view text, char sign, bool strips_line) const {
     if (sign == '-') {
       std::size_t end = text.size();
@@ -154,7 +159,8 @@ class Lexer {
   }
 
   void raw_block() {
-    for (std::size_t tag = source_.find("{%", position_); tag != std::string::npos; tag = source_.find("{%", tag + 2)) {
+    for (std::size_t tag = source_.find("{%", position_); tag != std::string::npos;
+         tag = source_.find("{%", tag + 2)) {
       std::size_t i = tag + 2;
       char sign = '\0';
       if (i < source_.size() && (source_[i] == '-' || source_[i] == '+')) sign = source_[i++];
@@ -259,7 +265,8 @@ class Lexer {
     if (!after_dot) {
       const std::size_t whole = digits(0, is_ascii_digit);
       std::size_t end = whole;
-      if (at(whole) == '.' && is_ascii_digit(at(whole + 1))) end = digits(whole + 1, is_ascii_digit);
+      if (at(whole) == '.' && is_ascii_digit(at(whole + 1)))
+        end = digits(whole + 1, is_ascii_digit);
       if (at(end) == 'e' || at(end) == 'E') {
         const std::size_t sign = at(end + 1) == '+' || at(end + 1) == '-' ? 1 : 0;
         if (is_ascii_digit(at(end + 1 + sign))) end = digits(end + 1 + sign, is_ascii_digit);
@@ -275,7 +282,8 @@ class Lexer {
     };
     if (base == 'b' || base == 'o' || base == 'x') {
       const std::size_t first = at(2) == '_' ? 3 : 2;
-      if (is_base_digit(at(first))) return push_number(TokenKind::kInteger, digits(first, is_base_digit));
+      if (is_base_digit(at(first)))
+        return push_number(TokenKind::kInteger, digits(first, is_base_digit));
     }
     push_number(TokenKind::kInteger, digits(0, [](char c) { return c == '0'; }));
   }
@@ -329,7 +337,8 @@ class Lexer {
         const std::size_t count = c == 'x' ? 2 : c == 'u' ? 4 : 8;
         char32_t value = hex(text, i + 1, count);
         i += count;
-        // Python keeps the halves of a surrogate pair apart and then cannot print them; joining them is what is meant.
+        // Python keeps the halves of a surrogate pair apart and then cannot print them; joining
+        // them is what is meant.
         if (value >= 0xD800 && value < 0xDC00 && text.substr(i + 1).starts_with("\\u")) {
           const char32_t low = hex(text, i + 3, 4);
           if (low >= 0xDC00 && low < 0xE000) {
@@ -353,7 +362,8 @@ class Lexer {
     for (std::size_t i = offset; i < offset + count; ++i) {
       const char c = i < text.size() ? static_cast<char>(text[i] | 0x20) : ' ';
       const bool letter = c >= 'a' && c <= 'f';
-      if (i >= text.size() || (!is_ascii_digit(text[i]) && !letter)) fail("a string has a malformed \\x or \\u escape");
+      if (i >= text.size() || (!is_ascii_digit(text[i]) && !letter))
+        fail("a string has a malformed \\x or \\u escape");
       value = value * 16 + static_cast<char32_t>(letter ? c - 'a' + 10 : text[i] - '0');
     }
     if (value > 0x10FFFF) fail("a string escape is beyond the last Unicode character");
@@ -361,7 +371,8 @@ class Lexer {
   }
 
   void operator_token(std::string& brackets) {
-    static constexpr std::array<std::string_view, 7> kTwo = {"//", "**", "==", "!=", ">=", "<=", ""};
+    static constexpr std::array<std::string_view, 7> kTwo = {
+        "//", "**", "==", "!=", ">=", "<=", ""};
     for (const std::string_view two : kTwo) {
       if (!two.empty() && starts(two)) {
         push(TokenKind::kOperator, std::string(two));
@@ -371,13 +382,15 @@ class Lexer {
     }
     const char c = at(0);
     if (std::string_view("+-/*%~[](){}><=.:|,;").find(c) == std::string_view::npos) {
-      fail("unexpected character '" + std::string(rest().substr(0, decode_utf8(rest()).length)) + "'");
+      fail("unexpected character '" + std::string(rest().substr(0, decode_utf8(rest()).length)) +
+           "'");
     }
     if (c == '(' || c == '[' || c == '{') {
       brackets += c == '(' ? ')' : c == '[' ? ']' : '}';
     } else if (c == ')' || c == ']' || c == '}') {
       if (brackets.empty()) fail(std::string("unexpected '") + c + "'");
-      if (brackets.back() != c) fail(std::string("unexpected '") + c + "', expected '" + brackets.back() + "'");
+      if (brackets.back() != c)
+        fail(std::string("unexpected '") + c + "', expected '" + brackets.back() + "'");
       brackets.pop_back();
     }
     push(TokenKind::kOperator, std::string(1, c));
@@ -400,14 +413,22 @@ std::vector<Token> tokenize_template(std::string_view source, const std::string&
 
 std::string describe(const Token& token) {
   switch (token.kind) {
-    case TokenKind::kText: return "template text";
-    case TokenKind::kOutputBegin: return "begin of print statement";
-    case TokenKind::kOutputEnd: return "end of print statement";
-    case TokenKind::kBlockBegin: return "begin of statement block";
-    case TokenKind::kBlockEnd: return "end of statement block";
-    case TokenKind::kEnd: return "end of template";
-    case TokenKind::kString: return "a string";
-    default: return "'" + token.text + "'";
+    case TokenKind::kText:
+      return "template text";
+    case TokenKind::kOutputBegin:
+      return "begin of print statement";
+    case TokenKind::kOutputEnd:
+      return "end of print statement";
+    case TokenKind::kBlockBegin:
+      return "begin of statement block";
+    case TokenKind::kBlockEnd:
+      return "end of statement block";
+    case TokenKind::kEnd:
+      return "end of template";
+    case TokenKind::kString:
+      return "a string";
+    default:
+      return "'" + token.text + "'";
   }
 }
 

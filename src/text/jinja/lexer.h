@@ -1,5 +1,5 @@
-// Jinja's lexical structure: text, tags and white space control (trim_blocks and lstrip_blocks are on, a single newline at
-// the end of the source is dropped), and the tokens inside tags.
+// Jinja's lexical structure: text, tags and white space control (trim_blocks and lstrip_blocks are
+// on, a single newline at the end of the source is dropped), and the tokens inside tags.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,17 @@
 namespace hearth::text::jinja {
 
 enum class TokenKind : std::uint8_t {
-  kText, kOutputBegin, kOutputEnd, kBlockBegin, kBlockEnd, kName, kString, kInteger, kFloat, kOperator, kEnd,
+  kText,
+  kOutputBegin,
+  kOutputEnd,
+  kBlockBegin,
+  kBlockEnd,
+  kName,
+  kString,
+  kInteger,
+  kFloat,
+  kOperator,
+  kEnd,
 };
 
 struct Token {
@@ -20,8 +30,10 @@ struct Token {
   std::string text;
 };
 
-/// The tokens of `source` (well-formed UTF-8), ending with kEnd. Throws TemplateError naming `template_name`.
-[[nodiscard]] std::vector<Token> tokenize_template(std::string_view source, const std::string& template_name);
+/// The tokens of `source` (well-formed UTF-8), ending with kEnd. Throws TemplateError naming
+/// `template_name`.
+[[nodiscard]] std::vector<Token> tokenize_template(std::string_view source,
+                                                   const std::string& template_name);
 
 /// A short description for messages: "name 'x'", "end of print statement" …
 [[nodiscard]] std::string describe(const Token& token);

@@ -12,7 +12,8 @@
 namespace hearth::text::jinja {
 namespace {
 
-// str.is… ------------------------------------------------------------------------------------------------------------
+// str.is…
+// ------------------------------------------------------------------------------------------------------------
 
 template <bool (*property)(char32_t) noexcept, bool empty>
 Value method_all(Interpreter& context, const Value& self, Arguments& arguments) {
@@ -73,12 +74,14 @@ constexpr NamedFunction<MethodFunction> kStringProperties[] = {
     {"isupper", method_case<true>},
 };
 
-// dict ---------------------------------------------------------------------------------------------------------------
+// dict
+// ---------------------------------------------------------------------------------------------------------------
 
 template <View::What what>
 Value dict_view(Interpreter& context, const Value& self, Arguments& arguments) {
   const Bound bound(context, "items", arguments, {});
-  return Value::object(Kind::kView, std::make_shared<View>(context.heap(), self, what), self.origin());
+  return Value::object(Kind::kView, std::make_shared<View>(context.heap(), self, what),
+                       self.origin());
 }
 
 Value dict_get(Interpreter& context, const Value& self, Arguments& arguments) {
@@ -132,7 +135,8 @@ Value dict_setdefault(Interpreter& context, const Value& self, Arguments& argume
 
 Value dict_update(Interpreter& context, const Value& self, Arguments& arguments) {
   const Value source = find_global("dict")(context, arguments);
-  for (const Dict::Entry& entry : source.as<Dict>().entries()) self.as<Dict>().set(entry.key, entry.value);
+  for (const Dict::Entry& entry : source.as<Dict>().entries())
+    self.as<Dict>().set(entry.key, entry.value);
   return Value::none();
 }
 
@@ -145,7 +149,8 @@ Value dict_clear(Interpreter& context, const Value& self, Arguments& arguments) 
 Value dict_fromkeys(Interpreter& context, const Value&, Arguments& arguments) {
   const Bound bound(context, "fromkeys", arguments, {"iterable", "value"}, 1);
   const auto dict = std::make_shared<Dict>(context.heap());
-  for (const Value& key : context.to_vector(bound[0])) dict->set(key, bound.has(1) ? bound[1] : Value::none());
+  for (const Value& key : context.to_vector(bound[0]))
+    dict->set(key, bound.has(1) ? bound[1] : Value::none());
   return Value::object(Kind::kDict, dict);
 }
 
@@ -163,7 +168,8 @@ constexpr NamedFunction<MethodFunction> kDictMethods[] = {
     {"fromkeys", dict_fromkeys},
 };
 
-// list and tuple -----------------------------------------------------------------------------------------------------
+// list and tuple
+// -----------------------------------------------------------------------------------------------------
 
 Value list_append(Interpreter& context, const Value& self, Arguments& arguments) {
   const Bound bound(context, "append", arguments, {"object"}, 1);
@@ -205,7 +211,8 @@ Value list_pop(Interpreter& context, const Value& self, Arguments& arguments) {
 }
 
 /// Index of an element equal to `wanted`, or the size.
-std::size_t position_of(Interpreter& context, const std::vector<Value>& items, const Value& wanted) {
+std::size_t position_of(Interpreter& context, const std::vector<Value>& items,
+                        const Value& wanted) {
   std::size_t i = 0;
   while (i < items.size() && !equal(context, items[i], wanted)) {
     context.work(64);
@@ -227,7 +234,8 @@ Value list_remove(Interpreter& context, const Value& self, Arguments& arguments)
 Value list_index(Interpreter& context, const Value& self, Arguments& arguments) {
   const Bound bound(context, "index", arguments, {"value"}, 1);
   const std::size_t at = position_of(context, self.as<List>().items, bound[0]);
-  if (at == self.as<List>().items.size()) context.fail(to_repr(context, bound[0])->bytes + " is not in the list");
+  if (at == self.as<List>().items.size())
+    context.fail(to_repr(context, bound[0])->bytes + " is not in the list");
   return Value::integer(static_cast<std::int64_t>(at));
 }
 
@@ -271,18 +279,22 @@ Value list_sort(Interpreter& context, const Value& self, Arguments& arguments) {
 }
 
 constexpr NamedFunction<MethodFunction> kListMethods[] = {
-    {"append", list_append}, {"extend", list_extend}, {"insert", list_insert}, {"pop", list_pop},
-    {"remove", list_remove}, {"index", list_index},   {"count", list_count},   {"clear", list_clear},
-    {"copy", list_copy},     {"reverse", list_reverse}, {"sort", list_sort},
+    {"append", list_append},   {"extend", list_extend}, {"insert", list_insert},
+    {"pop", list_pop},         {"remove", list_remove}, {"index", list_index},
+    {"count", list_count},     {"clear", list_clear},   {"copy", list_copy},
+    {"reverse", list_reverse}, {"sort", list_sort},
 };
-constexpr NamedFunction<MethodFunction> kTupleMethods[] = {{"index", list_index}, {"count", list_count}};
+constexpr NamedFunction<MethodFunction> kTupleMethods[] = {{"index", list_index},
+                                                           {"count", list_count}};
 
-// Others -------------------------------------------------------------------------------------------------------------
+// Others
+// -------------------------------------------------------------------------------------------------------------
 
 Value bytes_decode(Interpreter& context, const Value& self, Arguments& arguments) {
   const Bound bound(context, "decode", arguments, {"encoding", "errors"});
   const std::string& bytes = self.as<Bytes>().bytes;
-  if (find_invalid_utf8(bytes) != std::string_view::npos) context.fail("the bytes are not valid UTF-8");
+  if (find_invalid_utf8(bytes) != std::string_view::npos)
+    context.fail("the bytes are not valid UTF-8");
   return context.string(bytes, Origin::kData);
 }
 
@@ -297,7 +309,8 @@ Value bytes_hex(Interpreter& context, const Value& self, Arguments& arguments) {
   return context.string(std::move(text), Origin::kData);
 }
 
-constexpr NamedFunction<MethodFunction> kBytesMethods[] = {{"decode", bytes_decode}, {"hex", bytes_hex}};
+constexpr NamedFunction<MethodFunction> kBytesMethods[] = {{"decode", bytes_decode},
+                                                           {"hex", bytes_hex}};
 
 Value int_bit_length(Interpreter& context, const Value& self, Arguments& arguments) {
   const Bound bound(context, "bit_length", arguments, {});
@@ -311,7 +324,8 @@ Value number_conjugate(Interpreter& context, const Value& self, Arguments& argum
 
 Value float_is_integer(Interpreter& context, const Value& self, Arguments& arguments) {
   const Bound bound(context, "is_integer", arguments, {});
-  return Value::boolean(std::isfinite(self.as_float()) && self.as_float() == std::trunc(self.as_float()));
+  return Value::boolean(std::isfinite(self.as_float()) &&
+                        self.as_float() == std::trunc(self.as_float()));
 }
 
 constexpr NamedFunction<MethodFunction> kIntMethods[] = {{"bit_length", int_bit_length},
@@ -334,23 +348,27 @@ Value cycler_reset(Interpreter& context, const Value& self, Arguments& arguments
   return Value::none();
 }
 
-constexpr NamedFunction<MethodFunction> kCyclerMethods[] = {{"next", cycler_next}, {"reset", cycler_reset}};
+constexpr NamedFunction<MethodFunction> kCyclerMethods[] = {{"next", cycler_next},
+                                                            {"reset", cycler_reset}};
 
 Value loop_cycle(Interpreter& context, const Value& self, Arguments& arguments) {
   if (arguments.positional.empty()) context.fail("no items for cycling given");
   const auto count = static_cast<std::int64_t>(arguments.positional.size());
-  return arguments.positional[static_cast<std::size_t>(std::max<std::int64_t>(0, self.as<Loop>().index0) % count)];
+  return arguments.positional[static_cast<std::size_t>(
+      std::max<std::int64_t>(0, self.as<Loop>().index0) % count)];
 }
 
 Value loop_changed(Interpreter& context, const Value& self, Arguments& arguments) {
   Loop& loop = self.as<Loop>();
   const Value now = context.tuple(arguments.positional);
-  if (loop.last_changed.is(Kind::kTuple) && equal(context, loop.last_changed, now)) return Value::boolean(false);
+  if (loop.last_changed.is(Kind::kTuple) && equal(context, loop.last_changed, now))
+    return Value::boolean(false);
   loop.last_changed = now;
   return Value::boolean(true);
 }
 
-constexpr NamedFunction<MethodFunction> kLoopMethods[] = {{"cycle", loop_cycle}, {"changed", loop_changed}};
+constexpr NamedFunction<MethodFunction> kLoopMethods[] = {{"cycle", loop_cycle},
+                                                          {"changed", loop_changed}};
 
 }  // namespace
 
@@ -360,18 +378,28 @@ MethodFunction find_string_property_method(std::string_view name) noexcept {
 
 MethodFunction find_method(const Value& self, std::string_view name) noexcept {
   switch (self.kind()) {
-    case Kind::kString: return find_string_method(name);
-    case Kind::kDict: return find_named(kDictMethods, name);
-    case Kind::kList: return find_named(kListMethods, name);
-    case Kind::kTuple: return find_named(kTupleMethods, name);
-    case Kind::kBytes: return find_named(kBytesMethods, name);
+    case Kind::kString:
+      return find_string_method(name);
+    case Kind::kDict:
+      return find_named(kDictMethods, name);
+    case Kind::kList:
+      return find_named(kListMethods, name);
+    case Kind::kTuple:
+      return find_named(kTupleMethods, name);
+    case Kind::kBytes:
+      return find_named(kBytesMethods, name);
     case Kind::kBool:
     case Kind::kInt:
-    case Kind::kBigInt: return find_named(kIntMethods, name);
-    case Kind::kFloat: return find_named(kFloatMethods, name);
-    case Kind::kCycler: return find_named(kCyclerMethods, name);
-    case Kind::kLoop: return find_named(kLoopMethods, name);
-    default: return nullptr;
+    case Kind::kBigInt:
+      return find_named(kIntMethods, name);
+    case Kind::kFloat:
+      return find_named(kFloatMethods, name);
+    case Kind::kCycler:
+      return find_named(kCyclerMethods, name);
+    case Kind::kLoop:
+      return find_named(kLoopMethods, name);
+    default:
+      return nullptr;
   }
 }
 

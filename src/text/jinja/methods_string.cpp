@@ -15,10 +15,12 @@ namespace {
 constexpr std::size_t kNowhere = std::string_view::npos;
 
 /// An argument that must be a string; escaped when `self` is markup.
-StringPtr text_argument(Interpreter& context, const Value& self, const Value& argument, std::string_view method) {
+StringPtr text_argument(Interpreter& context, const Value& self, const Value& argument,
+                        std::string_view method) {
   context.require_defined(argument);
   if (!argument.is_string()) {
-    context.fail(std::string(method) + "() needs a string, not '" + std::string(type_name(argument)) + "'");
+    context.fail(std::string(method) + "() needs a string, not '" +
+                 std::string(type_name(argument)) + "'");
   }
   return self.str().markup ? escape(context, argument) : argument.string_ptr();
 }
@@ -70,7 +72,8 @@ Value method_title(Interpreter& context, const Value& self, Arguments& arguments
   const String& text = self.str();
   bool inside = false;
   return map_characters(context, text, [&text, &inside](char32_t c, std::size_t at) {
-    std::string mapped = inside ? to_lower(c, c == 0x3A3 && is_final_sigma(text.bytes, at)) : to_title(c);
+    std::string mapped =
+        inside ? to_lower(c, c == 0x3A3 && is_final_sigma(text.bytes, at)) : to_title(c);
     inside = is_cased(c);
     return mapped;
   });
@@ -80,7 +83,8 @@ template <bool left, bool right>
 Value method_strip(Interpreter& context, const Value& self, Arguments& arguments) {
   const Bound bound(context, "strip", arguments, {"chars"});
   const StringPtr characters = bound.string(0);
-  context.work(self.str().bytes.size() * (characters == nullptr ? 1 : 1 + characters->bytes.size() / 16));
+  context.work(self.str().bytes.size() *
+               (characters == nullptr ? 1 : 1 + characters->bytes.size() / 16));
   return part(context, self, strip(self.str(), characters.get(), left, right));
 }
 
@@ -105,7 +109,8 @@ Value method_split(Interpreter& context, const Value& self, Arguments& arguments
 }
 
 /// Offset of the last `needle` that ends at or before `end`.
-std::size_t find_last(std::string_view bytes, std::string_view needle, std::size_t begin, std::size_t end) {
+std::size_t find_last(std::string_view bytes, std::string_view needle, std::size_t begin,
+                      std::size_t end) {
   if (end < begin || needle.size() > end - begin) return kNowhere;
   const std::size_t found = bytes.substr(0, end).rfind(needle);
   return found == kNowhere || found < begin ? kNowhere : found;
@@ -156,8 +161,8 @@ Value method_partition(Interpreter& context, const Value& self, Arguments& argum
   if (separator->bytes.empty()) context.fail("empty separator");
   context.work(text.bytes.size() * (1 + separator->bytes.size() / 16));
   const std::size_t size = text.bytes.size();
-  const std::size_t found =
-      last ? find_last(text.bytes, separator->bytes, 0, size) : find_text(text.bytes, separator->bytes);
+  const std::size_t found = last ? find_last(text.bytes, separator->bytes, 0, size)
+                                 : find_text(text.bytes, separator->bytes);
   if (found == kNowhere) {
     const Value empty = context.substring(text, 0, 0, text.markup);
     return last ? context.tuple({empty, empty, self}) : context.tuple({self, empty, empty});
@@ -168,7 +173,8 @@ Value method_partition(Interpreter& context, const Value& self, Arguments& argum
 }
 
 /// The byte range that optional start and end arguments (at `index`) select.
-bool selected_range(Interpreter& context, const String& text, const Bound& bound, std::size_t index, Piece& range) {
+bool selected_range(Interpreter& context, const String& text, const Bound& bound, std::size_t index,
+                    Piece& range) {
   const auto size = static_cast<std::int64_t>(text.length());
   const auto position = [&](std::size_t at, std::int64_t fallback) {
     if (!bound.has(at) || bound[at].is_none()) return fallback;
@@ -178,7 +184,8 @@ bool selected_range(Interpreter& context, const String& text, const Bound& bound
   const std::int64_t start = position(index, 0);
   const std::int64_t end = std::min(position(index + 1, size), size);
   if (start > size || start > end) return false;
-  range = {text.offset_of(static_cast<std::size_t>(start)), text.offset_of(static_cast<std::size_t>(end))};
+  range = {text.offset_of(static_cast<std::size_t>(start)),
+           text.offset_of(static_cast<std::size_t>(end))};
   return true;
 }
 
@@ -193,7 +200,8 @@ Value method_find(Interpreter& context, const Value& self, Arguments& arguments)
   std::size_t found = kNowhere;
   if (selected_range(context, text, bound, 1, range)) {
     const std::string_view whole = std::string_view(text.bytes).substr(0, range.end);
-    found = last ? find_last(whole, needle->bytes, range.begin, range.end) : find_text(whole, needle->bytes, range.begin);
+    found = last ? find_last(whole, needle->bytes, range.begin, range.end)
+                 : find_text(whole, needle->bytes, range.begin);
   }
   if (found != kNowhere) return Value::integer(static_cast<std::int64_t>(text.index_of(found)));
   if (must_exist) context.fail("substring not found");
@@ -209,7 +217,8 @@ Value method_count(Interpreter& context, const Value& self, Arguments& arguments
   if (!selected_range(context, text, bound, 1, range)) return Value::integer(0);
   context.work(text.bytes.size());
   if (needle->bytes.empty()) {
-    return Value::integer(static_cast<std::int64_t>(text.index_of(range.end) - text.index_of(range.begin)) + 1);
+    return Value::integer(
+        static_cast<std::int64_t>(text.index_of(range.end) - text.index_of(range.begin)) + 1);
   }
   std::int64_t count = 0;
   const std::string_view whole = std::string_view(text.bytes).substr(0, range.end);
@@ -222,12 +231,14 @@ Value method_count(Interpreter& context, const Value& self, Arguments& arguments
 
 template <bool at_end>
 Value method_starts(Interpreter& context, const Value& self, Arguments& arguments) {
-  const Bound bound(context, at_end ? "endswith" : "startswith", arguments, {"prefix", "start", "end"}, 1);
+  const Bound bound(context, at_end ? "endswith" : "startswith", arguments,
+                    {"prefix", "start", "end"}, 1);
   context.require_defined(bound[0]);
   Piece range{};
   const bool valid = selected_range(context, self.str(), bound, 1, range);
   const std::string_view text =
-      valid ? std::string_view(self.str().bytes).substr(range.begin, range.end - range.begin) : std::string_view();
+      valid ? std::string_view(self.str().bytes).substr(range.begin, range.end - range.begin)
+            : std::string_view();
   const std::vector<Value> affixes =
       bound[0].is(Kind::kTuple) ? bound[0].as<List>().items : std::vector<Value>{bound[0]};
   for (const Value& affix : affixes) {
@@ -236,7 +247,8 @@ Value method_starts(Interpreter& context, const Value& self, Arguments& argument
                    std::string(type_name(affix)) + "'");
     }
     const std::string& wanted = affix.str().bytes;
-    if (valid && (at_end ? text.ends_with(wanted) : text.starts_with(wanted))) return Value::boolean(true);
+    if (valid && (at_end ? text.ends_with(wanted) : text.starts_with(wanted)))
+      return Value::boolean(true);
   }
   return Value::boolean(false);
 }
@@ -255,7 +267,8 @@ Value method_remove(Interpreter& context, const Value& self, Arguments& argument
   const std::string_view bytes = self.str().bytes;
   const std::size_t size = affix->bytes.size();
   if (prefix && bytes.starts_with(affix->bytes)) return part(context, self, {size, bytes.size()});
-  if (!prefix && bytes.ends_with(affix->bytes)) return part(context, self, {0, bytes.size() - size});
+  if (!prefix && bytes.ends_with(affix->bytes))
+    return part(context, self, {0, bytes.size() - size});
   return self;
 }
 
@@ -286,7 +299,8 @@ Value method_zfill(Interpreter& context, const Value& self, Arguments& arguments
   const std::size_t sign = text.bytes.starts_with('-') || text.bytes.starts_with('+') ? 1 : 0;
   StringBuilder builder = context.builder();
   builder.append(text, 0, sign);
-  builder.append_repeated(String(nullptr, "0", text.origin_at(0)), static_cast<std::size_t>(missing));
+  builder.append_repeated(String(nullptr, "0", text.origin_at(0)),
+                          static_cast<std::size_t>(missing));
   builder.append(text, sign, text.bytes.size());
   return Value::string(builder.finish(text.markup));
 }
@@ -353,7 +367,8 @@ Value method_translate(Interpreter& context, const Value& self, Arguments& argum
       builder.append(found->str());
     } else if (!found->is_none()) {
       std::string mapped;
-      append_utf8(mapped, static_cast<char32_t>(to_index(context, *found, "a character code") & 0x1FFFFF));
+      append_utf8(mapped,
+                  static_cast<char32_t>(to_index(context, *found, "a character code") & 0x1FFFFF));
       builder.append(mapped, found->origin());
     }
     i += next.length;

@@ -22,9 +22,10 @@ std::string_view symbol_of(Arithmetic operation) {
   return kSymbols[static_cast<std::size_t>(operation)];
 }
 
-[[noreturn]] void fail_operands(Interpreter& context, Arithmetic operation, const Value& a, const Value& b) {
-  context.fail("unsupported operand types for " + std::string(symbol_of(operation)) + ": " + quoted_type(a) + " and " +
-               quoted_type(b));
+[[noreturn]] void fail_operands(Interpreter& context, Arithmetic operation, const Value& a,
+                                const Value& b) {
+  context.fail("unsupported operand types for " + std::string(symbol_of(operation)) + ": " +
+               quoted_type(a) + " and " + quoted_type(b));
 }
 
 double floor_modulo(double a, double b) {
@@ -48,25 +49,39 @@ double floor_quotient(double a, double b) {
   return quotient;
 }
 
-Value float_arithmetic(Interpreter& context, Arithmetic operation, double a, double b, Origin origin) {
+Value float_arithmetic(Interpreter& context, Arithmetic operation, double a, double b,
+                       Origin origin) {
   const bool divides = operation == Arithmetic::kDivide || operation == Arithmetic::kFloorDivide ||
                        operation == Arithmetic::kModulo;
   if (divides && b == 0) context.fail("division by zero");
   double result = 0;
   switch (operation) {
-    case Arithmetic::kAdd: result = a + b; break;
-    case Arithmetic::kSubtract: result = a - b; break;
-    case Arithmetic::kMultiply: result = a * b; break;
-    case Arithmetic::kDivide: result = a / b; break;
-    case Arithmetic::kFloorDivide: result = floor_quotient(a, b); break;
-    case Arithmetic::kModulo: result = floor_modulo(a, b); break;
+    case Arithmetic::kAdd:
+      result = a + b;
+      break;
+    case Arithmetic::kSubtract:
+      result = a - b;
+      break;
+    case Arithmetic::kMultiply:
+      result = a * b;
+      break;
+    case Arithmetic::kDivide:
+      result = a / b;
+      break;
+    case Arithmetic::kFloorDivide:
+      result = floor_quotient(a, b);
+      break;
+    case Arithmetic::kModulo:
+      result = floor_modulo(a, b);
+      break;
     case Arithmetic::kPower:
       if (a == 0 && b < 0) context.fail("0.0 cannot be raised to a negative power");
       if (a < 0 && std::isfinite(a) && std::isfinite(b) && b != std::trunc(b)) {
         context.fail("complex numbers are not supported");
       }
       result = std::pow(a, b);
-      if (std::isinf(result) && std::isfinite(a) && std::isfinite(b)) context.fail("numerical result out of range");
+      if (std::isinf(result) && std::isfinite(a) && std::isfinite(b))
+        context.fail("numerical result out of range");
       break;
   }
   return Value::real(result, origin);
@@ -80,15 +95,21 @@ Value true_divide(Interpreter& context, const BigInt& a, const BigInt& b, Origin
   return Value::real(quotient, origin);
 }
 
-Value big_arithmetic(Interpreter& context, Arithmetic operation, const BigInt& a, const BigInt& b, Origin origin) {
+Value big_arithmetic(Interpreter& context, Arithmetic operation, const BigInt& a, const BigInt& b,
+                     Origin origin) {
   context.work(a.bits() + b.bits());
   BigInt quotient;
   BigInt remainder;
   switch (operation) {
-    case Arithmetic::kAdd: return context.big(a + b, origin);
-    case Arithmetic::kSubtract: return context.big(a - b, origin);
-    case Arithmetic::kMultiply: context.work(a.bits() * b.bits() / 64); return context.big(a * b, origin);
-    case Arithmetic::kDivide: return true_divide(context, a, b, origin);
+    case Arithmetic::kAdd:
+      return context.big(a + b, origin);
+    case Arithmetic::kSubtract:
+      return context.big(a - b, origin);
+    case Arithmetic::kMultiply:
+      context.work(a.bits() * b.bits() / 64);
+      return context.big(a * b, origin);
+    case Arithmetic::kDivide:
+      return true_divide(context, a, b, origin);
     case Arithmetic::kFloorDivide:
     case Arithmetic::kModulo:
       if (b.is_zero()) context.fail("integer division or modulo by zero");
@@ -96,7 +117,8 @@ Value big_arithmetic(Interpreter& context, Arithmetic operation, const BigInt& a
       BigInt::divide(a, b, quotient, remainder);
       return context.big(operation == Arithmetic::kModulo ? remainder : quotient, origin);
     case Arithmetic::kPower:
-      if (b.negative()) return float_arithmetic(context, operation, a.to_double(), b.to_double(), origin);
+      if (b.negative())
+        return float_arithmetic(context, operation, a.to_double(), b.to_double(), origin);
       if (!b.fits_int64()) {
         if (a.bits() > 1) context.fail("integer too large");
         return context.big(a.negative() && !b.is_odd() ? -a : a, origin);
@@ -161,14 +183,17 @@ Value concatenate_lists(Interpreter& context, const Value& a, const Value& b) {
   items.reserve(left.size() + right.size());
   items.insert(items.end(), left.begin(), left.end());
   items.insert(items.end(), right.begin(), right.end());
-  Value result = a.is(Kind::kList) ? context.list(std::move(items)) : context.tuple(std::move(items));
+  Value result =
+      a.is(Kind::kList) ? context.list(std::move(items)) : context.tuple(std::move(items));
   result.set_origin(either(a.origin(), b.origin()));
   return result;
 }
 
 Value repeat(Interpreter& context, const Value& sequence, const Value& count) {
-  if (count.is(Kind::kBigInt) && !count.as<BigIntObject>().value.negative()) context.fail("the repetition is too long");
-  const std::int64_t times = count.is(Kind::kBigInt) ? 0 : std::max<std::int64_t>(0, count.as_int());
+  if (count.is(Kind::kBigInt) && !count.as<BigIntObject>().value.negative())
+    context.fail("the repetition is too long");
+  const std::int64_t times =
+      count.is(Kind::kBigInt) ? 0 : std::max<std::int64_t>(0, count.as_int());
   if (sequence.is_string()) {
     StringBuilder builder = context.builder();
     builder.append_repeated(sequence.str(), static_cast<std::size_t>(times));
@@ -178,21 +203,25 @@ Value repeat(Interpreter& context, const Value& sequence, const Value& count) {
   const auto& source = sequence.as<List>().items;
   std::vector<Value> items;
   if (!source.empty() && times > 0) {
-    const auto total = static_cast<std::uint64_t>(times) > (1U << 30) ? (std::size_t{1} << 40)
-                                                                       : source.size() * static_cast<std::size_t>(times);
+    const auto total = static_cast<std::uint64_t>(times) > (1U << 30)
+                           ? (std::size_t{1} << 40)
+                           : source.size() * static_cast<std::size_t>(times);
     context.require_elements(total);
     context.work(64 * total);
     items.reserve(total);
-    for (std::int64_t i = 0; i < times; ++i) items.insert(items.end(), source.begin(), source.end());
+    for (std::int64_t i = 0; i < times; ++i)
+      items.insert(items.end(), source.begin(), source.end());
   }
-  Value result = sequence.is(Kind::kList) ? context.list(std::move(items)) : context.tuple(std::move(items));
+  Value result =
+      sequence.is(Kind::kList) ? context.list(std::move(items)) : context.tuple(std::move(items));
   result.set_origin(sequence.origin());
   return result;
 }
 
 int compare_numbers(const Value& a, const Value& b) {
   if (!a.is(Kind::kFloat) && !b.is(Kind::kFloat)) {
-    if (!a.is(Kind::kBigInt) && !b.is(Kind::kBigInt)) return a.as_int() < b.as_int() ? -1 : a.as_int() > b.as_int();
+    if (!a.is(Kind::kBigInt) && !b.is(Kind::kBigInt))
+      return a.as_int() < b.as_int() ? -1 : a.as_int() > b.as_int();
     return BigInt::compare(to_big(a), to_big(b));
   }
   const double x = to_double(a);
@@ -200,7 +229,8 @@ int compare_numbers(const Value& a, const Value& b) {
   if (std::isnan(x) || std::isnan(y)) return 2;
   const bool mixed = !a.is(Kind::kFloat) || !b.is(Kind::kFloat);
   constexpr double kExact = 9007199254740992.0;  // 2^53: below it, integers are exact as doubles
-  if (mixed && std::isfinite(x) && std::isfinite(y) && std::fabs(x) >= kExact && std::fabs(y) >= kExact) {
+  if (mixed && std::isfinite(x) && std::isfinite(y) && std::fabs(x) >= kExact &&
+      std::fabs(y) >= kExact) {
     return BigInt::compare(a.is(Kind::kFloat) ? BigInt::from_double(x) : to_big(a),
                            b.is(Kind::kFloat) ? BigInt::from_double(y) : to_big(b));
   }
@@ -215,7 +245,8 @@ BigInt to_big(const Value& integral) {
 
 double to_double(const Value& number) {
   if (number.is(Kind::kFloat)) return number.as_float();
-  return number.is(Kind::kBigInt) ? number.as<BigIntObject>().value.to_double() : static_cast<double>(number.as_int());
+  return number.is(Kind::kBigInt) ? number.as<BigIntObject>().value.to_double()
+                                  : static_cast<double>(number.as_int());
 }
 
 std::int64_t to_index(Interpreter& context, const Value& value, std::string_view what) {
@@ -235,7 +266,8 @@ Value arithmetic(Interpreter& context, Arithmetic operation, const Value& a, con
   if (!formats) context.require_defined(b);
   if (a.is_number() && b.is_number()) {
     if (!a.is(Kind::kFloat) && !b.is(Kind::kFloat)) return int_arithmetic(context, operation, a, b);
-    return float_arithmetic(context, operation, to_double(a), to_double(b), either(a.origin(), b.origin()));
+    return float_arithmetic(context, operation, to_double(a), to_double(b),
+                            either(a.origin(), b.origin()));
   }
   if (formats) return percent_format(context, a.str(), b);
   if (operation == Arithmetic::kAdd) {
@@ -303,7 +335,8 @@ bool equal(Interpreter& context, const Value& a, const Value& b) {
     case Kind::kRange: {
       const Range& x = a.as<Range>();
       const Range& y = b.as<Range>();
-      return x.length == y.length && (x.length == 0 || (x.start == y.start && (x.length == 1 || x.step == y.step)));
+      return x.length == y.length &&
+             (x.length == 0 || (x.start == y.start && (x.length == 1 || x.step == y.step)));
     }
     default:
       return a.identity() == b.identity();
@@ -326,18 +359,20 @@ int compare(Interpreter& context, const Value& a, const Value& b, std::string_vi
     const List& y = b.as<List>();
     for (std::size_t i = 0; i < x.items.size() && i < y.items.size(); ++i) {
       context.work(64);
-      if (!equal(context, x.items[i], y.items[i])) return compare(context, x.items[i], y.items[i], symbol);
+      if (!equal(context, x.items[i], y.items[i]))
+        return compare(context, x.items[i], y.items[i], symbol);
     }
     return x.items.size() < y.items.size() ? -1 : x.items.size() > y.items.size();
   }
-  context.fail("'" + std::string(symbol) + "' not supported between instances of " + quoted_type(a) + " and " +
-               quoted_type(b));
+  context.fail("'" + std::string(symbol) + "' not supported between instances of " +
+               quoted_type(a) + " and " + quoted_type(b));
 }
 
 bool contains(Interpreter& context, const Value& container, const Value& item) {
   if (container.is_string()) {
     context.require_defined(item);
-    if (!item.is_string()) context.fail("'in <string>' requires string as left operand, not " + quoted_type(item));
+    if (!item.is_string())
+      context.fail("'in <string>' requires string as left operand, not " + quoted_type(item));
     context.work(container.str().bytes.size());
     return find_text(container.str().bytes, item.str().bytes) != std::string_view::npos;
   }
@@ -350,7 +385,8 @@ bool contains(Interpreter& context, const Value& container, const Value& item) {
     if (item.is(Kind::kBigInt) || range.length == 0) return false;
     const std::int64_t value = item.as_int();
     const std::int64_t last = range.at(range.length - 1);
-    const bool inside = range.step > 0 ? value >= range.start && value <= last : value <= range.start && value >= last;
+    const bool inside = range.step > 0 ? value >= range.start && value <= last
+                                       : value <= range.start && value >= last;
     return inside && (value - range.start) % range.step == 0;
   }
   Iterator iterator = context.iterate(container);
@@ -378,7 +414,8 @@ bool parse_int(Interpreter& context, std::string_view text, std::int64_t base, V
     }
   }
   if (base == 0) base = 10;
-  if (base < 2 || base > 36 || text.empty() || text.front() == '_' || text.back() == '_') return false;
+  if (base < 2 || base > 36 || text.empty() || text.front() == '_' || text.back() == '_')
+    return false;
   std::string digits;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '_') {
@@ -414,7 +451,8 @@ bool parse_float(std::string_view text, double& out) {
   if (negative || plain[0] == '+') plain.erase(0, 1);
   if (plain.empty() || plain[0] == '-' || plain[0] == '+') return false;
   const auto result = std::from_chars(plain.data(), plain.data() + plain.size(), out);
-  if (result.ptr != plain.data() + plain.size() || result.ec == std::errc::invalid_argument) return false;
+  if (result.ptr != plain.data() + plain.size() || result.ec == std::errc::invalid_argument)
+    return false;
   if (plain.find('(') != std::string::npos) return false;  // from_chars takes nan(...)
   if (result.ec == std::errc::result_out_of_range) out = std::strtod(plain.c_str(), nullptr);
   if (negative) out = -out;
@@ -439,12 +477,23 @@ StringPtr escape(Interpreter& context, const Value& value) {
   for (std::size_t i = 0; i < text->bytes.size(); ++i) {
     std::string_view entity;
     switch (text->bytes[i]) {
-      case '&': entity = "&amp;"; break;
-      case '<': entity = "&lt;"; break;
-      case '>': entity = "&gt;"; break;
-      case '\'': entity = "&#39;"; break;
-      case '"': entity = "&#34;"; break;
-      default: continue;
+      case '&':
+        entity = "&amp;";
+        break;
+      case '<':
+        entity = "&lt;";
+        break;
+      case '>':
+        entity = "&gt;";
+        break;
+      case '\'':
+        entity = "&#39;";
+        break;
+      case '"':
+        entity = "&#34;";
+        break;
+      default:
+        continue;
     }
     builder.append(*text, done, i);
     builder.append(entity, text->origin_at(i));

@@ -34,7 +34,9 @@ Parser::Nesting::Nesting(Parser& parser) : parser_(parser) {
   ++parser.depth_;
 }
 
-void Parser::fail(const std::string& message) const { throw TemplateError(program_->name, current().line, message); }
+void Parser::fail(const std::string& message) const {
+  throw TemplateError(program_->name, current().line, message);
+}
 
 void Parser::fail_expected(const std::string& expected) const {
   fail("expected " + expected + ", got " + describe(current()));
@@ -90,8 +92,8 @@ Stmt* Parser::make_stmt(StmtKind kind) {
   return &stmt;
 }
 
-/// Statements up to one of the names in `ends` (which is left as the current token), or to the end of the template when
-/// `ends` is empty.
+/// Statements up to one of the names in `ends` (which is left as the current token), or to the end
+/// of the template when `ends` is empty.
 Body Parser::parse_body(std::initializer_list<std::string_view> ends) {
   const Nesting nesting(*this);
   Body body;
@@ -102,7 +104,8 @@ Body Parser::parse_body(std::initializer_list<std::string_view> ends) {
         fail("unexpected end of template, expected '" + std::string(*(ends.end() - 1)) + "'");
       case TokenKind::kText: {
         Stmt* text = make_stmt(StmtKind::kText);
-        text->text = Value::string(std::make_shared<String>(nullptr, next().text, Origin::kTemplate));
+        text->text =
+            Value::string(std::make_shared<String>(nullptr, next().text, Origin::kTemplate));
         body.push_back(text);
         break;
       }
@@ -181,7 +184,8 @@ Stmt* Parser::parse_statement() {
 void Parser::skip_to_block_end() {
   while (current().kind != TokenKind::kBlockEnd && current().kind != TokenKind::kEnd) {
     const Token token = next();
-    if (token.kind != TokenKind::kName && token.kind != TokenKind::kOperator) fail("unexpected " + describe(token));
+    if (token.kind != TokenKind::kName && token.kind != TokenKind::kOperator)
+      fail("unexpected " + describe(token));
   }
 }
 
@@ -202,8 +206,8 @@ Stmt* Parser::parse_print(Stmt* stmt) {
 
 /// What may be assigned to: a name, a tuple of targets, or an attribute of a namespace.
 Expr* Parser::parse_target(bool with_tuple, bool with_namespace) {
-  if (with_namespace && current().kind == TokenKind::kName && look_ahead().kind == TokenKind::kOperator &&
-      look_ahead().text == ".") {
+  if (with_namespace && current().kind == TokenKind::kName &&
+      look_ahead().kind == TokenKind::kOperator && look_ahead().text == ".") {
     Expr* object = make_name(next().text);
     next();
     Expr* target = make(ExprKind::kAttribute, object);
@@ -211,7 +215,7 @@ Expr* Parser::parse_target(bool with_tuple, bool with_namespace) {
     return target;
   }
   const std::vector<MacroScan> saved = scans_;  // names read here are stored, not loaded
-  Expr* target = with_tuple ? parse_tuple(true, true, false, "in") : parse_primary();
+  Expr* target = with_tuple ? parse_tuple(true, true, false) : parse_primary();
   scans_ = saved;
   check_target(target);
   declare(target);
@@ -220,7 +224,7 @@ Expr* Parser::parse_target(bool with_tuple, bool with_namespace) {
 
 void Parser::check_target(const Expr* target) const {
   if (target->kind == ExprKind::kName) return;
-  if (target->kind != ExprKind::kTuple && target->kind != ExprKind::kList) fail("cannot assign to this expression");
+  if (target->kind != ExprKind::kTuple) fail("cannot assign to this expression");
   for (const Expr* item : target->items) check_target(item);
 }
 
@@ -239,7 +243,7 @@ Stmt* Parser::parse_for(Stmt* stmt) {
   stmt->kind = StmtKind::kFor;
   stmt->target = parse_target(true, false);
   expect_name("in");
-  stmt->expr = parse_tuple(false, false, false, "recursive");
+  stmt->expr = parse_tuple(false, false, false);
   if (skip_name("if")) stmt->condition = parse_expression();
   stmt->recursive = skip_name("recursive");
   {
@@ -295,7 +299,8 @@ void Parser::parse_signature(MacroInfo& macro) {
     if (!macro.parameters.empty()) expect_operator(",");
     const Expr* parameter = parse_target(false, false);
     if (parameter->kind != ExprKind::kName) fail("a parameter must be a name");
-    if (std::find(macro.parameters.begin(), macro.parameters.end(), parameter->symbol) != macro.parameters.end()) {
+    if (std::find(macro.parameters.begin(), macro.parameters.end(), parameter->symbol) !=
+        macro.parameters.end()) {
       fail("parameter '" + parameter->name + "' is repeated");
     }
     if (skip_operator("=")) {
@@ -314,7 +319,8 @@ void Parser::finish_macro(MacroInfo& macro, std::string_view end) {
   const Restore loops(loops_, 0);
   const Restore soft(soft_, false);
   const auto is_parameter = [&macro](std::string_view name) {
-    return std::find(macro.parameter_names.begin(), macro.parameter_names.end(), name) != macro.parameter_names.end();
+    return std::find(macro.parameter_names.begin(), macro.parameter_names.end(), name) !=
+           macro.parameter_names.end();
   };
   MacroScan scan;
   scan.hides_varargs = is_parameter("varargs");
@@ -327,7 +333,8 @@ void Parser::finish_macro(MacroInfo& macro, std::string_view end) {
   scans_.pop_back();
   if (macro.explicit_caller && macro.defaults.empty()) {
     // Jinja wants a default for an explicit caller parameter, since it is not always passed.
-    if (macro.uses_caller) fail("when defining macros with a caller parameter, it needs a default value");
+    if (macro.uses_caller)
+      fail("when defining macros with a caller parameter, it needs a default value");
   }
 }
 
@@ -369,7 +376,8 @@ Stmt* Parser::parse_block(Stmt* stmt) {
   stmt->recursive = skip_name("scoped");  // whether the block sees the variables around it
   skip_name("required");
   if (!stmt->recursive) stmt->recursive = skip_name("scoped");
-  if (!program_->blocks.emplace(stmt->name, stmt).second) fail("block '" + stmt->name + "' defined twice");
+  if (!program_->blocks.emplace(stmt->name, stmt).second)
+    fail("block '" + stmt->name + "' defined twice");
   stmt->body = parse_block_body({"endblock"}, true);
   skip_name(stmt->name);
   return stmt;
@@ -378,7 +386,8 @@ Stmt* Parser::parse_block(Stmt* stmt) {
 std::shared_ptr<const Program> parse_template(std::string_view source, std::string name) {
   auto program = std::make_shared<Program>();
   program->name = std::move(name);
-  if (source.size() > kMaxSource) throw TemplateError(program->name, 1, "the template is larger than 4 MiB");
+  if (source.size() > kMaxSource)
+    throw TemplateError(program->name, 1, "the template is larger than 4 MiB");
   const std::string text = to_valid_utf8(source);
   Parser(tokenize_template(text, program->name), program).run();
   return program;

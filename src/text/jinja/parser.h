@@ -1,4 +1,5 @@
-// Template source to Program. Grammar: Jinja 3.1 with the loop controls extension and {% generation %} blocks.
+// Template source to Program. Grammar: Jinja 3.1 with the loop controls extension and {% generation
+// %} blocks.
 #pragma once
 
 #include <memory>
@@ -10,6 +11,7 @@
 namespace hearth::text::jinja {
 
 /// Parses `source`. Throws TemplateError naming `name` and the line.
-[[nodiscard]] std::shared_ptr<const Program> parse_template(std::string_view source, std::string name);
+[[nodiscard]] std::shared_ptr<const Program> parse_template(std::string_view source,
+                                                            std::string name);
 
 }  // namespace hearth::text::jinja

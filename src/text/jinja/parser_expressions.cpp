@@ -8,7 +8,8 @@
 namespace hearth::text::jinja {
 namespace {
 
-std::string_view first_of(std::string_view text, std::initializer_list<std::string_view> candidates) {
+std::string_view first_of(std::string_view text,
+                          std::initializer_list<std::string_view> candidates) {
   for (const std::string_view candidate : candidates) {
     if (text == candidate) return candidate;
   }
@@ -52,17 +53,17 @@ void Parser::note_unknown(const std::string& message) {
   if (!soft_ && !unknown_) unknown_.emplace(program_->name, current().line, message);
 }
 
-/// One expression, or a tuple when commas follow. `simplified` reads only primaries (assignment targets).
-Expr* Parser::parse_tuple(bool simplified, bool with_conditional, bool explicit_parentheses,
-                          std::string_view end_name) {
+/// One expression, or a tuple when commas follow. `simplified` reads only primaries (assignment
+/// targets).
+Expr* Parser::parse_tuple(bool simplified, bool with_conditional, bool explicit_parentheses) {
   const Nesting nesting(*this);
   std::vector<Expr*> items;
   bool is_tuple = false;
   const std::uint32_t line = current().line;
   while (true) {
     if (!items.empty()) expect_operator(",");
-    const bool at_end = current().kind == TokenKind::kOutputEnd || current().kind == TokenKind::kBlockEnd ||
-                        is_operator(")") || (!end_name.empty() && is_name(end_name));
+    const bool at_end = current().kind == TokenKind::kOutputEnd ||
+                        current().kind == TokenKind::kBlockEnd || is_operator(")");
     if (at_end) break;
     items.push_back(simplified ? parse_primary() : parse_expression(with_conditional));
     if (!is_operator(",")) break;
@@ -84,8 +85,9 @@ Expr* Parser::parse_expression(bool with_conditional) {
 }
 
 Expr* Parser::parse_conditional() {
-  // The branches are "soft": an unknown filter in a branch that is not taken does no harm. Since "if" comes after the
-  // value, what the value is accused of is forgotten when it turns out to be a branch.
+  // The branches are "soft": an unknown filter in a branch that is not taken does no harm. Since
+  // "if" comes after the value, what the value is accused of is forgotten when it turns out to be a
+  // branch.
   const bool outer_soft = soft_;
   const std::optional<TemplateError> accused = unknown_;
   Expr* value = parse_or();
@@ -146,7 +148,8 @@ Expr* Parser::parse_compare() {
       op = CompareOp::kGreaterEqual;
     } else if (is_name("in")) {
       op = CompareOp::kIn;
-    } else if (is_name("not") && look_ahead().kind == TokenKind::kName && look_ahead().text == "in") {
+    } else if (is_name("not") && look_ahead().kind == TokenKind::kName &&
+               look_ahead().text == "in") {
       op = CompareOp::kNotIn;
       next();
     } else {
@@ -236,7 +239,8 @@ Expr* Parser::parse_primary() {
     std::string text;
     Expr* node = make_constant(Value());
     while (current().kind == TokenKind::kString) text += next().text;
-    node->constant = Value::string(std::make_shared<String>(nullptr, std::move(text), Origin::kTemplate));
+    node->constant =
+        Value::string(std::make_shared<String>(nullptr, std::move(text), Origin::kTemplate));
     return node;
   }
   if (token.kind == TokenKind::kInteger) {
@@ -245,10 +249,12 @@ Expr* Parser::parse_primary() {
     const unsigned base = mark == 'x' ? 16 : mark == 'o' ? 8 : mark == 'b' ? 2 : 10;
     Expr* node = make_constant(Value());
     try {
-      const BigInt number = BigInt::parse(std::string_view(token.text).substr(prefixed ? 2 : 0), base);
-      node->constant = number.fits_int64()
-                           ? Value::integer(number.to_int64())
-                           : Value::object(Kind::kBigInt, std::make_shared<BigIntObject>(nullptr, number));
+      const BigInt number =
+          BigInt::parse(std::string_view(token.text).substr(prefixed ? 2 : 0), base);
+      node->constant =
+          number.fits_int64()
+              ? Value::integer(number.to_int64())
+              : Value::object(Kind::kBigInt, std::make_shared<BigIntObject>(nullptr, number));
     } catch (const std::overflow_error& error) {
       fail(error.what());
     }
@@ -257,9 +263,12 @@ Expr* Parser::parse_primary() {
   }
   if (token.kind == TokenKind::kFloat) {
     double number = 0;
-    const auto result = std::from_chars(token.text.data(), token.text.data() + token.text.size(), number);
-    // from_chars leaves the value alone when out of range; strtod gives infinity or zero as Python does.
-    if (result.ec == std::errc::result_out_of_range) number = std::strtod(token.text.c_str(), nullptr);
+    const auto result =
+        std::from_chars(token.text.data(), token.text.data() + token.text.size(), number);
+    // from_chars leaves the value alone when out of range; strtod gives infinity or zero as Python
+    // does.
+    if (result.ec == std::errc::result_out_of_range)
+      number = std::strtod(token.text.c_str(), nullptr);
     Expr* node = make_constant(Value::real(number));
     next();
     return node;
@@ -336,8 +345,10 @@ Expr* Parser::parse_subscript(Expr* node) {
     }
     if (token.kind != TokenKind::kInteger) fail("expected a name or a number after '.'");
     std::int64_t index = 0;
-    const auto result = std::from_chars(token.text.data(), token.text.data() + token.text.size(), index);
-    if (result.ec != std::errc() || result.ptr != token.text.data() + token.text.size()) fail("the index is too large");
+    const auto result =
+        std::from_chars(token.text.data(), token.text.data() + token.text.size(), index);
+    if (result.ec != std::errc() || result.ptr != token.text.data() + token.text.size())
+      fail("the index is too large");
     return make(ExprKind::kItem, node, make_constant(Value::integer(index)));
   }
   expect_operator("[");
@@ -423,7 +434,8 @@ void Parser::parse_call_arguments(Expr* call) {
   expect_operator(")");
 }
 
-/// Filters applied to `node` (null in filter blocks: the block's text). `start_inline` reads the first name without '|'.
+/// Filters applied to `node` (null in filter blocks: the block's text). `start_inline` reads the
+/// first name without '|'.
 Expr* Parser::parse_filter(Expr* node, bool start_inline) {
   while (is_operator("|") || start_inline) {
     if (!start_inline) next();
@@ -432,7 +444,8 @@ Expr* Parser::parse_filter(Expr* node, bool start_inline) {
     filter->line = current().line;
     filter->name = expect_any_name();
     while (skip_operator(".")) filter->name += "." + expect_any_name();
-    if (find_filter(filter->name) == nullptr) note_unknown("no filter named '" + filter->name + "'");
+    if (find_filter(filter->name) == nullptr)
+      note_unknown("no filter named '" + filter->name + "'");
     if (is_operator("(")) parse_call_arguments(filter);
     node = filter;
   }
@@ -450,8 +463,8 @@ Expr* Parser::parse_test(Expr* node) {
   const TokenKind kind = current().kind;
   if (is_operator("(")) {
     parse_call_arguments(test);
-  } else if (kind == TokenKind::kString || kind == TokenKind::kInteger || kind == TokenKind::kFloat ||
-             is_operator("[") || is_operator("{") ||
+  } else if (kind == TokenKind::kString || kind == TokenKind::kInteger ||
+             kind == TokenKind::kFloat || is_operator("[") || is_operator("{") ||
              (kind == TokenKind::kName && !is_name("else") && !is_name("or") && !is_name("and"))) {
     if (is_name("is")) fail("tests cannot be chained with 'is'");
     const Nesting nesting(*this);

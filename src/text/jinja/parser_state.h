@@ -42,7 +42,9 @@ class Parser {
 
   // Tokens
   [[nodiscard]] const Token& current() const { return tokens_[position_]; }
-  [[nodiscard]] const Token& look_ahead() const { return tokens_[std::min(position_ + 1, tokens_.size() - 1)]; }
+  [[nodiscard]] const Token& look_ahead() const {
+    return tokens_[std::min(position_ + 1, tokens_.size() - 1)];
+  }
   Token next();
   [[nodiscard]] bool is_operator(std::string_view text) const;
   [[nodiscard]] bool is_name(std::string_view text) const;
@@ -78,8 +80,7 @@ class Parser {
   Stmt* make_stmt(StmtKind kind);
 
   // Expressions (parser_expressions.cpp)
-  Expr* parse_tuple(bool simplified, bool with_conditional, bool explicit_parentheses,
-                    std::string_view end_name = {});
+  Expr* parse_tuple(bool simplified, bool with_conditional, bool explicit_parentheses);
   Expr* parse_expression(bool with_conditional = true);
   Expr* parse_conditional();
   Expr* parse_or();
@@ -113,7 +114,7 @@ class Parser {
   std::shared_ptr<Program> program_;
   std::uint32_t depth_ = 0;
   std::vector<MacroScan> scans_;
-  int loops_ = 0;     // enclosing for loops of the present function
+  int loops_ = 0;  // enclosing for loops of the present function
   std::optional<TemplateError> unknown_;
   bool soft_ = false;  // directly under an if: unknown filters and tests fail only when reached
 };

@@ -19,12 +19,24 @@ class ReprWriter {
     const Interpreter::Nested nested(context_);
     context_.work(64);
     switch (value.kind()) {
-      case Kind::kUndefined: plain("Undefined"); break;
-      case Kind::kString: string(value.str()); break;
-      case Kind::kBytes: bytes(value.as<Bytes>().bytes); break;
-      case Kind::kList: sequence("[", value.as<List>().items, "]"); break;
-      case Kind::kTuple: sequence("(", value.as<List>().items, value.as<List>().items.size() == 1 ? ",)" : ")"); break;
-      case Kind::kDict: dict(value.as<Dict>()); break;
+      case Kind::kUndefined:
+        plain("Undefined");
+        break;
+      case Kind::kString:
+        string(value.str());
+        break;
+      case Kind::kBytes:
+        bytes(value.as<Bytes>().bytes);
+        break;
+      case Kind::kList:
+        sequence("[", value.as<List>().items, "]");
+        break;
+      case Kind::kTuple:
+        sequence("(", value.as<List>().items, value.as<List>().items.size() == 1 ? ",)" : ")");
+        break;
+      case Kind::kDict:
+        dict(value.as<Dict>());
+        break;
       case Kind::kNamespace:
         plain("<Namespace ");
         dict(*value.as<Namespace>().attributes);
@@ -45,25 +57,34 @@ class ReprWriter {
 
   std::string scalar(const Value& value) {
     switch (value.kind()) {
-      case Kind::kNone: return "None";
-      case Kind::kBool: return value.as_bool() ? "True" : "False";
-      case Kind::kInt: return std::to_string(value.as_int());
+      case Kind::kNone:
+        return "None";
+      case Kind::kBool:
+        return value.as_bool() ? "True" : "False";
+      case Kind::kInt:
+        return std::to_string(value.as_int());
       case Kind::kBigInt:
         context_.work(BigInt::kMaxBits);
         return value.as<BigIntObject>().value.to_string();
-      case Kind::kFloat: return float_repr(value.as_float());
+      case Kind::kFloat:
+        return float_repr(value.as_float());
       case Kind::kRange: {
         const Range& range = value.as<Range>();
         const std::string bounds = std::to_string(range.start) + ", " + std::to_string(range.stop);
-        return "range(" + bounds + (range.step == 1 ? ")" : ", " + std::to_string(range.step) + ")");
+        return "range(" + bounds +
+               (range.step == 1 ? ")" : ", " + std::to_string(range.step) + ")");
       }
-      case Kind::kMacro: return "<Macro '" + value.as<Macro>().info->name + "'>";
+      case Kind::kMacro:
+        return "<Macro '" + value.as<Macro>().info->name + "'>";
       case Kind::kLoop: {
         Loop& loop = value.as<Loop>();
-        return "<LoopContext " + std::to_string(loop.index0 + 1) + "/" + std::to_string(loop.length(context_)) + ">";
+        return "<LoopContext " + std::to_string(loop.index0 + 1) + "/" +
+               std::to_string(loop.length(context_)) + ">";
       }
-      case Kind::kFunction: return "<function " + value.as<Function>().name + ">";
-      default: return "<" + std::string(type_name(value)) + " object>";
+      case Kind::kFunction:
+        return "<function " + value.as<Function>().name + ">";
+      default:
+        return "<" + std::string(type_name(value)) + " object>";
     }
   }
 
@@ -92,7 +113,8 @@ class ReprWriter {
   static void hex(std::string& out, char letter, std::uint32_t value, int digits) {
     out += '\\';
     out += letter;
-    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) out += "0123456789abcdef"[(value >> shift) & 15];
+    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4)
+      out += "0123456789abcdef"[(value >> shift) & 15];
   }
 
   void string(const String& text) {
@@ -175,7 +197,8 @@ std::string float_repr(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   char buffer[64];
-  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
+  const auto result =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
   std::string_view text(buffer, static_cast<std::size_t>(result.ptr - buffer));
   std::string sign;
   if (text.starts_with('-')) {
@@ -195,7 +218,8 @@ std::string float_repr(double value) {
     const std::string size = std::to_string(exponent < 0 ? -exponent : exponent);
     return out + (exponent < 0 ? "e-" : "e+") + (size.size() < 2 ? "0" : "") + size;
   }
-  if (exponent < 0) return sign + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
+  if (exponent < 0)
+    return sign + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
   const auto whole = static_cast<std::size_t>(exponent) + 1;
   if (digits.size() <= whole) return sign + digits + std::string(whole - digits.size(), '0') + ".0";
   return sign + digits.substr(0, whole) + "." + digits.substr(whole);

@@ -86,7 +86,8 @@ Interpreter::Flow Interpreter::execute(const Stmt& stmt) {
       break;
     case StmtKind::kMacro:
       capture(scope_);
-      assign(*stmt.target, Value::object(Kind::kMacro, std::make_shared<Macro>(heap_, *stmt.macro, scope_)));
+      assign(*stmt.target,
+             Value::object(Kind::kMacro, std::make_shared<Macro>(heap_, *stmt.macro, scope_)));
       break;
     case StmtKind::kCallBlock:
       execute_call_block(stmt);
@@ -149,8 +150,8 @@ void Interpreter::execute_call_block(const Stmt& stmt) {
   capture(scope_);
   Arguments arguments = evaluate_arguments(*stmt.expr);
   const Value callee = evaluate(*stmt.expr->left);
-  arguments.keyword.emplace_back("caller",
-                                 Value::object(Kind::kMacro, std::make_shared<Macro>(heap_, *stmt.macro, scope_)));
+  arguments.keyword.emplace_back(
+      "caller", Value::object(Kind::kMacro, std::make_shared<Macro>(heap_, *stmt.macro, scope_)));
   output(call(callee, arguments));
 }
 
@@ -171,7 +172,8 @@ void Interpreter::execute_block(const Stmt& stmt, Scope* parent) {
   execute(stmt.body);
 }
 
-// Loops --------------------------------------------------------------------------------------------------------------
+// Loops
+// --------------------------------------------------------------------------------------------------------------
 
 void Interpreter::execute_for(const Stmt& stmt) {
   const Value iterable = evaluate(*stmt.expr);
@@ -196,7 +198,8 @@ Value Interpreter::filtered(const Stmt& stmt, const Value& iterable, Scope* arou
   });
 }
 
-void Interpreter::run_loop(const Stmt& stmt, const Value& iterable, Scope* around, std::int64_t depth0) {
+void Interpreter::run_loop(const Stmt& stmt, const Value& iterable, Scope* around,
+                           std::int64_t depth0) {
   static constexpr Symbol kNoSymbol = ~Symbol{0};
   const auto known = program_.symbol_ids.find("loop");
   const Symbol loop_symbol = known == program_.symbol_ids.end() ? kNoSymbol : known->second;
@@ -209,6 +212,7 @@ void Interpreter::run_loop(const Stmt& stmt, const Value& iterable, Scope* aroun
   if (stmt.recursive) capture(around);
 
   bool any = false;
+  bool finished = false;  // a turn without break or continue: what decides about "else" in Jinja
   {
     Scoped scoped(*this, around);
     while (loop->advance(*this)) {
@@ -216,11 +220,13 @@ void Interpreter::run_loop(const Stmt& stmt, const Value& iterable, Scope* aroun
       any = true;
       assign(*stmt.target, loop->current);
       if (loop_symbol != kNoSymbol) set(*scope_, loop_symbol, Value::object(Kind::kLoop, loop));
-      if (execute(stmt.body) == Flow::kBreak) break;
+      const Flow flow = execute(stmt.body);
+      if (flow == Flow::kBreak) break;
+      finished |= flow == Flow::kNormal;
       line_ = stmt.line;
     }
   }
-  if (!any && !stmt.otherwise.empty()) {
+  if (!finished && !stmt.otherwise.empty()) {
     const Scoped scoped(*this, around);
     execute(stmt.otherwise);
   }
@@ -244,7 +250,8 @@ Value Interpreter::call_loop(Loop& loop, Arguments& arguments) {
 
 void Loop::clear() noexcept {
   stmt = nullptr;
-  for (Value* value : {&iterable, &previous, &current, &following, &last_changed}) heap()->bury(std::move(*value));
+  for (Value* value : {&iterable, &previous, &current, &following, &last_changed})
+    heap()->bury(std::move(*value));
   iterator = Iterator();
 }
 
@@ -317,7 +324,8 @@ bool Interpreter::loop_attribute(const Value& object, std::string_view name, Val
   return true;
 }
 
-// Assignment ---------------------------------------------------------------------------------------------------------
+// Assignment
+// ---------------------------------------------------------------------------------------------------------
 
 void Interpreter::assign(const Expr& target, const Value& value) {
   if (target.kind == ExprKind::kName) {
@@ -333,7 +341,8 @@ void Interpreter::assign(const Expr& target, const Value& value) {
   require_defined(value);
   const std::vector<Value> items = to_vector(value);
   if (items.size() != target.items.size()) {
-    fail("expected " + std::to_string(target.items.size()) + " values to unpack, got " + std::to_string(items.size()));
+    fail("expected " + std::to_string(target.items.size()) + " values to unpack, got " +
+         std::to_string(items.size()));
   }
   for (std::size_t i = 0; i < items.size(); ++i) assign(*target.items[i], items[i]);
 }

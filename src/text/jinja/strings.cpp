@@ -18,7 +18,8 @@ std::size_t previous_character(std::string_view text, std::size_t end) {
 }
 
 bool is_line_end(char32_t c) {
-  return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
+  return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
+         c == 0x2029;
 }
 
 }  // namespace
@@ -55,7 +56,8 @@ std::string lower_at(const String& text, char32_t c, std::size_t offset) {
 }  // namespace
 
 Value lower(Interpreter& context, const String& text) {
-  return map_characters(context, text, [&text](char32_t c, std::size_t at) { return lower_at(text, c, at); });
+  return map_characters(context, text,
+                        [&text](char32_t c, std::size_t at) { return lower_at(text, c, at); });
 }
 
 Value capitalize(Interpreter& context, const String& text) {
@@ -85,8 +87,8 @@ Piece strip(const String& text, const String* characters, bool left, bool right)
   return {begin, end};
 }
 
-Value replace(Interpreter& context, const String& text, const String& old, const String& with, std::int64_t count,
-              bool markup) {
+Value replace(Interpreter& context, const String& text, const String& old, const String& with,
+              std::int64_t count, bool markup) {
   context.work(text.bytes.size());
   StringBuilder builder = context.builder();
   std::size_t done = 0;
@@ -146,7 +148,7 @@ std::vector<Piece> split_space(Interpreter& context, const String& text, std::in
     if (i == bytes.size()) return words;
     const std::size_t begin = i;
     if (limit >= 0 && static_cast<std::int64_t>(words.size()) >= limit) {
-      words.push_back({begin, strip(text, nullptr, false, true).end});
+      words.push_back({begin, bytes.size()});
       return words;
     }
     skip(false);
@@ -154,7 +156,8 @@ std::vector<Piece> split_space(Interpreter& context, const String& text, std::in
   }
 }
 
-Value center(Interpreter& context, const String& text, std::int64_t width, const String* fill, char align) {
+Value center(Interpreter& context, const String& text, std::int64_t width, const String* fill,
+             char align) {
   const auto length = static_cast<std::int64_t>(text.length());
   const String space(nullptr, " ", text.origin_at(text.bytes.size()));
   const String& padding = fill == nullptr ? space : *fill;

@@ -8,10 +8,12 @@
 
 namespace hearth::text::jinja {
 
-Template::Template(std::string_view source, std::string name) : program_(parse_template(source, std::move(name))) {}
+Template::Template(std::string_view source, std::string name)
+    : program_(parse_template(source, std::move(name))) {}
 
-Prompt Template::render(const nlohmann::ordered_json& context, const std::map<std::string, std::string>& trusted,
-                        const DateTime& now, const Limits& limits) const {
+Prompt Template::render(const nlohmann::ordered_json& context,
+                        const std::map<std::string, std::string>& trusted, const DateTime& now,
+                        const Limits& limits) const {
   if (!context.is_object()) throw Error("the context of a chat template must be a JSON object");
   Interpreter interpreter(*program_, limits, now);
   try {
@@ -35,6 +37,8 @@ Prompt Template::render(const nlohmann::ordered_json& context, const std::map<st
   return prompt;
 }
 
-bool Template::uses_variable(const std::string& name) const { return program_->symbol_ids.contains(name); }
+bool Template::uses_variable(const std::string& name) const {
+  return program_->symbol_ids.contains(name);
+}
 
 }  // namespace hearth::text::jinja

@@ -15,16 +15,19 @@ namespace hearth::text::jinja {
 
 struct Program;
 
-/// Rendering environment: Jinja 3.1 in the sandbox of Hugging Face transformers (reference/chat-formats.md, part 1), with
-/// changes to lists and dicts allowed: they are the rendering's own copies.
+/// Rendering environment: Jinja 3.1 in the sandbox of Hugging Face transformers
+/// (reference/chat-formats.md, part 1), with changes to lists and dicts allowed: they are the
+/// rendering's own copies.
 class Template {
  public:
   /// Parses `source`; `name` is for messages. Throws TemplateError.
   Template(std::string_view source, std::string name);
 
-  /// Renders with the members of the object `context` as variables (of origin data) and `trusted` variables (of origin
-  /// template; they win over the context). Throws TemplateError, or TemplateRaised when the template itself refuses.
-  [[nodiscard]] Prompt render(const nlohmann::ordered_json& context, const std::map<std::string, std::string>& trusted,
+  /// Renders with the members of the object `context` as variables (of origin data) and `trusted`
+  /// variables (of origin template; they win over the context). Throws TemplateError, or
+  /// TemplateRaised when the template itself refuses.
+  [[nodiscard]] Prompt render(const nlohmann::ordered_json& context,
+                              const std::map<std::string, std::string>& trusted,
                               const DateTime& now, const Limits& limits = {}) const;
 
   /// Whether the template mentions the variable `name`.

@@ -9,7 +9,9 @@
 namespace hearth::text::jinja {
 namespace {
 
-void no_arguments(Interpreter& context, Arguments& arguments) { const Bound bound(context, "test", arguments, {}); }
+void no_arguments(Interpreter& context, Arguments& arguments) {
+  const Bound bound(context, "test", arguments, {});
+}
 
 template <Kind kind>
 bool is_kind(Interpreter& context, const Value& input, Arguments& arguments) {
@@ -50,7 +52,8 @@ bool test_iterable(Interpreter& context, const Value& input, Arguments& argument
 
 bool test_callable(Interpreter& context, const Value& input, Arguments& arguments) {
   no_arguments(context, arguments);
-  return input.is(Kind::kFunction) || input.is(Kind::kMacro) || input.is(Kind::kLoop) || input.is_undefined();
+  return input.is(Kind::kFunction) || input.is(Kind::kMacro) || input.is(Kind::kLoop) ||
+         input.is_undefined();
 }
 
 bool test_escaped(Interpreter& context, const Value& input, Arguments& arguments) {
@@ -64,7 +67,9 @@ bool same_case(Interpreter& context, const Value& input, bool upper) {
   for (std::size_t i = 0; i < text->bytes.size();) {
     const Utf8Decoded next = decode_utf8(std::string_view(text->bytes).substr(i));
     i += next.length;
-    if (is_title(next.code_point) || (upper ? is_lower(next.code_point) : is_upper(next.code_point))) return false;
+    if (is_title(next.code_point) ||
+        (upper ? is_lower(next.code_point) : is_upper(next.code_point)))
+      return false;
     cased |= is_cased(next.code_point);
   }
   return cased;
@@ -79,12 +84,14 @@ bool test_case(Interpreter& context, const Value& input, Arguments& arguments) {
 template <std::int64_t parity>
 bool test_parity(Interpreter& context, const Value& input, Arguments& arguments) {
   no_arguments(context, arguments);
-  return equal(context, arithmetic(context, Arithmetic::kModulo, input, Value::integer(2)), Value::integer(parity));
+  return equal(context, arithmetic(context, Arithmetic::kModulo, input, Value::integer(2)),
+               Value::integer(parity));
 }
 
 bool test_divisible_by(Interpreter& context, const Value& input, Arguments& arguments) {
   const Bound bound(context, "divisibleby", arguments, {"num"}, 1);
-  return equal(context, arithmetic(context, Arithmetic::kModulo, input, bound[0]), Value::integer(0));
+  return equal(context, arithmetic(context, Arithmetic::kModulo, input, bound[0]),
+               Value::integer(0));
 }
 
 bool test_equal(Interpreter& context, const Value& input, Arguments& arguments) {
@@ -113,8 +120,10 @@ bool test_same_as(Interpreter& context, const Value& input, Arguments& arguments
   const Bound bound(context, "sameas", arguments, {"other"}, 1);
   const Value& other = bound[0];
   if (input.kind() != other.kind()) return false;
-  // Python's identity is not defined for equal numbers and texts; small ones are shared, so equality is the best answer.
-  if (input.is_number() || input.is_string() || input.is_none()) return equal(context, input, other);
+  // Python's identity is not defined for equal numbers and texts; small ones are shared, so
+  // equality is the best answer.
+  if (input.is_number() || input.is_string() || input.is_none())
+    return equal(context, input, other);
   return input.identity() == other.identity();
 }
 

@@ -9,7 +9,9 @@
 namespace hearth::text::jinja {
 namespace {
 
-utf8proc_category_t category(char32_t c) noexcept { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+utf8proc_category_t category(char32_t c) noexcept {
+  return utf8proc_category(static_cast<utf8proc_int32_t>(c));
+}
 
 bool is_case_ignorable(char32_t c) noexcept {
   switch (category(c)) {
@@ -34,8 +36,8 @@ std::string one(utf8proc_int32_t c) {
 
 bool is_space(char32_t c) noexcept {
   if (c < 0x80) return (c >= 9 && c <= 13) || (c >= 28 && c <= 32);
-  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202F || c == 0x205F || c == 0x3000;
+  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 bool is_alpha(char32_t c) noexcept {
@@ -49,13 +51,15 @@ bool is_decimal(char32_t c) noexcept {
 }
 
 bool is_digit(char32_t c) noexcept {
-  // Beyond decimals: superscripts, subscripts and the circled and dotted digits (Numeric_Type=Digit).
+  // Beyond decimals: superscripts, subscripts and the circled and dotted digits
+  // (Numeric_Type=Digit).
   if (is_decimal(c)) return true;
   constexpr std::array<std::pair<char32_t, char32_t>, 20> kDigits = {{
-      {0xB2, 0xB3}, {0xB9, 0xB9}, {0x1369, 0x1371}, {0x19DA, 0x19DA}, {0x2070, 0x2070}, {0x2074, 0x2079},
-      {0x2080, 0x2089}, {0x2460, 0x2468}, {0x2474, 0x247C}, {0x2488, 0x2490}, {0x24EA, 0x24EA}, {0x24F5, 0x24FD},
-      {0x24FF, 0x24FF}, {0x2776, 0x277E}, {0x2780, 0x2788}, {0x278A, 0x2792}, {0x10A40, 0x10A43}, {0x10E60, 0x10E68},
-      {0x11052, 0x1105A}, {0x1F100, 0x1F10A},
+      {0xB2, 0xB3},       {0xB9, 0xB9},       {0x1369, 0x1371},   {0x19DA, 0x19DA},
+      {0x2070, 0x2070},   {0x2074, 0x2079},   {0x2080, 0x2089},   {0x2460, 0x2468},
+      {0x2474, 0x247C},   {0x2488, 0x2490},   {0x24EA, 0x24EA},   {0x24F5, 0x24FD},
+      {0x24FF, 0x24FF},   {0x2776, 0x277E},   {0x2780, 0x2788},   {0x278A, 0x2792},
+      {0x10A40, 0x10A43}, {0x10E60, 0x10E68}, {0x11052, 0x1105A}, {0x1F100, 0x1F10A},
   }};
   for (const auto& [first, last] : kDigits) {
     if (c >= first && c <= last) return true;
@@ -91,15 +95,17 @@ bool is_printable(char32_t c) noexcept {
 bool is_upper(char32_t c) noexcept {
   if (c < 0x80) return c >= U'A' && c <= U'Z';
   // Other_Uppercase: Roman numerals and circled letters.
-  return category(c) == UTF8PROC_CATEGORY_LU || (c >= 0x2160 && c <= 0x216F) || (c >= 0x24B6 && c <= 0x24CF);
+  return category(c) == UTF8PROC_CATEGORY_LU || (c >= 0x2160 && c <= 0x216F) ||
+         (c >= 0x24B6 && c <= 0x24CF);
 }
 
 bool is_lower(char32_t c) noexcept {
   if (c < 0x80) return c >= U'a' && c <= U'z';
   // Other_Lowercase: ordinal indicators, modifier letters, Roman numerals, circled letters.
-  return category(c) == UTF8PROC_CATEGORY_LL || c == 0xAA || c == 0xBA || (c >= 0x2B0 && c <= 0x2B8) ||
-         (c >= 0x2E0 && c <= 0x2E4) || (c >= 0x2170 && c <= 0x217F) || (c >= 0x24D0 && c <= 0x24E9) ||
-         (c >= 0x1D2C && c <= 0x1D6A) || c == 0x2071 || c == 0x207F || (c >= 0x2090 && c <= 0x209C);
+  return category(c) == UTF8PROC_CATEGORY_LL || c == 0xAA || c == 0xBA ||
+         (c >= 0x2B0 && c <= 0x2B8) || (c >= 0x2E0 && c <= 0x2E4) || (c >= 0x2170 && c <= 0x217F) ||
+         (c >= 0x24D0 && c <= 0x24E9) || (c >= 0x1D2C && c <= 0x1D6A) || c == 0x2071 ||
+         c == 0x207F || (c >= 0x2090 && c <= 0x209C);
 }
 
 bool is_title(char32_t c) noexcept { return c >= 0x80 && category(c) == UTF8PROC_CATEGORY_LT; }
@@ -107,9 +113,10 @@ bool is_title(char32_t c) noexcept { return c >= 0x80 && category(c) == UTF8PROC
 std::string fold_case(char32_t c) {
   std::array<utf8proc_int32_t, 8> folded{};
   int boundary = 0;
-  const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded.data(), folded.size(),
-                                             UTF8PROC_CASEFOLD, &boundary);
-  if (count <= 0 || static_cast<std::size_t>(count) > folded.size()) return one(static_cast<utf8proc_int32_t>(c));
+  const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded.data(),
+                                             folded.size(), UTF8PROC_CASEFOLD, &boundary);
+  if (count <= 0 || static_cast<std::size_t>(count) > folded.size())
+    return one(static_cast<utf8proc_int32_t>(c));
   std::string text;
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) text += one(folded[i]);
   return text;
@@ -117,7 +124,8 @@ std::string fold_case(char32_t c) {
 
 std::string to_upper(char32_t c) {
   if (c < 0x80) return std::string(1, static_cast<char>(c >= U'a' && c <= U'z' ? c - 32 : c));
-  // Where folding gives several characters (ß, ﬁ, ŉ …), the full upper case is the upper case of the folding.
+  // Where folding gives several characters (ß, ﬁ, ŉ …), the full upper case is the upper case of
+  // the folding.
   if (is_lower(c) || is_title(c)) {
     const std::string folded = fold_case(c);
     if (decode_utf8(folded).length < folded.size()) {
@@ -147,7 +155,8 @@ std::string to_title(char32_t c) {
     const std::string folded = fold_case(c);
     const Utf8Decoded first = decode_utf8(folded);
     if (first.length < folded.size()) {
-      return one(utf8proc_totitle(static_cast<utf8proc_int32_t>(first.code_point))) + folded.substr(first.length);
+      return one(utf8proc_totitle(static_cast<utf8proc_int32_t>(first.code_point))) +
+             folded.substr(first.length);
     }
   }
   return one(title);

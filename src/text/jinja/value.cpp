@@ -12,13 +12,17 @@ namespace hearth::text::jinja {
 namespace {
 
 std::size_t count_code_points(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
 }
 
 }  // namespace
 
-// Heap ---------------------------------------------------------------------------------------------------------------
+// Heap
+// ---------------------------------------------------------------------------------------------------------------
+
+Heap::Heap(std::size_t limit) : limit_(limit) {}
 
 Heap::~Heap() {
   std::vector<std::shared_ptr<Container>> all;
@@ -29,7 +33,8 @@ Heap::~Heap() {
 }
 
 void Heap::require(std::size_t bytes) const {
-  if (bytes > limit_ || live_ > limit_ - bytes) throw std::length_error("the template needs too much memory");
+  if (bytes > limit_ || live_ > limit_ - bytes)
+    throw std::length_error("the template needs too much memory");
 }
 
 void Heap::charge(std::size_t bytes) {
@@ -90,7 +95,8 @@ Container::~Container() {
   if (next_ != nullptr) next_->previous_ = previous_;
 }
 
-// Strings ------------------------------------------------------------------------------------------------------------
+// Strings
+// ------------------------------------------------------------------------------------------------------------
 
 String::String(Heap* heap, std::string text, std::vector<Run> text_runs, bool is_markup)
     : Object(heap),
@@ -123,14 +129,15 @@ std::size_t String::index_of(std::size_t offset) const noexcept {
 }
 
 Origin String::origin_at(std::size_t offset) const noexcept {
-  const auto run =
-      std::upper_bound(runs.begin(), runs.end(), offset, [](std::size_t at, const Run& r) { return at < r.end; });
+  const auto run = std::upper_bound(runs.begin(), runs.end(), offset,
+                                    [](std::size_t at, const Run& r) { return at < r.end; });
   if (run != runs.end()) return run->origin;
   return runs.empty() ? Origin::kTemplate : runs.back().origin;
 }
 
 void StringBuilder::reserve(std::size_t more) {
-  if (more > limit_ || bytes_.size() > limit_ - more) throw std::length_error("the template makes too long a text");
+  if (more > limit_ || bytes_.size() > limit_ - more)
+    throw std::length_error("the template makes too long a text");
   heap_.require(bytes_.size() + more);
 }
 
@@ -158,7 +165,8 @@ void StringBuilder::append(const String& text, std::size_t begin, std::size_t en
 
 void StringBuilder::append_repeated(const String& text, std::size_t times) {
   if (text.bytes.empty()) return;
-  if (times > limit_ / text.bytes.size()) throw std::length_error("the template makes too long a text");
+  if (times > limit_ / text.bytes.size())
+    throw std::length_error("the template makes too long a text");
   reserve(times * text.bytes.size());
   if (text.runs.size() > 1) heap_.require(times * text.runs.size() * sizeof(String::Run));
   for (std::size_t i = 0; i < times; ++i) append(text);
@@ -173,7 +181,8 @@ StringPtr StringBuilder::finish(bool markup) {
   return result;
 }
 
-// Scalars ------------------------------------------------------------------------------------------------------------
+// Scalars
+// ------------------------------------------------------------------------------------------------------------
 
 Value Value::boolean(bool value, Origin origin) {
   Value result(Kind::kBool, origin);
@@ -200,12 +209,15 @@ Range::Range(Heap* heap, std::int64_t first, std::int64_t last, std::int64_t str
   if (up ? first >= last : first <= last) return;
   const std::uint64_t low = static_cast<std::uint64_t>(up ? first : last);
   const std::uint64_t high = static_cast<std::uint64_t>(up ? last : first);
-  const std::uint64_t size = up ? static_cast<std::uint64_t>(stride) : 0 - static_cast<std::uint64_t>(stride);
+  const std::uint64_t size =
+      up ? static_cast<std::uint64_t>(stride) : 0 - static_cast<std::uint64_t>(stride);
   const std::uint64_t count = (high - low - 1) / size + 1;
-  length = static_cast<std::int64_t>(std::min<std::uint64_t>(count, std::numeric_limits<std::int64_t>::max()));
+  length = static_cast<std::int64_t>(
+      std::min<std::uint64_t>(count, std::numeric_limits<std::int64_t>::max()));
 }
 
-// Lists and dicts ----------------------------------------------------------------------------------------------------
+// Lists and dicts
+// ----------------------------------------------------------------------------------------------------
 
 void List::clear() noexcept { heap()->bury(std::move(items)); }
 
@@ -231,7 +243,8 @@ std::string dict_key(const Value& key, int depth) {
       return "n" + key.as<BigIntObject>().value.to_string();
     case Kind::kFloat: {
       const double value = key.as_float();
-      if (std::isfinite(value) && value == std::trunc(value)) return "n" + BigInt::from_double(value).to_string();
+      if (std::isfinite(value) && value == std::trunc(value))
+        return "n" + BigInt::from_double(value).to_string();
       return "f" + std::to_string(std::bit_cast<std::uint64_t>(value));
     }
     case Kind::kNone:
@@ -245,7 +258,8 @@ std::string dict_key(const Value& key, int depth) {
       for (const Value& item : key.as<List>().items) {
         if (depth > 50) throw std::length_error("the key is nested too deeply");
         const std::string part = dict_key(item, depth + 1);
-        if (text.size() + part.size() > (1U << 20)) throw std::length_error("the template makes too long a key");
+        if (text.size() + part.size() > (1U << 20))
+          throw std::length_error("the template makes too long a key");
         text += std::to_string(part.size()) + ":" + part;
       }
       return text;
@@ -346,28 +360,47 @@ bool Dict::erase(const Value& key) {
 
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return "Undefined";
-    case Kind::kNone: return "NoneType";
-    case Kind::kBool: return "bool";
+    case Kind::kUndefined:
+      return "Undefined";
+    case Kind::kNone:
+      return "NoneType";
+    case Kind::kBool:
+      return "bool";
     case Kind::kInt:
-    case Kind::kBigInt: return "int";
-    case Kind::kFloat: return "float";
-    case Kind::kString: return value.str().markup ? "Markup" : "str";
-    case Kind::kBytes: return "bytes";
-    case Kind::kList: return "list";
-    case Kind::kTuple: return "tuple";
-    case Kind::kDict: return "dict";
+    case Kind::kBigInt:
+      return "int";
+    case Kind::kFloat:
+      return "float";
+    case Kind::kString:
+      return value.str().markup ? "Markup" : "str";
+    case Kind::kBytes:
+      return "bytes";
+    case Kind::kList:
+      return "list";
+    case Kind::kTuple:
+      return "tuple";
+    case Kind::kDict:
+      return "dict";
     case Kind::kView: {
       const View::What what = value.as<View>().what;
-      return what == View::What::kKeys ? "dict_keys" : what == View::What::kValues ? "dict_values" : "dict_items";
+      return what == View::What::kKeys     ? "dict_keys"
+             : what == View::What::kValues ? "dict_values"
+                                           : "dict_items";
     }
-    case Kind::kRange: return "range";
-    case Kind::kNamespace: return "Namespace";
-    case Kind::kGenerator: return "generator";
-    case Kind::kFunction: return "builtin_function_or_method";
-    case Kind::kMacro: return "Macro";
-    case Kind::kLoop: return "LoopContext";
-    case Kind::kCycler: return "Cycler";
+    case Kind::kRange:
+      return "range";
+    case Kind::kNamespace:
+      return "Namespace";
+    case Kind::kGenerator:
+      return "generator";
+    case Kind::kFunction:
+      return "builtin_function_or_method";
+    case Kind::kMacro:
+      return "Macro";
+    case Kind::kLoop:
+      return "LoopContext";
+    case Kind::kCycler:
+      return "Cycler";
   }
   return "object";
 }

@@ -1,5 +1,5 @@
-// The values of a template: Python's types as far as templates can meet them. Strings keep, per run of bytes, whether the
-// template or the data wrote them (text::Origin), through every operation.
+// The values of a template: Python's types as far as templates can meet them. Strings keep, per run
+// of bytes, whether the template or the data wrote them (text::Origin), through every operation.
 #pragma once
 
 #include <cstddef>
@@ -20,11 +20,11 @@ namespace hearth::text::jinja {
 class Interpreter;
 class Value;
 
-/// Counts the bytes of one rendering's values and frees what they hold at its end, cycles included. Must outlive the
-/// values made with it. Not thread-safe.
+/// Counts the bytes of one rendering's values and frees what they hold at its end, cycles included.
+/// Must outlive the values made with it. Not thread-safe.
 class Heap {
  public:
-  explicit Heap(std::size_t limit) : limit_(limit) {}
+  explicit Heap(std::size_t limit);
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
   ~Heap();
@@ -66,7 +66,8 @@ class Object {
   std::size_t size_ = 0;
 };
 
-/// A string. `runs` partitions `bytes` (well-formed UTF-8): run i ends at runs[i].end; adjacent runs differ in origin.
+/// A string. `runs` partitions `bytes` (well-formed UTF-8): run i ends at runs[i].end; adjacent
+/// runs differ in origin.
 class String final : public Object {
  public:
   struct Run {
@@ -97,12 +98,29 @@ class String final : public Object {
 using StringPtr = std::shared_ptr<const String>;
 
 enum class Kind : std::uint8_t {
-  kUndefined, kNone, kBool, kInt, kFloat, kBigInt, kString, kBytes, kList, kTuple, kDict, kView, kRange, kNamespace,
-  kGenerator, kFunction, kMacro, kLoop, kCycler,
+  kUndefined,
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kBigInt,
+  kString,
+  kBytes,
+  kList,
+  kTuple,
+  kDict,
+  kView,
+  kRange,
+  kNamespace,
+  kGenerator,
+  kFunction,
+  kMacro,
+  kLoop,
+  kCycler,
 };
 
-/// A reference to a value (Python semantics: copies share lists and dicts). Values other than strings have one origin:
-/// that of what they were computed from.
+/// A reference to a value (Python semantics: copies share lists and dicts). Values other than
+/// strings have one origin: that of what they were computed from.
 class Value {
  public:
   Value() = default;  // undefined, without explanation
@@ -130,13 +148,17 @@ class Value {
     return kind_ == Kind::kInt || kind_ == Kind::kBool || kind_ == Kind::kBigInt;
   }
   [[nodiscard]] bool is_number() const noexcept { return is_integral() || kind_ == Kind::kFloat; }
-  [[nodiscard]] bool is_sequence() const noexcept { return kind_ == Kind::kList || kind_ == Kind::kTuple; }
+  [[nodiscard]] bool is_sequence() const noexcept {
+    return kind_ == Kind::kList || kind_ == Kind::kTuple;
+  }
 
-  [[nodiscard]] bool as_bool() const noexcept { return integer_ != 0; }       // kBool
-  [[nodiscard]] std::int64_t as_int() const noexcept { return integer_; }     // kInt, kBool
-  [[nodiscard]] double as_float() const noexcept { return real_; }            // kFloat
+  [[nodiscard]] bool as_bool() const noexcept { return integer_ != 0; }    // kBool
+  [[nodiscard]] std::int64_t as_int() const noexcept { return integer_; }  // kInt, kBool
+  [[nodiscard]] double as_float() const noexcept { return real_; }         // kFloat
   [[nodiscard]] const String& str() const noexcept { return static_cast<const String&>(*object_); }
-  [[nodiscard]] StringPtr string_ptr() const { return std::static_pointer_cast<const String>(object_); }
+  [[nodiscard]] StringPtr string_ptr() const {
+    return std::static_pointer_cast<const String>(object_);
+  }
   /// The object, whose type the kind tells.
   template <typename T>
   [[nodiscard]] T& as() const noexcept {
@@ -175,7 +197,9 @@ class BigIntObject final : public Object {
 
 class Bytes final : public Object {
  public:
-  Bytes(Heap* heap, std::string content) : Object(heap), bytes(std::move(content)) { set_size(bytes.size()); }
+  Bytes(Heap* heap, std::string content) : Object(heap), bytes(std::move(content)) {
+    set_size(bytes.size());
+  }
   std::string bytes;
 };
 
@@ -185,7 +209,8 @@ class Range final : public Object {
   /// Element `index`; wraps around (only past the end) instead of overflowing.
   [[nodiscard]] std::int64_t at(std::int64_t index) const noexcept {
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(start) +
-                                     static_cast<std::uint64_t>(index) * static_cast<std::uint64_t>(step));
+                                     static_cast<std::uint64_t>(index) *
+                                         static_cast<std::uint64_t>(step));
   }
   std::int64_t start, stop, step, length;
 };
@@ -241,19 +266,21 @@ class Dict final : public Container {
   void reindex();
 
   std::vector<Entry> entries_;
-  std::unordered_map<std::string, std::size_t> index_;  // by dict_key, once there are kIndexFrom entries
+  std::unordered_map<std::string, std::size_t>
+      index_;  // by dict_key, once there are kIndexFrom entries
   std::size_t key_bytes_ = 0;
 };
 
-/// A text that is equal for equal keys (1, 1.0 and true are) and different otherwise. Throws std::invalid_argument
-/// naming the type when `key` is not hashable.
+/// A text that is equal for equal keys (1, 1.0 and true are) and different otherwise. Throws
+/// std::invalid_argument naming the type when `key` is not hashable.
 [[nodiscard]] std::string dict_key(const Value& key);
 
 /// dict.keys(), dict.values(), dict.items(): live views.
 class View final : public Container {
  public:
   enum class What : std::uint8_t { kKeys, kValues, kItems };
-  View(Heap& heap, Value viewed, What which) : Container(heap), dict(std::move(viewed)), what(which) {}
+  View(Heap& heap, Value viewed, What which)
+      : Container(heap), dict(std::move(viewed)), what(which) {}
   void clear() noexcept override { dict = Value(); }
   Value dict;
   What what;
@@ -262,7 +289,8 @@ class View final : public Container {
 /// namespace(...): the one kind of object whose attributes templates may set.
 class Namespace final : public Container {
  public:
-  explicit Namespace(Heap& heap, std::shared_ptr<Dict> dict) : Container(heap), attributes(std::move(dict)) {}
+  explicit Namespace(Heap& heap, std::shared_ptr<Dict> dict)
+      : Container(heap), attributes(std::move(dict)) {}
   void clear() noexcept override { attributes.reset(); }
   std::shared_ptr<Dict> attributes;
 };
