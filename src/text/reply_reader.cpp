@@ -145,6 +145,8 @@ class ReplyReader::Impl {
     input_.append(to_valid_utf8(unfinished_), PieceKind::kUnknown);
     unfinished_.clear();
     input_.finish();
+    if (mode_ == Mode::kText && sink_.ended() > 0)
+      drop_cut_marker({&syntax_.close, &syntax_.call_close});
     run();
     if (mode_ == Mode::kReasoning) reasoning_.cut();
     answer_.finish();
@@ -390,6 +392,7 @@ class ReplyReader::Impl {
 
   void start_reader(const CallSyntax& syntax, bool call_is_open) {
     mode_ = Mode::kCall;
+    syntax_ = syntax;
     switch (syntax.kind) {
       case CallKind::kJson:
         reader_ = make_json_reader(syntax);
@@ -450,7 +453,22 @@ class ReplyReader::Impl {
     (void)input_.take_record();
     mode_ = Mode::kText;
     answer_.drop_space();
+    drop_cut_marker({&syntax_.close, &syntax_.call_close});
     return Step::kAgain;
+  }
+
+  /// When the reply was cut inside the markup that closes a complete call, that is no text.
+  void drop_cut_marker(std::initializer_list<const std::string*> markers) {
+    if (!input_.final()) return;
+    const std::string_view rest = input_.rest();
+    const auto cut = [rest](std::string_view marker) {
+      return marker.size() > rest.size() && marker.starts_with(rest);
+    };
+    bool drop = cut("```");
+    for (const std::string* marker : markers) drop |= cut(*marker);
+    for (const IgnoredMarkup& markup : format_.ignored) drop |= cut(markup.open);
+    for (const std::string& stop : format_.stops) drop |= cut(stop);
+    if (drop) input_.consume(rest.size());
   }
 
   /// The block is not what it seemed: its markup is text.
@@ -480,6 +498,7 @@ class ReplyReader::Impl {
   std::array<bool, 256> starts_marker_{};
   std::unique_ptr<FrameReader> frame_;
   std::unique_ptr<CallReader> reader_;
+  CallSyntax syntax_;       // of reader_
   std::string unfinished_;  // bytes of a character that is not complete
   std::string open_, ignored_close_;
   std::size_t reasoning_index_ = 0;

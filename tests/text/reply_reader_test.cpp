@@ -330,6 +330,7 @@ TEST(ReplyReader, CutCallsBecomeTextAndNothingIsLost) {
     const ChatFormat format = format_of(family.name);
     for (std::size_t length = 0; length < family.one.size(); ++length) {
       const std::string cut = family.one.substr(0, length);
+      if (incomplete_utf8_tail(cut) > 0) continue;
       const Reply reply = read_pieces(format, with_tools(), {cut});
       if (!reply.calls.empty()) {  // complete but for closing marks
         EXPECT_EQ(calls_of(reply), kParis) << family.name << ": " << cut;

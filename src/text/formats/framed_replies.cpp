@@ -181,6 +181,14 @@ class HarmonyReader : public FrameReader {
     static const std::vector<std::string> kMarkers = {std::string(kEnd), std::string(kReturn),
                                                       std::string(kCallEnd), std::string(kStart),
                                                       std::string(kChannel)};
+    if (input.final() &&
+        body_ == Body::kNone) {  // a marker that was cut, after a complete call, is no text
+      const std::string_view rest = input.rest();
+      const bool cut =
+          std::any_of(kMarkers.begin(), kMarkers.end(),
+                      [rest](const std::string& marker) { return marker.starts_with(rest); });
+      if (cut && scan_markers(rest, kMarkers, true).found < 0) input.consume(rest.size());
+    }
     const MarkerScan scan = scan_markers(input.rest(), kMarkers, input.final());
     give(input.rest().substr(0, scan.safe), sink);
     input.consume(scan.safe);

@@ -95,7 +95,10 @@ class CallObject {
     const Step result = arguments_.step(input, sink);
     if (result != Step::kDone) return result;
     arguments_ = ArgumentsReader();
-    if (name_is_key_) sink.end();
+    if (name_is_key_) {
+      sink.end();
+      input.forget_record();
+    }
     has_arguments_ = true;
     state_ = State::kAfter;
     return Step::kAgain;
