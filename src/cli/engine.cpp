@@ -7,7 +7,8 @@
 #include "cli/interrupt.h"
 #include "cli/main.h"
 #include "cli/terminal.h"
-#include "support/error.h"
+#include "text/chat_format.h"
+#include "text/chat_template.h"
 
 namespace hearth::cli {
 namespace {
@@ -53,7 +54,24 @@ Engine::Engine(const std::filesystem::path& path, const RunOptions& load) {
   load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void Engine::make_chat() {}
+void Engine::make_chat() {
+  const gguf::Metadata& metadata = model_->file().metadata();
+  std::optional<std::string> source = text::find_chat_template(metadata, /*with_tools=*/false);
+  if (!source.has_value()) return;
+  text::ChatFormat format = text::detect_chat_format(*source);
+  auto chat_template = std::make_shared<text::ChatTemplate>(std::move(*source), "the model's chat template");
+  auto special = text::special_token_texts(metadata);
+  auto renderer = [chat_template, special = std::move(special)](const generate::Json& messages,
+                                                                const generate::Json& variables) {
+    const generate::Json normalized = text::normalize_messages(messages, chat_template->capabilities());
+    text::ChatRequest request;
+    request.messages = &normalized;
+    request.extra = &variables;
+    request.special_tokens = special;
+    return chat_template->render(request);
+  };
+  chat_ = std::make_unique<generate::Chat>(*session_, std::move(renderer), std::move(format));
+}
 
 std::string Engine::name() const {
   const std::string& given = model_->spec().name;

@@ -70,8 +70,8 @@ std::string free_text(std::string_view text) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
-    const bool heading = paragraph.empty() && line.size() > 1 && line.back() == ':' &&
-                         line.find(' ') == std::string_view::npos;
+    const bool heading =
+        paragraph.empty() && line.size() > 1 && line.size() <= 24 && line.back() == ':';
     if (line.empty()) {
       flush();
       result += '\n';

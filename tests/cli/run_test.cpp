@@ -1,0 +1,320 @@
+// The program as a process: what scripts and people see.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "gguf/writer.h"
+#include "program.h"
+#include "shared_dir.h"
+#include "support/file.h"
+
+namespace hearth::testing {
+namespace {
+
+const std::filesystem::path& stories() {
+  static const std::filesystem::path path = shared_dir() / "models" / "stories260K.gguf";
+  return path;
+}
+
+/// A copy of the stories model in `folder` with more metadata.
+std::filesystem::path changed_model(const TemporaryFolder& folder,
+                                    const std::function<void(gguf::Writer&)>& change) {
+  const gguf::File file = gguf::File::open(stories());
+  gguf::Writer writer;
+  writer.copy(file.metadata());
+  change(writer);
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    writer.add_tensor(tensor.name, tensor.dtype,
+                      std::vector<std::int64_t>(tensor.shape, tensor.shape + tensor.dimensions),
+                      file.data(tensor));
+  }
+  const std::filesystem::path path = folder / "changed.gguf";
+  writer.write(path);
+  return path;
+}
+
+std::filesystem::path chat_model(const TemporaryFolder& folder) {
+  return changed_model(folder, [](gguf::Writer& writer) {
+    writer.set("tokenizer.chat_template",
+               "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor "
+               "%}assistant:");
+  });
+}
+
+Program hearth(std::vector<std::string> arguments) { return Program(std::move(arguments)); }
+
+/// The arguments of a run that always says the same.
+Program fixed_run(std::vector<std::string> rest) {
+  std::vector<std::string> arguments = {"run", stories().string(), "--temp", "0", "-n", "8"};
+  arguments.insert(arguments.end(), rest.begin(), rest.end());
+  return Program(std::move(arguments));
+}
+
+TEST(Run, TellsTheStory) {
+  HEARTH_REQUIRE_FILE(stories());
+  const ProgramResult result =
+      hearth({"run", stories().string(), "--raw", "--temp", "0", "-n", "257", ""}).run();
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_EQ(result.errors, "");
+  EXPECT_EQ(result.output, read_file(shared_dir() / "models" / "stories260K.expected.txt"));
+}
+
+TEST(Run, ThePromptMayComeFromManyPlaces) {
+  HEARTH_REQUIRE_FILE(stories());
+  const std::string expected = fixed_run({"Once upon a time"}).run().output;
+  EXPECT_FALSE(expected.empty());
+  EXPECT_TRUE(expected.ends_with('\n'));
+  EXPECT_EQ(fixed_run({"Once", "upon", "a", "time"}).run().output, expected);
+  EXPECT_EQ(fixed_run({"--", "Once", "upon", "a", "time"}).run().output, expected);
+  EXPECT_EQ(fixed_run({}).input("Once upon a time\n").run().output, expected);
+  EXPECT_EQ(fixed_run({"-"}).input("Once upon a time").run().output, expected);
+  EXPECT_EQ(fixed_run({"Once upon a time"}).input("something else").run().output, expected);
+  EXPECT_EQ(hearth({"run", "--temp", "0", stories().string(), "Once upon", "-n", "8", "a time"})
+                .run()
+                .output,
+            expected);
+}
+
+TEST(Run, WordsArePlainWords) {
+  HEARTH_REQUIRE_FILE(stories());
+  const auto prompt_tokens = [](std::vector<std::string> words) {
+    words.insert(words.begin(), "--json");
+    const ProgramResult result = fixed_run(std::move(words)).run();
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+    return nlohmann::json::parse(result.output)["tokens"]["prompt"].get<int>();
+  };
+  EXPECT_EQ(prompt_tokens({"[a,b] [c]"}), prompt_tokens({"[a,b]", "[c]"}));
+  EXPECT_EQ(prompt_tokens({"[a,b]"}), prompt_tokens({"xa,bx"}));
+  EXPECT_EQ(prompt_tokens({"--", "--raw", "-n"}), prompt_tokens({"--", "--raw -n"}));
+  EXPECT_EQ(prompt_tokens({"inspect", "run"}), prompt_tokens({"inspect run"}));
+}
+
+TEST(Run, JsonIsOneObject) {
+  HEARTH_REQUIRE_FILE(stories());
+  const ProgramResult result = fixed_run({"--json", "--seed", "7", "Once upon a time"}).run();
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const auto json = nlohmann::json::parse(result.output);
+  EXPECT_EQ(json["text"].get<std::string>() + "\n", fixed_run({"Once upon a time"}).run().output);
+  EXPECT_EQ(json["reasoning"], "");
+  EXPECT_EQ(json["tool_calls"], nlohmann::json::array());
+  EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_EQ(json["seed"], 7);
+  EXPECT_EQ(json["tokens"]["generated"], 8);
+  EXPECT_GT(json["timings"]["load_seconds"], 0.0);
+  for (const char* part : {"weights", "kv", "state", "buffers", "other"})
+    EXPECT_TRUE(json["memory"].contains(part));
+}
+
+TEST(Run, StatisticsGoToStderr) {
+  HEARTH_REQUIRE_FILE(stories());
+  const ProgramResult result = fixed_run({"--stats", "Once"}).run();
+  EXPECT_NE(result.errors.find("generated  8 tokens"), std::string::npos) << result.errors;
+  EXPECT_EQ(result.output, fixed_run({"Once"}).run().output);
+}
+
+TEST(Run, StopStringsAndSeeds) {
+  HEARTH_REQUIRE_FILE(stories());
+  const std::string text =
+      hearth({"run", stories().string(), "--raw", "--temp", "0", "-n", "99", "--stop", "Lily", ""})
+          .run()
+          .output;
+  EXPECT_EQ(text, "Once upon a time, there was a little girl named \n");
+  const auto sampled = [](const std::string& seed) {
+    return hearth({"run", stories().string(), "--temp", "1.5", "-n", "30", "--seed", seed, "A"})
+        .run()
+        .output;
+  };
+  EXPECT_EQ(sampled("1"), sampled("1"));
+  EXPECT_NE(sampled("1"), sampled("2"));
+}
+
+TEST(Run, SettingsComeFromTheFileTheEnvironmentAndFlags) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder home;
+  std::filesystem::create_directories(home / ".config/hearth");
+  write_file_atomically(home / ".config/hearth/config", std::string("max-tokens = 3\ntemp = 0\n"));
+  const auto generated = [&](Program program) {
+    const ProgramResult result = program.home(home.path()).run();
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+    return nlohmann::json::parse(result.output)["tokens"]["generated"].get<int>();
+  };
+  const std::vector<std::string> arguments = {"run", stories().string(), "--json", "Once"};
+  EXPECT_EQ(generated(hearth(arguments)), 3);
+  EXPECT_EQ(generated(hearth(arguments).variable("HEARTH_MAX_TOKENS", "4")), 4);
+  std::vector<std::string> flags = arguments;
+  flags.insert(flags.end(), {"-n", "5"});
+  EXPECT_EQ(generated(hearth(flags).variable("HEARTH_MAX_TOKENS", "4")), 5);
+
+  write_file_atomically(home / ".config/hearth/config", std::string("max-tokens = 3\nhot = 0\n"));
+  const ProgramResult wrong = hearth(arguments).home(home.path()).run();
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.errors.find("config line 2: unknown key 'hot'"), std::string::npos)
+      << wrong.errors;
+}
+
+TEST(Run, TheModelsRecommendationsAreTheDefaults) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  const auto model = changed_model(folder, [](gguf::Writer& writer) {
+    writer.set("general.sampling.temp", 0.0F);
+    writer.set("general.sampling.top_p", 7.0F);
+  });
+  const ProgramResult result = hearth({"run", model.string(), "-n", "8", "Once upon a time"}).run();
+  EXPECT_EQ(result.output, fixed_run({"Once upon a time"}).run().output);
+  EXPECT_NE(result.errors.find("general.sampling.top_p"), std::string::npos) << result.errors;
+}
+
+TEST(Run, AChatTemplateIsUsedUnlessRaw) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  const auto model = chat_model(folder);
+  const auto prompt_tokens = [&](std::vector<std::string> rest) {
+    std::vector<std::string> arguments = {"run", model.string(), "--temp", "0", "-n",
+                                          "4",   "--json"};
+    arguments.insert(arguments.end(), rest.begin(), rest.end());
+    const ProgramResult result = Program(arguments).run();
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+    return nlohmann::json::parse(result.output)["tokens"]["prompt"].get<int>();
+  };
+  const int raw = prompt_tokens({"--raw", "Hello"});
+  const int chat = prompt_tokens({"Hello"});
+  EXPECT_GT(chat, raw);
+  EXPECT_GT(prompt_tokens({"--system", "Be kind", "Hello"}), chat);
+}
+
+struct BadUse {
+  const char* name;
+  std::vector<std::string> arguments;
+  int exit_code;
+  const char* message;
+};
+
+class BadUsage : public ::testing::TestWithParam<BadUse> {};
+
+TEST_P(BadUsage, IsOneSentence) {
+  HEARTH_REQUIRE_FILE(stories());
+  std::vector<std::string> arguments = GetParam().arguments;
+  for (std::string& argument : arguments) {
+    if (argument == "MODEL") argument = stories().string();
+  }
+  const ProgramResult result = Program(arguments).run();
+  EXPECT_EQ(result.exit_code, GetParam().exit_code) << result.errors;
+  EXPECT_NE(result.errors.find(GetParam().message), std::string::npos) << result.errors;
+  EXPECT_EQ(std::count(result.errors.begin(), result.errors.end(), '\n'), 1) << result.errors;
+  EXPECT_EQ(result.output, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cli, BadUsage,
+    ::testing::Values(
+        BadUse{"unknown_command", {"rnu"}, 2, "unknown command 'rnu'; did you mean 'run'?"},
+        BadUse{"unknown_option",
+               {"run", "MODEL", "--tmep", "1", "x"},
+               2,
+               "unknown option '--tmep'; did you mean '--temp'?"},
+        BadUse{"unknown_option_of_up",
+               {"up", "--tmep"},
+               2,
+               "unknown option '--tmep'; did you mean '--temp'?"},
+        BadUse{"unknown_top_option", {"--verison"}, 2, "did you mean '--version'?"},
+        BadUse{"no_model", {"run"}, 2, "MODEL"},
+        BadUse{"missing_value", {"run", "MODEL", "x", "--temp"}, 2, "--temp"},
+        BadUse{"not_a_number",
+               {"run", "MODEL", "--temp", "hot", "x"},
+               2,
+               "--temp: 'hot' is not a number"},
+        BadUse{"out_of_range", {"run", "MODEL", "--top-p", "2", "x"}, 2, "top-p is 2"},
+        BadUse{"unknown_sampler",
+               {"run", "MODEL", "--samplers", "best", "x"},
+               2,
+               "unknown sampler 'best'"},
+        BadUse{"no_prompt", {"run", "MODEL"}, 2, "there is no prompt"},
+        BadUse{"invalid_utf8", {"run", "MODEL", "a\xff"}, 2, "not valid UTF-8"},
+        BadUse{"no_such_file",
+               {"run", "/nowhere/at-all.gguf", "x"},
+               1,
+               "no such file: '/nowhere/at-all.gguf'"},
+        BadUse{"a_folder", {"run", "/tmp", "x"}, 1, "/tmp"},
+        BadUse{"not_a_gguf", {"run", "/bin/sh", "x"}, 1, "/bin/sh"},
+        BadUse{"prompt_too_long",
+               {"run", "MODEL", "--ctx", "4", "Once upon a time there was a dog"},
+               3,
+               "the context holds 4"},
+        BadUse{"unknown_shell", {"completion", "tcsh"}, 2, "tcsh"},
+        BadUse{"up_without_model", {"up"}, 1, "there is no model yet"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Run, DamagedFilesAreErrors) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  const std::string whole = read_file(stories());
+  for (const std::size_t size : {std::size_t{0}, std::size_t{3}, std::size_t{30},
+                                 whole.size() / 100, whole.size() / 2, whole.size() - 1}) {
+    write_file_atomically(folder / "cut.gguf", whole.substr(0, size));
+    const ProgramResult result = hearth({"run", (folder / "cut.gguf").string(), "x"}).run();
+    EXPECT_EQ(result.exit_code, 1) << size;
+    EXPECT_EQ(result.output, "");
+    EXPECT_EQ(std::count(result.errors.begin(), result.errors.end(), '\n'), 1) << result.errors;
+  }
+}
+
+TEST(Run, UnknownArchitecturesAreNamed) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  const auto model = changed_model(
+      folder, [](gguf::Writer& writer) { writer.set("general.architecture", "perceptron"); });
+  const ProgramResult result = hearth({"run", model.string(), "x"}).run();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.errors.find("perceptron"), std::string::npos) << result.errors;
+}
+
+TEST(Run, InvalidUtf8OnStdinIsAnError) {
+  HEARTH_REQUIRE_FILE(stories());
+  const ProgramResult result = fixed_run({}).input("abc\xff").run();
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_EQ(result.errors,
+            "hearth: the prompt is not valid UTF-8 at byte 3; convert it with iconv\n");
+}
+
+TEST(Help, IsThereForEveryCommand) {
+  const ProgramResult overview = hearth({"--help"}).run();
+  EXPECT_EQ(overview.exit_code, 0);
+  for (const char* command : {"run", "up", "completion"}) {
+    EXPECT_NE(overview.output.find(std::string("\n  ") + command + " "), std::string::npos);
+    const ProgramResult result = hearth({command, "--help"}).run();
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_NE(result.output.find("Usage\n  hearth " + std::string(command)), std::string::npos);
+    EXPECT_NE(result.output.find("Examples"), std::string::npos);
+  }
+  EXPECT_EQ(hearth({}).run().exit_code, 2);
+  EXPECT_EQ(hearth({"--version"}).run().exit_code, 0);
+}
+
+TEST(Completion, KnowsEveryOption) {
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    const ProgramResult result = hearth({"completion", shell}).run();
+    EXPECT_EQ(result.exit_code, 0);
+    for (const char* word : {"run", "inspect", "temp", "overflow"}) {
+      EXPECT_NE(result.output.find(word), std::string::npos) << shell << " " << word;
+    }
+  }
+}
+
+TEST(Completion, WorksInBash) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "c.bash", hearth({"completion", "bash"}).run().output);
+  write_file_atomically(folder / "t.bash", "source '" + (folder / "c.bash").string() + R"('
+try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _hearth; echo "${COMPREPLY[*]}"; }
+try hearth ru
+try hearth run m.gguf --top-
+try hearth run m.gguf --overflow ''
+)");
+  const std::string command =
+      "bash --norc " + (folder / "t.bash").string() + " > " + (folder / "out").string() + " 2>&1";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  EXPECT_EQ(read_file(folder / "out"), "run\n--top-k --top-p\nstop shift\n");
+}
+
+}  // namespace
+}  // namespace hearth::testing
