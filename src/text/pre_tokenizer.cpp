@@ -242,16 +242,21 @@ void split_number_groups(std::u32string_view piece, Lengths& out) {
   append_piece(out, piece.size() - done);
 }
 
-void split_digit_groups(std::u32string_view piece, bool only_before_boundary, Lengths& out) {
+/// Decimal digits in groups of three from the right: ASCII ones always, all ones unless a word
+/// character follows.
+void split_digit_groups(std::u32string_view piece, bool ascii_only, Lengths& out) {
+  const auto is_digit = [&](char32_t c) {
+    return ascii_only ? c >= U'0' && c <= U'9' : is_decimal_digit(c);
+  };
   std::size_t done = 0;
   for (std::size_t i = 0; i < piece.size();) {
     const std::size_t begin = i;
-    while (i < piece.size() && is_decimal_digit(piece[i])) ++i;
+    while (i < piece.size() && is_digit(piece[i])) ++i;
     if (i == begin) {
       ++i;
       continue;
     }
-    if (only_before_boundary && i < piece.size() && is_word_character(piece[i])) continue;
+    if (!ascii_only && i < piece.size() && is_word_character(piece[i])) continue;
     append_piece(out, begin - done);
     append_groups(out, 0, i - begin);
     done = i;
@@ -275,9 +280,9 @@ struct PreTokenizer::Impl {
       case Kind::kNumberGroups:
         return split_number_groups(piece, out);
       case Kind::kDigitGroupsBeforeBoundary:
-        return split_digit_groups(piece, true, out);
-      case Kind::kDigitGroups:
         return split_digit_groups(piece, false, out);
+      case Kind::kDigitGroups:
+        return split_digit_groups(piece, true, out);
     }
   }
 };

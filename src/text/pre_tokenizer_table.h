@@ -21,7 +21,7 @@ struct SplitStep {
     kNumberGroups,
     /// Decimal digits in groups of three from the right, unless a word character follows them.
     kDigitGroupsBeforeBoundary,
-    /// Cuts decimal digits into groups of three from the right.
+    /// Cuts ASCII digits into groups of three from the right.
     kDigitGroups,
   };
   Kind kind = Kind::kPattern;

@@ -29,6 +29,15 @@ enum class TokenType : std::uint8_t {
   kByte = 6,
 };
 
+/// Flags of a token after the corrections that are made at load (reference/tokenizers.md, section
+/// 2); several may be set.
+namespace attribute {
+inline constexpr std::uint16_t kUnknown = 1, kUnused = 2, kNormal = 4, kControl = 8,
+                               kUserDefined = 16, kByte = 32, kLeftStrip = 128, kRightStrip = 256;
+inline constexpr std::uint16_t kSpecial =
+    kUnknown | kControl | kUserDefined;  // split out before the algorithm runs
+}  // namespace attribute
+
 struct EncodeOptions {
   /// Add BOS/EOS (CLS/SEP…) as the model's metadata says.
   bool add_special = false;
@@ -43,12 +52,17 @@ struct DecodeOptions {
   /// Strip what the tokenizer adds at the start of a text (the first space of SentencePiece), so
   /// that decode(encode(text)) == text. Off when the ids continue an earlier text.
   bool at_start = true;
+  /// Apply the clean-up that some vocabularies ask for after a whole text was decoded (spaces
+  /// before punctuation go). The text is then no longer exactly what was encoded, and streamed text
+  /// differs.
+  bool clean_spaces = false;
 };
 
 /// Ids of the tokens with a role; -1 where the vocabulary has none.
 struct SpecialTokens {
   TokenId bos = -1, eos = -1, eot = -1, eom = -1, unknown = -1, separator = -1, padding = -1,
-          cls = -1, mask = -1;
+          cls = -1, mask = -1, newline = -1, fim_prefix = -1, fim_suffix = -1, fim_middle = -1,
+          fim_padding = -1, fim_repository = -1, fim_separator = -1;
   bool add_bos = false, add_eos = false, add_separator = false;
 };
 
@@ -81,12 +95,22 @@ class Tokenizer {
 
   /// The vocabulary's own text of a token, as stored in the file.
   [[nodiscard]] virtual std::string_view stored_text(TokenId id) const = 0;
+  /// The dominant type; `attributes` has all flags (namespace attribute).
   [[nodiscard]] virtual TokenType type(TokenId id) const = 0;
+  [[nodiscard]] virtual std::uint16_t attributes(TokenId id) const = 0;
   [[nodiscard]] virtual std::optional<TokenId> find(std::string_view stored_text) const = 0;
   [[nodiscard]] virtual std::size_t size() const noexcept = 0;
   [[nodiscard]] virtual const SpecialTokens& special() const noexcept = 0;
   /// Whether generation ends with this token (EOS, EOT, EOM and the known end-of-turn texts).
   [[nodiscard]] virtual bool ends_generation(TokenId id) const noexcept = 0;
+  /// Tokens that data in a Prompt never becomes: control tokens, and user-defined ones that are
+  /// markup of the conversation ("<think>", "<tool_call>"). Other user-defined tokens are text:
+  /// runs of spaces, "<td>".
+  [[nodiscard]] virtual bool reserved(TokenId id) const = 0;
+  /// Tokens that must not be sampled (tokenizer.ggml.suppress_tokens).
+  [[nodiscard]] virtual std::span<const TokenId> suppressed() const noexcept = 0;
+  /// What is doubtful about the file's tokenizer; empty for a good one. One sentence each.
+  [[nodiscard]] virtual std::span<const std::string> warnings() const noexcept = 0;
 };
 
 /// Turns a stream of ids into text without ever splitting a UTF-8 character: bytes of an unfinished
