@@ -14,7 +14,8 @@ namespace hearth::text {
 /// U+10FFFF are ill-formed.
 [[nodiscard]] std::u32string decode_lenient(std::string_view bytes);
 
-/// Appends the UTF-8 form of `code_point` (at most U+10FFFF); surrogates get their three-byte form.
+/// Appends the UTF-8 form of `code_point` (at most 0x1FFFFF), the inverse of decode_lenient for
+/// well-formed text.
 void append_lenient(std::string& out, char32_t code_point);
 [[nodiscard]] std::string encode_lenient(std::u32string_view code_points);
 
