@@ -37,7 +37,7 @@ MatchRule::MatchRule(const Prompt& prompt) : prompt_(true) {
 bool MatchRule::allows(const Vocabulary& vocabulary, TokenId id, std::size_t begin,
                        std::size_t end) const noexcept {
   if (!prompt_) {
-    return parse_special_ || !vocabulary.has(id, attribute::kControl | attribute::kUnknown);
+    return parse_special_ || !vocabulary.parsed_only(id);
   }
   if (!vocabulary.reserved(id)) return true;
   const auto after =

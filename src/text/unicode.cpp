@@ -30,7 +30,6 @@ std::size_t decode_one(std::string_view bytes, std::size_t at, char32_t& code_po
     if (!is_continuation(byte)) return 1;
     value = value << 6 | (byte & 0x3FU);
   }
-  if (value > kLastCodePoint) return 1;
   code_point = value;
   return length;
 }
@@ -198,7 +197,13 @@ std::u32string to_nfc(std::u32string_view text) {
                                  [](char32_t code_point) { return code_point < kFirstComposing; });
   if (plain) return std::u32string(text);
   const std::u32string decomposed = to_nfd(text);
-  std::vector<utf8proc_int32_t> buffer(decomposed.begin(), decomposed.end());
+  std::vector<utf8proc_int32_t> buffer;
+  buffer.reserve(decomposed.size());
+  for (const char32_t code_point : decomposed) {
+    const bool known =
+        code_point <= kLastCodePoint;  // the composition looks up its table unchecked
+    buffer.push_back(static_cast<utf8proc_int32_t>(known ? code_point : kReplacement));
+  }
   const utf8proc_ssize_t length =
       utf8proc_normalize_utf32(buffer.data(), static_cast<utf8proc_ssize_t>(buffer.size()),
                                static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));

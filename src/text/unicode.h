@@ -10,11 +10,12 @@ namespace hearth::text {
 
 /// Code points of `bytes`, decoded the way byte-level vocabularies expect (reference/tokenizers.md,
 /// section 14): a bad lead byte, a truncated sequence or a bad continuation byte gives one U+FFFD
-/// for that one byte; overlong forms and surrogates decode to their numeric value; values above
-/// U+10FFFF are ill-formed.
+/// for that one byte; overlong forms, surrogates and four-byte values above U+10FFFF decode to their
+/// numeric value.
 [[nodiscard]] std::u32string decode_lenient(std::string_view bytes);
 
-/// Appends the UTF-8 form of `code_point` (at most U+10FFFF); surrogates get their three-byte form.
+/// Appends the UTF-8 form of `code_point` (at most 0x1FFFFF), the inverse of decode_lenient for
+/// well-formed text.
 void append_lenient(std::string& out, char32_t code_point);
 [[nodiscard]] std::string encode_lenient(std::u32string_view code_points);
 

@@ -116,6 +116,10 @@ class UnigramTokenizer final : public TokenizerBase {
   void encode_raw(std::string_view text, const RawContext& context,
                   std::vector<TokenId>& out) const override;
   void append_text(TokenId id, std::string& out) const override;
+  [[nodiscard]] TokenId find_newline() const override {
+    const std::vector<TokenId> ids = encode("\n", EncodeOptions{});
+    return ids.empty() ? special().padding : ids.front();
+  }
   [[nodiscard]] std::string normalize(std::string_view text, const RawContext& context) const;
   [[nodiscard]] std::size_t user_defined_prefix(std::string_view text,
                                                 const RawContext& context) const;

@@ -120,7 +120,7 @@ std::optional<unsigned char> parse_byte_text(std::string_view text) noexcept {
   return static_cast<unsigned char>(value);
 }
 
-Vocabulary::Vocabulary(std::size_t size) : attributes_(size), reserved_(size) {
+Vocabulary::Vocabulary(std::size_t size) : attributes_(size), reserved_(size), parsed_only_(size) {
   texts_.reserve(size, size * 12);
   for (std::size_t id = 0; id < size; ++id) texts_.add(fmt::format("[EMPTY_{}]", id));
 }
@@ -170,12 +170,16 @@ void Vocabulary::read_texts(const gguf::Metadata& metadata) {
 
 void Vocabulary::read_attributes(const gguf::Metadata& metadata) {
   attributes_.assign(texts_.size(), attribute::kNormal);
+  parsed_only_.assign(texts_.size(), false);
   if (!metadata.contains("tokenizer.ggml.token_type")) return;
   const auto types = metadata.get_ints("tokenizer.ggml.token_type");
   if (!types || types->size() < size()) {
     throw Error("tokenizer.ggml.token_type is not an array of integers with one element per token");
   }
-  for (std::size_t id = 0; id < size(); ++id) attributes_[id] = attributes_of_type((*types)[id]);
+  for (std::size_t id = 0; id < size(); ++id) {
+    attributes_[id] = attributes_of_type((*types)[id]);
+    parsed_only_[id] = (attributes_[id] & (attribute::kControl | attribute::kUnknown)) != 0;
+  }
 }
 
 void Vocabulary::read_scores(const gguf::Metadata& metadata) {
@@ -351,6 +355,7 @@ void Vocabulary::mark_reserved() {
   reserved_.assign(size(), false);
   for (std::size_t id = 0; id < size(); ++id) {
     const std::uint16_t flags = attributes_[id];
+    if ((flags & (attribute::kControl | attribute::kUnknown)) != 0) parsed_only_[id] = true;
     reserved_[id] = (flags & (attribute::kControl | attribute::kUnknown)) != 0 ||
                     ((flags & attribute::kUserDefined) != 0 && is_conversation_markup(texts_[id]));
   }

@@ -50,6 +50,11 @@ class Vocabulary {
   [[nodiscard]] bool reserved(TokenId id) const noexcept {
     return reserved_[static_cast<std::size_t>(id)];
   }
+  /// Tokens that texts become only when special tokens are parsed: what the file calls control or
+  /// unknown, and what a correction made so.
+  [[nodiscard]] bool parsed_only(TokenId id) const noexcept {
+    return parsed_only_[static_cast<std::size_t>(id)];
+  }
   [[nodiscard]] bool ends_generation(TokenId id) const noexcept;
   [[nodiscard]] std::size_t longest_text() const noexcept { return longest_text_; }
   /// The id of the BYTE token of each byte ("<0x0A>"), or -1.
@@ -79,6 +84,7 @@ class Vocabulary {
   std::vector<std::uint16_t> attributes_;
   std::vector<float> scores_;
   std::vector<bool> reserved_;
+  std::vector<bool> parsed_only_;
   std::vector<TokenId> ends_;  // sorted
   std::vector<TokenId> suppressed_;
   std::vector<TokenId> byte_tokens_ = std::vector<TokenId>(256, -1);
