@@ -221,6 +221,19 @@ TEST(Jinja, DeepValuesAreFreedWithoutRecursion) {
             "done");
 }
 
+TEST(Jinja, LongChainsOfLazyValuesAreHarmless) {
+  const auto chain = [](const std::string& start, const std::string& step, const std::string& end) {
+    return "{% set ns = namespace(g=" + start +
+           ") %}{% for i in range(50000) %}{% set ns.g = " + step + " %}{% endfor %}" + end;
+  };
+  EXPECT_EQ(render(chain("[1]", "ns.g|map('string')", "done")), "done");
+  EXPECT_NE(error_of(chain("[1]", "ns.g|map('string')", "{{ ns.g|list }}")), "");
+  EXPECT_EQ(render(chain("''", "joiner(ns.g)", "done")), "done");
+  EXPECT_EQ(render(chain("''", "cycler(ns.g)", "done")), "done");
+  EXPECT_EQ(render(chain("[1]", "l|map('default', ns.g)", "done")), "done");
+  EXPECT_EQ(render(chain("{}", "{'k': ns.g}.items()", "done")), "done");
+}
+
 TEST(Jinja, DeepDataIsRefused) {
   Json deep = 1;
   for (int i = 0; i < 300; ++i) deep = Json::array({deep});

@@ -200,6 +200,7 @@ Iterator Interpreter::iterate_backwards(const Value& value) {
 bool Iterator::next(Interpreter& context, Value& out) {
   context.work(1);
   if (source_.is(Kind::kGenerator)) {
+    const Interpreter::Nested nested(context);
     const auto generator = source_.ptr<Generator>();  // keeps the function alive while it runs
     return generator->next != nullptr && generator->next(out);
   }

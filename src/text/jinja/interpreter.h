@@ -72,7 +72,7 @@ class Loop final : public Container {
 class Cycler final : public Container {
  public:
   Cycler(Heap& heap, std::vector<Value> values) : Container(heap), items(std::move(values)) {}
-  void clear() noexcept override { heap()->bury(std::move(items)); }
+  void clear() noexcept override { items.clear(); }
   std::vector<Value> items;
   std::size_t position = 0;
 };

@@ -250,8 +250,7 @@ Value Interpreter::call_loop(Loop& loop, Arguments& arguments) {
 
 void Loop::clear() noexcept {
   stmt = nullptr;
-  for (Value* value : {&iterable, &previous, &current, &following, &last_changed})
-    heap()->bury(std::move(*value));
+  iterable = previous = current = following = last_changed = Value();
   iterator = Iterator();
 }
 

@@ -42,24 +42,13 @@ void Heap::charge(std::size_t bytes) {
   live_ += bytes;
 }
 
-void Heap::bury(std::vector<Value>&& values) noexcept {
-  for (Value& value : values) {
-    if (value.identity() != nullptr && !value.is_string()) graveyard_.push_back(std::move(value));
-  }
-  values.clear();
-  dig();
-}
-
-void Heap::bury(Value&& value) noexcept {
-  if (value.identity() != nullptr && !value.is_string()) graveyard_.push_back(std::move(value));
-  dig();
-}
-
-void Heap::dig() noexcept {
+void Heap::bury(std::shared_ptr<Object>&& object) noexcept {
+  graveyard_.push_back(std::move(object));
   if (digging_) return;
   digging_ = true;
   while (!graveyard_.empty()) {
-    const Value value = std::move(graveyard_.back());
+    // Destroying it may bury what it referred to.
+    const std::shared_ptr<Object> next = std::move(graveyard_.back());
     graveyard_.pop_back();
   }
   digging_ = false;
@@ -81,6 +70,7 @@ void Object::set_size(std::size_t bytes) {
 }
 
 Container::Container(Heap& heap) : Object(&heap), next_(heap.first_) {
+  nests_ = true;
   set_size(128);  // the object itself, its control block and the allocator's share
   if (next_ != nullptr) next_->previous_ = this;
   heap.first_ = this;
@@ -219,7 +209,7 @@ Range::Range(Heap* heap, std::int64_t first, std::int64_t last, std::int64_t str
 // Lists and dicts
 // ----------------------------------------------------------------------------------------------------
 
-void List::clear() noexcept { heap()->bury(std::move(items)); }
+void List::clear() noexcept { items.clear(); }
 
 void List::push(Value value) {
   if (items.size() == items.capacity()) {
@@ -277,15 +267,8 @@ std::string dict_key(const Value& key, int depth) {
 std::string dict_key(const Value& key) { return dict_key(key, 0); }
 
 void Dict::clear() noexcept {
-  std::vector<Value> values;
-  values.reserve(entries_.size() * 2);
-  for (Entry& entry : entries_) {
-    values.push_back(std::move(entry.key));
-    values.push_back(std::move(entry.value));
-  }
   entries_.clear();
   index_.clear();
-  heap()->bury(std::move(values));
 }
 
 void Dict::reindex() {
@@ -333,8 +316,7 @@ const Value* Dict::find(const Value& key) const {
 void Dict::set(const Value& key, Value value) {
   const std::size_t at = position(key);
   if (at < entries_.size()) {
-    std::swap(entries_[at].value, value);
-    heap()->bury(std::move(value));
+    entries_[at].value = std::move(value);
     return;
   }
   key_bytes_ += key.is_string() ? key.str().bytes.size() : 16;
@@ -351,10 +333,9 @@ void Dict::set(const Value& key, Value value) {
 bool Dict::erase(const Value& key) {
   const std::size_t at = position(key);
   if (at == entries_.size()) return false;
-  Value old = std::move(entries_[at].value);
+  const Entry old = std::move(entries_[at]);
   entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(at));
   reindex();
-  heap()->bury(std::move(old));
   return true;
 }
 

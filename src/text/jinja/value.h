@@ -18,6 +18,7 @@
 namespace hearth::text::jinja {
 
 class Interpreter;
+class Object;
 class Value;
 
 /// Counts the bytes of one rendering's values and frees what they hold at its end, cycles included.
@@ -34,18 +35,15 @@ class Heap {
   void release(std::size_t bytes) noexcept { live_ -= bytes; }
   /// Throws like charge() if `bytes` more would not fit.
   void require(std::size_t bytes) const;
-  /// Destroys `values` without recursion, however deeply they are nested.
-  void bury(std::vector<Value>&& values) noexcept;
-  void bury(Value&& value) noexcept;
+  /// Destroys `object` without recursion, however deeply what it refers to is nested.
+  void bury(std::shared_ptr<Object>&& object) noexcept;
 
  private:
   friend class Container;
-  void dig() noexcept;
-
   std::size_t limit_;
   std::size_t live_ = 0;
   bool digging_ = false;
-  std::vector<Value> graveyard_;
+  std::vector<std::shared_ptr<Object>> graveyard_;
   class Container* first_ = nullptr;
 };
 
@@ -60,10 +58,38 @@ class Object {
   [[nodiscard]] Heap* heap() const noexcept { return heap_; }
   /// Accounts for `bytes` in all. Throws std::length_error at the heap's limit.
   void set_size(std::size_t bytes);
+  /// Whether this may refer to other objects.
+  [[nodiscard]] bool nests() const noexcept { return nests_; }
+
+ protected:
+  bool nests_ = false;
 
  private:
   Heap* heap_;
   std::size_t size_ = 0;
+};
+
+/// A shared pointer whose last copy hands objects that may be nested to the heap, which destroys
+/// them one by one.
+class Reference {
+ public:
+  Reference() = default;
+  explicit Reference(std::shared_ptr<Object> object) : object_(std::move(object)) {}
+  Reference(const Reference&) = default;
+  Reference(Reference&&) noexcept = default;
+  Reference& operator=(Reference other) noexcept {
+    object_.swap(other.object_);
+    return *this;
+  }
+  ~Reference() {
+    if (object_ != nullptr && object_->nests() && object_.use_count() == 1) {
+      object_->heap()->bury(std::move(object_));
+    }
+  }
+  [[nodiscard]] const std::shared_ptr<Object>& get() const noexcept { return object_; }
+
+ private:
+  std::shared_ptr<Object> object_;
 };
 
 /// A string. `runs` partitions `bytes` (well-formed UTF-8): run i ends at runs[i].end; adjacent
@@ -131,7 +157,7 @@ class Value {
   template <typename T>
   static Value object(Kind kind, std::shared_ptr<T> object, Origin origin = Origin::kTemplate) {
     Value value(kind, origin);
-    value.object_ = std::const_pointer_cast<std::remove_const_t<T>>(std::move(object));
+    value.object_ = Reference(std::const_pointer_cast<std::remove_const_t<T>>(std::move(object)));
     return value;
   }
   static Value string(StringPtr string) { return object(Kind::kString, std::move(string)); }
@@ -155,20 +181,22 @@ class Value {
   [[nodiscard]] bool as_bool() const noexcept { return integer_ != 0; }    // kBool
   [[nodiscard]] std::int64_t as_int() const noexcept { return integer_; }  // kInt, kBool
   [[nodiscard]] double as_float() const noexcept { return real_; }         // kFloat
-  [[nodiscard]] const String& str() const noexcept { return static_cast<const String&>(*object_); }
+  [[nodiscard]] const String& str() const noexcept {
+    return static_cast<const String&>(*object_.get());
+  }
   [[nodiscard]] StringPtr string_ptr() const {
-    return std::static_pointer_cast<const String>(object_);
+    return std::static_pointer_cast<const String>(object_.get());
   }
   /// The object, whose type the kind tells.
   template <typename T>
   [[nodiscard]] T& as() const noexcept {
-    return static_cast<T&>(*object_);
+    return static_cast<T&>(*object_.get());
   }
   template <typename T>
   [[nodiscard]] std::shared_ptr<T> ptr() const {
-    return std::static_pointer_cast<T>(object_);
+    return std::static_pointer_cast<T>(object_.get());
   }
-  [[nodiscard]] const Object* identity() const noexcept { return object_.get(); }
+  [[nodiscard]] const Object* identity() const noexcept { return object_.get().get(); }
 
  private:
   Value(Kind kind, Origin origin) : kind_(kind), origin_(origin) {}
@@ -179,7 +207,7 @@ class Value {
     std::int64_t integer_ = 0;
     double real_;
   };
-  std::shared_ptr<Object> object_;
+  Reference object_;
 };
 
 /// What an undefined value says when it is used: "'x' is undefined".
