@@ -1,30 +1,9 @@
 // A decode step allocates nothing: this program counts calls of operator new.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "backends.h"
+#include "counted_new.h"
 #include "support/error.h"
-
-namespace {
-std::atomic<std::size_t> allocations{0};
-
-void* counted_allocation(std::size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* const memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-}  // namespace
-
-void* operator new(std::size_t bytes) { return counted_allocation(bytes); }
-void* operator new[](std::size_t bytes) { return counted_allocation(bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace hearth::compute {
 namespace {
@@ -80,7 +59,7 @@ TEST_P(CpuAllocation, OperationsDoNotAllocate) {
     angles.rotated = 64;
 
     Backend& b = *bench.backend;
-    const std::size_t before = allocations.load();
+    const std::size_t before = testing_allocations();
     b.get_rows(table, positions, 1, x);
     b.rope_table(angles, positions, {}, rope);
     b.norm({NormKind::kRms, 1e-5F, x, norm, {}, y});
@@ -101,7 +80,7 @@ TEST_P(CpuAllocation, OperationsDoNotAllocate) {
     b.clamp(y, 3);
     b.gather(y, zeros, x);
     EXPECT_FALSE(b.finish().has_value());
-    EXPECT_EQ(allocations.load(), before) << t << " rows";
+    EXPECT_EQ(testing_allocations(), before) << t << " rows";
   }
 }
 

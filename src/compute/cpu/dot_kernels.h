@@ -96,21 +96,21 @@ template <class Block, int kColumns>
 inline void dot32(const DotArguments& a, int first) {
   const Row32Layout layout(a.columns);
   const std::int64_t blocks = a.columns / 32;
-  const std::byte* scales = a.panel;
-  const std::byte* weights = a.panel + (blocks * Block::kScaleBytes + 63) / 64 * 64;
   const std::byte* row[kColumns];
   F total[kColumns];
   for (int c = 0; c < kColumns; ++c) {
     row[c] = a.rows + (first + c) * a.row_stride;
     total[c] = zero();
   }
-  for (std::int64_t b = 0; b < blocks; ++b) {
+  const auto add_block = [&](std::int64_t b, const std::byte* scales, const std::byte* weights)
+      __attribute__((always_inline)) {
     I sums[kColumns];
     for (int c = 0; c < kColumns; ++c) sums[c] = Block::start(row[c] + layout.minus128 + 4 * b);
     Block::for_steps(
         weights, [&](B w, int k) __attribute__((always_inline)) {
-          for (int c = 0; c < kColumns; ++c)
+          for (int c = 0; c < kColumns; ++c) {
             sums[c] = Block::dot(sums[c], w, int8s(row[c] + 32 * b + k));
+          }
         });
     const F scale = Block::scale(scales);
     for (int c = 0; c < kColumns; ++c) {
@@ -123,8 +123,15 @@ inline void dot32(const DotArguments& a, int first) {
         total[c] = fma(minimum, set(float_at(row[c] + layout.scaled_sums + 4 * b)), total[c]);
       }
     }
-    scales += Block::kScaleBytes;
-    weights += Block::kBytes;
+  };
+  // 64 bytes of scales, then their one or two blocks: one stream, which the hardware fetches ahead.
+  constexpr std::int64_t kGroup = 64 / Block::kScaleBytes;
+  const std::byte* p = a.panel;
+  for (std::int64_t b = 0; b < blocks; b += kGroup, p += 64 + kGroup * Block::kBytes) {
+    add_block(b, p, p + 64);
+    if constexpr (kGroup == 2) {
+      if (b + 1 < blocks) add_block(b + 1, p + 32, p + 64 + Block::kBytes);
+    }
   }
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * kPanelRows, total[c]);
 }
@@ -190,21 +197,23 @@ struct Q6_KBlock {
                     const Row256Layout& layout, F* total) {
     I sums[kColumns];
     for (int c = 0; c < kColumns; ++c) sums[c] = zero_int();
-    for (int group = 0; group < 16; ++group) {  // 16 features each
-      const int half = group / 8;
-      const int quarter = group / 2 % 4;
-      const std::byte* const nibbles =
-          p + kHeader + half * 1024 + (quarter % 2) * 512 + (group % 2) * 256;
-      const std::byte* const high = p + kHeader + 2048 + half * 512 + (group % 2) * 256;
+    // In the order of memory: the upper bits of four times 16 features, then their nibbles.
+    for (int order = 0; order < 16; ++order) {
+      const int quarter = order % 4;
+      const int group = order / 8 * 8 + 2 * quarter + order / 4 % 2;  // 16 features each
+      const std::byte* const high = p + kHeader + order / 4 * 768;
+      const std::byte* const nibbles = high + 256 + quarter % 2 * 256;
       I part[kColumns];
-      for (int c = 0; c < kColumns; ++c)
+      for (int c = 0; c < kColumns; ++c) {
         part[c] = set_int(int_at(row[c] + layout.minus32 + k / 4 + 4 * group));
+      }
       for (int i = 0; i < 4; ++i) {
         const B both = load_bytes(nibbles + 64 * i);
         const B w = with_high_bits<2>(quarter < 2 ? low_nibbles(both) : high_nibbles(both),
                                       load_bytes(high + 64 * i), 2 * quarter);
-        for (int c = 0; c < kColumns; ++c)
+        for (int c = 0; c < kColumns; ++c) {
           part[c] = dot_small(part[c], w, int8s(row[c] + k + 16 * group + 4 * i));
+        }
       }
       const I scale = widen_s8(p + 64 + 16 * group);
       for (int c = 0; c < kColumns; ++c) sums[c] = add_int(sums[c], mul_int(part[c], scale));

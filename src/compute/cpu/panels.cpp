@@ -11,11 +11,27 @@
 namespace hearth::compute::cpu {
 namespace {
 
-/// The shape of a panel format's blocks.
+/// The shape of a panel format's blocks. Blocks of 32 come in groups of 64 bytes of scales and the
+/// one or two blocks that these are for.
 struct Geometry {
   std::int64_t elements;     // features per block
-  std::int64_t scale_bytes;  // per block, in the area before all blocks
+  std::int64_t scale_bytes;  // per block; 0: the block has no separate scales
   std::int64_t block_bytes;
+
+  [[nodiscard]] std::int64_t group() const noexcept {
+    return scale_bytes == 0 ? 1 : 64 / scale_bytes;
+  }
+  [[nodiscard]] std::int64_t header() const noexcept { return scale_bytes == 0 ? 0 : 64; }
+  [[nodiscard]] std::int64_t group_bytes() const noexcept {
+    return header() + group() * block_bytes;
+  }
+  /// Where the scales and the weights of block b are.
+  [[nodiscard]] std::int64_t scales(std::int64_t b) const noexcept {
+    return b / group() * group_bytes() + b % group() * scale_bytes;
+  }
+  [[nodiscard]] std::int64_t weights(std::int64_t b) const noexcept {
+    return b / group() * group_bytes() + header() + b % group() * block_bytes;
+  }
 };
 
 Geometry geometry(PanelFormat format) noexcept {
@@ -45,10 +61,6 @@ Geometry geometry(PanelFormat format) noexcept {
       return {256, 0, 320 + 2048 + 1024};
   }
   return {};
-}
-
-std::int64_t scale_area(const Geometry& g, std::int64_t columns) noexcept {
-  return (columns / g.elements * g.scale_bytes + 63) / 64 * 64;
 }
 
 /// Copies `quads` groups of four bytes to every sixteenth quad of `to`, starting at `lane`.
@@ -144,8 +156,15 @@ void pack_k45(bool five_bits, const std::byte* from, std::int64_t lane, std::byt
 void pack_q6_k(const std::byte* from, std::int64_t lane, std::byte* block) noexcept {
   put_half(from + 208, block, lane);
   for (int j = 0; j < 16; ++j) block[64 + 16 * j + lane] = from[192 + j];
-  spread_quads(from, 32, block + 320, lane);
-  spread_quads(from + 128, 16, block + 320 + 2048, lane);
+  // Four parts, each: the upper bits of features l .. l + 15 of four quarters, then the nibbles of
+  // quarters 0 and 2, then those of 1 and 3.
+  for (int part = 0; part < 4; ++part) {
+    std::byte* const to = block + 320 + part * 768;
+    const std::byte* const nibbles = from + part / 2 * 64 + part % 2 * 16;
+    spread_quads(from + 128 + part / 2 * 32 + part % 2 * 16, 4, to, lane);
+    spread_quads(nibbles, 4, to + 256, lane);
+    spread_quads(nibbles + 32, 4, to + 512, lane);
+  }
 }
 
 /// Q3_K as Q6_K: the integers -4 .. 3 are stored plus 32, in the same order of features.
@@ -214,8 +233,6 @@ void pack_row(const WeightSource& source, PanelFormat format, bool biased, std::
   const Geometry g = geometry(format);
   const std::byte* from = row_of(source, row).data();
   const std::int64_t stride = tensor::info(source.dtype).block_bytes;
-  std::byte* scales = panel;
-  std::byte* block = panel + scale_area(g, source.columns);
   switch (format) {
     case PanelFormat::kF32:
       for_decoded(source, row, [&](std::int64_t k, std::span<const float> values) {
@@ -230,17 +247,19 @@ void pack_row(const WeightSource& source, PanelFormat format, bool biased, std::
         std::memcpy(panel + k * 32 + 2 * lane, from + 2 * k, 2);
       return;
     case PanelFormat::kInt8:
-      for_decoded(source, row, [&](std::int64_t, std::span<const float> values) {
-        for (std::size_t i = 0; i < values.size();
-             i += 32, scales += g.scale_bytes, block += g.block_bytes) {
-          pack_int8(values.data() + i, biased, lane, scales, block);
+      for_decoded(source, row, [&](std::int64_t k, std::span<const float> values) {
+        for (std::size_t i = 0; i < values.size(); i += 32) {
+          const std::int64_t b = (k + static_cast<std::int64_t>(i)) / 32;
+          pack_int8(values.data() + i, biased, lane, panel + g.scales(b), panel + g.weights(b));
         }
       });
       return;
     default:
       break;
   }
-  for (std::int64_t k = 0; k < source.columns; k += g.elements) {
+  const std::int64_t blocks = source.columns / g.elements;
+  for (std::int64_t b = 0; b < blocks; ++b, from += stride) {
+    std::byte* const block = panel + g.weights(b);
     if (source.dtype == DType::kQ3_K) {
       pack_q3_k(from, lane, block);
     } else if (format == PanelFormat::kQ6_K) {
@@ -248,11 +267,8 @@ void pack_row(const WeightSource& source, PanelFormat format, bool biased, std::
     } else if (g.elements == 256) {
       pack_k45(format == PanelFormat::kQ5_K, from, lane, block);
     } else {
-      pack_block32(format, biased, from, lane, scales, block);
+      pack_block32(format, biased, from, lane, panel + g.scales(b), block);
     }
-    from += stride;
-    scales += g.scale_bytes;
-    block += g.block_bytes;
   }
 }
 
@@ -307,7 +323,8 @@ RowFormat row_format(PanelFormat format) noexcept {
 
 std::size_t panel_bytes(PanelFormat format, std::int64_t columns) noexcept {
   const Geometry g = geometry(format);
-  return static_cast<std::size_t>(scale_area(g, columns) + columns / g.elements * g.block_bytes);
+  const std::int64_t groups = (columns / g.elements + g.group() - 1) / g.group();
+  return static_cast<std::size_t>(groups * g.group_bytes());
 }
 
 void pack_panel(const WeightSource& source, PanelFormat format, bool biased, std::int64_t first,

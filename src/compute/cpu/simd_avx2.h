@@ -85,6 +85,41 @@ inline float largest(F x) {
   return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
 }
 
+/// Transposes eight by eight; out[i] is element i of the eight rows.
+inline void transpose_eight(const __m256 (&rows)[8], __m256 (&out)[8]) {
+  __m256 pairs[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  __m256 quads[8];  // [4 i + c], 128-bit part p: column 4 p + c of rows 4 i to 4 i + 3
+  for (int i = 0; i < 8; i += 4) {
+    quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xEE);
+    quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xEE);
+  }
+  for (int c = 0; c < 4; ++c) {
+    out[c] = _mm256_permute2f128_ps(quads[c], quads[4 + c], 0x20);
+    out[4 + c] = _mm256_permute2f128_ps(quads[c], quads[4 + c], 0x31);
+  }
+}
+
+/// to[i][lane] = element i of rows[lane], for i < count.
+inline void store_transposed(const F (&rows)[16], std::int64_t count, float* to) {
+  for (int half = 0; half < 2; ++half) {  // of the lanes
+    for (int part = 0; part < 2; ++part) {  // of the elements
+      __m256 in[8];
+      __m256 out[8];
+      for (int i = 0; i < 8; ++i) in[i] = part == 0 ? rows[8 * half + i].a : rows[8 * half + i].b;
+      transpose_eight(in, out);
+      for (int i = 0; i < 8 && 8 * part + i < count; ++i) {
+        _mm256_storeu_ps(to + 16 * (8 * part + i) + 8 * half, out[i]);
+      }
+    }
+  }
+}
+
 inline I zero_int() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 inline I set_int(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 inline I load_int(const void* p) {

@@ -59,6 +59,44 @@ inline F select_less(F a, F b, F x, F y) {
 inline float sum(F a) { return _mm512_reduce_add_ps(a); }
 inline float largest(F a) { return _mm512_reduce_max_ps(a); }
 
+/// to[i][lane] = element i of rows[lane], for i < count.
+inline void store_transposed(const F (&rows)[16], std::int64_t count, float* to) {
+  F pairs[16];
+  F quads[16];  // [4 i + c], 128-bit part p: column 4 p + c of rows 4 i to 4 i + 3
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  const auto low = [](F a, F b) {
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  };
+  const auto high = [](F a, F b) {
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  };
+  for (int i = 0; i < 16; i += 4) {
+    quads[i] = low(pairs[i], pairs[i + 2]);
+    quads[i + 1] = high(pairs[i], pairs[i + 2]);
+    quads[i + 2] = low(pairs[i + 1], pairs[i + 3]);
+    quads[i + 3] = high(pairs[i + 1], pairs[i + 3]);
+  }
+  F columns[16];
+  for (int c = 0; c < 4; ++c) {
+    const F even01 = _mm512_shuffle_f32x4(quads[c], quads[4 + c], 0x88);
+    const F odd01 = _mm512_shuffle_f32x4(quads[c], quads[4 + c], 0xDD);
+    const F even23 = _mm512_shuffle_f32x4(quads[8 + c], quads[12 + c], 0x88);
+    const F odd23 = _mm512_shuffle_f32x4(quads[8 + c], quads[12 + c], 0xDD);
+    columns[c] = _mm512_shuffle_f32x4(even01, even23, 0x88);
+    columns[4 + c] = _mm512_shuffle_f32x4(odd01, odd23, 0x88);
+    columns[8 + c] = _mm512_shuffle_f32x4(even01, even23, 0xDD);
+    columns[12 + c] = _mm512_shuffle_f32x4(odd01, odd23, 0xDD);
+  }
+  if (count >= 16) {
+    for (int i = 0; i < 16; ++i) store(to + 16 * i, columns[i]);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) store(to + 16 * i, columns[i]);
+  }
+}
+
 inline I zero_int() { return _mm512_setzero_si512(); }
 inline I set_int(std::int32_t x) { return _mm512_set1_epi32(x); }
 inline I load_int(const void* p) { return _mm512_loadu_si512(p); }

@@ -114,6 +114,13 @@ inline float largest(F a) {
   return result;
 }
 
+/// to[i][lane] = element i of rows[lane], for i < count.
+inline void store_transposed(const F (&rows)[16], std::int64_t count, float* to) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (int lane = 0; lane < kLanes; ++lane) to[16 * i + lane] = rows[lane].v[i];
+  }
+}
+
 inline I set_int(std::int32_t x) {
   return make<I>([x](int) { return x; });
 }

@@ -263,14 +263,11 @@ inline F cache_lanes(const std::byte* p, bool half, std::int64_t first, std::int
 inline void pack_keys(const std::byte* const (&keys)[kPanelRows], bool half, std::int64_t size,
                       float* panel) {
   for (std::int64_t i = 0; i < size; i += 16) {
-    const std::int64_t rows = size - i < 16 ? size - i : 16;
-    alignas(64) float block[16][16];
-    for (int key = 0; key < 16; ++key) {
-      store(block[key], keys[key] == nullptr ? zero() : cache_lanes(keys[key], half, i, size));
+    F block[kPanelRows];
+    for (int key = 0; key < kPanelRows; ++key) {
+      block[key] = keys[key] == nullptr ? zero() : cache_lanes(keys[key], half, i, size);
     }
-    for (std::int64_t row = 0; row < rows; ++row) {
-      for (int key = 0; key < 16; ++key) panel[(i + row) * 16 + key] = block[key][row];
-    }
+    store_transposed(block, size - i < 16 ? size - i : 16, panel + i * 16);
   }
 }
 
