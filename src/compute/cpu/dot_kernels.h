@@ -145,7 +145,7 @@ struct K45 {
   static constexpr std::int64_t kBytes = kHeader + (kFiveBits ? 512 : 0) + 2048;
 
   static void sub_block(const std::byte* p, const std::byte* const* row, std::int64_t k, int j,
-                        I* totals) {
+                        const Row256Layout& layout, I* totals) {
     const std::byte* const high = p + kHeader;
     const std::byte* const nibbles = p + kHeader + (kFiveBits ? 512 : 0) + (j / 2) * 512;
     I sums[kColumns];
@@ -158,7 +158,10 @@ struct K45 {
         sums[c] = dot_small(sums[c], w, int8s(row[c] + k + 32 * j + 4 * i));
     }
     const I scale = widen_u8(p + 64 + 16 * j);
-    for (int c = 0; c < kColumns; ++c) totals[c] = add_int(totals[c], mul_int(sums[c], scale));
+    for (int c = 0; c < kColumns; ++c) {
+      const I sub_scale = set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * j));
+      totals[c] = add_int(totals[c], mul_int(mul_int(sums[c], scale), sub_scale));
+    }
   }
 
   static void block(const std::byte* p, const std::byte* const* row, std::int64_t k,
@@ -166,16 +169,17 @@ struct K45 {
     I sums[kColumns];
     for (int c = 0; c < kColumns; ++c) sums[c] = zero_int();
     for (int j = 0; j < 8; j += 2) {
-      sub_block(p, row, k, j, sums);
-      sub_block(p, row, k, j + 1, sums);
+      sub_block(p, row, k, j, layout, sums);
+      sub_block(p, row, k, j + 1, layout, sums);
     }
     const F scale = load_half(p);
-    const F minimum = load_half(p + 32);
+    const F half_minimum = load_half(p + 32);
+    const F minimum = add(half_minimum, half_minimum);
     for (int c = 0; c < kColumns; ++c) {
       I minima = zero_int();
       for (int pair = 0; pair < 4; ++pair) {
         const auto* pair_sums =
-            reinterpret_cast<const std::int16_t*>(row[c] + layout.sums + k / 16 + 4 * pair);
+            reinterpret_cast<const std::int16_t*>(row[c] + layout.half_sums + k / 16 + 4 * pair);
         minima = dot_pairs(minima, p + 192 + 32 * pair, pair_sums);
       }
       const F value = sub(mul(scale, to_float(sums[c])), mul(minimum, to_float(minima)));
@@ -216,7 +220,10 @@ struct Q6_KBlock {
         }
       }
       const I scale = widen_s8(p + 64 + 16 * group);
-      for (int c = 0; c < kColumns; ++c) sums[c] = add_int(sums[c], mul_int(part[c], scale));
+      for (int c = 0; c < kColumns; ++c) {
+        const I sub_scale = set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * (group / 2)));
+        sums[c] = add_int(sums[c], mul_int(mul_int(part[c], scale), sub_scale));
+      }
     }
     const F scale = load_half(p);
     for (int c = 0; c < kColumns; ++c) {
@@ -355,15 +362,23 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
   const Row256Layout layout(columns);
   auto* const scales = reinterpret_cast<float*>(row + layout.scales);
   auto* const minus32 = reinterpret_cast<std::int32_t*>(row + layout.minus32);
-  auto* const pair_sums = reinterpret_cast<std::int16_t*>(row + layout.sums);
+  auto* const sub_scales = reinterpret_cast<std::int32_t*>(row + layout.sub_scales);
+  auto* const half_sums = reinterpret_cast<std::int16_t*>(row + layout.half_sums);
   for (std::int64_t b = 0; b < columns / 256; ++b) {
-    const float most = largest_magnitude(x + 256 * b, 16);
-    std::int32_t sums[16];
-    quantize_lanes(x + 256 * b, 16, most, reinterpret_cast<std::int8_t*>(row) + 256 * b, sums);
-    scales[b] = most / 127.0F;
-    for (int i = 0; i < 16; ++i) minus32[16 * b + i] = -32 * sums[i];
-    for (int i = 0; i < 8; ++i)
-      pair_sums[8 * b + i] = static_cast<std::int16_t>(sums[2 * i] + sums[2 * i + 1]);
+    const float unit = largest_magnitude(x + 256 * b, 16) / kSubScales;
+    scales[b] = unit / 127.0F;
+    for (std::int64_t i = 8 * b; i < 8 * b + 8; ++i) {
+      const float most = largest_magnitude(x + 32 * i, 2);
+      int sub_scale = 1;
+      while (sub_scale < kSubScales && static_cast<float>(sub_scale) * unit < most) ++sub_scale;
+      std::int32_t sums[2];
+      quantize_lanes(x + 32 * i, 2, static_cast<float>(sub_scale) * unit,
+                     reinterpret_cast<std::int8_t*>(row) + 32 * i, sums);
+      sub_scales[i] = sub_scale;
+      minus32[2 * i] = -32 * sums[0];
+      minus32[2 * i + 1] = -32 * sums[1];
+      half_sums[i] = static_cast<std::int16_t>(sub_scale * (sums[0] + sums[1]) / 2);
+    }
   }
 }
 

@@ -38,7 +38,7 @@ inline constexpr int kPanelFormats = 12;
 enum class RowFormat : std::uint8_t {
   kFloat,     // as they are
   kBlocks32,  // int8 with a float scale per 32 values
-  kBlocks256  // int8 with a float scale per 256 values
+  kBlocks256  // int8 with a float scale per 256 values and a small integer scale per 32
 };
 
 /// Where the parts of a quantized activation row of `columns` values are, in bytes from its start
@@ -58,13 +58,19 @@ struct Row256Layout {
   explicit constexpr Row256Layout(std::int64_t columns)
       : scales(columns),
         minus32(columns + columns / 64),
-        sums(minus32 + columns / 4),
-        bytes(sums + columns / 16) {}
-  std::int64_t scales;   // float per 256
-  std::int64_t minus32;  // int32 per 16: -32 times the sum of the int8 values
-  std::int64_t sums;     // int16 per 32: the sum of the int8 values
+        sub_scales(minus32 + columns / 4),
+        half_sums(sub_scales + columns / 8),
+        bytes(half_sums + columns / 16) {}
+  std::int64_t scales;      // float per 256: a value is scale * sub-scale * int8
+  std::int64_t minus32;     // int32 per 16: -32 times the sum of the int8 values
+  std::int64_t sub_scales;  // int32 per 32: 1 .. kSubScales
+  std::int64_t half_sums;   // int16 per 32: half of sub-scale times the sum of the int8 values
   std::int64_t bytes;
 };
+/// Sub-scales halve the rounding error of one scale per 256 values at one multiplication per 32. The
+/// largest integer sum, that of Q6_K, is 256 * 32 * 127 * 128 * kSubScales < 2^31; half a sum is at
+/// most 32 * 127 * kSubScales / 2 < 2^15.
+inline constexpr int kSubScales = 16;
 
 /// out[c][16] = panel (16 rows of `columns` features) times activation rows c = 0 .. count-1 (count
 /// <= kDotColumns). Each output depends on its own activation row only, bit for bit, whatever
