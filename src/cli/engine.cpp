@@ -46,9 +46,7 @@ Engine::Engine(const std::filesystem::path& path, const RunOptions& load) {
   }
   tokenizer_ = text::Tokenizer::create(model_->file().metadata());
   evaluator_ = std::make_unique<generate::ModelEvaluator>(*model_);
-  session_ = std::make_unique<generate::Session>(
-      *evaluator_, *tokenizer_,
-      generate::suppressed_tokens(model_->file().metadata(), model_->spec().vocabulary));
+  session_ = std::make_unique<generate::Session>(*evaluator_, *tokenizer_);
   recommended_ = generate::recommended_settings(model_->file().metadata());
   if (!load.raw) make_chat();
   load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -59,11 +57,13 @@ void Engine::make_chat() {
   std::optional<std::string> source = text::find_chat_template(metadata, /*with_tools=*/false);
   if (!source.has_value()) return;
   text::ChatFormat format = text::detect_chat_format(*source);
-  auto chat_template = std::make_shared<text::ChatTemplate>(std::move(*source), "the model's chat template");
+  auto chat_template =
+      std::make_shared<text::ChatTemplate>(std::move(*source), "the model's chat template");
   auto special = text::special_token_texts(metadata);
   auto renderer = [chat_template, special = std::move(special)](const generate::Json& messages,
                                                                 const generate::Json& variables) {
-    const generate::Json normalized = text::normalize_messages(messages, chat_template->capabilities());
+    const generate::Json normalized =
+        text::normalize_messages(messages, chat_template->capabilities());
     text::ChatRequest request;
     request.messages = &normalized;
     request.extra = &variables;

@@ -158,7 +158,9 @@ std::shared_ptr<SettingFlags> add_setting_flags(CLI::App& command) {
     };
     CLI::Option* option = nullptr;
     if (setting.kind == SettingKind::kSwitch) {
-      option = command.add_flag_callback(std::string(setting.flags), [add] { add("true"); });
+      option = command.add_flag_function(std::string(setting.flags), [add](std::int64_t count) {
+        add(count > 0 ? "true" : "false");
+      });
     } else {
       option = command.add_option_function<std::vector<std::string>>(
           std::string(setting.flags), [add](const std::vector<std::string>& values) {
@@ -180,6 +182,8 @@ void run_model(const std::filesystem::path& model, const std::optional<std::stri
       apply_settings({}, values);  // wrong settings are told before the model is loaded
   std::optional<InterruptGuard> guard(std::in_place, /*second_ends=*/true);
   Engine engine(model, early);
+  for (const std::string& note : engine.tokenizer().warnings())
+    fmt::print(stderr, "hearth: {}\n", note);
   for (const std::string& note : engine.recommended().ignored)
     fmt::print(stderr, "hearth: {}\n", note);
   if (!prompt.has_value()) {

@@ -328,11 +328,7 @@ const Setting* find_setting(std::string_view name) {
 
 RunOptions apply_settings(RunOptions base, std::span<const SettingValue> values) {
   for (const Setting& setting : kSettings) {
-    const auto last = std::find_if(values.rbegin(), values.rend(), [&](const SettingValue& value) {
-      return value.setting == &setting;
-    });
-    if (last == values.rend()) continue;
-    Layer layer = last->layer;
+    Layer layer = Layer::kConfigFile;
     for (const SettingValue& value : values) {
       if (value.setting == &setting) layer = std::max(layer, value.layer);
     }

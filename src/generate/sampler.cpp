@@ -128,8 +128,9 @@ void Sampler::apply_bias() {
   for (const auto& [id, bias] : settings_.logit_bias) {
     if (id < context_.vocabulary) logits_[static_cast<std::size_t>(id)] += bias;
   }
-  for (const text::TokenId id : context_.suppressed)
-    logits_[static_cast<std::size_t>(id)] = kMinusInfinity;
+  for (const text::TokenId id : context_.suppressed) {
+    if (id >= 0 && id < context_.vocabulary) logits_[static_cast<std::size_t>(id)] = kMinusInfinity;
+  }
 }
 
 text::TokenId Sampler::greedy() const {

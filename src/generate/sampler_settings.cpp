@@ -233,15 +233,4 @@ RecommendedSettings recommended_settings(const gguf::Metadata& metadata, Sampler
   return result;
 }
 
-std::vector<text::TokenId> suppressed_tokens(const gguf::Metadata& metadata,
-                                             std::int64_t vocabulary) {
-  std::vector<text::TokenId> result;
-  const auto ids = metadata.get_ints("tokenizer.ggml.suppress_tokens");
-  if (!ids.has_value()) return result;
-  for (const std::int64_t id : *ids) {
-    if (id >= 0 && id < vocabulary) result.push_back(static_cast<text::TokenId>(id));
-  }
-  return result;
-}
-
 }  // namespace hearth::generate

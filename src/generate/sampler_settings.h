@@ -109,9 +109,4 @@ struct RecommendedSettings {
 [[nodiscard]] RecommendedSettings recommended_settings(const gguf::Metadata& metadata,
                                                        SamplerSettings base = {});
 
-/// tokenizer.ggml.suppress_tokens: ids that are never to be sampled; ids outside [0, vocabulary)
-/// are dropped.
-[[nodiscard]] std::vector<text::TokenId> suppressed_tokens(const gguf::Metadata& metadata,
-                                                           std::int64_t vocabulary);
-
 }  // namespace hearth::generate

@@ -102,10 +102,15 @@ std::vector<text::TokenId> prompt_tokens(const text::Tokenizer& tokenizer,
   return ids;
 }
 
-Session::Session(Evaluator& evaluator, const text::Tokenizer& tokenizer,
-                 std::vector<text::TokenId> suppressed)
-    : evaluator_(evaluator), tokenizer_(tokenizer), suppressed_(std::move(suppressed)) {
+Session::Session(Evaluator& evaluator, const text::Tokenizer& tokenizer)
+    : evaluator_(evaluator),
+      tokenizer_(tokenizer),
+      suppressed_(tokenizer.suppressed().begin(), tokenizer.suppressed().end()) {
   tokens_.reserve(static_cast<std::size_t>(evaluator.context()));
+  // Weights are often padded beyond the vocabulary: what has no text cannot be generated.
+  for (auto id = static_cast<std::int64_t>(tokenizer.size()); id < evaluator.vocabulary(); ++id) {
+    suppressed_.push_back(static_cast<text::TokenId>(id));
+  }
 }
 
 /// Makes the mirror of the sequence as long as the sequence is (a failed pass leaves less than was
@@ -164,6 +169,60 @@ void Session::force(std::span<const text::TokenId> tokens) {
   forced_.insert(forced_.end(), tokens.begin(), tokens.end());
 }
 
+/// One generation under way.
+struct Session::Run {
+  const GenerateOptions& options;
+  Sampler sampler;
+  PieceWriter writer;
+  std::span<const float> logits;
+  GenerateResult result;
+};
+
+Sampler Session::make_sampler(std::span<const text::TokenId> prompt,
+                              const SamplerSettings& settings) const {
+  SamplerContext context{evaluator_.vocabulary(), evaluator_.context(), suppressed_, {}};
+  if (settings.dry_multiplier > 0)
+    context.dry_breakers = dry_breaker_tokens(tokenizer_, settings.dry_breakers);
+  Sampler sampler(settings, std::move(context));
+  for (const text::TokenId token : prompt) sampler.accept(token);
+  return sampler;
+}
+
+text::TokenId Session::next_token(Run& run) {
+  if (forced_.empty()) return run.sampler.sample(run.logits);
+  const text::TokenId token = forced_.front();
+  forced_.pop_front();
+  return token;
+}
+
+/// Generates one token, passes its text on and evaluates it. Returns why the generation ends here,
+/// if it does.
+std::optional<FinishReason> Session::step(Run& run) {
+  const text::TokenId token = next_token(run);
+  run.sampler.accept(token);
+  ++run.result.generated_tokens;
+  // BOS begins another text, so it ends this one.
+  if (tokenizer_.ends_generation(token) || token == tokenizer_.special().bos)
+    return FinishReason::kStop;
+  if (!run.writer.push(token, run.result.generated_tokens)) {
+    return run.writer.stopped() ? FinishReason::kStopText : FinishReason::kStop;
+  }
+  if (run.result.generated_tokens == run.options.max_tokens) return FinishReason::kLength;
+  if (cancelled(run.options)) return FinishReason::kCancelled;
+  const std::int64_t context = evaluator_.context();
+  if (evaluator_.length() < context) {
+    run.logits = evaluator_.evaluate({&token, 1}, true);
+    tokens_.push_back(token);
+  } else if (run.options.overflow == Overflow::kShift && context >= 4) {
+    run.logits = shift(token, run.options);
+    ++run.result.shifts;
+  } else {
+    return FinishReason::kContext;
+  }
+  if (run.logits.empty() || cancelled(run.options)) return FinishReason::kCancelled;
+  return std::nullopt;
+}
+
 GenerateResult Session::generate(std::span<const text::TokenId> prompt,
                                  const GenerateOptions& options,
                                  const std::function<bool(const Piece&)>& on_piece) {
@@ -171,86 +230,39 @@ GenerateResult Session::generate(std::span<const text::TokenId> prompt,
     throw Error("the prompt is empty",
                 "this model has no token that begins a text: give it some text");
   }
-  const std::int64_t context = evaluator_.context();
-  if (static_cast<std::int64_t>(prompt.size()) > context) {
-    throw Error(
-        fmt::format("the prompt has {} tokens, but the context holds {}", prompt.size(), context),
-        "shorten it or ask for a larger context with --ctx", ExitCode::kDoesNotFit);
+  if (static_cast<std::int64_t>(prompt.size()) > evaluator_.context()) {
+    throw Error(fmt::format("the prompt has {} tokens, but the context holds {}", prompt.size(),
+                            evaluator_.context()),
+                "shorten it or ask for a larger context with --ctx", ExitCode::kDoesNotFit);
   }
   forced_.clear();
-  SamplerContext sampler_context{evaluator_.vocabulary(), context, suppressed_, {}};
-  if (options.sampler.dry_multiplier > 0) {
-    sampler_context.dry_breakers = dry_breaker_tokens(tokenizer_, options.sampler.dry_breakers);
-  }
-  Sampler sampler(options.sampler, std::move(sampler_context));
-  for (const text::TokenId token : prompt) sampler.accept(token);
-  PieceWriter writer(tokenizer_, options, on_piece);
+  Run run{options,
+          make_sampler(prompt, options.sampler),
+          PieceWriter(tokenizer_, options, on_piece),
+          {},
+          {}};
+  run.result.seed = run.sampler.seed();
+  run.result.prompt_tokens = static_cast<std::int64_t>(prompt.size());
 
-  GenerateResult result;
-  result.seed = sampler.seed();
-  result.prompt_tokens = static_cast<std::int64_t>(prompt.size());
-  const Clock::time_point start = Clock::now();
+  const Clock::time_point prompt_start = Clock::now();
   const Feeding fed = feed(prompt, options);
-  std::span<const float> logits = fed.logits;
-  result.reused_tokens = fed.reused;
-  result.prompt_seconds = seconds_since(start);
+  run.logits = fed.logits;
+  run.result.reused_tokens = fed.reused;
+  run.result.prompt_seconds = seconds_since(prompt_start);
 
-  const Clock::time_point generation_start = Clock::now();
-  const auto finished = [&]() -> std::optional<FinishReason> {
-    if (logits.empty() || cancelled(options)) return FinishReason::kCancelled;
-    if (options.max_tokens >= 0 && result.generated_tokens >= options.max_tokens)
-      return FinishReason::kLength;
-    return std::nullopt;
-  };
-  std::optional<FinishReason> finish = finished();
-  while (!finish.has_value()) {
-    text::TokenId token = -1;
-    if (forced_.empty()) {
-      token = sampler.sample(logits);
-    } else {
-      token = forced_.front();
-      forced_.pop_front();
-    }
-    sampler.accept(token);
-    // BOS begins another text, so it ends this one.
-    if (tokenizer_.ends_generation(token) || token == tokenizer_.special().bos) {
-      ++result.generated_tokens;
-      finish = FinishReason::kStop;
-      break;
-    }
-    ++result.generated_tokens;
-    if (!writer.push(token, result.generated_tokens)) {
-      finish = writer.stopped() ? FinishReason::kStopText : FinishReason::kStop;
-      break;
-    }
-    if (options.max_tokens >= 0 && result.generated_tokens >= options.max_tokens) {
-      finish = FinishReason::kLength;
-      break;
-    }
-    if (cancelled(options)) {
-      finish = FinishReason::kCancelled;
-      break;
-    }
-    if (evaluator_.length() < context) {
-      logits = evaluator_.evaluate({&token, 1}, true);
-      tokens_.push_back(token);
-    } else if (options.overflow == Overflow::kShift && context >= 4) {
-      logits = shift(token, options);
-      ++result.shifts;
-    } else {
-      finish = FinishReason::kContext;
-      break;
-    }
-    finish = finished();
+  const Clock::time_point start = Clock::now();
+  std::optional<FinishReason> finish;
+  if (run.logits.empty()) finish = FinishReason::kCancelled;
+  if (!finish.has_value() && options.max_tokens == 0) finish = FinishReason::kLength;
+  while (!finish.has_value()) finish = step(run);
+  if (!run.writer.stopped()) {
+    (void)run.writer.end_text();
+    if (run.writer.stopped()) finish = FinishReason::kStopText;
   }
-  if (!writer.stopped()) {
-    (void)writer.end_text();
-    if (writer.stopped()) finish = FinishReason::kStopText;
-  }
-  result.finish = *finish;
-  result.stop_text = writer.stop_text();
-  result.generate_seconds = seconds_since(generation_start);
-  return result;
+  run.result.finish = *finish;
+  run.result.stop_text = run.writer.stop_text();
+  run.result.generate_seconds = seconds_since(start);
+  return run.result;
 }
 
 }  // namespace hearth::generate

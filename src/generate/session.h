@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "generate/evaluator.h"
+#include "generate/sampler.h"
 #include "generate/sampler_settings.h"
 #include "text/tokenizer.h"
 
@@ -81,9 +83,8 @@ struct GenerateResult {
 
 class Session {
  public:
-  /// Both must outlive the session. `suppressed`: ids that are never generated.
-  Session(Evaluator& evaluator, const text::Tokenizer& tokenizer,
-          std::vector<text::TokenId> suppressed = {});
+  /// Both must outlive the session.
+  Session(Evaluator& evaluator, const text::Tokenizer& tokenizer);
 
   /// Evaluates `prompt` (at least one token) and generates its continuation. `on_piece` returns
   /// false to end it. Throws Error (exit code 3) when the prompt is longer than the context; errors
@@ -107,10 +108,15 @@ class Session {
   Feeding feed(std::span<const text::TokenId> prompt, const GenerateOptions& options);
   std::span<const float> shift(text::TokenId next, const GenerateOptions& options);
   void follow(std::int64_t length);
+  struct Run;
+  [[nodiscard]] Sampler make_sampler(std::span<const text::TokenId> prompt,
+                                     const SamplerSettings& settings) const;
+  [[nodiscard]] text::TokenId next_token(Run& run);
+  std::optional<FinishReason> step(Run& run);
 
   Evaluator& evaluator_;
   const text::Tokenizer& tokenizer_;
-  std::vector<text::TokenId> suppressed_;
+  std::vector<text::TokenId> suppressed_;  // ids that are never generated
   std::vector<text::TokenId> tokens_;
   std::deque<text::TokenId> forced_;
 };

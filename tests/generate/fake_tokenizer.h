@@ -17,6 +17,7 @@ class FakeTokenizer final : public text::Tokenizer {
 
   text::SpecialTokens roles;
   std::vector<text::TokenId> ends;
+  std::vector<text::TokenId> never;
 
   std::vector<text::TokenId> encode(std::string_view text,
                                     const text::EncodeOptions& options) const override {
@@ -65,6 +66,14 @@ class FakeTokenizer final : public text::Tokenizer {
     }
     return false;
   }
+
+  std::uint16_t attributes(text::TokenId id) const override {
+    return type(id) == text::TokenType::kControl ? text::attribute::kControl
+                                                 : text::attribute::kNormal;
+  }
+  bool reserved(text::TokenId id) const override { return type(id) == text::TokenType::kControl; }
+  std::span<const text::TokenId> suppressed() const noexcept override { return never; }
+  std::span<const std::string> warnings() const noexcept override { return {}; }
 
  private:
   void append(std::vector<text::TokenId>& ids, std::string_view text, bool parse_special) const {

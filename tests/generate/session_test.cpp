@@ -171,10 +171,20 @@ TEST_F(SessionTest, ControlTokensAreGivenApartAndOnlyWhenAskedFor) {
 
 TEST_F(SessionTest, SuppressedTokensAreNotGenerated) {
   ScriptedEvaluator evaluator = counting();
-  Session session(evaluator, tokenizer_, {3});
+  tokenizer_.never = {3};
+  Session session(evaluator, tokenizer_);
   options_.max_tokens = 1;
   generate(session, {2});
   EXPECT_EQ(text_, "0");  // the likeliest of the rest
+}
+
+TEST_F(SessionTest, TokensWithoutATextAreNotGenerated) {
+  // Vocabularies of weights are often padded beyond the tokenizer's.
+  ScriptedEvaluator evaluator(20, 64, 4, [](const Ids&) { return 17; });
+  Session session(evaluator, tokenizer_);
+  options_.max_tokens = 1;
+  generate(session, {2});
+  EXPECT_EQ(text_, "0");
 }
 
 TEST_F(SessionTest, AFullContextEndsTheGeneration) {
