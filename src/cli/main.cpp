@@ -82,7 +82,6 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
 
 void describe(CLI::App& app) {
   app.require_subcommand(1);
-  app.get_option("--help")->description("Print this page, or that of a command: hearth run --help");
   app.footer(
       "Examples:\n"
       "  hearth up                                chat with the model you have\n"
@@ -106,7 +105,10 @@ int main(int argument_count, char** arguments) {
   use_help_pages(app);
   describe(app);
   try {
+    app.get_option("--help")->description("Print this page");
     add_commands(app);
+    app.get_option("--help")->description(
+        "Print this page, or that of a command: hearth run --help");
     app.set_version_flag(
         "--version", [] { return version_text(); }, "Print the version and what it was built with");
     std::vector<std::string> words = protect_words(argument_count, arguments);

@@ -32,7 +32,7 @@ void Program::execute() const {
                       text.starts_with("NO_COLOR=");
     if (!ours || text.starts_with("HEARTH_CPU=")) environment.push_back(text);
   }
-  const std::filesystem::path home = home_.empty() ? own_home_.path() : home_;
+  const std::filesystem::path home = home_.empty() ? own_home_->path() : home_;
   environment.push_back("HOME=" + home.string());
   environment.push_back("TERM=xterm");
   for (const auto& [name, value] : variables_) environment.push_back(name + "=" + value);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,7 @@ class Program {
   std::vector<std::string> arguments_;
   std::string input_;
   std::map<std::string, std::string> variables_;
-  TemporaryFolder own_home_;
+  std::shared_ptr<TemporaryFolder> own_home_ = std::make_shared<TemporaryFolder>();
   std::filesystem::path home_;
 };
 

@@ -98,8 +98,8 @@ TEST_F(ReplTest, MessagesOfSeveralLines) {
   const Program program = chat();
   Terminal terminal(program);
   const std::string file = (folder_ / "talk.json").string();
-  for (const std::string line :
-       {"one\\", "two", "\"\"\"three", "four\"\"\"", "/save " + file, "/quit"}) {
+  for (const std::string& line : std::vector<std::string>{"one\\", "two", "\"\"\"three",
+                                                          "four\"\"\"", "/save " + file, "/quit"}) {
     ASSERT_TRUE(terminal.wait_for(kReady));
     terminal.type(line + "\r");
   }

@@ -1,7 +1,9 @@
 // The program as a process: what scripts and people see.
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "gguf/writer.h"

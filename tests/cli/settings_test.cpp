@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
+#include <functional>
 
 #include "cli/config.h"
 #include "cli/help.h"
