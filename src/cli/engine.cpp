@@ -24,6 +24,9 @@ spec::Setup make_setup(const std::filesystem::path& path, const RunOptions& opti
   return setup;
 }
 
+/// Shorter prompts are read before anyone could read about it.
+constexpr std::int64_t kLongPrompt = 256;
+
 std::string rate(std::int64_t tokens, double seconds) {
   return seconds > 0 ? fmt::format("{:.1f} tokens/s", static_cast<double>(tokens) / seconds)
                      : std::string("-");
@@ -87,6 +90,7 @@ generate::GenerateOptions generate_options(const RunOptions& options) {
   result.cancel = &InterruptGuard::flag();
   auto line = std::make_shared<ProgressLine>();
   result.on_prompt_progress = [line](std::int64_t done, std::int64_t total) {
+    if (total < kLongPrompt) return;
     if (done == total) return line->clear();
     line->show(fmt::format("Reading the prompt: {} of {} tokens", done, total));
   };

@@ -50,22 +50,7 @@ EditBuffer::Outcome EditBuffer::push(std::string_view bytes) {
 /// Takes one key from the pending bytes, or nothing when it is not complete.
 EditBuffer::Outcome EditBuffer::take_key() {
   if (pasting_) {
-    const std::size_t end = pending_.find(kPasteEnd);
-    // Keep back what may be the beginning of the end marker.
-    const std::size_t escape = pending_.find(kEscape);
-    std::string pasted = pending_.substr(0, std::min({end, escape, pending_.size()}));
-    if (pasted.empty() && end == std::string::npos && pending_.size() >= kPasteEnd.size())
-      pasted = pending_.substr(0, 1);
-    const bool done = end == pasted.size();
-    pending_.erase(0, pasted.size() + (done ? kPasteEnd.size() : 0));
-    pasting_ = !done;
-    std::replace(pasted.begin(), pasted.end(), '\r', '\n');
-    if (incomplete_utf8_tail(pasted) != 0 && !done) {
-      const std::size_t tail = incomplete_utf8_tail(pasted);
-      pending_.insert(0, pasted.substr(pasted.size() - tail));
-      pasted.resize(pasted.size() - tail);
-    }
-    insert(without_controls(pasted));
+    take_pasted();
     return Outcome::kContinue;
   }
   const char first = pending_.front();
@@ -87,6 +72,27 @@ EditBuffer::Outcome EditBuffer::take_key() {
   pending_.erase(0, decoded.length);
   if (decoded.valid) insert(without_controls(character));
   return Outcome::kContinue;
+}
+
+/// Takes pasted text up to the end marker, keeping back what may be the beginning of the marker or
+/// of a character.
+void EditBuffer::take_pasted() {
+  const std::size_t end = pending_.find(kPasteEnd);
+  const bool done = end != std::string::npos;
+  std::size_t length = done ? end : pending_.size();
+  if (!done) {
+    for (std::size_t kept = std::min(length, kPasteEnd.size() - 1); kept > 0; --kept) {
+      if (!pending_.ends_with(kPasteEnd.substr(0, kept))) continue;
+      length -= kept;
+      break;
+    }
+    length -= incomplete_utf8_tail(std::string_view(pending_).substr(0, length));
+  }
+  std::string pasted = pending_.substr(0, length);
+  pending_.erase(0, length + (done ? kPasteEnd.size() : 0));
+  pasting_ = !done;
+  std::replace(pasted.begin(), pasted.end(), '\r', '\n');  // terminals send newlines as Enter
+  insert(without_controls(pasted));
 }
 
 EditBuffer::Outcome EditBuffer::control(char byte) {

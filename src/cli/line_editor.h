@@ -31,6 +31,7 @@ class EditBuffer {
 
  private:
   Outcome take_key();
+  void take_pasted();
   Outcome control(char byte);
   void escape_sequence(std::string_view sequence);
   void insert(std::string_view text);

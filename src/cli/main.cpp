@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -45,9 +46,24 @@ int report(const std::string& message, const std::string& hint, ExitCode exit_co
   return static_cast<int>(exit_code);
 }
 
+[[noreturn]] void refuse_option(const CLI::App& command, const std::string& word,
+                                const std::string& help) {
+  const std::string name = word.substr(0, word.find('='));
+  const std::string nearest = suggestion(name, option_names(command));
+  throw Error(fmt::format("unknown option '{}'", printable(name)),
+              nearest.empty() ? help : nearest + " " + help, ExitCode::kUsage);
+}
+
+bool looks_like_option(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
+
 /// The first word must be a command; CLI11's own message for others does not help.
 void check_command(const CLI::App& app, const std::vector<std::string>& words) {
-  if (words.size() < 2 || words[1].empty() || words[1].front() == '-') return;
+  if (words.size() < 2 || words[1].empty()) return;
+  const std::vector<std::string> options = option_names(app);
+  if (looks_like_option(words[1])) {
+    if (std::find(options.begin(), options.end(), words[1]) != options.end()) return;
+    refuse_option(app, words[1], "see hearth --help");
+  }
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (command->get_name() == words[1]) return;
@@ -65,14 +81,15 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
                                ? std::string("see hearth --help")
                                : fmt::format("see hearth {} --help", command->get_name());
   std::string message = error.what();
-  for (const std::string& word : app.remaining(true)) {
-    if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) break;
-    const std::string name = word.substr(0, word.find('='));
-    const std::string nearest = suggestion(name, option_names(*command));
-    const bool option = name.size() > 1 && name.front() == '-';
-    return report(
-        fmt::format("{} '{}'", option ? "unknown option" : "unexpected argument", printable(name)),
-        nearest.empty() ? help : nearest + " " + help, ExitCode::kUsage);
+  try {
+    for (const std::string& word : app.remaining(true)) {
+      if (looks_like_option(word)) refuse_option(*command, word, help);
+      if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) continue;
+      return report(fmt::format("unexpected argument '{}'", printable(word)), help,
+                    ExitCode::kUsage);
+    }
+  } catch (const Error& refused) {
+    return report(refused.what(), refused.hint(), refused.exit_code());
   }
   for (char& character : message) {
     if (character == '\n') character = ' ';

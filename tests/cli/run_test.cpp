@@ -219,6 +219,10 @@ INSTANTIATE_TEST_SUITE_P(
                {"up", "--tmep"},
                2,
                "unknown option '--tmep'; did you mean '--temp'?"},
+        BadUse{"unknown_option_without_model",
+               {"inspect", "--jsno"},
+               2,
+               "unknown option '--jsno'; did you mean '--json'?"},
         BadUse{"unknown_top_option", {"--verison"}, 2, "did you mean '--version'?"},
         BadUse{"no_model", {"run"}, 2, "MODEL"},
         BadUse{"missing_value", {"run", "MODEL", "x", "--temp"}, 2, "--temp"},
@@ -245,7 +249,7 @@ INSTANTIATE_TEST_SUITE_P(
                "the context holds 4"},
         BadUse{"unknown_shell", {"completion", "tcsh"}, 2, "tcsh"},
         BadUse{"up_without_model", {"up"}, 1, "there is no model yet"}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& use) { return std::string(use.param.name); });
 
 TEST(Run, DamagedFilesAreErrors) {
   HEARTH_REQUIRE_FILE(stories());
