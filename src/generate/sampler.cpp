@@ -13,9 +13,15 @@ namespace {
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 /// Up to this k a bounded heap over the logits beats selecting among all candidates.
 constexpr std::int32_t kHeapLimit = 512;
-/// Candidates are put in order in growing pieces, because a few hundred usually hold all the
-/// probability that is asked for.
-constexpr std::size_t kFirstSorted = 256;
+
+/// Resolution of keep_smallest(), in buckets per nat of logit; beyond the last one (e^-32) little
+/// is left to sort.
+constexpr std::size_t kBuckets = 4096;
+constexpr double kBucketsPerUnit = 128;
+/// exp() of less than this is nothing beside 1.
+constexpr float kNegligible = -60;
+/// Infinite logits are taken for this one, so that differences of logits are numbers.
+constexpr float kHighestLogit = std::numeric_limits<float>::max();
 
 bool likelier(const Sampler::Candidate& a, const Sampler::Candidate& b) noexcept {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
@@ -59,6 +65,8 @@ Sampler::Sampler(const SamplerSettings& settings, SamplerContext context)
   counts_.assign(vocabulary, 0);
   logits_.resize(vocabulary);
   storage_.resize(vocabulary);
+  scratch_.resize(vocabulary);
+  buckets_.resize(kBuckets);
   if (settings_.dry_multiplier > 0) {
     breaks_.assign(vocabulary, 0);
     for (const text::TokenId id : context_.dry_breakers)
@@ -154,7 +162,7 @@ void Sampler::collect() {
   std::size_t count = 0;
   for (std::size_t id = 0; id < logits_.size(); ++id) {
     if (!(logits_[id] > kMinusInfinity)) continue;
-    storage_[count++] = {static_cast<text::TokenId>(id), logits_[id], 0};
+    storage_[count++] = {static_cast<text::TokenId>(id), std::min(logits_[id], kHighestLogit), 0};
   }
   candidates_ = std::span(storage_).first(count);
   collected_ = true;
@@ -163,15 +171,11 @@ void Sampler::collect() {
 
 /// Sets every candidate's weight to exp(logit - highest logit); returns the sum.
 double Sampler::normalize() {
-  float most = kMinusInfinity;
-  if (sorted_ > 0) {
-    most = candidates_.front().logit;
-  } else {
-    for (const Candidate& candidate : candidates_) most = std::max(most, candidate.logit);
-  }
+  const float most = highest_logit();
   double sum = 0;
   for (Candidate& candidate : candidates_) {
-    candidate.weight = std::exp(candidate.logit - most);
+    const float difference = candidate.logit - most;
+    candidate.weight = difference > kNegligible ? std::exp(difference) : 0;
     sum += candidate.weight;
   }
   return sum;
@@ -295,7 +299,7 @@ void Sampler::apply_top_k() {
       std::pop_heap(begin, begin + count, likelier);
       --held;
     }
-    storage_[held++] = {static_cast<text::TokenId>(id), logits_[id], 0};
+    storage_[held++] = {static_cast<text::TokenId>(id), std::min(logits_[id], kHighestLogit), 0};
     std::push_heap(begin, begin + static_cast<std::ptrdiff_t>(held), likelier);
     if (held == static_cast<std::size_t>(count)) worst = storage_.front().logit;
   }
@@ -305,36 +309,64 @@ void Sampler::apply_top_k() {
   collected_ = true;
 }
 
-/// Orders the candidates by `less` piece by piece and keeps the first ones whose weights reach
-/// `mass`, at least one.
-template <class Less>
-void Sampler::keep_until(double mass, Less less) {
+/// Keeps the candidates with the smallest keys whose weights reach `mass` together, at least one;
+/// equal keys by id. Their order stays. Only the bucket in which the sum reaches `mass` is sorted,
+/// so this is linear in practice, and all sums are made in an order that no library chooses.
+template <class Key>
+void Sampler::keep_smallest(double mass, const Key& key) {
+  const auto bucket_of = [&key](const Candidate& candidate) {
+    const double place = key(candidate) * kBucketsPerUnit;
+    return place < kBuckets - 1 ? static_cast<std::size_t>(place) : kBuckets - 1;
+  };
+  std::fill(buckets_.begin(), buckets_.end(), 0.0);
+  for (const Candidate& candidate : candidates_) buckets_[bucket_of(candidate)] += candidate.weight;
   double sum = 0;
-  std::size_t ordered = 0;
-  for (std::size_t index = 0; index < candidates_.size(); ++index) {
-    if (index == ordered) {
-      const std::size_t count = std::min(candidates_.size(), std::max(kFirstSorted, ordered * 4));
-      const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(ordered);
-      const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
-      if (end != candidates_.end()) std::nth_element(begin, end, candidates_.end(), less);
-      std::sort(begin, end, less);
-      ordered = count;
-    }
-    sum += candidates_[index].weight;
-    if (sum >= mass) {
-      candidates_ = candidates_.first(index + 1);
-      return;
-    }
+  std::size_t last = 0;
+  while (last < kBuckets && sum + buckets_[last] < mass) sum += buckets_[last++];
+  if (last == kBuckets) return;  // all of them are needed
+
+  std::size_t count = 0;
+  for (const Candidate& candidate : candidates_) {
+    if (bucket_of(candidate) == last) scratch_[count++] = candidate;
   }
+  const auto begin = scratch_.begin();
+  std::sort(begin, begin + static_cast<std::ptrdiff_t>(count),
+            [&key](const Candidate& a, const Candidate& b) {
+              const double left = key(a), right = key(b);
+              return left != right ? left < right : a.id < b.id;
+            });
+  std::size_t kept_of_last = 0;
+  while (kept_of_last < count) {
+    sum += scratch_[kept_of_last++].weight;
+    if (sum >= mass) break;
+  }
+  const Candidate limit = scratch_[kept_of_last - 1];
+  const double limit_key = key(limit);
+  const bool was_sorted = sorted_ == candidates_.size();
+  const auto end =
+      std::remove_if(candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
+        const double value = key(candidate);
+        return value > limit_key || (value == limit_key && candidate.id > limit.id);
+      });
+  candidates_ = candidates_.first(static_cast<std::size_t>(end - candidates_.begin()));
+  sorted_ = was_sorted ? candidates_.size() : 0;
+}
+
+float Sampler::highest_logit() const {
+  if (sorted_ > 0) return candidates_.front().logit;
+  float most = kMinusInfinity;
+  for (const Candidate& candidate : candidates_) most = std::max(most, candidate.logit);
+  return most;
 }
 
 void Sampler::apply_top_p() {
   if (settings_.top_p >= 1) return;
   collect();
   if (candidates_.empty()) return;
-  const double mass = settings_.top_p * normalize();
-  keep_until(mass, likelier);
-  sorted_ = candidates_.size();
+  // A mass of 0 is reached by the likeliest token, whose weight is 1.
+  const double mass = std::max(settings_.top_p * normalize(), 1e-9);
+  const double most = highest_logit();
+  keep_smallest(mass, [most](const Candidate& candidate) { return most - candidate.logit; });
 }
 
 void Sampler::apply_typical() {
@@ -342,28 +374,24 @@ void Sampler::apply_typical() {
   collect();
   if (candidates_.empty()) return;
   const double sum = normalize();
+  const double most = highest_logit();
+  const double log_sum = std::log(sum);
+  const auto surprise = [most, log_sum](const Candidate& candidate) {
+    return log_sum - (candidate.logit - most);
+  };
   double entropy = 0;
   for (const Candidate& candidate : candidates_) {
-    const double probability = candidate.weight / sum;
-    if (probability > 0) entropy -= probability * std::log(probability);
+    if (candidate.weight > 0) entropy += candidate.weight / sum * surprise(candidate);
   }
-  const auto unlikeness = [entropy, sum](const Candidate& candidate) {
-    return candidate.weight > 0 ? std::abs(-std::log(candidate.weight / sum) - entropy)
-                                : std::numeric_limits<double>::infinity();
-  };
-  keep_until(settings_.typical * sum, [&unlikeness](const Candidate& a, const Candidate& b) {
-    const double left = unlikeness(a), right = unlikeness(b);
-    return left != right ? left < right : a.id < b.id;
+  keep_smallest(std::max(settings_.typical * sum, 1e-300), [&](const Candidate& candidate) {
+    return std::abs(surprise(candidate) - entropy);
   });
-  sorted_ = 0;
 }
 
 void Sampler::apply_min_p() {
   if (settings_.min_p <= 0) return;
   collect();
-  float most = kMinusInfinity;
-  for (const Candidate& candidate : candidates_) most = std::max(most, candidate.logit);
-  const float least = most + std::log(settings_.min_p);
+  const float least = highest_logit() + std::log(settings_.min_p);
   const auto kept =
       std::remove_if(candidates_.begin(), candidates_.end(),
                      [least](const Candidate& candidate) { return candidate.logit < least; });
@@ -397,8 +425,7 @@ void Sampler::apply_temperature() {
   if (settings_.temperature == 1) return;
   collect();
   // Relative to the highest logit, so that tiny temperatures do not overflow.
-  float most = kMinusInfinity;
-  for (const Candidate& candidate : candidates_) most = std::max(most, candidate.logit);
+  const float most = highest_logit();
   for (Candidate& candidate : candidates_)
     candidate.logit = (candidate.logit - most) / settings_.temperature;
 }

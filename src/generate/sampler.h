@@ -76,8 +76,9 @@ class Sampler {
   void collect();
   double normalize();
   void sort_first(std::size_t count);
-  template <class Less>
-  void keep_until(double mass, Less less);
+  [[nodiscard]] float highest_logit() const;
+  template <class Key>
+  void keep_smallest(double mass, const Key& key);
   void find_repetitions();
   void change_logit(text::TokenId id, float difference);
 
@@ -96,6 +97,8 @@ class Sampler {
 
   std::vector<float> logits_;  // the working copy, valid until collect()
   std::vector<Candidate> storage_;
+  std::vector<Candidate> scratch_;  // keep_smallest()
+  std::vector<double> buckets_;
   std::span<Candidate> candidates_;
   bool collected_ = false;
   std::size_t sorted_ = 0;  // that many first candidates are the likeliest, in order
