@@ -258,6 +258,7 @@ TEST_P(TokenizerGolden, StreamsWithoutSplittingCharacters) {
   const Loaded& loaded = load(GetParam());
   const Tokenizer& tokenizer = *loaded.tokenizer;
   for (const json& each : loaded.golden.at("cases")) {
+    if (each.value("undefined", false)) continue;
     const Ids ids = each.at("ids");
     const DecodeOptions options{.special = true, .at_start = true, .clean_spaces = false};
     const bool well_formed =
