@@ -46,6 +46,14 @@ std::string option_term(const CLI::Option& option) {
   return term;
 }
 
+/// What the words that are taken as they are stand for.
+std::string free_words(const CLI::App& command) {
+  if (!command.get_allow_extras()) return "";
+  if (command.get_name() == "tokenize") return " TEXT|-";
+  if (command.get_name() == "detokenize") return " IDS…";
+  return " [PROMPT…]";
+}
+
 std::string usage(const CLI::App& command) {
   std::string line = command.get_name();
   for (const CLI::App* parent = command.get_parent(); parent != nullptr;
@@ -57,7 +65,7 @@ std::string usage(const CLI::App& command) {
     if (!option->get_positional()) continue;
     line += option->get_required() ? " " + option->get_name() : " [" + option->get_name() + "]";
   }
-  return line + (command.get_allow_extras() ? " [PROMPT…]" : "") + " [OPTIONS]";
+  return line + free_words(command) + " [OPTIONS]";
 }
 
 std::string free_text(std::string_view text) {

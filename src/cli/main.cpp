@@ -23,6 +23,8 @@ void add_commands(CLI::App& app) {
   add_up_command(app);
   add_run_command(app);
   add_inspect_command(app);
+  add_tokenize_command(app);
+  add_detokenize_command(app);
   add_logits_command(app);
   add_render_command(app);
   add_completion_command(app);

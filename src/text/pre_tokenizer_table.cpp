@@ -242,7 +242,7 @@ constexpr PreTokenizerEntry kTable[] = {
      {.clean_spaces = true, .escape_spaces = true, .raw_utf8 = true, .whole_newlines = true}},
     {"granite-embed-multi-311m",
      kNewlines,
-     {.clean_spaces = true, .escape_spaces = true, .raw_utf8 = true}},
+     {.clean_spaces = true, .escape_spaces = true, .raw_utf8 = true, .whole_newlines = true}},
     {"sarvam-moe", kNewlines, {.escape_spaces = true, .raw_utf8 = true}},
     {"jina-v1-en", kGpt2, {.add_separator = true, .clean_spaces = true}},
     {"jina-v2-code", kGpt2, {.add_separator = true, .clean_spaces = true}},

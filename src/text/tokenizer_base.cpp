@@ -113,8 +113,10 @@ std::vector<TokenId> TokenizerBase::encode(std::string_view text,
 std::vector<TokenId> TokenizerBase::encode(const Prompt& prompt, bool add_special) const {
   const std::string text = prompt.str();
   const std::vector<Fragment> fragments = splitter_.split(vocabulary_, text, MatchRule(prompt));
-  const bool has_begin = !fragments.empty() && begin_ >= 0 && fragments.front().token == begin_;
-  return encode_fragments(fragments, true, add_special && !has_begin, add_special);
+  std::vector<TokenId> ids = encode_fragments(fragments, true, false, add_special);
+  const bool has_begin = !ids.empty() && ids.front() == begin_;
+  if (add_special && begin_ >= 0 && !has_begin) ids.insert(ids.begin(), begin_);
+  return ids;
 }
 
 void TokenizerBase::check(TokenId id) const {
