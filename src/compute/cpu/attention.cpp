@@ -147,36 +147,86 @@ void AttentionEngine::make_tiles(const AttendArguments& a, Pass& pass) noexcept 
 
 namespace {
 
-/// Gathers the cells [first, first + kTile) that are in [begin, end) into panels; the others become
-/// zeros.
+/// The keys or the values of one KV head.
+struct HeadCells {
+  HeadCells(const Tensor& pool, std::int64_t kv_head, std::int64_t size) noexcept
+      : half(pool.dtype == DType::kF16) {
+    const std::int64_t bytes = half ? 2 : 4;
+    base = bytes_of(pool) + kv_head * pool.strides[1] * bytes;
+    page_stride = pool.strides[0] * bytes;
+    slot_stride = pool.strides[2] * bytes;
+    row_bytes = size * bytes;
+  }
+  [[nodiscard]] const std::byte* at(std::int64_t page, std::int64_t slot) const noexcept {
+    return base + page * page_stride + slot * slot_stride;
+  }
+  void prefetch(std::int64_t page, std::int64_t slot) const noexcept {
+    const std::byte* const row = at(page, slot);
+    for (std::int64_t i = 0; i < row_bytes; i += 64) __builtin_prefetch(row + i);
+  }
+
+  const std::byte* base = nullptr;
+  std::int64_t page_stride = 0, slot_stride = 0, row_bytes = 0;
+  bool half = false;
+};
+
+/// Walks the cells of a sequence upwards without dividing.
+class CellWalk {
+ public:
+  CellWalk(const std::int32_t* table, std::int64_t page_cells, std::int64_t cell) noexcept
+      : page_(table + cell / page_cells), slot_(cell % page_cells), page_cells_(page_cells) {}
+  [[nodiscard]] std::int64_t page() const noexcept { return *page_; }
+  [[nodiscard]] std::int64_t slot() const noexcept { return slot_; }
+  void next() noexcept {
+    if (++slot_ < page_cells_) return;
+    slot_ = 0;
+    ++page_;
+  }
+
+ private:
+  const std::int32_t* page_;
+  std::int64_t slot_, page_cells_;
+};
+
+/// Gathers the cells [first, first + kTile) that are in [begin, end) into panels, and asks for the
+/// next tile's memory. The other cells' values become zeros; keys only within a block of sixteen
+/// that has any cell.
 template <class PassType>
 void load_tile(const PassType& pass, const KernelTable& kernels, std::int32_t sequence,
                std::int64_t kv_head, std::int64_t first, std::int64_t begin, std::int64_t end,
                float* keys, float* values) noexcept {
   const AttendArguments& a = *pass.a;
-  const bool half_keys = a.keys.dtype == DType::kF16;
-  const bool half_values = a.values.dtype == DType::kF16;
+  const HeadCells key_cells(a.keys, kv_head, pass.key_size);
+  const HeadCells value_cells(a.values, kv_head, pass.value_size);
   const std::int32_t* const table =
       ints_of(a.rows.page_table) + sequence * a.rows.page_table.strides[0];
-  const std::byte* const key_base = bytes_of(a.keys);
-  const std::byte* const value_base = bytes_of(a.values);
-  const auto cell_of = [&](const Tensor& pool, const std::byte* base, bool half,
-                           std::int64_t cell) {
-    const std::int64_t page = table[cell / pass.page_cells];
-    const std::int64_t element = page * pool.strides[0] + kv_head * pool.strides[1] +
-                                 cell % pass.page_cells * pool.strides[2];
-    return base + element * (half ? 2 : 4);
-  };
-  for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+  const std::int64_t low = std::max(first, begin);
+  const std::int64_t high = std::min(first + kTile, end);
+  CellWalk walk(table, pass.page_cells, low);
+  for (std::int64_t block = first; block < first + kTile; block += kPanelRows) {
     const std::byte* lanes[kPanelRows];
     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
-      const std::int64_t cell = first + block + lane;
-      const bool there = cell >= begin && cell < end;
-      lanes[lane] = there ? cell_of(a.keys, key_base, half_keys, cell) : nullptr;
-      kernels.value_to_panels(there ? cell_of(a.values, value_base, half_values, cell) : nullptr,
-                              half_values, pass.value_size, block + lane, kTile, values);
+      const std::int64_t cell = block + lane;
+      const std::byte* value = nullptr;
+      lanes[lane] = nullptr;
+      if (cell >= low && cell < high) {
+        lanes[lane] = key_cells.at(walk.page(), walk.slot());
+        value = value_cells.at(walk.page(), walk.slot());
+        walk.next();
+      }
+      kernels.value_to_panels(value, value_cells.half, pass.value_size, cell - first, kTile,
+                              values);
     }
-    kernels.keys_to_panel(lanes, half_keys, pass.key_size, keys + block * pass.key_size);
+    if (block + kPanelRows <= low || block >= high) continue;
+    kernels.keys_to_panel(lanes, key_cells.half, pass.key_size,
+                          keys + (block - first) * pass.key_size);
+  }
+  const std::int64_t ahead = std::min(first + 2 * kTile, end);
+  if (first + kTile >= ahead) return;
+  CellWalk coming(table, pass.page_cells, first + kTile);
+  for (std::int64_t cell = first + kTile; cell < ahead; ++cell, coming.next()) {
+    key_cells.prefetch(coming.page(), coming.slot());
+    value_cells.prefetch(coming.page(), coming.slot());
   }
 }
 
@@ -260,6 +310,8 @@ void AttentionEngine::run_unit(const Pass& pass, std::int64_t unit, int thread) 
     for (std::int64_t first = begin / kTile * kTile; first < end; first += kTile) {
       load_tile(pass, kernels_, sequence, kv_head, first, begin, end, s.keys, s.values);
       for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+        // No query sees these cells: their scores are masked.
+        if (first + block + kPanelRows <= begin || first + block >= end) continue;
         multiply(kernels_, s.keys + block * pass.key_size, pass.key_size, s.queries, pass.key_size,
                  queries.count, [&](std::int64_t q, int count, const float* scores) {
                    for (int c = 0; c < count; ++c) {

@@ -107,7 +107,7 @@ inline void transpose_eight(const __m256 (&rows)[8], __m256 (&out)[8]) {
 
 /// to[i][lane] = element i of rows[lane], for i < count.
 inline void store_transposed(const F (&rows)[16], std::int64_t count, float* to) {
-  for (int half = 0; half < 2; ++half) {  // of the lanes
+  for (int half = 0; half < 2; ++half) {    // of the lanes
     for (int part = 0; part < 2; ++part) {  // of the elements
       __m256 in[8];
       __m256 out[8];
