@@ -44,7 +44,7 @@ set(HEARTH_FAST $<$<CONFIG:Release>:-O3>)
 set(HEARTH_X86_BASE_AVX2 -mavx2 -mfma -mf16c -mbmi2 ${HEARTH_FAST})
 set(HEARTH_X86_BASE_AVX512 ${HEARTH_X86_BASE_AVX2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512
     # GCC 12 warns about the deliberately undefined operands inside its own intrinsics.
-    -Wno-uninitialized -Wno-maybe-uninitialized)
+    -Wno-uninitialized $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 
 function(hearth_target_instruction_sets)
   foreach(source ${ARGN})
