@@ -53,12 +53,15 @@ void encode_and_decode(const Tokenizer& tokenizer, std::string_view kind, std::s
   if ((flags & 16) == 0 && kind != "bert" && kind != "t5") {
     for (const TokenId id : prompt_ids) require(!tokenizer.reserved(id));
   }
-  // SentencePiece turns U+2581 into spaces, and a space after a truncated character into U+2581;
-  // byte-level BPE replaces ill-formed bytes.
+  // SentencePiece adds a space after a special token (here the two spaces), turns U+2581 into
+  // spaces, and a space after a truncated character into U+2581; byte-level BPE replaces ill-formed
+  // bytes.
   const bool well_formed = hearth::find_invalid_utf8(text) == text.npos;
   const bool lossless =
-      kind == "rwkv" || (well_formed && (kind == "hybriddna" ||
-                                         (kind == "llama" && text.find("\u2581") == text.npos)));
+      kind == "rwkv" ||
+      (well_formed &&
+       (kind == "hybriddna" ||
+        (kind == "llama" && text.find("\u2581") == text.npos && text.find("  ") == text.npos)));
   if (lossless && (flags & 16) == 0) {
     require(tokenizer.decode(prompt_ids, {.special = true, .at_start = true}) == text);
   }
