@@ -252,9 +252,9 @@ void run(DType dtype, int rounds) {
   }
   const double best_bandwidth = bandwidth.best();
   const double best_peak = peak.best();
-  std::printf("%s: %.0f MB of weights, packed in %.2f s (%.0f MB in memory)\n",
+  std::printf("%s: %.0f MB of weights read per token, packed in %.2f s (%.0f MB in memory)\n",
               std::string(tensor::name(dtype)).c_str(),
-              static_cast<double>(cost.weight_bytes) / 1e6, load_seconds,
+              static_cast<double>(token_cost.counts.weight_bytes) / 1e6, load_seconds,
               static_cast<double>(backend->allocated(compute::MemoryCategory::kWeights)) / 1e6);
   std::printf("  read bandwidth  %7.1f GB/s median, %7.1f best\n", bandwidth.median() / 1e9,
               best_bandwidth / 1e9);

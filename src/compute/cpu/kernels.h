@@ -67,9 +67,9 @@ struct Row256Layout {
   std::int64_t half_sums;   // int16 per 32: half of sub-scale times the sum of the int8 values
   std::int64_t bytes;
 };
-/// Sub-scales halve the rounding error of one scale per 256 values at one multiplication per 32. The
-/// largest integer sum, that of Q6_K, is 256 * 32 * 127 * 128 * kSubScales < 2^31; half a sum is at
-/// most 32 * 127 * kSubScales / 2 < 2^15.
+/// Sub-scales halve the rounding error of one scale per 256 values at one multiplication per 32.
+/// The largest integer sum, that of Q6_K, is 256 * 32 * 127 * 128 * kSubScales < 2^31; half a sum
+/// is at most 32 * 127 * kSubScales / 2 < 2^15.
 inline constexpr int kSubScales = 16;
 
 /// out[c][16] = panel (16 rows of `columns` features) times activation rows c = 0 .. count-1 (count
