@@ -186,6 +186,12 @@ void run_model(const std::filesystem::path& model, const std::optional<std::stri
     fmt::print(stderr, "hearth: {}\n", note);
   for (const std::string& note : engine.recommended().ignored)
     fmt::print(stderr, "hearth: {}\n", note);
+  const bool chat_only = !early.system.empty() || early.thinking != Thinking::kModelDefault;
+  if (engine.chat() == nullptr && chat_only) {
+    fmt::print(stderr,
+               "hearth: text is only continued here{}: --system and --think have no effect\n",
+               early.raw ? "" : ", because the model has no chat template");
+  }
   if (!prompt.has_value()) {
     guard.reset();
     return chat_on_terminal(engine, std::move(values));

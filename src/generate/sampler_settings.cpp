@@ -6,9 +6,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <random>
 
-#include "generate/random.h"
 #include "support/error.h"
 
 namespace hearth::generate {
@@ -125,11 +123,6 @@ std::optional<std::vector<SamplerStep>> recommended_order(std::string_view text)
 }
 
 }  // namespace
-
-std::uint64_t random_seed() {
-  std::random_device device;
-  return (static_cast<std::uint64_t>(device()) << 32) ^ device();
-}
 
 void validate(const SamplerSettings& settings) {
   for (const FloatSetting& setting : kFloats) {

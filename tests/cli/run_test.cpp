@@ -115,6 +115,14 @@ TEST(Run, StatisticsGoToStderr) {
   EXPECT_EQ(result.output, fixed_run({"Once"}).run().output);
 }
 
+TEST(Run, WhatHasNoEffectIsSaid) {
+  HEARTH_REQUIRE_FILE(stories());
+  const ProgramResult result = fixed_run({"--system", "Be kind", "Once"}).run();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.errors.find("no chat template: --system and --think have no effect"),
+            std::string::npos);
+}
+
 TEST(Run, StopStringsAndSeeds) {
   HEARTH_REQUIRE_FILE(stories());
   const std::string text =
