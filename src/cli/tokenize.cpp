@@ -72,6 +72,9 @@ Json result_of(const text::Tokenizer& tokenizer, const std::vector<text::TokenId
   return {{"ids", ids}, {"pieces", std::move(pieces)}, {"pieces_b64", std::move(pieces_b64)}};
 }
 
+/// One object on one line, in ASCII: readers differ in which other characters end a line.
+std::string json_line(const Json& object) { return object.dump(-1, ' ', true) + "\n"; }
+
 /// The bytes that one line of --jsonl input holds.
 std::string input_of_line(std::string_view line, std::size_t number) {
   const auto fail = [&](std::string_view what) {
@@ -102,12 +105,13 @@ void tokenize_lines(const text::Tokenizer& tokenizer, const text::EncodeOptions&
     ++number;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     const auto ids = tokenizer.encode(input_of_line(line, number), encode);
-    write_bytes(result_of(tokenizer, ids).dump().append("\n"));
+    write_bytes(json_line(result_of(tokenizer, ids)));
   }
 }
 
 void tokenize(const TokenizeOptions& options, const std::vector<std::string>& words) {
-  if (options.json_lines && (options.json || !words.empty())) {
+  const bool names_stdin = words.size() == 1 && words.front() == "-";
+  if (options.json_lines && (options.json || !(words.empty() || names_stdin))) {
     throw Error("--jsonl reads its texts from stdin and excludes --json and TEXT",
                 "see hearth tokenize --help", ExitCode::kUsage);
   }
@@ -118,11 +122,10 @@ void tokenize(const TokenizeOptions& options, const std::vector<std::string>& wo
   const text::EncodeOptions encode{.add_special = options.special,
                                    .parse_special = options.special};
   if (options.json_lines) return tokenize_lines(*tokenizer, encode);
-  const bool from_stdin = words.size() == 1 && words.front() == "-";
-  const std::string input = from_stdin ? read_stdin() : fmt::format("{}", fmt::join(words, " "));
+  const std::string input = names_stdin ? read_stdin() : fmt::format("{}", fmt::join(words, " "));
   const std::vector<text::TokenId> ids = tokenizer->encode(input, encode);
   if (options.json) {
-    write_bytes(result_of(*tokenizer, ids).dump().append("\n"));
+    write_bytes(json_line(result_of(*tokenizer, ids)));
   } else {
     write_bytes(fmt::format("{}\n", fmt::join(ids, " ")));
   }

@@ -89,6 +89,7 @@ TEST_F(TokenizeCommand, JsonIsValidUtf8WhateverTheBytes) {
                             R"({"b64":"/w=="})"
                             "\n";
   const Outcome many = run(with_model("tokenize --jsonl"), lines);
+  EXPECT_EQ(run(with_model("tokenize --jsonl") + " -", lines).out, many.out);
   EXPECT_EQ(many.status, 0);
   EXPECT_EQ(std::count(many.out.begin(), many.out.end(), '\n'), 2);
 }
