@@ -92,6 +92,8 @@ struct NormArguments {
   Tensor x, weight, bias, out;
 };
 
+enum class KvPart : std::uint8_t { kKeys, kValues };
+
 /// Which cells of the KV pages each row of a batch touches. A sequence's cell c lives in page
 /// page_table[sequence][c / P] at slot c mod P, where P is the page length (the third dimension of
 /// the pools).
@@ -169,8 +171,9 @@ class Backend {
   /// Rotates the first 2 * table.shape[1] dimensions of every head of x [T, heads, size] in place.
   virtual void rope(RopePairing pairing, const Tensor& table, const Tensor& x) noexcept = 0;
   /// Writes rows [T, kv_heads, size] into their cells of a pool [pages, kv_heads, P, size],
-  /// converting to its type.
-  virtual void store_kv(const Tensor& values, const KvRows& rows, const Tensor& pool) noexcept = 0;
+  /// converting to its type. How a page of a head is laid out inside is the backend's own affair.
+  virtual void store_kv(KvPart part, const Tensor& values, const KvRows& rows,
+                        const Tensor& pool) noexcept = 0;
   virtual void attend(const AttendArguments& arguments) noexcept = 0;
   /// Elementwise on [T, D].
   virtual void activate(Activation activation, const Tensor& x, const Tensor& out) noexcept = 0;

@@ -66,8 +66,8 @@ TEST_P(CpuAllocation, OperationsDoNotAllocate) {
     const Projection p1{&qkv, projected, {}, 1};
     b.matmul(y, {&p1, 1});
     b.rope(RopePairing::kHalves, rope, attend.q);
-    b.store_kv(projected.columns(width, width).split_last(8), rows, keys);
-    b.store_kv(projected.columns(2 * width, width).split_last(8), rows, values);
+    b.store_kv(KvPart::kKeys, projected.columns(width, width).split_last(8), rows, keys);
+    b.store_kv(KvPart::kValues, projected.columns(2 * width, width).split_last(8), rows, values);
     b.attend(attend);
     b.add(x, y, 1, x);
     const Projection p2{&up, hidden, {}, 1};

@@ -58,9 +58,11 @@ std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_ro
         page_table,
         bench.ints({length}, std::vector<std::int32_t>(cells.size(), static_cast<std::int32_t>(i))),
         bench.ints({length}, cells)};
-    for (const Tensor& to : {keys, values}) {
+    for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
+      const Tensor& to = part == KvPart::kKeys ? keys : values;
       const std::int64_t size = to.shape[3];
       bench.backend->store_kv(
+          part,
           bench.floats({length, s.kv_heads * size}, random.normal(length * s.kv_heads * size))
               .split_last(s.kv_heads),
           all, to);
@@ -155,6 +157,21 @@ TEST_P(CpuAttention, WindowsSlopesSinksAndCaps) {
            {21},
            6});
   compare({{.softcap = 5, .sinks = true}, {90}, {21}, 7});
+}
+
+// Pages of whole tiles are read in place.
+TEST_P(CpuAttention, PagesOfWholeTiles) {
+  compare({{.page = 64, .window = 37}, {200, 66, 1}, {70, 3, 1}, 8});
+  compare({{.heads = 6,
+            .kv_heads = 2,
+            .key_size = 48,
+            .value_size = 32,
+            .page = 128,
+            .type = DType::kF32},
+           {130, 300},
+           {40, 1},
+           9});
+  compare({{.key_size = 24, .value_size = 8, .page = 64, .window = 5}, {100}, {30}, 10});
 }
 
 TEST_P(CpuAttention, ManyHeadsOnOneKeyHead) {

@@ -95,7 +95,7 @@ class Counter final : public CountBackend {
       }
     }
   }
-  void store_kv(const Tensor& values, const KvRows& /*rows*/,
+  void store_kv(KvPart /*part*/, const Tensor& values, const KvRows& /*rows*/,
                 const Tensor& pool) noexcept override {
     ++counts_.operations;
     counts_.kv_bytes_written +=

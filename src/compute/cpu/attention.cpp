@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "compute/cpu/access.h"
+#include "compute/cpu/kv_layout.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -149,24 +150,18 @@ namespace {
 
 /// The keys or the values of one KV head.
 struct HeadCells {
-  HeadCells(const Tensor& pool, std::int64_t kv_head, std::int64_t size) noexcept
-      : half(pool.dtype == DType::kF16) {
+  HeadCells(const Tensor& pool, std::int64_t kv_head) noexcept : half(pool.dtype == DType::kF16) {
     const std::int64_t bytes = half ? 2 : 4;
     base = bytes_of(pool) + kv_head * pool.strides[1] * bytes;
     page_stride = pool.strides[0] * bytes;
     slot_stride = pool.strides[2] * bytes;
-    row_bytes = size * bytes;
   }
   [[nodiscard]] const std::byte* at(std::int64_t page, std::int64_t slot) const noexcept {
     return base + page * page_stride + slot * slot_stride;
   }
-  void prefetch(std::int64_t page, std::int64_t slot) const noexcept {
-    const std::byte* const row = at(page, slot);
-    for (std::int64_t i = 0; i < row_bytes; i += 64) __builtin_prefetch(row + i);
-  }
 
   const std::byte* base = nullptr;
-  std::int64_t page_stride = 0, slot_stride = 0, row_bytes = 0;
+  std::int64_t page_stride = 0, slot_stride = 0;
   bool half = false;
 };
 
@@ -188,20 +183,26 @@ class CellWalk {
   std::int64_t slot_, page_cells_;
 };
 
-/// Gathers the cells [first, first + kTile) that are in [begin, end) into panels, and asks for the
-/// next tile's memory. The other cells' values become zeros; keys only within a block of sixteen
-/// that has any cell.
+/// Where a tile's panels are: in the pool, or gathered.
+struct TilePanels {
+  PanelFormat key_format = PanelFormat::kF32, value_format = PanelFormat::kF32;
+  const std::byte* keys[kTile / kPanelRows] = {};  // per block of sixteen cells
+  const std::byte* values = nullptr;               // of the first sixteen values
+  std::int64_t value_panel_bytes = 0;              // to the next sixteen
+};
+
+/// Gathers those of the cells [first, first + kTile) in [begin, end) that are kept as rows into
+/// panels. The other cells' values become zeros; keys only within a block of sixteen that has any
+/// cell.
 template <class PassType>
-void load_tile(const PassType& pass, const KernelTable& kernels, std::int32_t sequence,
-               std::int64_t kv_head, std::int64_t first, std::int64_t begin, std::int64_t end,
-               float* keys, float* values) noexcept {
+void gather_tile(const PassType& pass, const KernelTable& kernels, const std::int32_t* table,
+                 std::int64_t kv_head, std::int64_t first, std::int64_t low, std::int64_t high,
+                 float* keys, float* values) noexcept {
   const AttendArguments& a = *pass.a;
-  const HeadCells key_cells(a.keys, kv_head, pass.key_size);
-  const HeadCells value_cells(a.values, kv_head, pass.value_size);
-  const std::int32_t* const table =
-      ints_of(a.rows.page_table) + sequence * a.rows.page_table.strides[0];
-  const std::int64_t low = std::max(first, begin);
-  const std::int64_t high = std::min(first + kTile, end);
+  const bool keys_too = !keys_in_panels(a.keys);
+  const bool values_too = !values_in_panels(a.values);
+  const HeadCells key_cells(a.keys, kv_head);
+  const HeadCells value_cells(a.values, kv_head);
   CellWalk walk(table, pass.page_cells, low);
   for (std::int64_t block = first; block < first + kTile; block += kPanelRows) {
     const std::byte* lanes[kPanelRows];
@@ -214,37 +215,79 @@ void load_tile(const PassType& pass, const KernelTable& kernels, std::int32_t se
         value = value_cells.at(walk.page(), walk.slot());
         walk.next();
       }
-      kernels.value_to_panels(value, value_cells.half, pass.value_size, cell - first, kTile,
-                              values);
+      if (values_too) {
+        kernels.value_to_panels(value, value_cells.half, pass.value_size, cell - first, kTile,
+                                values);
+      }
     }
-    if (block + kPanelRows <= low || block >= high) continue;
+    if (!keys_too || block + kPanelRows <= low || block >= high) continue;
     kernels.keys_to_panel(lanes, key_cells.half, pass.key_size,
                           keys + (block - first) * pass.key_size);
   }
-  const std::int64_t ahead = std::min(first + 2 * kTile, end);
-  if (first + kTile >= ahead) return;
-  CellWalk coming(table, pass.page_cells, first + kTile);
-  for (std::int64_t cell = first + kTile; cell < ahead; ++cell, coming.next()) {
-    key_cells.prefetch(coming.page(), coming.slot());
-    value_cells.prefetch(coming.page(), coming.slot());
+}
+
+/// The panels of the cells [first, first + kTile), of which only those in [begin, end) count.
+template <class PassType>
+TilePanels tile_panels(const PassType& pass, const KernelTable& kernels, std::int32_t sequence,
+                       std::int64_t kv_head, std::int64_t first, std::int64_t begin,
+                       std::int64_t end, float* keys, float* values) noexcept {
+  const AttendArguments& a = *pass.a;
+  const std::int32_t* const table =
+      ints_of(a.rows.page_table) + sequence * a.rows.page_table.strides[0];
+  const std::int64_t low = std::max(first, begin);
+  const std::int64_t high = std::min(first + kTile, end);
+  const bool key_panels = keys_in_panels(a.keys);
+  const bool value_panels = values_in_panels(a.values);
+  if (!key_panels || !value_panels) {
+    gather_tile(pass, kernels, table, kv_head, first, low, high, keys, values);
   }
+  TilePanels panels;
+  const auto format = [](const Tensor& pool) {
+    return pool.dtype == DType::kF16 ? PanelFormat::kF16 : PanelFormat::kF32;
+  };
+  const auto head = [&](const Tensor& pool, std::int64_t cell) {
+    return table[cell / pass.page_cells] * pool.strides[0] + kv_head * pool.strides[1];
+  };
+  if (key_panels) panels.key_format = format(a.keys);
+  const std::int64_t key_bytes = tensor::info(a.keys.dtype).block_bytes;
+  for (std::int64_t block = first; block < first + kTile; block += kPanelRows) {
+    const std::byte*& panel = panels.keys[(block - first) / kPanelRows];
+    if (block + kPanelRows <= low || block >= high) continue;
+    if (!key_panels) {
+      panel = reinterpret_cast<const std::byte*>(keys + (block - first) * pass.key_size);
+      continue;
+    }
+    panel = bytes_of(a.keys) +
+            (head(a.keys, block) + block % pass.page_cells * pass.key_size) * key_bytes;
+  }
+  panels.values = reinterpret_cast<const std::byte*>(values);
+  panels.value_panel_bytes = kTile * kPanelRows * static_cast<std::int64_t>(sizeof(float));
+  if (value_panels) {
+    const std::int64_t value_bytes = tensor::info(a.values.dtype).block_bytes;
+    panels.value_format = format(a.values);
+    panels.values = bytes_of(a.values) +
+                    (head(a.values, first) + first % pass.page_cells * kPanelRows) * value_bytes;
+    panels.value_panel_bytes = pass.page_cells * kPanelRows * value_bytes;
+  }
+  return panels;
 }
 
 /// rows [count] of floats times the panel, in calls of at most kDotColumns; use(first row, rows,
 /// results).
 template <class Use>
-void multiply(const KernelTable& kernels, const float* panel, std::int64_t size, const float* rows,
-              std::int64_t row_stride, std::int64_t count, Use use) noexcept {
+void multiply(const KernelTable& kernels, PanelFormat format, const std::byte* panel,
+              std::int64_t size, const float* rows, std::int64_t row_stride, std::int64_t count,
+              Use use) noexcept {
   alignas(64) float results[kDotColumns * kPanelRows];
   DotArguments dot;
-  dot.panel = reinterpret_cast<const std::byte*>(panel);
+  dot.panel = panel;
   dot.columns = size;
   dot.row_stride = row_stride * 4;
   dot.out = results;
   for (std::int64_t first = 0; first < count; first += kDotColumns) {
     dot.rows = reinterpret_cast<const std::byte*>(rows + first * row_stride);
     dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, count - first));
-    kernels.dot[static_cast<int>(PanelFormat::kF32)](dot);
+    kernels.dot[static_cast<int>(format)](dot);
     use(first, dot.count, results);
   }
 }
@@ -308,12 +351,14 @@ void AttentionEngine::run_unit(const Pass& pass, std::int64_t unit, int thread) 
     const std::int64_t begin = std::max<std::int64_t>(tile.begin, chunk * kChunk);
     const std::int64_t end = std::min<std::int64_t>(tile.end, (chunk + 1) * kChunk);
     for (std::int64_t first = begin / kTile * kTile; first < end; first += kTile) {
-      load_tile(pass, kernels_, sequence, kv_head, first, begin, end, s.keys, s.values);
+      const TilePanels panels =
+          tile_panels(pass, kernels_, sequence, kv_head, first, begin, end, s.keys, s.values);
       for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
         // No query sees these cells: their scores are masked.
         if (first + block + kPanelRows <= begin || first + block >= end) continue;
-        multiply(kernels_, s.keys + block * pass.key_size, pass.key_size, s.queries, pass.key_size,
-                 queries.count, [&](std::int64_t q, int count, const float* scores) {
+        multiply(kernels_, panels.key_format, panels.keys[block / kPanelRows], pass.key_size,
+                 s.queries, pass.key_size, queries.count,
+                 [&](std::int64_t q, int count, const float* scores) {
                    for (int c = 0; c < count; ++c) {
                      std::copy_n(scores + c * kPanelRows, kPanelRows,
                                  s.scores + (q + c) * kTile + block);
@@ -324,8 +369,16 @@ void AttentionEngine::run_unit(const Pass& pass, std::int64_t unit, int thread) 
         s.factors[q] = weigh_scores(a, kernels_, queries.row(q), queries.head(q), first,
                                     s.scores + q * kTile, result.maxima[q], result.sums[q]);
       }
+      // Only cells of the tile's range: others may never have been written. An even start keeps the
+      // kernels' two partial sums as they would be for the whole tile.
+      const std::int64_t low = std::max<std::int64_t>(0, begin - first) / 2 * 2;
+      const std::int64_t cells = std::min(kTile, end - first) - low;
+      const std::int64_t low_bytes =
+          low * kPanelRows * (panels.value_format == PanelFormat::kF16 ? 2 : 4);
       for (std::int64_t i = 0; i < pass.value_stride; i += kPanelRows) {
-        multiply(kernels_, s.values + i * kTile, kTile, s.scores, kTile, queries.count,
+        multiply(kernels_, panels.value_format,
+                 panels.values + i / kPanelRows * panels.value_panel_bytes + low_bytes, cells,
+                 s.scores + low, kTile, queries.count,
                  [&](std::int64_t q, int count, const float* sums) {
                    for (int c = 0; c < count; ++c) {
                      if (s.factors[q + c] < 0) continue;

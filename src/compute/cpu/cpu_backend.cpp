@@ -7,6 +7,7 @@
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention.h"
 #include "compute/cpu/kernel_choice.h"
+#include "compute/cpu/kv_layout.h"
 #include "compute/cpu/matmul.h"
 #include "compute/cpu/memory.h"
 #include "machine/cpu.h"
@@ -193,7 +194,8 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void store_kv(const Tensor& values, const KvRows& rows, const Tensor& pool) noexcept override {
+  void store_kv(KvPart part, const Tensor& values, const KvRows& rows,
+                const Tensor& pool) noexcept override {
     const std::int64_t page_cells = pool.shape[2];
     const std::int64_t size = values.shape[2];
     for_rows(values.shape[0], values.shape[1] * size, [&](std::int64_t t) {
@@ -204,12 +206,14 @@ class CpuBackend final : public Backend {
       for (std::int64_t head = 0; head < values.shape[1]; ++head) {
         const float* const from =
             floats_of(values) + t * values.strides[0] + head * values.strides[1];
-        const std::int64_t to =
-            page * pool.strides[0] + head * pool.strides[1] + cell % page_cells * pool.strides[2];
+        const std::int64_t to = page * pool.strides[0] + head * pool.strides[1];
         if (pool.dtype == DType::kF16) {
-          kernels_.to_half(from, reinterpret_cast<std::uint16_t*>(bytes_of(pool)) + to, size);
+          std::uint16_t half[cpu::AttentionEngine::kMaxHeadSize];
+          kernels_.to_half(from, half, size);
+          cpu::store_cell(half, size, part, pool, cell % page_cells,
+                          reinterpret_cast<std::uint16_t*>(bytes_of(pool)) + to);
         } else {
-          std::memcpy(floats_of(pool) + to, from, static_cast<std::size_t>(size) * sizeof(float));
+          cpu::store_cell(from, size, part, pool, cell % page_cells, floats_of(pool) + to);
         }
       }
     });

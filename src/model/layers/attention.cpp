@@ -68,8 +68,9 @@ void attend(Pass& pass, const spec::Attention& a, const Tensor& x, const Tensor&
   if (plan.temperature >= 0)
     backend.scale_rows(q, pass.temperatures[static_cast<std::size_t>(plan.temperature)]);
 
-  backend.store_kv(k, pass.kv_rows, pass.pool.keys(index));
-  backend.store_kv(parts.v.split_last(a.kv_heads), pass.kv_rows, pass.pool.values(index));
+  backend.store_kv(compute::KvPart::kKeys, k, pass.kv_rows, pass.pool.keys(index));
+  backend.store_kv(compute::KvPart::kValues, parts.v.split_last(a.kv_heads), pass.kv_rows,
+                   pass.pool.values(index));
 
   const Tensor mixed = pass.scratch(a.heads * a.value_size);
   const WindowRange& window = pass.windows[static_cast<std::size_t>(plan.window)];
