@@ -69,8 +69,10 @@ Sampler::Sampler(const SamplerSettings& settings, SamplerContext context)
   buckets_.resize(kBuckets);
   if (settings_.dry_multiplier > 0) {
     breaks_.assign(vocabulary, 0);
-    for (const text::TokenId id : context_.dry_breakers)
-      breaks_.at(static_cast<std::size_t>(id)) = 1;
+    for (const text::TokenId id : context_.dry_breakers) {
+      // Tokenizers may know more tokens than the model has logits for.
+      if (id >= 0 && id < context_.vocabulary) breaks_[static_cast<std::size_t>(id)] = 1;
+    }
     match_lengths_.reserve(context_length);
     repetition_.assign(vocabulary, 0);
     repeated_.reserve(std::min(context_length, vocabulary));

@@ -40,8 +40,9 @@ struct MemoryReport {
   }
 };
 
-/// Cost on `target` of a pass of `rows` rows of one sequence that already holds `past` cells;
-/// logits of the last `logit_rows` rows.
+/// Cost on `target` of a pass of `rows` rows of one sequence that already holds `past` cells (of
+/// several such sequences when the rows do not fit into one); logits of the last `logit_rows` rows.
+/// `past` must be less than the context.
 [[nodiscard]] PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec,
                                   const spec::Setup& setup, const compute::Backend& target,
                                   std::int64_t rows, std::int64_t past,
