@@ -57,6 +57,10 @@ struct ModelPlan {
     for (std::uint32_t layer = 0; layer < layers; ++layer)
       tensors["blk." + std::to_string(layer) + "." + name] = {shape};
   }
+  void without_layer_tensor(const std::string& name) {
+    for (std::uint32_t layer = 0; layer < layers; ++layer)
+      tensors.erase("blk." + std::to_string(layer) + "." + name);
+  }
 
   void write(const std::filesystem::path& path) const {
     Writer writer;
@@ -149,12 +153,14 @@ ModelPlan gpt2() {
   ModelPlan plan = base("gpt2");
   plan.tensors["position_embd.weight"] = {{kWidth, 64}};
   plan.layer_tensor("attn_norm.bias", {kWidth});
+  plan.without_layer_tensor("ffn_gate.weight");
   return plan;
 }
 
 ModelPlan bloom() {
   ModelPlan plan = base("bloom");
   plan.tensors["token_embd_norm.weight"] = {{kWidth}};
+  plan.without_layer_tensor("ffn_gate.weight");
   return plan;
 }
 
@@ -168,6 +174,8 @@ ModelPlan olmo2() {
   ModelPlan plan = gemma("olmo2");
   plan.layer_tensor("attn_q_norm.weight", {kHeads * kHead});
   plan.layer_tensor("attn_k_norm.weight", {kKvHeads * kHead});
+  plan.without_layer_tensor("attn_norm.weight");
+  plan.without_layer_tensor("ffn_norm.weight");
   return plan;
 }
 
@@ -175,6 +183,7 @@ ModelPlan cohere2() {
   ModelPlan plan = base("cohere2");
   plan.key("attention.sliding_window", number(4U));
   plan.key("logit_scale", number(0.5F));
+  plan.without_layer_tensor("ffn_norm.weight");
   return plan;
 }
 
