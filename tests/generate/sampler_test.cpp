@@ -262,6 +262,10 @@ class Dry : public ::testing::Test {
   }
 };
 
+TEST_F(Dry, BreakersBeyondTheVocabularyAreNoBreakers) {
+  EXPECT_NEAR(penalty_of(5, {1, 2, 3, 4, 5, 6, 3, 4}, settings(), {10, 1000000}), 0.8, 1e-4);
+}
+
 TEST_F(Dry, PenaltyGrowsWithTheLengthOfTheRepetition) {
   // ... 1 2 3 4 5 ... 1 2 3 4: 5 would lengthen a repetition of 4.
   EXPECT_NEAR(penalty_of(5, {1, 2, 3, 4, 5, 6, 1, 2, 3, 4}, settings()), 0.8 * 1.75 * 1.75, 1e-4);
