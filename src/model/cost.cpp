@@ -33,6 +33,11 @@ std::vector<state::KvLayer> kv_layers(const spec::ModelSpec& spec) {
   return layers;
 }
 
+std::int64_t default_context(const spec::ModelSpec& spec) noexcept {
+  constexpr std::int64_t kMost = 8192;
+  return std::min(kMost, spec.position_limit > 0 ? spec.position_limit : spec.context_length);
+}
+
 std::int64_t kv_pages(const spec::Setup& setup) noexcept {
   return (setup.context + state::kPageCells - 1) / state::kPageCells * setup.sequences;
 }

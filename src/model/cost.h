@@ -19,6 +19,9 @@ namespace hearth::model {
 /// Geometry of the KV pools of a model, in execution order.
 [[nodiscard]] std::vector<state::KvLayer> kv_layers(const spec::ModelSpec& spec);
 
+/// Cells that a model gets when nobody asks for a number: what it was trained for, at most 8192.
+[[nodiscard]] std::int64_t default_context(const spec::ModelSpec& spec) noexcept;
+
 /// KV pages that `setup` wants.
 [[nodiscard]] std::int64_t kv_pages(const spec::Setup& setup) noexcept;
 

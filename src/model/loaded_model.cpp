@@ -15,7 +15,6 @@ using compute::MemoryCategory;
 
 namespace {
 
-constexpr std::int64_t kDefaultContext = 8192;
 // More than any model; products with it cannot overflow.
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
 // Beyond weights, KV and work buffers: the program itself, the tokenizer, file pages.
@@ -50,7 +49,7 @@ Resolved with_defaults(const gguf::File& file, const spec::Setup& given) {
                 "use --ctx " + std::to_string(limit) + " or less", ExitCode::kDoesNotFit);
   }
   if (setup.context == 0) {
-    setup.context = std::min(kDefaultContext, limit > 0 ? limit : resolved.spec.context_length);
+    setup.context = default_context(resolved.spec);
     resolved.spec = describe_model(file, {setup.context});
   }
   return resolved;

@@ -367,6 +367,13 @@ TEST(HostileMetadata, HeadCountsDifferByLayer) {
   EXPECT_FALSE(runs(plan));
 }
 
+TEST(HostileMetadata, TheDefaultContextIsWhatThePositionTableHolds) {
+  ModelPlan plan = gpt2();
+  plan.key("context_length", number(1000U));
+  EXPECT_TRUE(runs(plan, 0));
+  EXPECT_FALSE(runs(plan, 1000));
+}
+
 TEST(HostileMetadata, PositionsAndContextsOutOfRangeAreRefused) {
   constexpr std::int64_t kLast = std::numeric_limits<std::int32_t>::max();
   EXPECT_TRUE(runs(llama(), 32, kLast - 8));
