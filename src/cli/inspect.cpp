@@ -153,8 +153,7 @@ Inspection inspect(const InspectOptions& options) {
   Inspection i{gguf::File::open(options.model), {}, {}, {}, {}, 0, {}, 0};
   i.setup.model = options.model;
   i.spec = model::describe_model(i.file, {options.context});
-  i.setup.context =
-      options.context > 0 ? options.context : std::min<std::int64_t>(8192, i.spec.context_length);
+  i.setup.context = options.context > 0 ? options.context : model::default_context(i.spec);
   i.spec = model::describe_model(i.file, {i.setup.context});
   const auto backend = compute::make_cpu_backend({});
   i.memory = model::plan_memory(i.file, i.spec, i.setup, *backend).memory;

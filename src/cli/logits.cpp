@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/main.h"
+#include "model/families/registry.h"
 #include "model/loaded_model.h"
 #include "support/error.h"
 
@@ -95,10 +96,11 @@ class LogitsRun {
     setup.batch_rows =
         std::min<std::int64_t>(512, *std::max_element(chunks_.begin(), chunks_.end()));
     setup.batch_rows = std::min(setup.batch_rows, options.context);
-    model_ = model::LoadedModel::load(setup, {}, setup.batch_rows);
-    const std::int64_t row_bytes =
-        model_->spec().vocabulary * static_cast<std::int64_t>(sizeof(float));
-    limit_ = std::clamp<std::int64_t>(kLogitBytes / row_bytes, 1, setup.batch_rows);
+    const std::int64_t vocabulary =
+        model::describe_model(gguf::File::open(options.model), {options.context}).vocabulary;
+    limit_ = std::clamp<std::int64_t>(
+        kLogitBytes / (vocabulary * static_cast<std::int64_t>(sizeof(float))), 1, setup.batch_rows);
+    model_ = model::LoadedModel::load(setup, {}, limit_);
     sequence_ = model_->new_sequence(options.first_position);
   }
 

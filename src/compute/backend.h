@@ -35,6 +35,10 @@ using tensor::Tensor;
 enum class MemoryCategory : std::uint8_t { kWeights, kKv, kState, kBuffers, kOther };
 inline constexpr int kMemoryCategories = 5;
 
+/// Largest size of an attention head, of keys and of values: what backends size their workspaces
+/// for.
+inline constexpr std::int64_t kMaxHeadSize = 1024;
+
 /// How a weight is used; flags.
 enum WeightUse : unsigned {
   kUseMatmul = 1,  // y = W x
@@ -110,7 +114,7 @@ struct KvRows {
 ///   softmax denominator including exp(sink_h) if sinks
 /// Query head h reads KV head h / (heads / kv_heads).
 struct AttendArguments {
-  Tensor q;       // F32 [T, heads, key size]
+  Tensor q;       // F32 [T, heads, key size]; sizes up to kMaxHeadSize
   Tensor keys;    // F32 or F16 [pages, kv_heads, P, key size]
   Tensor values;  // F32 or F16 [pages, kv_heads, P, value size]
   KvRows rows;

@@ -79,9 +79,10 @@ SavedConversation load_conversation(const std::filesystem::path& path) {
     refuse(path, "it has no messages");
   for (const Json& message : file["messages"]) {
     check_message(path, message);
-    const bool system = message["role"] == "system";
-    if (system && result.conversation.messages.empty() && message["content"].is_string()) {
-      result.conversation.system = message["content"].get<std::string>();
+    const auto content = message.find("content");  // tool calls need none
+    const bool text = content != message.end() && content->is_string();
+    if (text && message["role"] == "system" && result.conversation.messages.empty()) {
+      result.conversation.system = content->get<std::string>();
     } else {
       result.conversation.messages.push_back(message);
     }

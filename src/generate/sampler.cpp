@@ -23,6 +23,9 @@ constexpr float kNegligible = -60;
 /// Infinite logits are taken for this one, so that differences of logits are numbers.
 constexpr float kHighestLogit = std::numeric_limits<float>::max();
 
+/// Candidates' logits stay finite, so that they can be subtracted and sorted.
+float finite(float logit) noexcept { return std::clamp(logit, -kHighestLogit, kHighestLogit); }
+
 bool likelier(const Sampler::Candidate& a, const Sampler::Candidate& b) noexcept {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
@@ -69,8 +72,10 @@ Sampler::Sampler(const SamplerSettings& settings, SamplerContext context)
   buckets_.resize(kBuckets);
   if (settings_.dry_multiplier > 0) {
     breaks_.assign(vocabulary, 0);
-    for (const text::TokenId id : context_.dry_breakers)
-      breaks_.at(static_cast<std::size_t>(id)) = 1;
+    for (const text::TokenId id : context_.dry_breakers) {
+      // Tokenizers may know more tokens than the model has logits for.
+      if (id >= 0 && id < context_.vocabulary) breaks_[static_cast<std::size_t>(id)] = 1;
+    }
     match_lengths_.reserve(context_length);
     repetition_.assign(vocabulary, 0);
     repeated_.reserve(std::min(context_length, vocabulary));
@@ -198,7 +203,7 @@ void Sampler::change_logit(text::TokenId id, float difference) {
     return;
   }
   for (Candidate& candidate : candidates_) {
-    if (candidate.id == id) candidate.logit += difference;
+    if (candidate.id == id) candidate.logit = finite(candidate.logit + difference);
   }
 }
 
@@ -219,7 +224,7 @@ void Sampler::apply_penalties() {
   }
   for (Candidate& candidate : candidates_) {
     const std::uint32_t count = counts_[static_cast<std::size_t>(candidate.id)];
-    if (count > 0) candidate.logit = penalized(candidate.logit, count);
+    if (count > 0) candidate.logit = finite(penalized(candidate.logit, count));
   }
   sorted_ = 0;
 }

@@ -1,7 +1,7 @@
 #include "model/cost.h"
 
 #include <algorithm>
-#include <limits>
+#include <memory>
 #include <vector>
 
 #include "model/weights.h"
@@ -33,6 +33,11 @@ std::vector<state::KvLayer> kv_layers(const spec::ModelSpec& spec) {
   return layers;
 }
 
+std::int64_t default_context(const spec::ModelSpec& spec) noexcept {
+  constexpr std::int64_t kMost = 8192;
+  return std::min(kMost, spec.position_limit > 0 ? spec.position_limit : spec.context_length);
+}
+
 std::int64_t kv_pages(const spec::Setup& setup) noexcept {
   return (setup.context + state::kPageCells - 1) / state::kPageCells * setup.sequences;
 }
@@ -55,11 +60,16 @@ PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec, const s
     }
   }
   Runner runner(spec, weights, *backend, pool, limits_of(setup, logit_rows), kUnlimited);
-  state::SequenceState sequence(pool, setup.context);
-  sequence.grow(past);
-  std::vector<BatchRow> batch(static_cast<std::size_t>(rows));
-  for (std::int64_t i = 0; i < rows; ++i)
-    batch[static_cast<std::size_t>(i)] = {&sequence, 0, i >= rows - logit_rows};
+  // What does not fit into one sequence goes on in another.
+  std::vector<std::unique_ptr<state::SequenceState>> sequences;
+  std::vector<BatchRow> batch;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    if (i % (setup.context - past) == 0) {
+      sequences.push_back(std::make_unique<state::SequenceState>(pool, setup.context));
+      sequences.back()->grow(past);
+    }
+    batch.push_back({sequences.back().get(), 0, i >= rows - logit_rows});
+  }
   backend->reset_counts();
   runner.run(batch);
   cost.counts = backend->counts();

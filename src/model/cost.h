@@ -19,6 +19,9 @@ namespace hearth::model {
 /// Geometry of the KV pools of a model, in execution order.
 [[nodiscard]] std::vector<state::KvLayer> kv_layers(const spec::ModelSpec& spec);
 
+/// Cells that a model gets when nobody asks for a number: what it was trained for, at most 8192.
+[[nodiscard]] std::int64_t default_context(const spec::ModelSpec& spec) noexcept;
+
 /// KV pages that `setup` wants.
 [[nodiscard]] std::int64_t kv_pages(const spec::Setup& setup) noexcept;
 
@@ -40,8 +43,9 @@ struct MemoryReport {
   }
 };
 
-/// Cost on `target` of a pass of `rows` rows of one sequence that already holds `past` cells;
-/// logits of the last `logit_rows` rows.
+/// Cost on `target` of a pass of `rows` rows of one sequence that already holds `past` cells (of
+/// several such sequences when the rows do not fit into one); logits of the last `logit_rows` rows.
+/// `past` must be less than the context.
 [[nodiscard]] PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec,
                                   const spec::Setup& setup, const compute::Backend& target,
                                   std::int64_t rows, std::int64_t past,

@@ -15,7 +15,8 @@ using compute::MemoryCategory;
 
 namespace {
 
-constexpr std::int64_t kDefaultContext = 8192;
+// More than any model; products with it cannot overflow.
+constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
 // Beyond weights, KV and work buffers: the program itself, the tokenizer, file pages.
 constexpr std::size_t kHeadroom = std::size_t{64} << 20;
 
@@ -33,6 +34,10 @@ struct Resolved {
 
 /// Fills in the defaults of a setup that do not depend on memory.
 Resolved with_defaults(const gguf::File& file, const spec::Setup& given) {
+  if (given.context < 0 || given.context > kMaxContext) {
+    throw Error("a context of " + std::to_string(given.context) + " tokens is not possible",
+                "use --ctx with a number up to " + std::to_string(kMaxContext), ExitCode::kUsage);
+  }
   Resolved resolved{given, describe_model(file, {given.context}), {}};
   spec::Setup& setup = resolved.setup;
   // Exact evaluation reads the stored values themselves, so packing would be a copy for nothing.
@@ -44,7 +49,7 @@ Resolved with_defaults(const gguf::File& file, const spec::Setup& given) {
                 "use --ctx " + std::to_string(limit) + " or less", ExitCode::kDoesNotFit);
   }
   if (setup.context == 0) {
-    setup.context = std::min(kDefaultContext, limit > 0 ? limit : resolved.spec.context_length);
+    setup.context = default_context(resolved.spec);
     resolved.spec = describe_model(file, {setup.context});
   }
   return resolved;
@@ -137,7 +142,12 @@ std::unique_ptr<state::SequenceState> LoadedModel::new_sequence(std::int64_t fir
 
 std::span<const float> LoadedModel::run(std::span<const BatchRow> rows) {
   const std::span<const float> logits = impl_->runner->run(rows);
-  impl_->file.check();
+  try {
+    impl_->file.check();
+  } catch (...) {
+    forget(rows);
+    throw;
+  }
   return logits;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <memory>
 #include <string>
 
 #include "model/layers/pass.h"
@@ -93,6 +95,10 @@ struct Staged {
 
 }  // namespace
 
+void forget(std::span<const BatchRow> rows) noexcept {
+  for (const BatchRow& row : rows) row.sequence->truncate(row.sequence->length() - 1);
+}
+
 struct Runner::Impl {
   const spec::ModelSpec& spec;
   const Weights& weights;
@@ -117,7 +123,7 @@ struct Runner::Impl {
   std::vector<Staged<float>> staged_temperatures;
   std::vector<WindowRange> pass_windows;
   std::vector<Tensor> pass_ropes, pass_temperatures;
-  std::vector<float> logits;
+  std::unique_ptr<float[]> logits;  // not touched before the first result: a plan costs no memory
 
   Impl(const spec::ModelSpec& spec_, const Weights& weights_, compute::Backend& backend_,
        const state::KvPool& pool_, const RunnerLimits& limits_, std::size_t arena_bytes)
@@ -126,7 +132,8 @@ struct Runner::Impl {
     arena = std::make_unique<Arena>(*buffers[0]);
     for (const spec::Attention* attention : spec::attentions_of(spec)) plan(*attention);
     make_index_tensors();
-    logits.resize(static_cast<std::size_t>(limits.logit_rows * spec.vocabulary));
+    logits = std::make_unique_for_overwrite<float[]>(
+        static_cast<std::size_t>(limits.logit_rows * spec.vocabulary));
   }
 
   void plan(const spec::Attention& attention) {
@@ -203,7 +210,13 @@ struct Runner::Impl {
   }
 
   void check_positions(const state::SequenceState& sequence, std::int64_t new_cells) const {
-    if (spec.position_limit > 0 && sequence.next_position() + new_cells > spec.position_limit) {
+    const std::int64_t end = sequence.next_position() + new_cells;
+    if (sequence.first_position() < 0 || end > std::numeric_limits<std::int32_t>::max()) {
+      throw Error("positions from " + std::to_string(sequence.first_position()) + " to " +
+                      std::to_string(end) + " cannot be represented",
+                  "begin at a smaller position");
+    }
+    if (spec.position_limit > 0 && end > spec.position_limit) {
       throw Error("the model knows only " + std::to_string(spec.position_limit) + " positions",
                   "shorten the text");
     }
@@ -235,11 +248,6 @@ struct Runner::Impl {
       forget(rows.first(done));
       throw;
     }
-  }
-
-  /// Takes the cells of `rows` back.
-  static void forget(std::span<const BatchRow> rows) noexcept {
-    for (const BatchRow& row : rows) row.sequence->truncate(row.sequence->length() - 1);
   }
 
   void fill_row(std::size_t i, std::int32_t token, std::int32_t sequence_index,
@@ -316,13 +324,22 @@ struct Runner::Impl {
     if (spec.head.scale != 1.0F) backend.scale(out, spec.head.scale, out);
     if (spec.head.softcap > 0) backend.softcap(out, spec.head.softcap);
     backend.submit();
-    backend.read(out, logits.data());
+    backend.read(out, logits.get());
   }
 
   std::span<const float> run(std::span<const BatchRow> rows) {
     check(rows);
     if (rows.empty()) return {};
     assign_cells(rows);
+    try {
+      return evaluate(rows);
+    } catch (...) {
+      forget(rows);
+      throw;
+    }
+  }
+
+  std::span<const float> evaluate(std::span<const BatchRow> rows) {
     const Arena::Scope scope(*arena);
     Pass pass = begin_pass(static_cast<std::int64_t>(rows.size()));
     const Tensor stream = embed(pass, positions.device.rows(0, pass.rows));
@@ -337,11 +354,8 @@ struct Runner::Impl {
         logit_rows.host[static_cast<std::size_t>(wanted++)] = static_cast<std::int32_t>(i);
     }
     if (wanted > 0) run_head(pass, stream, wanted);
-    if (const std::optional<std::string> problem = backend.finish()) {
-      forget(rows);
-      throw Error(*problem);
-    }
-    return std::span<const float>(logits).first(static_cast<std::size_t>(wanted * spec.vocabulary));
+    if (const std::optional<std::string> problem = backend.finish()) throw Error(*problem);
+    return {logits.get(), static_cast<std::size_t>(wanted * spec.vocabulary)};
   }
 };
 

@@ -30,8 +30,9 @@ struct RunnerLimits {
   int sequences = 1;            // different sequences in one pass
 };
 
-/// Bytes of activations that a pass under `limits` needs: the high-water mark of a counted pass,
-/// not a formula.
+/// Takes back the cells that a pass gave to its rows.
+void forget(std::span<const BatchRow> rows) noexcept;
+
 class Runner {
  public:
   /// `arena_bytes` is the work memory for activations: the high-water mark of a counted pass under
@@ -43,8 +44,8 @@ class Runner {
 
   /// Evaluates the rows (at most limits().batch_rows) and returns the logits of those that want
   /// them, in order: [wanting rows, vocabulary], valid until the next call. Throws Error for tokens
-  /// outside the vocabulary and full sequences, before anything is changed. Allocates nothing on
-  /// the heap.
+  /// outside the vocabulary, full sequences and failures of the backend; the sequences are then as
+  /// before. Allocates nothing on the heap.
   std::span<const float> run(std::span<const BatchRow> rows);
 
   [[nodiscard]] const RunnerLimits& limits() const noexcept;

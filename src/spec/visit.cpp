@@ -1,6 +1,7 @@
 #include "spec/visit.h"
 
-#include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 namespace hearth::spec {
 namespace {
@@ -11,8 +12,10 @@ class TensorCollector {
 
   void add(const std::string& name, TensorRole role) {
     if (name.empty()) return;
-    TensorUse use{name, role};
-    if (std::find(uses_.begin(), uses_.end(), use) == uses_.end()) uses_.push_back(std::move(use));
+    unsigned& roles = roles_[name];
+    const unsigned bit = 1U << static_cast<unsigned>(role);
+    if ((roles & bit) == 0) uses_.push_back({name, role});
+    roles |= bit;
   }
   void add(const Linear& linear) {
     add(linear.weight, TensorRole::kMatrix);
@@ -51,6 +54,7 @@ class TensorCollector {
 
  private:
   std::vector<TensorUse> uses_;
+  std::unordered_map<std::string, unsigned> roles_;  // of names in uses_, one bit each
 };
 
 }  // namespace

@@ -198,6 +198,19 @@ std::string short_id(const std::string& id) {
   return result;
 }
 
+/// Text that a model or a client wrote as JSON; discarded when it is none, or nested so deeply that
+/// copying it would need a deep stack.
+Json parse_arguments(const std::string& text) {
+  constexpr int kMaxDepth = 128;
+  bool too_deep = false;
+  const Json::parser_callback_t bounded = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxDepth;
+    return !too_deep;
+  };
+  Json parsed = Json::parse(text, bounded, false);
+  return too_deep ? Json(Json::value_t::discarded) : parsed;
+}
+
 void normalize_call(Json& call, const TemplateCapabilities& capabilities) {
   if (!call.is_object()) return;
   Json& function =
@@ -206,7 +219,7 @@ void normalize_call(Json& call, const TemplateCapabilities& capabilities) {
     Json& arguments = function["arguments"];
     if (capabilities.object_arguments && arguments.is_string()) {
       // Text that is not JSON (a model may have written it) stays as it is.
-      Json parsed = Json::parse(arguments.get_ref<const std::string&>(), nullptr, false);
+      Json parsed = parse_arguments(arguments.get_ref<const std::string&>());
       if (parsed.is_object()) arguments = std::move(parsed);
       if (arguments.is_string() && arguments.get_ref<const std::string&>().empty())
         arguments = Json::object();

@@ -223,6 +223,16 @@ TEST(Conversation, IsSavedAndLoaded) {
   EXPECT_EQ(loaded.model, "tiny");
 }
 
+TEST(Conversation, MessagesWithoutContentAreKept) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder.path() / "talk.json";
+  write_file_atomically(path, R"({"format": "hearth-conversation-1", "messages": [
+    {"role": "system", "tool_calls": []}, {"role": "system", "content": "late"}]})");
+  const SavedConversation loaded = load_conversation(path);
+  EXPECT_EQ(loaded.conversation.system, "");
+  EXPECT_EQ(loaded.conversation.messages.size(), 2U);
+}
+
 TEST(Conversation, BadFilesAreErrors) {
   const testing::TemporaryFolder folder;
   const auto path = folder.path() / "bad.json";

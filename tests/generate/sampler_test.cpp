@@ -105,6 +105,20 @@ TEST(Sampler, NothingFiniteIsAnError) {
   EXPECT_THROW((void)frequencies(settings, {std::nanf(""), -kInfinity}, {}, 1), Error);
 }
 
+TEST(Sampler, PenaltiesBeyondFloatsStaySortable) {
+  SamplerSettings settings = plain();
+  settings.order = {SamplerStep::kTopP, SamplerStep::kPenalties, SamplerStep::kTemperature,
+                    SamplerStep::kTopK};
+  settings.top_p = 0.999F;
+  settings.repeat_penalty = 1e-3F;
+  settings.temperature = 0.5F;
+  settings.top_k = 4;
+  const std::vector<float> logits(64, 1e37F);
+  const std::map<int, double> measured = frequencies(settings, logits, {5}, 10);
+  ASSERT_EQ(measured.size(), 1U);
+  EXPECT_EQ(measured.begin()->first, 5);
+}
+
 TEST(Sampler, PlainSamplingFollowsTheSoftmax) {
   expect_distribution(frequencies(plain(), logs({0.5, 0.3, 0.2, 0})),
                       {{0, 0.5}, {1, 0.3}, {2, 0.2}});
@@ -261,6 +275,10 @@ class Dry : public ::testing::Test {
     return result;
   }
 };
+
+TEST_F(Dry, BreakersBeyondTheVocabularyAreNoBreakers) {
+  EXPECT_NEAR(penalty_of(5, {1, 2, 3, 4, 5, 6, 3, 4}, settings(), {10, 1000000}), 0.8, 1e-4);
+}
 
 TEST_F(Dry, PenaltyGrowsWithTheLengthOfTheRepetition) {
   // ... 1 2 3 4 5 ... 1 2 3 4: 5 would lengthen a repetition of 4.

@@ -50,6 +50,49 @@ TEST(Runner, SequencesInOneBatchDoNotSeeEachOther) {
   EXPECT_EQ(model.run_rows(std::array{model::BatchRow{c.get(), 7, true}}), next);
 }
 
+TEST(Runner, TakesCellsBackWhenAPassFails) {
+  HEARTH_REQUIRE_FILE(plain_model());
+  constexpr std::int64_t kContext = 8;
+  ModelOnBackend model(plain_model(), compute::make_reference_backend(), tensor::DType::kF32,
+                       kContext);
+  const auto a = model.new_sequence();
+  const auto full = model.new_sequence();
+  full->grow(kContext);
+  const std::array<model::BatchRow, 3> rows = {
+      {{a.get(), 1, false}, {a.get(), 2, false}, {full.get(), 3, true}}};
+  EXPECT_THROW(model.run_rows(rows), Error);
+  EXPECT_EQ(a->length(), 0);
+  EXPECT_EQ(full->length(), kContext);
+}
+
+TEST(Runner, TakesCellsBackWhenWorkMemoryIsTooSmall) {
+  HEARTH_REQUIRE_FILE(plain_model());
+  const gguf::File file = gguf::File::open(plain_model());
+  const spec::ModelSpec spec = model::describe_model(file, {64});
+  const auto backend = compute::make_reference_backend();
+  const model::Weights weights(file, spec, *backend, compute::Residency::kPacked, {});
+  spec::Setup setup;
+  setup.context = 64;
+  state::KvPool pool(*backend, model::kv_layers(spec), model::kv_pages(setup), setup.kv_type);
+  model::Runner runner(spec, weights, *backend, pool, model::limits_of(setup), 1024);
+  state::SequenceState sequence(pool, 64);
+  const std::array<model::BatchRow, 2> rows = {{{&sequence, 1, false}, {&sequence, 2, true}}};
+  EXPECT_THROW((void)runner.run(rows), Error);
+  EXPECT_EQ(sequence.length(), 0);
+  EXPECT_EQ(pool.free_pages(), pool.pages());
+}
+
+TEST(Runner, PlansBatchesOfSeveralSequences) {
+  HEARTH_REQUIRE_FILE(plain_model());
+  const gguf::File file = gguf::File::open(plain_model());
+  const spec::ModelSpec spec = model::describe_model(file, {16});
+  spec::Setup setup;
+  setup.context = 16;
+  setup.sequences = 3;
+  const auto backend = compute::make_reference_backend();
+  EXPECT_GT(model::plan_memory(file, spec, setup, *backend, 48).arena_bytes, 0U);
+}
+
 TEST(Runner, CountsWhatAPassReadsAndKeeps) {
   HEARTH_REQUIRE_FILE(plain_model());
   const gguf::File file = gguf::File::open(plain_model());

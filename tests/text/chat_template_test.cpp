@@ -139,6 +139,22 @@ TEST(ChatTemplate, CallIdsAreShortenedConsistently) {
   EXPECT_EQ(result[2]["tool_call_id"], "abcDEF123");
 }
 
+TEST(ChatTemplate, DeepArgumentsStayText) {
+  TemplateCapabilities capabilities;
+  capabilities.object_arguments = true;
+  const auto normalized = [&](const std::string& arguments) {
+    Json call = {{"function", {{"name", "f"}, {"arguments", arguments}}}};
+    Json entry = {{"role", "assistant"}, {"content", ""}};
+    entry["tool_calls"] = Json::array({std::move(call)});
+    const Json result = normalize_messages(Json::array({std::move(entry)}), capabilities);
+    return result[0]["tool_calls"][0]["function"]["arguments"];
+  };
+  EXPECT_TRUE(normalized(R"({"a": [[1]]})").is_object());
+  constexpr std::size_t kDepth = 1'000'000;
+  const std::string deep = R"({"a": )" + std::string(kDepth, '[') + std::string(kDepth, ']') + "}";
+  EXPECT_EQ(normalized(deep), deep);
+}
+
 TEST(ChatTemplate, BadMessagesAreRefused) {
   EXPECT_THROW((void)normalize_messages(Json::object(), {}), Error);
   EXPECT_THROW((void)normalize_messages(Json::array({1}), {}), Error);

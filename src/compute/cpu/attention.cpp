@@ -20,7 +20,8 @@ constexpr std::int64_t kInlineWork = 1 << 15;
 
 constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
-constexpr std::int64_t kPaddedHead = AttentionEngine::kMaxHeadSize;
+constexpr std::int64_t kPaddedHead = kMaxHeadSize;
+static_assert(kPaddedHead % kPanelRows == 0);
 constexpr std::int64_t kScratchFloats =
     kQueries * kPaddedHead * 3  // queries, sums of the chunk and of all
     + kTile * kPaddedHead * 2   // keys and values

@@ -21,9 +21,6 @@ namespace hearth::compute::cpu {
 
 class AttentionEngine {
  public:
-  /// Largest head size for keys and values.
-  static constexpr std::int64_t kMaxHeadSize = 1024;
-
   AttentionEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger);
 
   /// Workspace for batches of `rows` rows whose heads together have at most `columns` values.

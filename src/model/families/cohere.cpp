@@ -24,8 +24,8 @@ ModelSpec describe_command_r(const FamilyReader& reader) {
 ModelSpec describe_cohere2(const FamilyReader& reader) {
   ModelSpec model = reader.model(NormKind::kLayer);
   model.head.scale = static_cast<float>(reader.required_number("logit_scale"));
-  const auto window = static_cast<std::int64_t>(reader.required_number("attention.sliding_window"));
-  const std::int64_t period = reader.integer_or("attention.sliding_window_pattern", 4);
+  const std::int64_t window = reader.window_size();
+  const std::int64_t period = reader.window_period(4);
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     if (is_windowed(layer, period)) {

@@ -9,8 +9,8 @@ using namespace spec;
 ModelSpec describe_exaone4(const FamilyReader& reader) {
   ModelSpec model = reader.model(NormKind::kRms);
   const bool has_windows = reader.layers() == 64;
-  const std::int64_t window = reader.integer_or("attention.sliding_window", 4096);
-  const std::int64_t period = reader.integer_or("attention.sliding_window_pattern", 4);
+  const std::int64_t window = reader.window_size(4096);
+  const std::int64_t period = reader.window_period(4);
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     reader.add_qk_norm(attention, NormKind::kRms, layer);
@@ -18,7 +18,7 @@ ModelSpec describe_exaone4(const FamilyReader& reader) {
       attention.rope = reader.rope(RopePairing::kHalves);
     } else if (is_windowed(layer, period)) {
       attention.rope = reader.scaled_window_rope(RopePairing::kHalves);
-      attention.window = {WindowKind::kSliding, window};
+      if (window > 0) attention.window = {WindowKind::kSliding, window};
     }
     model.stacks[0].layers.push_back(reader.post_norm_layer(layer, std::move(attention)));
   }

@@ -42,8 +42,8 @@ ModelSpec describe_gemma(const FamilyReader& reader) {
 ModelSpec describe_gemma2(const FamilyReader& reader) {
   ModelSpec model = gemma_model(reader);
   model.head.softcap = static_cast<float>(reader.number_or("final_logit_softcapping", 30));
-  const std::int64_t window = reader.integer_or("attention.sliding_window", 4096);
-  const std::int64_t period = reader.integer_or("attention.sliding_window_pattern", 2);
+  const std::int64_t window = reader.window_size(4096);
+  const std::int64_t period = reader.window_period(2);
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     attention.rope = reader.rope(RopePairing::kHalves);
@@ -62,8 +62,8 @@ ModelSpec describe_gemma2(const FamilyReader& reader) {
 ModelSpec describe_gemma3(const FamilyReader& reader) {
   ModelSpec model = gemma_model(reader);
   model.head.softcap = static_cast<float>(reader.number_or("final_logit_softcapping", 0));
-  const std::int64_t window = reader.integer_or("attention.sliding_window", 0);
-  const std::int64_t period = reader.integer_or("attention.sliding_window_pattern", 6);
+  const std::int64_t window = reader.window_size(0);
+  const std::int64_t period = reader.window_period(6);
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     reader.add_qk_norm(attention, NormKind::kRms, layer);

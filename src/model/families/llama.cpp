@@ -1,5 +1,7 @@
 // llama: Llama 1 to 3, Mistral, SmolLM, TinyLlama, Yi and many more; mistral3: Ministral 3, newer
 // Mistral Small. The standard decoder layer (reference: llama-family.md).
+#include <limits>
+
 #include "model/families/registry.h"
 
 namespace hearth::model {
@@ -15,7 +17,8 @@ ModelSpec describe_llama(const FamilyReader& reader) {
     attention.rope = reader.rope(RopePairing::kAdjacent);
     if (reader.architecture() == "mistral3" && beta != 0) {
       const std::int64_t interval =
-          reader.integer_or("rope.scaling.original_context_length", model.context_length);
+          reader.integer_in("rope.scaling.original_context_length", 1,
+                            std::numeric_limits<std::int32_t>::max(), model.context_length);
       attention.temperature = QueryTemperature{beta, 0, interval};
     }
     model.stacks[0].layers.push_back(reader.standard_layer(layer, std::move(attention)));

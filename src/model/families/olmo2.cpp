@@ -8,8 +8,8 @@ using namespace spec;
 
 ModelSpec describe_olmo2(const FamilyReader& reader) {
   ModelSpec model = reader.model(NormKind::kRms);
-  const std::int64_t window = reader.integer_or("attention.sliding_window", 0);
-  const std::int64_t period = reader.integer_or("attention.sliding_window_pattern", 4);
+  const std::int64_t window = reader.window_size(0);
+  const std::int64_t period = reader.window_period(4);
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
     attention.norm_whole = true;

@@ -1,5 +1,7 @@
 // qwen2: Qwen2, Qwen2.5, QwQ, R1-Distill-Qwen: the standard layer with biases on q, k and v
-// (reference: qwen.md).
+// (reference: qwen.md). phi3: Phi-3, 3.5, 4: the same with fused q/k/v and gate/up and long-context
+// RoPE factors, which the reader finds by their names; its sliding_window key is ignored
+// (reference: classic.md).
 #include "model/families/registry.h"
 
 namespace hearth::model {

@@ -1,7 +1,9 @@
 #include "model/families/reader.h"
 
 #include <cmath>
+#include <limits>
 
+#include "compute/backend.h"
 #include "support/error.h"
 
 namespace hearth::model {
@@ -34,6 +36,14 @@ std::int64_t checked_size(const std::string& key, std::int64_t value, std::int64
   return value;
 }
 
+/// Passes a key's value on. Throws Error when the key is there but could not be read as `kind`.
+template <class Value>
+std::optional<Value> typed(const gguf::Metadata& metadata, const std::string& key,
+                           std::optional<Value> value, const char* kind) {
+  if (!value && metadata.contains(key)) throw_bad_key(key, std::string("is not ") + kind);
+  return value;
+}
+
 std::string shape_text(const gguf::TensorInfo& tensor) {
   std::string text = "[";
   for (std::uint32_t i = 0; i < tensor.dimensions; ++i) {
@@ -46,16 +56,10 @@ std::string shape_text(const gguf::TensorInfo& tensor) {
 
 FamilyReader::FamilyReader(const gguf::File& file, const SpecOptions& options) : file_(&file) {
   architecture_ = std::string(file.metadata().get_string("general.architecture").value_or(""));
-  const auto required = [&](std::string_view name, std::int64_t low, std::int64_t high) {
-    const std::optional<std::int64_t> value = integer(name);
-    if (!value) throw_bad_key(key(name), "is missing or not an integer");
-    return checked_size(key(name), *value, low, high);
-  };
-  width_ = required("embedding_length", 1, kMaxSize);
-  const std::int64_t blocks = required("block_count", 1, kMaxLayers);
-  layers_ = blocks - checked_size(key("nextn_predict_layers"),
-                                  integer_or("nextn_predict_layers", 0), 0, blocks - 1);
-  trained_context_ = required("context_length", 1, kMaxSize);
+  width_ = integer_in("embedding_length", 1, kMaxSize);
+  const std::int64_t blocks = integer_in("block_count", 1, kMaxLayers);
+  layers_ = blocks - integer_in("nextn_predict_layers", 0, blocks - 1, 0);
+  trained_context_ = integer_in("context_length", 1, kMaxSize);
   context_ = options.context > 0 ? options.context : trained_context_;
 
   heads_ = per_layer("attention.head_count", 0);
@@ -69,41 +73,62 @@ FamilyReader::FamilyReader(const gguf::File& file, const SpecOptions& options) :
     }
   }
   const std::int64_t default_size = heads(0) > 0 ? width_ / heads(0) : 0;
-  key_size_ = checked_size(key("attention.key_length"),
-                           integer_or("attention.key_length", default_size), 0, 65536);
-  value_size_ = checked_size(key("attention.value_length"),
-                             integer_or("attention.value_length", default_size), 0, 65536);
-  rotated_ = checked_size(key("rope.dimension_count"),
-                          integer_or("rope.dimension_count", key_size_), 0, key_size_);
-  if (rotated_ % 2 != 0) throw_bad_key(key("rope.dimension_count"), "is odd");
+  key_size_ = integer_in("attention.key_length", 0, compute::kMaxHeadSize, default_size);
+  value_size_ = integer_in("attention.value_length", 0, compute::kMaxHeadSize, default_size);
+  rotated_ = integer_in("rope.dimension_count", 0, key_size_, key_size_);
 }
 
 std::optional<double> FamilyReader::number(std::string_view name) const {
-  const std::optional<double> value = file_->metadata().get_float(key(name));
+  const gguf::Metadata& metadata = file_->metadata();
+  const std::optional<double> value =
+      typed(metadata, key(name), metadata.get_float(key(name)), "a number");
   if (value && !std::isfinite(*value)) throw_bad_key(key(name), "is not finite");
   return value;
 }
 
 double FamilyReader::required_number(std::string_view name) const {
   const std::optional<double> value = number(name);
-  if (!value) throw_bad_key(key(name), "is missing or not a number");
+  if (!value) throw_bad_key(key(name), "is missing");
   return *value;
 }
 
 std::optional<std::int64_t> FamilyReader::integer(std::string_view name) const {
-  return file_->metadata().get_int(key(name));
+  const gguf::Metadata& metadata = file_->metadata();
+  const gguf::Value* value = metadata.find(key(name));
+  if (value != nullptr && value->type == gguf::ValueType::kArray) return std::nullopt;
+  return typed(metadata, key(name), metadata.get_int(key(name)), "an integer");
+}
+
+std::int64_t FamilyReader::integer_in(std::string_view name, std::int64_t low, std::int64_t high,
+                                      std::optional<std::int64_t> fallback) const {
+  const std::optional<std::int64_t> value = integer(name);
+  if (!value && !fallback) throw_bad_key(key(name), "is missing or not an integer");
+  return checked_size(key(name), value ? *value : *fallback, low, high);
 }
 
 std::optional<bool> FamilyReader::boolean(std::string_view name) const {
-  return file_->metadata().get_bool(key(name));
+  const gguf::Metadata& metadata = file_->metadata();
+  return typed(metadata, key(name), metadata.get_bool(key(name)), "true or false");
 }
 
 std::optional<std::string_view> FamilyReader::string(std::string_view name) const {
-  return file_->metadata().get_string(key(name));
+  const gguf::Metadata& metadata = file_->metadata();
+  return typed(metadata, key(name), metadata.get_string(key(name)), "a string");
 }
 
 std::vector<std::int64_t> FamilyReader::integers(std::string_view name) const {
-  return file_->metadata().get_ints(key(name)).value_or(std::vector<std::int64_t>{});
+  const gguf::Metadata& metadata = file_->metadata();
+  return typed(metadata, key(name), metadata.get_ints(key(name)), "a list of integers")
+      .value_or(std::vector<std::int64_t>{});
+}
+
+std::int64_t FamilyReader::window_size(std::optional<std::int64_t> fallback) const {
+  return integer_in("attention.sliding_window", 0, std::numeric_limits<std::int64_t>::max(),
+                    fallback);
+}
+
+std::int64_t FamilyReader::window_period(std::int64_t fallback) const {
+  return integer_in("attention.sliding_window_pattern", 0, kMaxSize, fallback);
 }
 
 std::vector<std::int64_t> FamilyReader::per_layer(std::string_view name,
@@ -135,11 +160,13 @@ const gguf::TensorInfo& FamilyReader::required_tensor(const std::string& name) c
   return *tensor;
 }
 
-std::string FamilyReader::vector(const std::string& name, std::int64_t elements) const {
+std::string FamilyReader::vector(const std::string& name, std::int64_t size,
+                                 std::int64_t heads) const {
   const gguf::TensorInfo& tensor = required_tensor(name);
-  if (tensor.elements() != elements) {
-    throw Error("tensor '" + name + "' has shape " + shape_text(tensor) + " where " +
-                    std::to_string(elements) + " numbers are needed",
+  if (tensor.shape[0] != size || tensor.elements() != size * heads) {
+    throw Error("tensor '" + name + "' has shape " + shape_text(tensor) + " where [" +
+                    std::to_string(size) + (heads == 1 ? "" : ", " + std::to_string(heads)) +
+                    "] is needed",
                 "the file does not fit its own metadata: fetch it again");
   }
   return name;
@@ -161,14 +188,15 @@ Linear FamilyReader::linear(const std::string& name, std::int64_t in, std::int64
   return result;
 }
 
-Norm FamilyReader::norm(NormKind kind, const std::string& name, std::int64_t elements) const {
+Norm FamilyReader::norm(NormKind kind, const std::string& name, std::int64_t size,
+                        std::int64_t heads) const {
   Norm result;
   result.kind = kind;
   result.epsilon =
       static_cast<float>(required_number(kind == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
                                                                 : "attention.layer_norm_epsilon"));
-  result.weight = vector(name + ".weight", elements);
-  if (has(name + ".bias")) result.bias = vector(name + ".bias", elements);
+  result.weight = vector(name + ".weight", size, heads);
+  if (has(name + ".bias")) result.bias = vector(name + ".bias", size, heads);
   return result;
 }
 
@@ -202,8 +230,8 @@ Attention FamilyReader::attention(std::int64_t layer) const {
 void FamilyReader::add_qk_norm(Attention& attention, NormKind kind, std::int64_t layer) const {
   const auto read = [&](std::string_view name, std::int64_t head_count) {
     const std::string tensor = layer_name(layer, name);
-    const bool per_head = required_tensor(tensor + ".weight").elements() == key_size_ * head_count;
-    return norm(kind, tensor, per_head ? key_size_ * head_count : key_size_);
+    const bool per_head = required_tensor(tensor + ".weight").elements() != key_size_;
+    return norm(kind, tensor, key_size_, per_head ? head_count : 1);
   };
   attention.q_norm = read("attn_q_norm", attention.heads);
   attention.k_norm = read("attn_k_norm", attention.kv_heads);
@@ -252,24 +280,26 @@ void FamilyReader::apply_scaling(spec::RopeAngles& angles) const {
   angles.magnitude = static_cast<float>(magnitude);
 }
 
-spec::Rope FamilyReader::rope(spec::RopePairing pairing) const {
+spec::Rope FamilyReader::unscaled_rope(spec::RopePairing pairing, std::string_view base_key,
+                                       double default_base) const {
+  if (rotated_ % 2 != 0) throw_bad_key(key("rope.dimension_count"), "is odd");
   spec::Rope rope;
   rope.pairing = pairing;
   rope.angles.rotated = static_cast<std::int32_t>(rotated_);
-  rope.angles.base = number_or("rope.freq_base", 10000);
-  if (!(rope.angles.base > 1)) throw_bad_key(key("rope.freq_base"), "must be larger than 1");
+  rope.angles.base = number_or(base_key, default_base);
+  if (!(rope.angles.base > 1)) throw_bad_key(key(base_key), "must be larger than 1");
+  return rope;
+}
+
+spec::Rope FamilyReader::rope(spec::RopePairing pairing) const {
+  spec::Rope rope = unscaled_rope(pairing, "rope.freq_base", 10000);
   apply_scaling(rope.angles);
   choose_factors(rope);
   return rope;
 }
 
 spec::Rope FamilyReader::window_rope(spec::RopePairing pairing, double default_base) const {
-  spec::Rope rope;
-  rope.pairing = pairing;
-  rope.angles.rotated = static_cast<std::int32_t>(rotated_);
-  rope.angles.base = number_or("rope.freq_base_swa", default_base);
-  if (!(rope.angles.base > 1)) throw_bad_key(key("rope.freq_base_swa"), "must be larger than 1");
-  return rope;
+  return unscaled_rope(pairing, "rope.freq_base_swa", default_base);
 }
 
 spec::Rope FamilyReader::scaled_window_rope(spec::RopePairing pairing) const {

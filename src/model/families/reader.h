@@ -40,7 +40,8 @@ class FamilyReader {
   [[nodiscard]] std::int64_t key_size() const noexcept { return key_size_; }
   [[nodiscard]] std::int64_t value_size() const noexcept { return value_size_; }
 
-  // Keys `A.key`, where A is the architecture. The required forms throw Error naming the key.
+  // Keys `A.key`, where A is the architecture. Absent keys give nothing; a key of another type than
+  // asked for throws Error, and so do the required forms when the key is absent.
   [[nodiscard]] std::optional<double> number(std::string_view key) const;
   [[nodiscard]] double number_or(std::string_view key, double fallback) const {
     return number(key).value_or(fallback);
@@ -51,10 +52,18 @@ class FamilyReader {
   [[nodiscard]] std::int64_t integer_or(std::string_view key, std::int64_t fallback) const {
     return integer(key).value_or(fallback);
   }
+  /// An integer that must be in [low, high]; without a fallback it is required.
+  [[nodiscard]] std::int64_t integer_in(std::string_view key, std::int64_t low, std::int64_t high,
+                                        std::optional<std::int64_t> fallback = {}) const;
   [[nodiscard]] std::optional<bool> boolean(std::string_view key) const;
   [[nodiscard]] std::optional<std::string_view> string(std::string_view key) const;
   [[nodiscard]] std::vector<std::int64_t> integers(
       std::string_view key) const;  // empty when absent
+  /// Cells that sliding-window layers see (attention.sliding_window); 0: all. Without a fallback
+  /// the key is required.
+  [[nodiscard]] std::int64_t window_size(std::optional<std::int64_t> fallback = {}) const;
+  /// Every how many layers one attends fully (attention.sliding_window_pattern): see is_windowed().
+  [[nodiscard]] std::int64_t window_period(std::int64_t fallback) const;
 
   // Tensors. `layer_name(3, "attn_q")` is "blk.3.attn_q".
   [[nodiscard]] static std::string layer_name(std::int64_t layer, std::string_view name);
@@ -65,23 +74,24 @@ class FamilyReader {
   /// the weight is missing or has another shape.
   [[nodiscard]] spec::Linear linear(const std::string& name, std::int64_t in,
                                     std::int64_t out) const;
-  /// NAME.weight and NAME.bias where the file has them; the weight is required. Its epsilon is the
-  /// key of the kind. The number of elements must be `elements`.
-  [[nodiscard]] spec::Norm norm(spec::NormKind kind, const std::string& name,
-                                std::int64_t elements) const;
+  /// NAME.weight [size], or [heads, size] when heads > 1, and NAME.bias of the same shape where the
+  /// file has it. Its epsilon is the key of the kind.
+  [[nodiscard]] spec::Norm norm(spec::NormKind kind, const std::string& name, std::int64_t size,
+                                std::int64_t heads = 1) const;
   [[nodiscard]] spec::Norm norm(spec::NormKind kind, std::int64_t layer,
                                 std::string_view name) const {
     return norm(kind, layer_name(layer, name), width_);
   }
-  /// A vector that must have `elements` elements; returns its name.
-  [[nodiscard]] std::string vector(const std::string& name, std::int64_t elements) const;
+  /// The name of a tensor, which must be a vector of `size` numbers, or `heads` of them.
+  [[nodiscard]] std::string vector(const std::string& name, std::int64_t size,
+                                   std::int64_t heads = 1) const;
 
   // Parts of a layer.
   /// q/k/v (or fused attn_qkv), output and biases; scale attention.scale or 1/sqrt(key_size); full
   /// causal window; no RoPE.
   [[nodiscard]] spec::Attention attention(std::int64_t layer) const;
   /// Adds per-head normalisation of q and k (attn_q_norm, attn_k_norm): weights [key_size], or
-  /// [key_size, heads].
+  /// [heads, key_size].
   void add_qk_norm(spec::Attention& attention, spec::NormKind kind, std::int64_t layer) const;
   /// RoPE with the file's base, scaling and factor tensors (full-attention settings).
   [[nodiscard]] spec::Rope rope(spec::RopePairing pairing) const;
@@ -128,6 +138,8 @@ class FamilyReader {
                                                     std::int64_t fallback) const;
   [[nodiscard]] std::int64_t at(const std::vector<std::int64_t>& values, std::int64_t layer) const;
   [[nodiscard]] const gguf::TensorInfo& required_tensor(const std::string& name) const;
+  [[nodiscard]] spec::Rope unscaled_rope(spec::RopePairing pairing, std::string_view base_key,
+                                         double default_base) const;
   void choose_factors(spec::Rope& rope) const;
   void apply_scaling(spec::RopeAngles& angles) const;
 

@@ -29,7 +29,7 @@ constexpr std::array kFamilies = {
     Family{"mistral3", describe_llama},
     Family{"olmo2", describe_olmo2},
     Family{"phi2", describe_phi2},
-    Family{"phi3", describe_phi3},
+    Family{"phi3", describe_qwen2},
     Family{"qwen2", describe_qwen2},
     Family{"qwen3", describe_qwen3},
     Family{"smollm3", describe_smollm3},

@@ -19,13 +19,12 @@ namespace hearth::model {
 
 // The pages. Several architectures may share one.
 [[nodiscard]] spec::ModelSpec describe_llama(const FamilyReader& reader);  // llama, mistral3
-[[nodiscard]] spec::ModelSpec describe_qwen2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_qwen2(const FamilyReader& reader);  // qwen2, phi3
 [[nodiscard]] spec::ModelSpec describe_qwen3(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma2(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma3(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_phi2(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_phi3(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_smollm3(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_olmo2(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_granite(const FamilyReader& reader);

@@ -163,21 +163,8 @@ std::int64_t Interpreter::length(const Value& value) {
 // ----------------------------------------------------------------------------------------------------------
 
 Iterator Interpreter::iterate(const Value& value) {
-  switch (value.kind()) {
-    case Kind::kUndefined:
-    case Kind::kString:
-    case Kind::kBytes:
-    case Kind::kList:
-    case Kind::kTuple:
-    case Kind::kDict:
-    case Kind::kView:
-    case Kind::kRange:
-    case Kind::kGenerator:
-    case Kind::kLoop:
-      break;
-    default:
-      fail("'" + std::string(type_name(value)) + "' object is not iterable");
-  }
+  if (!has_length(value) && !value.is(Kind::kGenerator))
+    fail("'" + std::string(type_name(value)) + "' object is not iterable");
   Iterator iterator;
   iterator.source_ = value;
   if (value.is(Kind::kDict) || value.is(Kind::kView))

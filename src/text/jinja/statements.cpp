@@ -8,6 +8,23 @@
 
 namespace hearth::text::jinja {
 
+namespace {
+
+/// Sends what is printed to `text` for as long as it lives.
+class OutputTo {
+ public:
+  OutputTo(StringBuilder*& out, StringBuilder& text) : out_(out), outer_(out) { out_ = &text; }
+  ~OutputTo() { out_ = outer_; }
+  OutputTo(const OutputTo&) = delete;
+  OutputTo& operator=(const OutputTo&) = delete;
+
+ private:
+  StringBuilder*& out_;
+  StringBuilder* outer_;
+};
+
+}  // namespace
+
 /// Enters a scope for as long as it lives.
 class Interpreter::Scoped {
  public:
@@ -125,13 +142,7 @@ Interpreter::Flow Interpreter::execute_if(const Stmt& stmt) {
 /// Runs `body` in a scope inside `parent`; what it prints is returned instead.
 StringPtr Interpreter::capture_output(const Body& body, Scope* parent) {
   StringBuilder text = builder();
-  StringBuilder* const outer = out_;
-  struct RestoreOutput {
-    StringBuilder*& out;
-    StringBuilder* old;
-    ~RestoreOutput() { out = old; }
-  } const restore{out_, outer};
-  out_ = &text;
+  const OutputTo redirected(out_, text);
   const Scoped scoped(*this, parent);
   execute(body);
   return text.finish(autoescape_);
@@ -237,13 +248,7 @@ Value Interpreter::call_loop(Loop& loop, Arguments& arguments) {
   const Bound bound(*this, "loop", arguments, {"iterable"}, 1);
   const Nested nested(*this);
   StringBuilder text = builder();
-  StringBuilder* const outer = out_;
-  struct RestoreOutput {
-    StringBuilder*& out;
-    StringBuilder* old;
-    ~RestoreOutput() { out = old; }
-  } const restore{out_, outer};
-  out_ = &text;
+  const OutputTo redirected(out_, text);
   run_loop(*loop.stmt, bound[0], loop.scope, loop.depth0 + 1);
   return Value::string(text.finish(autoescape_));
 }

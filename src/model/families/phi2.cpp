@@ -1,6 +1,5 @@
-// phi2: a parallel block with one LayerNorm, partial RoPE, plain GELU feed-forward. phi3:
-// Phi-3, 3.5, 4: fused q/k/v and gate/up, long-context RoPE factors; its sliding_window key is
-// ignored (reference: classic.md).
+// phi2: a parallel block with one LayerNorm, partial RoPE, plain GELU feed-forward (reference:
+// classic.md).
 #include "model/families/registry.h"
 
 namespace hearth::model {
@@ -15,16 +14,6 @@ ModelSpec describe_phi2(const FamilyReader& reader) {
     model.stacks[0].layers.push_back(
         parallel_layer(reader.norm(NormKind::kLayer, layer, "attn_norm"), std::move(attention),
                        reader.plain_feed_forward(layer, Activation::kGelu)));
-  }
-  return model;
-}
-
-ModelSpec describe_phi3(const FamilyReader& reader) {
-  ModelSpec model = reader.model(NormKind::kRms);
-  for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
-    Attention attention = reader.attention(layer);
-    attention.rope = reader.rope(RopePairing::kHalves);
-    model.stacks[0].layers.push_back(reader.standard_layer(layer, std::move(attention)));
   }
   return model;
 }
