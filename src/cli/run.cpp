@@ -192,6 +192,13 @@ void run_model(const std::filesystem::path& model, const std::optional<std::stri
                "hearth: text is only continued here{}: --system and --think have no effect\n",
                early.raw ? "" : ", because the model has no chat template");
   }
+  const std::int64_t trained = engine.model().spec().context_length;
+  if (trained > 0 && engine.session().context() > trained) {
+    fmt::print(stderr,
+               "hearth: the model was trained with contexts of {} tokens; beyond that its answers "
+               "get worse\n",
+               trained);
+  }
   if (!prompt.has_value()) {
     guard.reset();
     return chat_on_terminal(engine, std::move(values));
