@@ -37,7 +37,7 @@ hearth_configure() {
 hearth_is_fresh() {
   local program="$root/build/hearth"
   [ -x "$program" ] &&
-    [ -z "$(find "$root/src" "$root/include" "$root/cmake" "$root/CMakeLists.txt" "$root/CMakePresets.json" \
+    [ -z "$(find "$root/src" "$root/cmake" "$root/CMakeLists.txt" "$root/CMakePresets.json" \
       -newer "$program" -print -quit)" ]
 }
 
