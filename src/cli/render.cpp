@@ -159,7 +159,7 @@ void add_render_command(CLI::App& app) {
   command->add_flag("--spans", options->spans,
                     "Show which text the template wrote and which came from data, as JSON");
   command->add_flag("--normalize", options->normalize,
-                    "Adapt the messages to what the template can do, as the server does");
+                    "Adapt the messages to what the template can do, as hearth run does");
   command->footer(kFooter);
   command->callback([options] { render(*options); });
 }

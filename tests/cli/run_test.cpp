@@ -90,6 +90,7 @@ TEST(Run, WordsArePlainWords) {
   EXPECT_EQ(prompt_tokens({"[a,b] [c]"}), prompt_tokens({"[a,b]", "[c]"}));
   EXPECT_EQ(prompt_tokens({"[a,b]"}), prompt_tokens({"xa,bx"}));
   EXPECT_EQ(prompt_tokens({"--", "--raw", "-n"}), prompt_tokens({"--", "--raw -n"}));
+  EXPECT_EQ(prompt_tokens({"--stop=", "hello"}), prompt_tokens({"hello"}));
   EXPECT_EQ(prompt_tokens({"inspect", "run"}), prompt_tokens({"inspect run"}));
 }
 
@@ -251,6 +252,14 @@ INSTANTIATE_TEST_SUITE_P(
                1,
                "no such file: '/nowhere/at-all.gguf'"},
         BadUse{"a_folder", {"run", "/tmp", "x"}, 1, "'/tmp' is a folder"},
+        BadUse{"switch_that_is_neither",
+               {"run", "MODEL", "--stats=maybe", "x"},
+               2,
+               "--stats: 'maybe' is not true or false"},
+        BadUse{"bias_outside_vocabulary",
+               {"run", "MODEL", "--logit-bias", "512=1", "x"},
+               2,
+               "token 512 is outside the vocabulary of 512"},
         BadUse{"empty_command", {""}, 2, "unknown command ''"},
         BadUse{"context_beyond_memory",
                {"run", "MODEL", "--ctx", "1000000000", "x"},
