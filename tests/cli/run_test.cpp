@@ -195,6 +195,22 @@ TEST(Run, AChatTemplateIsUsedUnlessRaw) {
   EXPECT_GT(prompt_tokens({"--system", "Be kind", "Hello"}), chat);
 }
 
+TEST(Run, AnAnswerThatIsOnlyReasoningIsRemarked) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  const auto model = changed_model(folder, [](gguf::Writer& writer) {
+    writer.set("tokenizer.chat_template",
+               "{% for message in messages %}{{ message.content }}{% if message.reasoning_content "
+               "%}<think>{{ message.reasoning_content }}</think>{% endif %}\n{% endfor "
+               "%}<think>\n");
+  });
+  const ProgramResult result = hearth({"run", model.string(), "-n", "4", "Once upon a time"}).run();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.output, "\n");
+  EXPECT_NE(result.errors.find("all 4 tokens went into reasoning"), std::string::npos)
+      << result.errors;
+}
+
 struct BadUse {
   const char* name;
   std::vector<std::string> arguments;
