@@ -33,12 +33,12 @@ hearth_configure() {
   [ -f "$2/build.ninja" ] || (cd "$root" && cmake --preset "$1" >&2)
 }
 
-# True when build/hearth is newer than everything that it is made of: then nothing has to be started at all.
+# True when nothing that the program is made of is newer than the last build's beginning: then nothing has to be started.
 hearth_is_fresh() {
-  local program="$root/build/hearth"
-  [ -x "$program" ] &&
-    [ -z "$(find "$root/src" "$root/include" "$root/cmake" "$root/CMakeLists.txt" "$root/CMakePresets.json" \
-      -newer "$program" -print -quit)" ]
+  local stamp="$root/build/.built"
+  [ -x "$root/build/hearth" ] && [ -f "$stamp" ] &&
+    [ -z "$(find "$root/src" "$root/cmake" "$root/CMakeLists.txt" "$root/CMakePresets.json" \
+      -newer "$stamp" -print -quit)" ]
 }
 
 hearth_build_release() {
@@ -48,10 +48,11 @@ hearth_build_release() {
   hearth_configure release "$root/build"
   local log="$root/build/build.log"
   hearth_say "building (log: build/build.log)"
+  touch "$root/build/.building"
   if ! cmake --build "$root/build" --target hearth >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     hearth_say "the build failed; the whole log is in $log"
     return 1
   fi
-  touch "$root/build/hearth"
+  mv "$root/build/.building" "$root/build/.built"
 }

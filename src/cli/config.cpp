@@ -122,6 +122,10 @@ Configuration read_configuration() {
   const std::filesystem::path path =
       given != nullptr ? std::filesystem::path(given) : user_folders().config / "config";
   std::error_code unreadable;
+  if (given != nullptr && !std::filesystem::exists(path, unreadable)) {
+    throw Error(fmt::format("HEARTH_CONFIG names no file: '{}'", printable(path.string(), 300)),
+                "correct or unset it", ExitCode::kUsage);
+  }
   if (given != nullptr || std::filesystem::exists(path, unreadable)) {
     result = parse_configuration(read_file(path, kMaxConfigBytes), printable(path.string()));
   }

@@ -137,7 +137,7 @@ std::string statistics(Engine& engine, const generate::GenerateResult& result) {
   text += fmt::format("memory     weights {}, kv {}, state {}, buffers {}, other {}",
                       megabytes(memory.weights), megabytes(memory.kv), megabytes(memory.state),
                       megabytes(memory.buffers), megabytes(memory.other));
-  if (memory.mapped > 0) text += fmt::format(", used in the file {}", megabytes(memory.mapped));
+  if (memory.mapped > 0) text += fmt::format(", mapped file {}", megabytes(memory.mapped));
   return text + "\n";
 }
 
@@ -147,6 +147,12 @@ std::string remark(Engine& engine, const Answer& answer) {
         "the answer ends here because the context of {} tokens is full; ask for a larger one with "
         "--ctx",
         engine.session().context());
+  }
+  if (answer.result.finish == generate::FinishReason::kLength && answer.text.empty() &&
+      !answer.reasoning.empty()) {
+    return fmt::format(
+        "there is no answer: all {} tokens went into reasoning; raise -n, or use --think off",
+        answer.result.generated_tokens);
   }
   if (answer.dropped_messages > 0) {
     return fmt::format("the context is full: the oldest {} messages were left out",

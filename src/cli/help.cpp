@@ -41,7 +41,8 @@ std::string option_term(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) term += (term.empty() ? "-" : ", -") + name;
   for (const std::string& name : option.get_lnames()) term += (term.empty() ? "--" : ", --") + name;
   if (term.empty()) return option.get_name();
-  const std::string type = option.get_type_name();
+  // CLI11 appends what it checks, "N:INT in [1 - 9]"; that is for error messages.
+  const std::string type = option.get_type_name().substr(0, option.get_type_name().find(':'));
   if (option.get_items_expected_max() > 0 && !type.empty()) term += " " + type;
   return term;
 }

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/main.h"
+#include "cli/models.h"
+#include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
@@ -150,8 +152,9 @@ struct Inspection {
 };
 
 Inspection inspect(const InspectOptions& options) {
-  Inspection i{gguf::File::open(options.model), {}, {}, {}, {}, 0, {}, 0};
-  i.setup.model = options.model;
+  const std::filesystem::path path = resolve_model(plain_word(options.model));
+  Inspection i{gguf::File::open(path), {}, {}, {}, {}, 0, {}, 0};
+  i.setup.model = path;
   i.spec = model::describe_model(i.file, {options.context});
   i.setup.context = options.context > 0 ? options.context : model::default_context(i.spec);
   i.spec = model::describe_model(i.file, {i.setup.context});
@@ -276,14 +279,23 @@ void add_inspect_command(CLI::App& app) {
   command->footer(
       "The numbers come from running the model's layer code over a backend that only counts; no "
       "weights are loaded.\n\n"
-      "Example: hearth inspect model.gguf --ctx 32768");
-  command->add_option("MODEL", options->model, "a GGUF file")->required();
+      "Examples:\n"
+      "  hearth inspect model.gguf\n"
+      "  hearth inspect model.gguf --ctx 32768\n"
+      "  hearth inspect model.gguf --json --tensors\n"
+      "\n"
+      "Exit status:\n"
+      "  0  described          2  wrong usage\n"
+      "  1  failed\n");
+  command->add_option("MODEL", options->model, "A GGUF file, or the name of a model in the store")
+      ->required();
   command
       ->add_option("--ctx", options->context,
-                   "context to plan memory for (default: the model's, at most 8192)")
+                   "Context to plan memory for (default: the model's, at most 8192)")
+      ->type_name("N")
       ->check(CLI::Range(1, 1 << 30));
-  command->add_flag("--json", options->json, "print one JSON object (schema: docs/cli.md)");
-  command->add_flag("--tensors", options->tensors, "list every tensor");
+  command->add_flag("--json", options->json, "Print one JSON object");
+  command->add_flag("--tensors", options->tensors, "List every tensor, too");
   command->callback([options] {
     const Inspection inspection = inspect(*options);
     if (options->json) {

@@ -11,6 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/main.h"
+#include "cli/models.h"
+#include "cli/words.h"
 #include "model/families/registry.h"
 #include "model/loaded_model.h"
 #include "support/error.h"
@@ -58,8 +60,14 @@ std::vector<Integer> parse_list(const std::string& option, std::string_view list
 /// Appends rows of floats to a file.
 class RowWriter {
  public:
+  /// Only says whether `path` can be written; what it holds stays until begin().
   explicit RowWriter(const std::string& path)
-      : path_(path), file_(path, std::ios::binary | std::ios::trunc) {
+      : path_(path), file_(path, std::ios::binary | std::ios::app) {
+    check();
+  }
+  void begin() {
+    file_.close();
+    file_.open(path_, std::ios::binary | std::ios::trunc);
     check();
   }
   void append(std::span<const float> values) {
@@ -86,7 +94,7 @@ class LogitsRun {
  public:
   explicit LogitsRun(const LogitsOptions& options) : options_(options), writer_(options.out) {
     spec::Setup setup;
-    setup.model = options.model;
+    setup.model = resolve_model(plain_word(options.model));
     setup.context = options.context;
     setup.threads = options.threads;
     setup.exact = options.exact;
@@ -101,7 +109,9 @@ class LogitsRun {
     limit_ = std::clamp<std::int64_t>(
         kLogitBytes / (vocabulary * static_cast<std::int64_t>(sizeof(float))), 1, setup.batch_rows);
     model_ = model::LoadedModel::load(setup, {}, limit_);
+    check_tokens();
     sequence_ = model_->new_sequence(options.first_position);
+    writer_.begin();
   }
 
   void run() {
@@ -121,6 +131,21 @@ class LogitsRun {
   }
 
  private:
+  void check_tokens() const {
+    const std::int64_t vocabulary = model_->spec().vocabulary;
+    for (const std::int32_t token : options_.tokens) {
+      if (token < vocabulary) continue;
+      throw Error(fmt::format("token id {} is outside the vocabulary of {}", token, vocabulary),
+                  "use ids that hearth tokenize gives for this model");
+    }
+    const std::int64_t count = static_cast<std::int64_t>(options_.tokens.size()) + options_.greedy;
+    if (count > model_->setup().context) {
+      throw Error(fmt::format("{} tokens are more than the context of {} holds", count,
+                              model_->setup().context),
+                  fmt::format("use --ctx {}", count), ExitCode::kDoesNotFit);
+    }
+  }
+
   void run_prompt() {
     std::span<const std::int32_t> rest = options_.tokens;
     for (std::size_t i = 0; !rest.empty(); ++i) {
@@ -180,31 +205,46 @@ void add_logits_command(CLI::App& app) {
       "and prints {\"rows\":…,\"cols\":…,\"greedy\":[…]}. With --exact, activations stay float32 "
       "and results do not depend on\n"
       "how the prompt is cut into batches or on the number of threads.\n\n"
-      "Example: hearth logits model.gguf --tokens 1,15043,3186 --exact --greedy 8 --out "
-      "logits.f32");
-  command->add_option("MODEL", options->model, "a GGUF file")->required();
-  command->add_option("--tokens", options->token_list, "token ids, separated by commas")
+      "Examples:\n"
+      "  hearth logits model.gguf --tokens 1,15043,3186 --exact --greedy 8 --out logits.f32\n"
+      "  hearth logits model.gguf --tokens 1,2,3,4 --chunks 3,1 --out logits.f32\n"
+      "\n"
+      "Exit status:\n"
+      "  0  written            2  wrong usage\n"
+      "  1  failed             3  the model or the tokens do not fit\n");
+  command->add_option("MODEL", options->model, "A GGUF file, or the name of a model in the store")
       ->required();
-  command->add_flag("--exact", options->exact, "float32 activations, reproducible to the bit");
+  command->add_option("--tokens", options->token_list, "Token ids, separated by commas")
+      ->required()
+      ->type_name("IDS");
+  command->add_flag("--exact", options->exact,
+                    "Keep activations in float32: reproducible to the bit");
   auto* single =
-      command->add_flag("--one-by-one", options->one_by_one, "evaluate one token per pass");
-  command->add_option("--chunks", options->chunk_list, "sizes of the passes, repeated, e.g. 7,1,13")
+      command->add_flag("--one-by-one", options->one_by_one, "Evaluate one token per pass");
+  command->add_option("--chunks", options->chunk_list, "Sizes of the passes, repeated: 7,1,13")
+      ->type_name("SIZES")
       ->excludes(single);
-  command->add_option("--greedy", options->greedy, "continue greedily for N tokens")
+  command->add_option("--greedy", options->greedy, "Continue greedily for N tokens")
+      ->type_name("N")
       ->check(CLI::Range(0, 1 << 20));
-  command->add_option("--ctx", options->context, "cells of KV cache")
+  command->add_option("--ctx", options->context, "Tokens the context holds (default: 512)")
+      ->type_name("N")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 30));
-  command->add_option("--pos0", options->first_position, "position of the first token")
+  command->add_option("--pos0", options->first_position, "Position of the first token (default: 0)")
+      ->type_name("N")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
-  command->add_option("--threads", options->threads, "threads (0: all cores)")
+  command->add_option("--threads", options->threads, "Threads (default: one per physical core)")
+      ->type_name("N")
       ->check(CLI::Range(0, 1024));
-  auto* pooled =
-      command->add_flag("--pooled", options->pooled, "embedding models: the pooled vector");
-  command->add_flag("--per-token", options->per_token, "embedding models: a hidden state per token")
+  auto* pooled = command->add_flag("--pooled", options->pooled,
+                                   "Embedding models (a later version): the pooled vector");
+  command
+      ->add_flag("--per-token", options->per_token,
+                 "Embedding models (a later version): a hidden state per token")
       ->excludes(pooled);
-  command->add_option("--out", options->out, "the file to write")->required();
+  command->add_option("--out", options->out, "The file to write")->required()->type_name("FILE");
   command->callback([options] { run_logits(*options); });
 }
 

@@ -7,8 +7,10 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include "cli/help.h"
+#include "cli/output.h"
 #include "cli/suggest.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
@@ -60,7 +62,7 @@ bool looks_like_option(const std::string& word) { return word.size() > 1 && word
 
 /// The first word must be a command; CLI11's own message for others does not help.
 void check_command(const CLI::App& app, const std::vector<std::string>& words) {
-  if (words.size() < 2 || words[1].empty()) return;
+  if (words.size() < 2) return;
   const std::vector<std::string> options = option_names(app);
   if (looks_like_option(words[1])) {
     if (std::find(options.begin(), options.end(), words[1]) != options.end()) return;
@@ -93,6 +95,9 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
   } catch (const Error& refused) {
     return report(refused.what(), refused.hint(), refused.exit_code());
   }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    message = fmt::format("{} needs a value", message.substr(0, message.find(':')));
+  }
   for (char& character : message) {
     if (character == '\n') character = ' ';
   }
@@ -117,6 +122,16 @@ void describe(CLI::App& app) {
       "Everything runs on this machine. Nothing is sent anywhere.\n");
 }
 
+int exit_with_page(CLI::App& app, const CLI::Success& success) {
+  const int code = app.exit(success);
+  try {
+    flush_stdout();
+  } catch (const Error& error) {
+    return report(error.what(), error.hint(), error.exit_code());
+  }
+  return code;
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
@@ -137,9 +152,10 @@ int main(int argument_count, char** arguments) {
       return static_cast<int>(ExitCode::kUsage);
     }
     app.parse(std::vector<std::string>(words.rbegin(), words.rend() - 1));
+    flush_stdout();
     return static_cast<int>(ExitCode::kOk);
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    return exit_with_page(app, success);
   } catch (const QuietExit& exit) {
     return static_cast<int>(exit.code);
   } catch (const CLI::ParseError& error) {
@@ -149,6 +165,9 @@ int main(int argument_count, char** arguments) {
   } catch (const std::bad_alloc&) {
     return report("out of memory", "close other programs or choose a smaller model or context",
                   ExitCode::kDoesNotFit);
+  } catch (const std::system_error& error) {  // fmt::print says so when it cannot write
+    if (error.code() == std::errc::broken_pipe) return static_cast<int>(ExitCode::kOk);
+    return report(error.what(), "", ExitCode::kFailure);
   } catch (const std::exception& error) {
     return report(fmt::format("internal error: {}", error.what()), "please report it",
                   ExitCode::kFailure);

@@ -10,6 +10,23 @@
 #include "support/error.h"
 
 namespace hearth::cli {
+namespace {
+
+[[noreturn]] void throw_unwritable(int reason) {
+  const std::string why = reason != 0 ? std::string(": ") + std::strerror(reason) : std::string();
+  throw Error("cannot write to standard output" + why);
+}
+
+}  // namespace
+
+void flush_stdout() {
+  const bool failed_before = std::ferror(stdout) != 0;
+  errno = 0;
+  const bool fails_now = std::fflush(stdout) != 0;
+  if (!failed_before && !fails_now) return;
+  if (errno == EPIPE) return;
+  throw_unwritable(errno);
+}
 
 ReplyPrinter::ReplyPrinter()
     : terminal_(is_terminal(STDOUT_FILENO)), styled_(may_style(STDOUT_FILENO)) {}
@@ -48,20 +65,25 @@ void ReplyPrinter::write(std::string_view text) {
   put(newlines_);
   put(text.substr(0, last + 1));
   newlines_ = text.substr(last + 1);
-  if (std::fflush(stdout) != 0) broken_ = true;
+  flush();
 }
 
 void ReplyPrinter::put(std::string_view text) {
   if (broken_ || text.empty()) return;
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) broken_ = true;
-  if (broken_ && errno != EPIPE)
-    throw Error(std::string("cannot write the reply: ") + std::strerror(errno));
+  if (broken_ && errno != EPIPE) throw_unwritable(errno);
+}
+
+void ReplyPrinter::flush() {
+  if (broken_ || std::fflush(stdout) == 0) return;
+  broken_ = true;
+  if (errno != EPIPE) throw_unwritable(errno);
 }
 
 void ReplyPrinter::finish() {
   if (mode_ == Mode::kReasoning && styled_) put("\x1b[0m");
   put("\n");
-  if (std::fflush(stdout) != 0) broken_ = true;
+  flush();
 }
 
 }  // namespace hearth::cli

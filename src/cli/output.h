@@ -6,6 +6,10 @@
 
 namespace hearth::cli {
 
+/// Writes out what is buffered for stdout. Throws Error when it could not all be written (a full
+/// disk, say); that its reader went away is no error.
+void flush_stdout();
+
 /// The shape of all text that `run` prints: the leading space of the first piece is left out
 /// (SentencePiece models begin with one), newlines at the end are held back so that finish() ends
 /// the output with exactly one, and on a terminal nothing can be printed that controls it.
@@ -27,6 +31,7 @@ class ReplyPrinter {
   void enter(Mode mode);
   void write(std::string_view text);
   void put(std::string_view text);
+  void flush();
 
   bool terminal_;
   bool styled_;

@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/main.h"
+#include "cli/models.h"
+#include "cli/words.h"
 #include "gguf/file.h"
 #include "support/error.h"
 #include "support/file.h"
@@ -44,7 +46,13 @@ constexpr const char* kFooter =
     "  {\"spans\": [{\"origin\": \"template\" | \"data\", \"text\": …}, …]}\n"
     "The texts concatenated are the prompt; neighbours differ in origin.\n"
     "\n"
-    "Exit codes: 0 rendered, 1 the template failed or refused the conversation, 2 wrong usage.";
+    "Examples:\n"
+    "  hearth render model.gguf --context talk.json\n"
+    "  hearth render template.jinja --context talk.json --now 2026-07-26T00:00:00 --spans\n"
+    "\n"
+    "Exit status:\n"
+    "  0  rendered                                        2  wrong usage\n"
+    "  1  failed, or the template refused the conversation\n";
 
 constexpr std::size_t kMaxContextBytes = std::size_t{256} << 20;
 
@@ -69,7 +77,7 @@ Json read_context(const std::string& path) {
   }
 }
 
-bool is_gguf(const std::string& path) {
+bool is_gguf(const std::filesystem::path& path) {
   std::FILE* file = std::fopen(path.c_str(), "rb");
   if (file == nullptr) return false;  // reading it as a template says why
   char magic[4] = {};
@@ -84,14 +92,15 @@ struct TemplateSource {
   std::map<std::string, std::string> special_tokens;
 };
 
-TemplateSource load_template(const std::string& path, const Json& context) {
+TemplateSource load_template(const std::filesystem::path& path, const Json& context) {
   constexpr std::size_t kMaxTemplateBytes = std::size_t{4} << 20;
   if (!is_gguf(path)) return {read_file(path, kMaxTemplateBytes), {}};
   const gguf::File file = gguf::File::open(path);
   const bool with_tools = context.contains("tools") && !context["tools"].empty();
   auto source = text::find_chat_template(file.metadata(), with_tools);
   if (!source)
-    throw Error(printable(path) + " has no chat template", "give a template file instead");
+    throw Error("'" + printable(path.string(), 300) + "' has no chat template",
+                "give a template file instead");
   return {std::move(*source), text::special_token_texts(file.metadata())};
 }
 
@@ -108,7 +117,7 @@ void render(const RenderOptions& options) {
   const text::DateTime now =
       options.now.empty() ? text::DateTime::now() : text::DateTime::parse(options.now);
   Json context = read_context(options.context);
-  auto [source, trusted] = load_template(options.source, context);
+  auto [source, trusted] = load_template(resolve_model(plain_word(options.source)), context);
   for (const auto& [name, value] : context.items()) {
     if (!name.ends_with("_token")) continue;
     trusted.erase(name);  // what the context says wins, also when it says null
@@ -128,7 +137,6 @@ void render(const RenderOptions& options) {
   if (options.spans) return print_spans(prompt);
   for (const text::Span& span : prompt.spans)
     std::fwrite(span.text.data(), 1, span.text.size(), stdout);
-  if (std::fflush(stdout) != 0) throw Error("the prompt could not be written to standard output");
 }
 
 }  // namespace
@@ -139,7 +147,7 @@ void add_render_command(CLI::App& app) {
       app.add_subcommand("render", "Print the prompt that a chat template makes of a conversation");
   command
       ->add_option("MODEL|TEMPLATE", options->source,
-                   "A GGUF model, or a file with a Jinja template")
+                   "A GGUF file, the name of a model in the store, or a file with a Jinja template")
       ->required();
   command->add_option("--context", options->context, "JSON file with the template's variables")
       ->required()
@@ -151,7 +159,7 @@ void add_render_command(CLI::App& app) {
   command->add_flag("--spans", options->spans,
                     "Show which text the template wrote and which came from data, as JSON");
   command->add_flag("--normalize", options->normalize,
-                    "Adapt the messages to what the template can do, as the server does");
+                    "Adapt the messages to what the template can do, as hearth run does");
   command->footer(kFooter);
   command->callback([options] { render(*options); });
 }

@@ -158,9 +158,8 @@ std::shared_ptr<SettingFlags> add_setting_flags(CLI::App& command) {
     };
     CLI::Option* option = nullptr;
     if (setting.kind == SettingKind::kSwitch) {
-      option = command.add_flag_function(std::string(setting.flags), [add](std::int64_t count) {
-        add(count > 0 ? "true" : "false");
-      });
+      // The value as it is written: --stats=maybe is for apply_settings to refuse.
+      option = command.add_flag(std::string(setting.flags))->each(add);
     } else {
       option = command.add_option_function<std::vector<std::string>>(
           std::string(setting.flags), [add](const std::vector<std::string>& values) {
@@ -191,6 +190,19 @@ void run_model(const std::filesystem::path& model, const std::optional<std::stri
     fmt::print(stderr,
                "hearth: text is only continued here{}: --system and --think have no effect\n",
                early.raw ? "" : ", because the model has no chat template");
+  }
+  for (const auto& [token, bias] : early.sampler.logit_bias) {
+    if (token < engine.model().spec().vocabulary) continue;
+    throw Error(fmt::format("--logit-bias: token {} is outside the vocabulary of {}", token,
+                            engine.model().spec().vocabulary),
+                "use ids that hearth tokenize gives for this model", ExitCode::kUsage);
+  }
+  const std::int64_t trained = engine.model().spec().context_length;
+  if (trained > 0 && engine.session().context() > trained) {
+    fmt::print(stderr,
+               "hearth: the model was trained with contexts of {} tokens; beyond that its answers "
+               "get worse\n",
+               trained);
   }
   if (!prompt.has_value()) {
     guard.reset();

@@ -187,14 +187,14 @@ void add_tokenize_command(CLI::App& app) {
       "  hearth tokenize model.gguf \"Hello world\"\n"
       "  hearth tokenize model.gguf --special \"<|im_start|>user\"\n"
       "  hearth tokenize model.gguf --json - < letter.txt");
-  command->add_option("MODEL", options->model, "a GGUF file, or the name of a stored model")
+  command->add_option("MODEL", options->model, "A GGUF file, or the name of a model in the store")
       ->required();
   command->add_flag(
       "--special", options->special,
-      "add the model's special tokens (BOS, EOS) and recognise special tokens in TEXT; "
+      "Add the model's special tokens (BOS, EOS) and recognise special tokens in TEXT; "
       "without it neither is done");
-  command->add_flag("--json", options->json, "print one JSON object");
-  command->add_flag("--jsonl", options->json_lines, "read and print JSON objects, one per line");
+  command->add_flag("--json", options->json, "Print one JSON object");
+  command->add_flag("--jsonl", options->json_lines, "Read and print JSON objects, one per line");
   command->callback([options, command] { tokenize(*options, plain_words(*command)); });
 }
 
@@ -212,11 +212,11 @@ void add_detokenize_command(CLI::App& app) {
       "Examples:\n"
       "  hearth detokenize model.gguf 9906 1917\n"
       "  hearth detokenize model.gguf --plain $(hearth tokenize model.gguf --special \"Hello\")");
-  command->add_option("MODEL", options->model, "a GGUF file, or the name of a stored model")
+  command->add_option("MODEL", options->model, "A GGUF file, or the name of a model in the store")
       ->required();
   command->add_flag("--special", options->special,
-                    "print special tokens as their text (the default)");
-  command->add_flag("--plain", options->plain, "leave special tokens out");
+                    "Print special tokens as their text (the default)");
+  command->add_flag("--plain", options->plain, "Leave special tokens out");
   command->callback([options, command] {
     for (const std::string& word : command->remaining()) {
       if (is_negative_number(word)) parse_ids({word});  // says what is wrong

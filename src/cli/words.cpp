@@ -27,6 +27,12 @@ std::vector<std::string> protect_words(int argument_count, char** arguments) {
       protect = true;
       continue;
     }
+    // CLI11 would take the next word for the value of "--stop=".
+    if (!protect && word.starts_with("--") && word.find('=') == word.size() - 1) {
+      words.emplace_back(word.substr(0, word.size() - 1));
+      words.emplace_back();
+      continue;
+    }
     const bool escape = protect || (!word.empty() && word.front() == kProtection);
     words.push_back((escape ? std::string(1, kProtection) : std::string()).append(word));
   }

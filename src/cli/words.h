@@ -11,7 +11,8 @@ class App;
 namespace hearth::cli {
 
 /// The arguments with every word after the first "--" protected from being read as an option or a
-/// command, and the "--" itself removed. plain_words() takes the protection off again.
+/// command, and the "--" itself removed; "--name=" becomes "--name" and an empty word.
+/// plain_words() takes the protection off again.
 [[nodiscard]] std::vector<std::string> protect_words(int argument_count, char** arguments);
 
 /// The words that `command` (which must allow extras) did not know, as they were given. Throws

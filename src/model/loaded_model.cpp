@@ -20,9 +20,14 @@ constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
 // Beyond weights, KV and work buffers: the program itself, the tokenizer, file pages.
 constexpr std::size_t kHeadroom = std::size_t{64} << 20;
 
-std::string megabytes(std::size_t bytes) {
+std::string bytes_text(std::size_t bytes) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) / 1e6);
+  const auto count = static_cast<double>(bytes);
+  if (bytes < 1'000'000'000) {
+    std::snprintf(text, sizeof text, "%.1f MB", count / 1e6);
+  } else {
+    std::snprintf(text, sizeof text, "%.2f GB", count / 1e9);
+  }
   return text;
 }
 
@@ -67,10 +72,10 @@ void fit_into_memory(Resolved& resolved, const gguf::File& file, bool context_wa
     const std::size_t needed = memory.total() + kHeadroom;
     if (available == 0 || needed <= available) return;
     if (context_was_given || setup.context <= 512 || needed - memory.kv >= available) {
-      throw Error("the model needs " + megabytes(needed) + " of memory (weights " +
-                      megabytes(memory.weights) + ", KV cache for " +
-                      std::to_string(setup.context) + " tokens " + megabytes(memory.kv) + ") and " +
-                      megabytes(available) + " are available",
+      throw Error("the model needs " + bytes_text(needed) + " of memory (weights " +
+                      bytes_text(memory.weights) + ", KV cache for " +
+                      std::to_string(setup.context) + " tokens " + bytes_text(memory.kv) +
+                      ") and " + bytes_text(available) + " are available",
                   "use a smaller --ctx, a smaller quantization or a smaller model",
                   ExitCode::kDoesNotFit);
     }

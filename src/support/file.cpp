@@ -125,6 +125,10 @@ FileDescriptor open_for_reading(const std::filesystem::path& path, std::size_t& 
   }
   struct stat status = {};
   if (::fstat(file.get(), &status) != 0) throw_errno("examine", path);
+  if (S_ISDIR(status.st_mode)) {
+    throw Error("'" + printable(path.string(), 300) + "' is a folder, not a file",
+                "name a file in it");
+  }
   if (!S_ISREG(status.st_mode)) {
     throw Error("'" + printable(path.string(), 300) + "' is not a regular file");
   }

@@ -1,5 +1,6 @@
 // The program as a process: what scripts and people see.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -89,6 +90,7 @@ TEST(Run, WordsArePlainWords) {
   EXPECT_EQ(prompt_tokens({"[a,b] [c]"}), prompt_tokens({"[a,b]", "[c]"}));
   EXPECT_EQ(prompt_tokens({"[a,b]"}), prompt_tokens({"xa,bx"}));
   EXPECT_EQ(prompt_tokens({"--", "--raw", "-n"}), prompt_tokens({"--", "--raw -n"}));
+  EXPECT_EQ(prompt_tokens({"--stop=", "hello"}), prompt_tokens({"hello"}));
   EXPECT_EQ(prompt_tokens({"inspect", "run"}), prompt_tokens({"inspect run"}));
 }
 
@@ -193,6 +195,22 @@ TEST(Run, AChatTemplateIsUsedUnlessRaw) {
   EXPECT_GT(prompt_tokens({"--system", "Be kind", "Hello"}), chat);
 }
 
+TEST(Run, AnAnswerThatIsOnlyReasoningIsRemarked) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  const auto model = changed_model(folder, [](gguf::Writer& writer) {
+    writer.set("tokenizer.chat_template",
+               "{% for message in messages %}{{ message.content }}{% if message.reasoning_content "
+               "%}<think>{{ message.reasoning_content }}</think>{% endif %}\n{% endfor "
+               "%}<think>\n");
+  });
+  const ProgramResult result = hearth({"run", model.string(), "-n", "4", "Once upon a time"}).run();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.output, "\n");
+  EXPECT_NE(result.errors.find("all 4 tokens went into reasoning"), std::string::npos)
+      << result.errors;
+}
+
 struct BadUse {
   const char* name;
   std::vector<std::string> arguments;
@@ -233,7 +251,7 @@ INSTANTIATE_TEST_SUITE_P(
                "unknown option '--jsno'; did you mean '--json'?"},
         BadUse{"unknown_top_option", {"--verison"}, 2, "did you mean '--version'?"},
         BadUse{"no_model", {"run"}, 2, "MODEL"},
-        BadUse{"missing_value", {"run", "MODEL", "x", "--temp"}, 2, "--temp"},
+        BadUse{"missing_value", {"run", "MODEL", "x", "--temp"}, 2, "--temp needs a value"},
         BadUse{"not_a_number",
                {"run", "MODEL", "--temp", "hot", "x"},
                2,
@@ -249,7 +267,28 @@ INSTANTIATE_TEST_SUITE_P(
                {"run", "/nowhere/at-all.gguf", "x"},
                1,
                "no such file: '/nowhere/at-all.gguf'"},
-        BadUse{"a_folder", {"run", "/tmp", "x"}, 1, "/tmp"},
+        BadUse{"a_folder", {"run", "/tmp", "x"}, 1, "'/tmp' is a folder"},
+        BadUse{"switch_that_is_neither",
+               {"run", "MODEL", "--stats=maybe", "x"},
+               2,
+               "--stats: 'maybe' is not true or false"},
+        BadUse{"bias_outside_vocabulary",
+               {"run", "MODEL", "--logit-bias", "512=1", "x"},
+               2,
+               "token 512 is outside the vocabulary of 512"},
+        BadUse{"empty_command", {""}, 2, "unknown command ''"},
+        BadUse{"context_beyond_memory",
+               {"run", "MODEL", "--ctx", "1000000000", "x"},
+               3,
+               "KV cache for 1000000000 tokens 640.00 GB"},
+        BadUse{"token_outside_vocabulary",
+               {"logits", "MODEL", "--tokens", "1,512", "--out", "/dev/null"},
+               1,
+               "token id 512 is outside the vocabulary of 512"},
+        BadUse{"greedy_beyond_context",
+               {"logits", "MODEL", "--tokens", "1", "--greedy", "512", "--out", "/dev/null"},
+               3,
+               "use --ctx 513"},
         BadUse{"not_a_gguf", {"run", "/bin/sh", "x"}, 1, "/bin/sh"},
         BadUse{"prompt_too_long",
                {"run", "MODEL", "--ctx", "4", "Once upon a time there was a dog"},
@@ -258,6 +297,76 @@ INSTANTIATE_TEST_SUITE_P(
         BadUse{"unknown_shell", {"completion", "tcsh"}, 2, "tcsh"},
         BadUse{"up_without_model", {"up"}, 1, "there is no model yet"}),
     [](const auto& use) { return std::string(use.param.name); });
+
+TEST(Output, ThatCannotBeWrittenIsAnError) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  const std::string model = " '" + stories().string() + "' ";
+  const std::string errors = (folder / "errors").string();
+  for (const std::string& command :
+       {"run" + model + "-n 3 Once", "run" + model + "-n 3 --json Once", "inspect" + model,
+        "tokenize" + model + "Once", "detokenize" + model + "5",
+        "logits" + model + "--tokens 1 --out /dev/null", std::string("completion bash"),
+        std::string("--help")}) {
+    const int status = std::system(
+        ("'" HEARTH_TEST_PROGRAM "' " + command + " >/dev/full 2>'" + errors + "'").c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 1) << command;
+    EXPECT_TRUE(read_file(errors).starts_with("hearth: cannot write to standard output"))
+        << command << ": " << read_file(errors);
+  }
+}
+
+TEST(Logits, ARefusalLeavesTheOldFile) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "rows.f32", std::string("precious"));
+  const auto logits = [&](const std::string& tokens) {
+    return hearth({"logits", stories().string(), "--tokens", tokens, "--out",
+                   (folder / "rows.f32").string()})
+        .run()
+        .exit_code;
+  };
+  EXPECT_EQ(logits("1,512"), 1);
+  EXPECT_EQ(read_file(folder / "rows.f32"), "precious");
+  EXPECT_EQ(logits("1,2"), 0);
+  EXPECT_EQ(read_file(folder / "rows.f32").size(), 2 * 512 * sizeof(float));
+}
+
+TEST(Models, EveryCommandKnowsTheStore) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder home;
+  const auto store = home / ".local/share/hearth/models";
+  std::filesystem::create_directories(store);
+  std::filesystem::create_symlink(stories(), store / "tiny-stories.gguf");
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"run", "tiny", "-n", "1", "Once"},
+           {"inspect", "tiny"},
+           {"tokenize", "tiny", "Once"},
+           {"detokenize", "tiny", "5"},
+           {"logits", "tiny", "--tokens", "1", "--out", "/dev/null"}}) {
+    const ProgramResult result = Program(arguments).home(home.path()).run();
+    EXPECT_EQ(result.exit_code, 0) << arguments.front() << ": " << result.errors;
+  }
+}
+
+TEST(Run, AVocabularyAloneIsNamedAsSuch) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  gguf::Writer writer;
+  writer.copy(gguf::File::open(stories()).metadata());
+  writer.write(folder / "vocabulary.gguf");
+  const ProgramResult result = hearth({"run", (folder / "vocabulary.gguf").string(), "x"}).run();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.errors.find("holds a vocabulary and no weights"), std::string::npos)
+      << result.errors;
+}
+
+TEST(Run, AContextLongerThanTheModelKnowsIsRemarked) {
+  HEARTH_REQUIRE_FILE(stories());
+  const ProgramResult result = fixed_run({"--ctx", "1000", "Once"}).run();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.errors.find("contexts of 512 tokens"), std::string::npos) << result.errors;
+}
 
 TEST(Run, DamagedFilesAreErrors) {
   HEARTH_REQUIRE_FILE(stories());
@@ -294,7 +403,8 @@ TEST(Run, InvalidUtf8OnStdinIsAnError) {
 TEST(Help, IsThereForEveryCommand) {
   const ProgramResult overview = hearth({"--help"}).run();
   EXPECT_EQ(overview.exit_code, 0);
-  for (const char* command : {"run", "up", "completion"}) {
+  for (const char* command :
+       {"run", "up", "inspect", "tokenize", "detokenize", "render", "logits", "completion"}) {
     EXPECT_NE(overview.output.find(std::string("\n  ") + command + " "), std::string::npos);
     const ProgramResult result = hearth({command, "--help"}).run();
     EXPECT_EQ(result.exit_code, 0);

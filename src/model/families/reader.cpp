@@ -152,6 +152,11 @@ std::string FamilyReader::layer_name(std::int64_t layer, std::string_view name) 
 
 const gguf::TensorInfo& FamilyReader::required_tensor(const std::string& name) const {
   const gguf::TensorInfo* tensor = file_->find_tensor(name);
+  if (tensor == nullptr && file_->tensors().empty()) {
+    throw Error(
+        "'" + printable(file_->path().string(), 300) + "' holds a vocabulary and no weights",
+        "it serves hearth tokenize, detokenize and render; choose the whole model for this");
+  }
   if (tensor == nullptr) {
     throw Error("the model has no tensor '" + name + "', which architecture '" +
                     printable(architecture_) + "' needs",
