@@ -108,11 +108,13 @@ struct KvRows {
 };
 
 /// Attention of T query rows over paged keys and values (flash-attention style implementations
-/// welcome):
-///   s(h, c) = scale q_h . k_c;  s = softcap tanh(s / softcap) if softcap > 0;  s -= slope_h
-///   |row_cell - c| if slopes out_h = sum over c in [row_begin, row_end) of softmax(s)(c) v_c, the
-///   softmax denominator including exp(sink_h) if sinks
-/// Query head h reads KV head h / (heads / kv_heads).
+/// welcome). With s(h, c) = scale q_h . k_c, then
+///
+///   s = softcap tanh(s / softcap)    if softcap > 0
+///   s = s - slope_h |row_cell - c|   if slopes
+///
+/// out_h = sum over c in [row_begin, row_end) of softmax(s)(c) v_c, where the softmax's denominator
+/// includes exp(sink_h) if sinks. Query head h reads KV head h / (heads / kv_heads).
 struct AttendArguments {
   Tensor q;       // F32 [T, heads, key size]; sizes up to kMaxHeadSize
   Tensor keys;    // F32 or F16 [pages, kv_heads, P, key size]

@@ -4,8 +4,10 @@
 //
 // A model is an embedding, stacks of layers, and a head. A layer is a list of sublayers; a sublayer
 // is
-//   stream += residual_scale * post_norm( sum over branches of
-//   branch_post_norm(body(branch_pre_norm(pre_norm(stream)))) )
+//
+//   stream += residual_scale * post_norm( sum over branches of branch(pre_norm(stream)) )
+//   branch(y) = branch_post_norm( body( branch_pre_norm(y) ) )
+//
 // so that sequential, parallel, sandwich-norm and post-norm blocks are all the same thing.
 #pragma once
 
