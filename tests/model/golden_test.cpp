@@ -1,6 +1,7 @@
 // Reference logits of every family: goldens/arch, mode "gen".
 
 #include <array>
+#include <cstring>
 
 #include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
@@ -88,6 +89,62 @@ TEST_P(ArchitectureGolden, ExactCpuBackendReproducesLogits) {
   ModelOnBackend model(golden.model(), compute::make_cpu_backend(
                                            {.threads = 2, .exact = true, .instruction_set = ""}));
   check_case(golden, model);
+}
+
+/// `count` tokens: the case's prompt over and over.
+std::vector<std::int32_t> long_prompt(const GoldenCase& golden, std::size_t count) {
+  const std::vector<std::int32_t> prompt = golden.ids("prompt_tokens");
+  std::vector<std::int32_t> tokens(count);
+  for (std::size_t i = 0; i < count; ++i) tokens[i] = prompt[i % prompt.size()];
+  return tokens;
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+std::unique_ptr<compute::Backend> exact_backend(int threads) {
+  return compute::make_cpu_backend({.threads = threads, .exact = true, .instruction_set = ""});
+}
+
+TEST_P(ArchitectureGolden, ExactResultsAreTheSameBitsHoweverThePromptIsCut) {
+  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
+  const GoldenCase golden(GetParam());
+  const std::vector<std::int32_t> tokens = long_prompt(golden, 90);
+  const auto first_position = golden.description.value("pos0", std::int64_t{0});
+  ModelOnBackend alone(golden.model(), exact_backend(1));
+  alone.restart(first_position);
+  const std::array<std::size_t, 1> single = {1};
+  const std::vector<float> expected = alone.run_in_chunks(tokens, single);
+
+  ModelOnBackend shared(golden.model(), exact_backend(3));
+  shared.restart(first_position);
+  const std::array<std::size_t, 4> uneven = {7, 1, 13, 40};
+  EXPECT_TRUE(same_bits(shared.run_in_chunks(tokens, uneven), expected)) << "in uneven chunks";
+  shared.restart(first_position);
+  EXPECT_TRUE(same_bits(shared.run(tokens), expected)) << "as one batch";
+}
+
+/// Long enough for several threads to share one row's cells.
+TEST(ExactResults, AreTheSameBitsInLongContexts) {
+  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
+  constexpr std::int64_t kContext = 1400;
+  for (const char* name : {"llama-plain", "gemma3", "bloom"}) {
+    const GoldenCase golden(name);
+    const std::vector<std::int32_t> tokens = long_prompt(golden, kContext);
+    const auto last_rows = [&](int threads, std::span<const std::size_t> cuts) {
+      ModelOnBackend model(golden.model(), exact_backend(threads), tensor::DType::kF32, kContext);
+      model.restart(0);
+      const std::vector<float> all = model.run_in_chunks(tokens, cuts);
+      const auto vocabulary = static_cast<std::size_t>(model.spec().vocabulary);
+      return std::vector<float>(all.end() - static_cast<std::ptrdiff_t>(20 * vocabulary),
+                                all.end());
+    };
+    const std::vector<float> expected = last_rows(1, std::array<std::size_t, 1>{kContext});
+    std::vector<std::size_t> cuts = {500, 877};
+    cuts.resize(2 + 23, 1);
+    EXPECT_TRUE(same_bits(last_rows(3, cuts), expected)) << name;
+  }
 }
 
 std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
