@@ -105,7 +105,7 @@ class LogitsRun {
         std::min<std::int64_t>(512, *std::max_element(chunks_.begin(), chunks_.end()));
     setup.batch_rows = std::min(setup.batch_rows, options.context);
     const std::int64_t vocabulary =
-        model::describe_model(gguf::File::open(options.model), {options.context}).vocabulary;
+        model::describe_model(gguf::File::open(setup.model), {options.context}).vocabulary;
     limit_ = std::clamp<std::int64_t>(
         kLogitBytes / (vocabulary * static_cast<std::int64_t>(sizeof(float))), 1, setup.batch_rows);
     model_ = model::LoadedModel::load(setup, {}, limit_);

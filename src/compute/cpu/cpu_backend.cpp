@@ -208,7 +208,7 @@ class CpuBackend final : public Backend {
             floats_of(values) + t * values.strides[0] + head * values.strides[1];
         const std::int64_t to = page * pool.strides[0] + head * pool.strides[1];
         if (pool.dtype == DType::kF16) {
-          std::uint16_t half[cpu::AttentionEngine::kMaxHeadSize];
+          std::uint16_t half[kMaxHeadSize];
           kernels_.to_half(from, half, size);
           cpu::store_cell(half, size, part, pool, cell % page_cells,
                           reinterpret_cast<std::uint16_t*>(bytes_of(pool)) + to);
