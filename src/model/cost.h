@@ -34,7 +34,7 @@ struct PassCost {
   std::int64_t widest = 0;       // largest number of input features of any matrix
 };
 
-/// Bytes by category. `mapped` is the mapping of the file, whose pages the system may drop; not in
+/// Bytes by category. `mapped`, not in total(), is the mapping of the file.
 /// total().
 struct MemoryReport {
   std::size_t weights = 0, kv = 0, state = 0, buffers = 0, other = 0;
