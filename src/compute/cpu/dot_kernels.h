@@ -144,6 +144,16 @@ struct K45 {
   static constexpr std::int64_t kHeader = 64 + 128 + 128;
   static constexpr std::int64_t kBytes = kHeader + (kFiveBits ? 512 : 0) + 2048;
 
+  /// Adds sub-block j, whose products are `sums`, to the totals.
+  static void add_scaled(const std::byte* p, const std::byte* const* row, std::int64_t k, int j,
+                         const Row256Layout& layout, const I* sums, I* totals) {
+    const I scale = widen_u8(p + 64 + 16 * j);
+    for (int c = 0; c < kColumns; ++c) {
+      const I sub_scale = set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * j));
+      totals[c] = add_int(totals[c], mul_int(mul_int(sums[c], scale), sub_scale));
+    }
+  }
+
   static void sub_block(const std::byte* p, const std::byte* const* row, std::int64_t k, int j,
                         const Row256Layout& layout, I* totals) {
     const std::byte* const high = p + kHeader;
@@ -157,11 +167,35 @@ struct K45 {
       for (int c = 0; c < kColumns; ++c)
         sums[c] = dot_small(sums[c], w, int8s(row[c] + k + 32 * j + 4 * i));
     }
-    const I scale = widen_u8(p + 64 + 16 * j);
-    for (int c = 0; c < kColumns; ++c) {
-      const I sub_scale = set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * j));
-      totals[c] = add_int(totals[c], mul_int(mul_int(sums[c], scale), sub_scale));
+    add_scaled(p, row, k, j, layout, sums, totals);
+  }
+
+  /// Sub-blocks j and j + 1 together: every nibble vector is loaded once. For few columns only,
+  /// whose sums fit into registers twice.
+  static void sub_block_pair(const std::byte* p, const std::byte* const* row, std::int64_t k, int j,
+                             const Row256Layout& layout, I* totals) {
+    const std::byte* const high = p + kHeader;
+    const std::byte* const nibbles = p + kHeader + (kFiveBits ? 512 : 0) + (j / 2) * 512;
+    I first[kColumns];
+    I second[kColumns];
+    for (int c = 0; c < kColumns; ++c) first[c] = second[c] = zero_int();
+    for (int i = 0; i < 8; ++i) {
+      const B both = load_bytes(nibbles + 64 * i);
+      B w0 = low_nibbles(both);
+      B w1 = high_nibbles(both);
+      if constexpr (kFiveBits) {
+        const B bits = load_bytes(high + 64 * i);
+        w0 = with_high_bits<1>(w0, bits, j);
+        w1 = with_high_bits<1>(w1, bits, j + 1);
+      }
+      for (int c = 0; c < kColumns; ++c) {
+        const std::int8_t* const y = int8s(row[c] + k + 32 * j + 4 * i);
+        first[c] = dot_small(first[c], w0, y);
+        second[c] = dot_small(second[c], w1, y + 32);
+      }
     }
+    add_scaled(p, row, k, j, layout, first, totals);
+    add_scaled(p, row, k, j + 1, layout, second, totals);
   }
 
   static void block(const std::byte* p, const std::byte* const* row, std::int64_t k,
@@ -169,8 +203,12 @@ struct K45 {
     I sums[kColumns];
     for (int c = 0; c < kColumns; ++c) sums[c] = zero_int();
     for (int j = 0; j < 8; j += 2) {
-      sub_block(p, row, k, j, layout, sums);
-      sub_block(p, row, k, j + 1, layout, sums);
+      if constexpr (kColumns <= 2) {
+        sub_block_pair(p, row, k, j, layout, sums);
+      } else {
+        sub_block(p, row, k, j, layout, sums);
+        sub_block(p, row, k, j + 1, layout, sums);
+      }
     }
     const F scale = load_half(p);
     const F half_minimum = load_half(p + 32);
