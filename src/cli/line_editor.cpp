@@ -19,13 +19,18 @@ constexpr std::size_t kMaxLineBytes = std::size_t{1} << 20;
 
 constexpr char ctrl(char letter) { return static_cast<char>(letter & 0x1f); }
 
+bool is_control(char byte) { return static_cast<unsigned char>(byte) < 0x20; }
+
 /// Length of the escape sequence at the start of `bytes`; 0 when it is not complete. Escape alone
-/// counts with the following character (Alt).
+/// counts with the following character (Alt). A control character ends an unfinished sequence and
+/// is not part of it, so that Ctrl-C and Ctrl-D are never swallowed.
 std::size_t escape_length(std::string_view bytes) {
   if (bytes.size() < 2) return 0;
-  if (bytes[1] == 'O') return bytes.size() < 3 ? 0 : 3;
+  if (is_control(bytes[1]) && bytes[1] != '\r' && bytes[1] != '\n') return 1;
+  if (bytes[1] == 'O') return bytes.size() < 3 ? 0 : is_control(bytes[2]) ? 2 : 3;
   if (bytes[1] != '[') return 2;
   for (std::size_t index = 2; index < bytes.size(); ++index) {
+    if (is_control(bytes[index])) return index;
     if (bytes[index] >= 0x40 && bytes[index] <= 0x7e) return index + 1;
     if (index > 32) return index;  // not a sequence that any key sends
   }

@@ -77,6 +77,13 @@ TEST(EditBuffer, Outcomes) {
   EXPECT_EQ(EditBuffer(history).push("\x0c"), Outcome::kRedrawScreen);
 }
 
+TEST(EditBuffer, ControlKeysEndUnfinishedSequences) {
+  for (const char* keys : {"\x1b\x1b\x1b[\x04", "\x1b[1;\x04", "\x1bO\x04", "\x1b\x04"}) {
+    const History history;
+    EXPECT_EQ(EditBuffer(history).push(keys), Outcome::kEnd) << keys + 1;
+  }
+}
+
 TEST(EditBuffer, HistoryKeepsTheNewLine) {
   History history;
   history.add("first");

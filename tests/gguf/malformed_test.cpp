@@ -471,7 +471,7 @@ TEST_F(GgufMalformedSplit, LinksInACircle) {
 TEST_F(GgufMalformedSplit, PartsThatAreNoFiles) {
   std::filesystem::remove(paths_[1]);
   std::filesystem::create_directory(paths_[1]);
-  expect_failure("directory", "not a regular file");
+  expect_failure("directory", "is a folder, not a file");
   std::filesystem::remove(paths_[1]);
   ASSERT_EQ(::mkfifo(paths_[1].c_str(), 0600), 0);
   expect_failure("pipe", "not a regular file");
