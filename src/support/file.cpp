@@ -20,7 +20,8 @@
 namespace hearth {
 namespace {
 
-/// What the SIGBUS handler may look at: plain atomics in static storage, because a handler may touch nothing else.
+/// What the SIGBUS handler may look at: plain atomics in static storage, because a handler may
+/// touch nothing else.
 struct MappedRange {
   std::atomic<std::uintptr_t> begin{0};
   std::atomic<std::uintptr_t> end{0};
@@ -97,7 +98,8 @@ int register_range(const std::byte* data, std::size_t size) {
 class FileDescriptor {
  public:
   explicit FileDescriptor(int descriptor) : descriptor_(descriptor) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  FileDescriptor(FileDescriptor&& other) noexcept
+      : descriptor_(std::exchange(other.descriptor_, -1)) {}
   FileDescriptor(const FileDescriptor&) = delete;
   FileDescriptor& operator=(const FileDescriptor&) = delete;
   ~FileDescriptor() {
@@ -110,7 +112,8 @@ class FileDescriptor {
 };
 
 [[noreturn]] void throw_errno(const std::string& verb, const std::filesystem::path& path) {
-  throw Error("cannot " + verb + " '" + printable(path.string(), 300) + "': " + std::strerror(errno));
+  throw Error("cannot " + verb + " '" + printable(path.string(), 300) +
+              "': " + std::strerror(errno));
 }
 
 FileDescriptor open_for_reading(const std::filesystem::path& path, std::size_t& size) {
@@ -183,15 +186,17 @@ bool Mapping::damaged() const noexcept { return slot_ >= 0 && mapped_ranges[slot
 
 void Mapping::check() const {
   if (!damaged()) return;
-  throw Error("the file '" + printable(path_.string(), 300) + "' became shorter while it was in use",
-              "restore the file and load it again");
+  throw Error(
+      "the file '" + printable(path_.string(), 300) + "' became shorter while it was in use",
+      "restore the file and load it again");
 }
 
 std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   std::size_t size = 0;
   const FileDescriptor file = open_for_reading(path, size);
   if (size > limit) {
-    throw Error("'" + printable(path.string(), 300) + "' is larger than " + std::to_string(limit) + " bytes");
+    throw Error("'" + printable(path.string(), 300) + "' is larger than " + std::to_string(limit) +
+                " bytes");
   }
   std::string bytes(size, '\0');
   std::size_t done = 0;

@@ -6,8 +6,8 @@ namespace {
 constexpr bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
 struct LeadByte {
-  int length;            // total bytes of the sequence, 0 when not a lead byte
-  unsigned char low;     // allowed range of the second byte (table 3-7 of the Unicode standard)
+  int length;         // total bytes of the sequence, 0 when not a lead byte
+  unsigned char low;  // allowed range of the second byte (table 3-7 of the Unicode standard)
   unsigned char high;
 };
 
@@ -54,7 +54,9 @@ Utf8Decoded decode_utf8(std::string_view text) noexcept {
 
 void append_utf8(std::string& out, char32_t code_point) {
   if (code_point > 0x10FFFF || (code_point >= 0xD800 && code_point < 0xE000)) code_point = 0xFFFD;
-  const auto tail = [&](int shift) { return static_cast<char>(0x80 | ((code_point >> shift) & 0x3F)); };
+  const auto tail = [&](int shift) {
+    return static_cast<char>(0x80 | ((code_point >> shift) & 0x3F));
+  };
   if (code_point < 0x80) {
     out += static_cast<char>(code_point);
   } else if (code_point < 0x800) {
@@ -99,7 +101,8 @@ std::size_t incomplete_utf8_tail(std::string_view text) noexcept {
     const auto byte = static_cast<unsigned char>(tail[0]);
     if (is_continuation(byte)) continue;
     const LeadByte lead = classify(byte);
-    const bool unfinished = lead.length > static_cast<int>(back) && valid_prefix(tail, lead) == back;
+    const bool unfinished =
+        lead.length > static_cast<int>(back) && valid_prefix(tail, lead) == back;
     return unfinished ? back : 0;
   }
   return 0;

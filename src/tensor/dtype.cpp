@@ -9,23 +9,40 @@ namespace {
 
 using enum DType;
 constexpr std::array kTypes = {
-    DTypeInfo{kF32, "F32", 1, 4, false},        DTypeInfo{kF16, "F16", 1, 2, false},
-    DTypeInfo{kQ4_0, "Q4_0", 32, 18, true},     DTypeInfo{kQ4_1, "Q4_1", 32, 20, true},
-    DTypeInfo{kQ5_0, "Q5_0", 32, 22, true},     DTypeInfo{kQ5_1, "Q5_1", 32, 24, true},
-    DTypeInfo{kQ8_0, "Q8_0", 32, 34, true},     DTypeInfo{kQ8_1, "Q8_1", 32, 36, true},
-    DTypeInfo{kQ2_K, "Q2_K", 256, 84, true},    DTypeInfo{kQ3_K, "Q3_K", 256, 110, true},
-    DTypeInfo{kQ4_K, "Q4_K", 256, 144, true},   DTypeInfo{kQ5_K, "Q5_K", 256, 176, true},
-    DTypeInfo{kQ6_K, "Q6_K", 256, 210, true},   DTypeInfo{kQ8_K, "Q8_K", 256, 292, true},
-    DTypeInfo{kIQ2_XXS, "IQ2_XXS", 256, 66, true}, DTypeInfo{kIQ2_XS, "IQ2_XS", 256, 74, true},
-    DTypeInfo{kIQ3_XXS, "IQ3_XXS", 256, 98, true}, DTypeInfo{kIQ1_S, "IQ1_S", 256, 50, true},
-    DTypeInfo{kIQ4_NL, "IQ4_NL", 32, 18, true}, DTypeInfo{kIQ3_S, "IQ3_S", 256, 110, true},
-    DTypeInfo{kIQ2_S, "IQ2_S", 256, 82, true},  DTypeInfo{kIQ4_XS, "IQ4_XS", 256, 136, true},
-    DTypeInfo{kI8, "I8", 1, 1, false},          DTypeInfo{kI16, "I16", 1, 2, false},
-    DTypeInfo{kI32, "I32", 1, 4, false},        DTypeInfo{kI64, "I64", 1, 8, false},
-    DTypeInfo{kF64, "F64", 1, 8, false},        DTypeInfo{kIQ1_M, "IQ1_M", 256, 56, true},
-    DTypeInfo{kBF16, "BF16", 1, 2, false},      DTypeInfo{kTQ1_0, "TQ1_0", 256, 54, true},
-    DTypeInfo{kTQ2_0, "TQ2_0", 256, 66, true},  DTypeInfo{kMXFP4, "MXFP4", 32, 17, true},
-    DTypeInfo{kNVFP4, "NVFP4", 64, 36, true},   DTypeInfo{kQ1_0, "Q1_0", 128, 18, true},
+    DTypeInfo{kF32, "F32", 1, 4, false},
+    DTypeInfo{kF16, "F16", 1, 2, false},
+    DTypeInfo{kQ4_0, "Q4_0", 32, 18, true},
+    DTypeInfo{kQ4_1, "Q4_1", 32, 20, true},
+    DTypeInfo{kQ5_0, "Q5_0", 32, 22, true},
+    DTypeInfo{kQ5_1, "Q5_1", 32, 24, true},
+    DTypeInfo{kQ8_0, "Q8_0", 32, 34, true},
+    DTypeInfo{kQ8_1, "Q8_1", 32, 36, true},
+    DTypeInfo{kQ2_K, "Q2_K", 256, 84, true},
+    DTypeInfo{kQ3_K, "Q3_K", 256, 110, true},
+    DTypeInfo{kQ4_K, "Q4_K", 256, 144, true},
+    DTypeInfo{kQ5_K, "Q5_K", 256, 176, true},
+    DTypeInfo{kQ6_K, "Q6_K", 256, 210, true},
+    DTypeInfo{kQ8_K, "Q8_K", 256, 292, true},
+    DTypeInfo{kIQ2_XXS, "IQ2_XXS", 256, 66, true},
+    DTypeInfo{kIQ2_XS, "IQ2_XS", 256, 74, true},
+    DTypeInfo{kIQ3_XXS, "IQ3_XXS", 256, 98, true},
+    DTypeInfo{kIQ1_S, "IQ1_S", 256, 50, true},
+    DTypeInfo{kIQ4_NL, "IQ4_NL", 32, 18, true},
+    DTypeInfo{kIQ3_S, "IQ3_S", 256, 110, true},
+    DTypeInfo{kIQ2_S, "IQ2_S", 256, 82, true},
+    DTypeInfo{kIQ4_XS, "IQ4_XS", 256, 136, true},
+    DTypeInfo{kI8, "I8", 1, 1, false},
+    DTypeInfo{kI16, "I16", 1, 2, false},
+    DTypeInfo{kI32, "I32", 1, 4, false},
+    DTypeInfo{kI64, "I64", 1, 8, false},
+    DTypeInfo{kF64, "F64", 1, 8, false},
+    DTypeInfo{kIQ1_M, "IQ1_M", 256, 56, true},
+    DTypeInfo{kBF16, "BF16", 1, 2, false},
+    DTypeInfo{kTQ1_0, "TQ1_0", 256, 54, true},
+    DTypeInfo{kTQ2_0, "TQ2_0", 256, 66, true},
+    DTypeInfo{kMXFP4, "MXFP4", 32, 17, true},
+    DTypeInfo{kNVFP4, "NVFP4", 64, 36, true},
+    DTypeInfo{kQ1_0, "Q1_0", 128, 18, true},
     DTypeInfo{kQ2_0, "Q2_0", 64, 18, true},
 };
 
@@ -53,7 +70,8 @@ std::optional<DType> dtype_from_id(std::uint32_t id) noexcept {
 
 std::optional<DType> dtype_from_name(std::string_view wanted) noexcept {
   const auto same = [](char a, char b) {
-    return std::toupper(static_cast<unsigned char>(a)) == std::toupper(static_cast<unsigned char>(b));
+    return std::toupper(static_cast<unsigned char>(a)) ==
+           std::toupper(static_cast<unsigned char>(b));
   };
   for (const DTypeInfo& type : kTypes) {
     if (type.name.size() != wanted.size()) continue;
@@ -88,7 +106,8 @@ std::uint16_t half_from_float(float value) noexcept {
   if (magnitude > 0x7F800000) return static_cast<std::uint16_t>(sign | 0x7E00);
   if (magnitude >= 0x477FF000) return static_cast<std::uint16_t>(sign | 0x7C00);
   if (magnitude < 0x38800000) {
-    // Below 2^-14 the result is subnormal: adding 0.5 aligns the mantissa so that the hardware rounds to even.
+    // Below 2^-14 the result is subnormal: adding 0.5 aligns the mantissa so that the hardware
+    // rounds to even.
     const float aligned = std::bit_cast<float>(magnitude) + 0.5F;
     return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(aligned) - 0x3F000000U));
   }

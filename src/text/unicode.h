@@ -10,8 +10,8 @@ namespace hearth::text {
 
 /// Code points of `bytes`, decoded the way byte-level vocabularies expect (reference/tokenizers.md,
 /// section 14): a bad lead byte, a truncated sequence or a bad continuation byte gives one U+FFFD
-/// for that one byte; overlong forms, surrogates and four-byte values above U+10FFFF decode to their
-/// numeric value.
+/// for that one byte; overlong forms, surrogates and four-byte values above U+10FFFF decode to
+/// their numeric value.
 [[nodiscard]] std::u32string decode_lenient(std::string_view bytes);
 
 /// Appends the UTF-8 form of `code_point` (at most 0x1FFFFF), the inverse of decode_lenient for

@@ -30,10 +30,12 @@ struct Reply {
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Reply& reply) {
-  out << "{text: " << ::testing::PrintToString(reply.text) << ", reasoning: " << ::testing::PrintToString(reply.reasoning);
-  for (const Call& call : reply.calls) out << ", call " << call.name << "(" << call.arguments << ") id " << call.id;
-  return out << ", started " << reply.started << ", dropped " << reply.dropped << ", problems " << reply.problems
-             << ", stopped " << reply.stopped << "}";
+  out << "{text: " << ::testing::PrintToString(reply.text)
+      << ", reasoning: " << ::testing::PrintToString(reply.reasoning);
+  for (const Call& call : reply.calls)
+    out << ", call " << call.name << "(" << call.arguments << ") id " << call.id;
+  return out << ", started " << reply.started << ", dropped " << reply.dropped << ", problems "
+             << reply.problems << ", stopped " << reply.stopped << "}";
 }
 
 /// Adds up events and checks what must hold for any of them.
@@ -44,8 +46,12 @@ class Collector {
     for (const ReplyEvent& event : events) {
       EXPECT_EQ(find_invalid_utf8(event.text), std::string::npos) << event.text;
       switch (event.kind) {
-        case Kind::kText: reply.text += event.text; break;
-        case Kind::kReasoning: reply.reasoning += event.text; break;
+        case Kind::kText:
+          reply.text += event.text;
+          break;
+        case Kind::kReasoning:
+          reply.reasoning += event.text;
+          break;
         case Kind::kToolCallStart:
           EXPECT_FALSE(open_);
           EXPECT_EQ(event.index, reply.started);
@@ -74,7 +80,9 @@ class Collector {
           ++reply.dropped;
           open_ = false;
           break;
-        case Kind::kProblem: ++reply.problems; break;
+        case Kind::kProblem:
+          ++reply.problems;
+          break;
       }
     }
   }
@@ -86,7 +94,8 @@ class Collector {
   bool open_ = false;
 };
 
-inline Reply read_pieces(const ChatFormat& format, const ReplyOptions& options, const std::vector<std::string_view>& pieces) {
+inline Reply read_pieces(const ChatFormat& format, const ReplyOptions& options,
+                         const std::vector<std::string_view>& pieces) {
   ReplyReader reader(format, options);
   Collector collector;
   for (std::string_view piece : pieces) collector.add(reader.push(piece));
@@ -98,7 +107,8 @@ inline Reply read_pieces(const ChatFormat& format, const ReplyOptions& options, 
 }
 
 /// Reads `text` at once, in single bytes, and cut in two at every position; all must give the same.
-inline Reply read_reply(const ChatFormat& format, const ReplyOptions& options, std::string_view text) {
+inline Reply read_reply(const ChatFormat& format, const ReplyOptions& options,
+                        std::string_view text) {
   const Reply whole = read_pieces(format, options, {text});
   std::vector<std::string_view> bytes;
   for (std::size_t i = 0; i < text.size(); ++i) bytes.push_back(text.substr(i, 1));

@@ -276,7 +276,8 @@ class ReferenceBackend final : public Backend {
     }
   }
 
-  void store_kv(KvPart /*part*/, const Tensor& values, const KvRows& rows, const Tensor& pool) noexcept override {
+  void store_kv(KvPart /*part*/, const Tensor& values, const KvRows& rows,
+                const Tensor& pool) noexcept override {
     for_each(values, [&](auto t, auto head, auto i) {
       const Cell cell = locate(rows, pool.shape[2], t, int_at(rows.row_cell, t));
       std::byte* to = address(pool, cell.page, head, cell.slot, i);
