@@ -93,7 +93,7 @@ std::string body_words(const spec::Attention& a) {
 
 std::string body_words(const spec::FeedForward& f) {
   return fmt::format("{}{} feed-forward of width {}", f.gated ? "gated " : "",
-                     activation_name(f.activation), f.width);
+                     activation_name(f.gating.activation), f.width);
 }
 
 std::string layer_words(const spec::Layer& layer) {

@@ -24,9 +24,12 @@
 namespace hearth::compute {
 
 using spec::Activation;
+using spec::Gating;
 using spec::NormKind;
 using spec::RopeAngles;
 using spec::RopePairing;
+using spec::Routing;
+using spec::Xielu;
 using tensor::Buffer;
 using tensor::DType;
 using tensor::Tensor;
@@ -52,7 +55,8 @@ enum class Residency : std::uint8_t {
 };
 
 /// A matrix as stored in a file: `rows` output features of `columns` input features each (the
-/// PyTorch (out, in) order; GGUF shape [columns, rows]), every row a whole number of blocks.
+/// PyTorch (out, in) order; GGUF shape [columns, rows]), every row a whole number of blocks; or a
+/// stack of `matrices` such matrices, one after the other (experts, heads).
 /// `bytes` must outlive the Weight made from it.
 struct WeightSource {
   std::string_view name;
@@ -60,6 +64,7 @@ struct WeightSource {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::span<const std::byte> bytes;
+  std::int64_t matrices = 1;
 };
 
 /// A weight made ready by a backend.
@@ -71,6 +76,7 @@ class Weight {
   [[nodiscard]] const WeightSource& source() const noexcept { return source_; }
   [[nodiscard]] std::int64_t rows() const noexcept { return source_.rows; }
   [[nodiscard]] std::int64_t columns() const noexcept { return source_.columns; }
+  [[nodiscard]] std::int64_t matrices() const noexcept { return source_.matrices; }
 
  protected:
   explicit Weight(const WeightSource& source) : source_(source) {}
@@ -96,6 +102,26 @@ struct NormArguments {
   Tensor x, weight, bias, out;
 };
 
+/// One product of a grouped_matmul: out[t][j] = scale[m] * (x[t][j] W_m^T) + bias[m] with m =
+/// ids[t][j].
+struct GroupedProjection {
+  const Weight* weight = nullptr;  // a stack of matrices
+  Tensor out;                      // F32 [T, K, rows]
+  Tensor bias;                     // F32 [matrices, rows] or absent
+  Tensor scale;                    // F32 [matrices] or absent
+};
+
+/// Choice of experts (blocks.md section 5). `selected`: the choice is given, only the weights are
+/// computed. Equal scores: the lower index wins; ids are in descending order of score.
+struct RouteArguments {
+  Routing routing;
+  Tensor logits;          // F32 [T, E]
+  Tensor selection_bias;  // F32 [E] or absent
+  Tensor selected;        // I32 [T, K] or absent
+  Tensor ids;             // I32 [T, K], out
+  Tensor weights;         // F32 [T, K], out
+};
+
 enum class KvPart : std::uint8_t { kKeys, kValues };
 
 /// Which cells of the KV pages each row of a batch touches. A sequence's cell c lives in page
@@ -112,21 +138,164 @@ struct KvRows {
 ///
 ///   s = softcap tanh(s / softcap)    if softcap > 0
 ///   s = s - slope_h |row_cell - c|   if slopes
+///   s = s + distance_bias[h][clamp(c - row_cell, -R, R) + R]   if distance_bias [heads, 2R + 1]
 ///
 /// out_h = sum over c in [row_begin, row_end) of softmax(s)(c) v_c, where the softmax's denominator
 /// includes exp(sink_h) if sinks. Query head h reads KV head h / (heads / kv_heads).
 struct AttendArguments {
   Tensor q;       // F32 [T, heads, key size]; sizes up to kMaxHeadSize
   Tensor keys;    // F32 or F16 [pages, kv_heads, P, key size]
-  Tensor values;  // F32 or F16 [pages, kv_heads, P, value size]
+  Tensor values;  // F32 or F16 [pages, kv_heads, P, value size]; absent: the first part of the keys
   KvRows rows;
   Tensor row_begin;  // I32 [T], first visible cell
   Tensor row_end;    // I32 [T], one past the last visible cell; > row_begin
   float scale = 1;
   float softcap = 0;
-  Tensor slopes;  // F32 [heads] or absent
-  Tensor sinks;   // F32 [heads] or absent
-  Tensor out;     // F32 [T, heads, value size]
+  Tensor slopes;         // F32 [heads] or absent
+  Tensor distance_bias;  // F32 [heads, 2R + 1] or absent
+  Tensor sinks;          // F32 [heads] or absent
+  Tensor out;            // F32 [T, heads, value size]
+};
+
+/// Keys and values that attend_selected() reads: the cells [row_begin, row_end) of each row, or the
+/// listed ones.
+struct KvSource {
+  Tensor keys, values;        // as in AttendArguments
+  Tensor page_table;          // I32 [sequences, pages per sequence]
+  Tensor row_begin, row_end;  // I32 [T]; an empty range is allowed
+  Tensor cells;               // I32 [T, G, N], ended by -1; query head h uses list h / (heads / G)
+};
+
+/// Attention over chosen cells, from one or two pools. A row must see at least one cell or a sink.
+struct SelectedAttendArguments {
+  Tensor q;  // F32 [T, heads, key size]
+  std::span<const KvSource> sources;
+  Tensor row_sequence;  // I32 [T]
+  float scale = 1;
+  Tensor sinks;  // F32 [heads] or absent
+  Tensor out;    // F32 [T, heads, value size]
+};
+
+/// The cells of the largest score(t, c) = sum_h weights[t][h] relu(q[t][h] . k_c) among
+/// [row_begin, row_end): all of them when there are at most N, in ascending order, then -1.
+struct SelectCellsArguments {
+  Tensor q;        // F32 [T, H, size]
+  Tensor weights;  // F32 [T, H]
+  Tensor keys;     // pool with one head
+  KvRows rows;
+  Tensor row_begin, row_end;  // I32 [T]; an empty range is allowed
+  Tensor cells;               // I32 [T, N], out
+};
+
+/// Block-sparse choice (minimax-m3, moe.md): for every group g the `top_k` blocks of `block` cells
+/// with the largest max of q[t][g] . k_c over their visible cells, the last `local` blocks always
+/// among them; cells are the visible cells of those blocks in ascending order, then -1.
+struct SelectBlocksArguments {
+  Tensor q;     // F32 [T, G, size]
+  Tensor keys;  // pool with one head
+  KvRows rows;
+  Tensor row_end;  // I32 [T]
+  std::int64_t block = 0, top_k = 0, local = 0;
+  Tensor cells;  // I32 [T, G, top_k * block], out
+};
+
+/// Pools blocks of cells (deepseek4, deepseek.md): per channel, out[n] = sum over the items of
+/// block n of softmax(gates) * values. Items are the `ratio` cells of the block; overlapping: the
+/// first halves of the cells of the block before (none for block 0) and the second halves of the
+/// block's own.
+struct CompressArguments {
+  Tensor values, gates;   // pools with one head, of width D, or 2 D when overlapping
+  Tensor page_table;      // I32 [sequences, pages per sequence]
+  Tensor block_sequence;  // I32 [N]
+  Tensor block;           // I32 [N]: cells block * ratio ..
+  std::int64_t ratio = 0;
+  bool overlapping = false;
+  Tensor out;  // F32 [N, D]
+};
+
+/// How the rows of a batch use recurrent state. Rows segment_begin[s] .. segment_begin[s + 1] - 1
+/// follow each other in one sequence, whose state before them is in slot segment_slot[s] (-1:
+/// zero). The state after row t is written to slot row_slot[t] unless that is -1.
+struct RecurrentRows {
+  Tensor segment_begin;  // I32 [S + 1]
+  Tensor segment_slot;   // I32 [S]
+  Tensor row_slot;       // I32 [T]
+};
+
+/// Causal depthwise convolution (blocks-recurrent.md section 1): out[t][c] = f(sum_j w[c][j]
+/// x[t - K + 1 + j][c] + bias[c]), rows before a segment from the state, oldest first.
+struct ConvolveArguments {
+  Tensor x;       // F32 [T, C]
+  Tensor weight;  // F32 [C, K]
+  Tensor bias;    // F32 [C] or absent
+  bool silu = false;
+  /// Not causal: (K - 1) / 2 taps look back and as many ahead, within the segment; no state.
+  bool centred = false;
+  Tensor state;  // F32 [slots, C, K - 1]
+  RecurrentRows rows;
+  Tensor out;  // F32 [T, C], not x
+};
+
+/// Gated delta rule (blocks-recurrent.md sections 2 and 3), per value head with S [d, dv]:
+///   S = exp(decay) S (per key channel when decay has them); e = beta (v - S^T k); S = S + k e^T;
+///   out = scale S^T q.
+struct DeltaScanArguments {
+  Tensor q, k;         // F32 [T, key heads, d]
+  Tensor v;            // F32 [T, heads, dv]
+  Tensor decay;        // F32 [T, heads] or [T, heads, d]; logarithms, <= 0
+  Tensor beta;         // F32 [T, heads]
+  bool tiled = false;  // head h reads key head h mod key heads; else h / (heads / key heads)
+  float scale = 1;
+  Tensor state;  // F32 [slots, heads, d, dv]
+  RecurrentRows rows;
+  Tensor out;  // F32 [T, heads, dv]
+};
+
+/// Mamba-1: S[c][i] = S[c][i] exp(dt_c a[c][i]) + dt_c b_i x_c; out_c = sum_i S[c][i] c_i + d_c
+/// x_c.
+struct SelectiveScanArguments {
+  Tensor x, dt;  // F32 [T, C]; dt after softplus
+  Tensor b, c;   // F32 [T, n]
+  Tensor a;      // F32 [C, n]
+  Tensor d;      // F32 [C]
+  Tensor state;  // F32 [slots, 1, C, n]
+  RecurrentRows rows;
+  Tensor out;  // F32 [T, C]
+};
+
+/// Mamba-2: S_h[p][i] = S_h[p][i] exp(dt_h a_h) + dt_h x_h[p] b_g[i]; out_h[p] = sum_i S_h[p][i]
+/// c_g[i] + d_h x_h[p]; group g = h / (H / G).
+struct StateSpaceScanArguments {
+  Tensor x;      // F32 [T, H, P]
+  Tensor dt;     // F32 [T, H], after softplus
+  Tensor b, c;   // F32 [T, G, n]
+  Tensor a, d;   // F32 [H]
+  Tensor state;  // F32 [slots, H, P, n]
+  RecurrentRows rows;
+  Tensor out;  // F32 [T, H, P]
+};
+
+/// RWKV-7: s = S a; S[i][j] = S[i][j] w_j + v_i k_j + s_i b_j; out_i = sum_j S[i][j] r_j.
+struct RwkvScanArguments {
+  Tensor r, w, k, v, a, b;  // F32 [T, H, d]; w are factors
+  Tensor state;             // F32 [slots, H, d (value), d (key)]
+  RecurrentRows rows;
+  Tensor out;  // F32 [T, H, d]
+};
+
+/// Hyper-connections (deepseek.md): from z [T, (2 + M) M] the weights of one sublayer.
+///   before[j] = sigmoid(z_j scale_0 + base_j) + eps
+///   after[d] = 2 sigmoid(z_{M+d} scale_1 + base_{M+d})
+///   mix[d][s] = C[s][d], the Sinkhorn-normalised matrix
+struct HyperWeightsArguments {
+  Tensor z;      // F32 [T, (2 + M) M]
+  Tensor base;   // F32 [(2 + M) M]
+  Tensor scale;  // F32 [3]
+  std::int32_t iterations = 0;
+  float epsilon = 0;
+  Tensor before;  // F32 [T, 1, M], out
+  Tensor after;   // F32 [T, M, 1], out
+  Tensor mix;     // F32 [T, M, M], out
 };
 
 class Backend {
@@ -174,8 +343,10 @@ class Backend {
   /// 4] (axes t, h, w, e); factors F32 [rotated/2] or absent.
   virtual void rope_table(const RopeAngles& angles, const Tensor& positions, const Tensor& factors,
                           const Tensor& table) noexcept = 0;
-  /// Rotates the first 2 * table.shape[1] dimensions of every head of x [T, heads, size] in place.
-  virtual void rope(RopePairing pairing, const Tensor& table, const Tensor& x) noexcept = 0;
+  /// Rotates the first 2 * table.shape[1] dimensions of every head of x [T, heads, size] in place;
+  /// `inverse`: by the negative angles.
+  virtual void rope(RopePairing pairing, const Tensor& table, const Tensor& x,
+                    bool inverse = false) noexcept = 0;
   /// Writes rows [T, kv_heads, size] into their cells of a pool [pages, kv_heads, P, size],
   /// converting to its type. How a page of a head is laid out inside is the backend's own affair.
   virtual void store_kv(KvPart part, const Tensor& values, const KvRows& rows,
@@ -183,8 +354,9 @@ class Backend {
   virtual void attend(const AttendArguments& arguments) noexcept = 0;
   /// Elementwise on [T, D].
   virtual void activate(Activation activation, const Tensor& x, const Tensor& out) noexcept = 0;
-  /// out = activation(gate) * up.
-  virtual void activate_gated(Activation activation, const Tensor& gate, const Tensor& up,
+  virtual void activate_xielu(const Xielu& xielu, const Tensor& x, const Tensor& out) noexcept = 0;
+  /// out = gating(gate, up).
+  virtual void activate_gated(const Gating& gating, const Tensor& gate, const Tensor& up,
                               const Tensor& out) noexcept = 0;
   /// out = a + factor * b, with b [T, D] or one row [1, D] added to all.
   virtual void add(const Tensor& a, const Tensor& b, float factor, const Tensor& out) noexcept = 0;
@@ -196,8 +368,44 @@ class Backend {
   virtual void clamp(const Tensor& x, float limit) noexcept = 0;
   /// x = cap tanh(x / cap), in place.
   virtual void softcap(const Tensor& x, float cap) noexcept = 0;
-  /// out[i] = x[rows[i]]: rows I32 [N], out F32 [N, D].
+  /// out[i] = x[rows[i]]: rows I32 [N], x and out F32 or I32 [.., D].
   virtual void gather(const Tensor& x, const Tensor& rows, const Tensor& out) noexcept = 0;
+  /// out = a * b, where b has the shape of a, or its first dimension is 1 (the same for all rows),
+  /// or it lacks the last dimension (one factor per row, or per head of a row).
+  virtual void multiply(const Tensor& a, const Tensor& b, const Tensor& out) noexcept = 0;
+  /// out[t][o] = sum_i coefficients[t][o][i] x[t][i] (+ out[t][o] when `accumulate`): coefficients
+  /// [T, O, I], x [T, I, D], out [T, O, D], not x. Sums the weighted experts of a row, mixes
+  /// residual streams.
+  virtual void mix(const Tensor& coefficients, const Tensor& x, bool accumulate,
+                   const Tensor& out) noexcept = 0;
+  /// x scaled to the L2 norm of the same row of `like`, in place: [T, D], or x [T, H, D] and like
+  /// [T, D].
+  virtual void match_norm(const Tensor& x, const Tensor& like) noexcept = 0;
+  /// x = relu(x - (mean + multiplier * deviation)) per row of [T, D], in place; the deviation has
+  /// divisor D - 1.
+  virtual void keep_largest(const Tensor& x, float multiplier) noexcept = 0;
+
+  // Experts.
+  virtual void route(const RouteArguments& arguments) noexcept = 0;
+  /// x F32 [T, K, columns], or [T, 1, columns] shared by the K products of a row; ids I32 [T, K],
+  /// whose strides may be 0. Rows are grouped by matrix; only matrices in `ids` are read.
+  virtual void grouped_matmul(const Tensor& x, const Tensor& ids,
+                              std::span<const GroupedProjection> projections) noexcept = 0;
+
+  // Attention over chosen cells.
+  virtual void attend_selected(const SelectedAttendArguments& arguments) noexcept = 0;
+  virtual void select_cells(const SelectCellsArguments& arguments) noexcept = 0;
+  virtual void select_blocks(const SelectBlocksArguments& arguments) noexcept = 0;
+  virtual void compress(const CompressArguments& arguments) noexcept = 0;
+
+  // Recurrent mixers.
+  virtual void convolve(const ConvolveArguments& arguments) noexcept = 0;
+  virtual void delta_scan(const DeltaScanArguments& arguments) noexcept = 0;
+  virtual void selective_scan(const SelectiveScanArguments& arguments) noexcept = 0;
+  virtual void state_space_scan(const StateSpaceScanArguments& arguments) noexcept = 0;
+  virtual void rwkv_scan(const RwkvScanArguments& arguments) noexcept = 0;
+
+  virtual void hyper_weights(const HyperWeightsArguments& arguments) noexcept = 0;
 };
 
 }  // namespace hearth::compute

@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "quant/quant.h"
@@ -28,7 +29,28 @@ using NameMap = std::unordered_map<std::string, Value, NameHash, std::equal_to<>
 struct MatrixRequest {
   const gguf::TensorInfo* tensor = nullptr;
   unsigned use = 0;
+  std::int64_t matrices = 1;
 };
+
+/// A matrix, or a stack of them: those of the file's third dimension, or a tall matrix cut into
+/// equal parts.
+compute::WeightSource source_of(const gguf::File& file, const MatrixRequest& request) {
+  const gguf::TensorInfo& tensor = *request.tensor;
+  const std::int64_t rows = tensor.elements() / tensor.shape[0];
+  return {tensor.name,     tensor.dtype,      rows / request.matrices,
+          tensor.shape[0], file.data(tensor), request.matrices};
+}
+
+/// How a small tensor is seen: dimensions of one left out, at most a matrix [rows, columns].
+Tensor vector_view(const gguf::TensorInfo& info, tensor::Buffer* buffer, std::size_t offset,
+                   tensor::DType dtype) {
+  const std::int64_t columns = info.shape[0];
+  const std::int64_t rows = columns > 0 ? info.elements() / columns : 0;
+  if (rows > 1 && columns > 1) {
+    return Tensor::contiguous(buffer, offset, dtype, {rows, columns});
+  }
+  return Tensor::contiguous(buffer, offset, dtype, {info.elements()});
+}
 
 const gguf::TensorInfo& find(const gguf::File& file, const std::string& name) {
   const gguf::TensorInfo* tensor = file.find_tensor(name);
@@ -57,6 +79,20 @@ struct Weights::Impl {
   NameMap<Tensor> vectors;
   NameMap<float> scalars;
   std::unique_ptr<tensor::Buffer> vector_buffer;
+  std::vector<std::unique_ptr<tensor::Buffer>> index_buffers;
+
+  void load_indices(const gguf::File& file, const std::string& name, compute::Backend& backend) {
+    const gguf::TensorInfo* info = file.find_tensor(name);
+    if (info == nullptr || info->dtype != tensor::DType::kI32) {
+      throw Error("the model has no table of integers '" + printable(name) + "'",
+                  "the file is incomplete: fetch it again");
+    }
+    index_buffers.push_back(
+        backend.allocate(static_cast<std::size_t>(info->bytes), MemoryCategory::kWeights));
+    const Tensor view = vector_view(*info, index_buffers.back().get(), 0, tensor::DType::kI32);
+    backend.write(view, file.data(*info).data());
+    vectors.emplace(name, view);
+  }
 
   void load_vectors(const gguf::File& file, std::span<const gguf::TensorInfo* const> tensors,
                     compute::Backend& backend) {
@@ -70,11 +106,7 @@ struct Weights::Impl {
     vector_buffer = backend.allocate(total, MemoryCategory::kWeights);
     std::size_t offset = 0;
     for (const gguf::TensorInfo* info : tensors) {
-      Tensor view = info->shape[1] > 1
-                        ? Tensor::contiguous(vector_buffer.get(), offset, tensor::DType::kF32,
-                                             {info->shape[1], info->shape[0]})
-                        : Tensor::contiguous(vector_buffer.get(), offset, tensor::DType::kF32,
-                                             {info->shape[0]});
+      const Tensor view = vector_view(*info, vector_buffer.get(), offset, tensor::DType::kF32);
       backend.write(view, decoded(file, *info).data());
       vectors.emplace(info->name, view);
       offset += padded(info);
@@ -90,6 +122,10 @@ Weights::Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::B
   std::vector<const gguf::TensorInfo*> vectors;
   std::uint64_t total = 0;
   for (const spec::TensorUse& use : spec::tensors_of(spec)) {
+    if (use.role == TensorRole::kIndex) {
+      impl_->load_indices(file, use.name, backend);
+      continue;
+    }
     const gguf::TensorInfo& tensor = find(file, use.name);
     if (use.role == TensorRole::kVector) {
       vectors.push_back(&tensor);
@@ -102,6 +138,7 @@ Weights::Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::B
         total += tensor.bytes;
       }
       request.tensor = &tensor;
+      request.matrices = std::max(request.matrices, use.matrices);
       request.use |= use.role == TensorRole::kTable ? compute::kUseRows : compute::kUseMatmul;
     }
   }
@@ -109,11 +146,9 @@ Weights::Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::B
   std::uint64_t done = 0;
   for (const std::string& name : order) {
     const MatrixRequest& request = matrices[name];
-    const gguf::TensorInfo& tensor = *request.tensor;
-    const compute::WeightSource source{tensor.name, tensor.dtype, tensor.shape[1], tensor.shape[0],
-                                       file.data(tensor)};
-    impl_->matrices.emplace(name, backend.load_weight(source, request.use, residency));
-    done += tensor.bytes;
+    impl_->matrices.emplace(name,
+                            backend.load_weight(source_of(file, request), request.use, residency));
+    done += request.tensor->bytes;
     if (progress) progress(static_cast<double>(done) / static_cast<double>(total));
   }
 }

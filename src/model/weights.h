@@ -23,9 +23,11 @@ class Weights {
           compute::Residency residency, const std::function<void(double)>& progress);
   ~Weights();
 
-  /// A matrix. Precondition: the spec names it.
+  /// A matrix, or a stack of them. Precondition: the spec names it.
   [[nodiscard]] const compute::Weight& matrix(std::string_view name) const noexcept;
-  /// A vector (or [heads, size]) of floats; an absent tensor for the empty name.
+  /// A vector (or matrix) of floats, or of integers where the spec says so, in row-major order and
+  /// without dimensions of one: convolution taps are [channels, taps]. An absent tensor for the
+  /// empty name.
   [[nodiscard]] tensor::Tensor vector(std::string_view name) const noexcept;
   /// A sidecar scale; 1 for the empty name.
   [[nodiscard]] float scalar(std::string_view name) const noexcept;

@@ -10,6 +10,7 @@ enum class NormKind : std::uint8_t {
   kRms,    // x / sqrt(mean(x^2) + eps) * w          (Zhang & Sennrich 2019, arXiv:1910.07467)
   kLayer,  // (x - mean) / sqrt(var + eps) * w + b   (Ba et al. 2016, arXiv:1607.06450), biased
            // variance
+  kL2,     // x / max(sqrt(sum x^2), eps) * w
 };
 
 enum class Activation : std::uint8_t {
@@ -21,6 +22,46 @@ enum class Activation : std::uint8_t {
   kReluSquared,
   kTanh,
   kSigmoid,
+  kSoftplus,  // ln(1 + e^z)
+  kExp,
+};
+
+/// How the two halves of a gated feed-forward are combined, and clamped (blocks.md section 4).
+enum class GateForm : std::uint8_t {
+  kProduct,      // activation(gate) * up
+  kOpenAi,       // g = min(gate, limit); g sigmoid(1.702 g) * (clamp(up, -limit, limit) + 1)
+  kClampInputs,  // activation(min(gate, limit)) * clamp(up, -limit, limit)          (deepseek4)
+  kClampGate,    // min(activation(gate), limit) * clamp(up, -limit, limit)          (step35)
+};
+
+/// `limit` is used by all forms but kProduct.
+struct Gating {
+  Activation activation = Activation::kSilu;
+  GateForm form = GateForm::kProduct;
+  float limit = 0;
+  bool operator==(const Gating&) const = default;
+};
+
+/// xIELU (Huang & Schlag 2025, arXiv:2411.13010) with its final coefficients:
+///   z > 0: positive z^2 + beta z;   z <= 0: (expm1(min(z, epsilon)) - z) negative + beta z.
+struct Xielu {
+  float positive = 0, negative = 0, beta = 0, epsilon = 0;
+};
+
+/// What a router makes of its logits before the best experts are chosen.
+enum class RouterGate : std::uint8_t {
+  kSoftmax,  // over all experts
+  kSigmoid,
+  kSoftmaxSelected,  // logits choose; softmax over the chosen ones
+  kSqrtSoftplus,
+};
+
+/// Choice and weighting of experts (blocks.md section 5, steps 2 to 9).
+struct Routing {
+  RouterGate gate = RouterGate::kSoftmax;
+  std::int32_t groups = 1, groups_used = 1;  // group-limited choice when groups > 1
+  bool normalise = false;                    // weights /= max(sum of the chosen, 2^-14)
+  float scale = 1;                           // of the weights
 };
 
 enum class RopePairing : std::uint8_t {

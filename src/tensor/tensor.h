@@ -63,6 +63,36 @@ struct Tensor {
     return view;
   }
 
+  /// Elements [begin, begin + count) of dimension `dimension`.
+  [[nodiscard]] Tensor slice(int dimension, std::int64_t begin, std::int64_t count) const noexcept {
+    assert(dimension >= 0 && dimension < rank && begin >= 0 && count >= 0);
+    const auto d = static_cast<std::size_t>(dimension);
+    assert(begin + count <= shape[d]);
+    Tensor view = *this;
+    view.offset += static_cast<std::size_t>(begin * strides[d]) * info(dtype).block_bytes;
+    view.shape[d] = count;
+    return view;
+  }
+
+  /// [rows, parts, size] seen as [rows, parts * size]; the inner dimensions must be dense.
+  [[nodiscard]] Tensor join_last() const noexcept {
+    assert(rank == 3 && (shape[1] == 1 || strides[1] == shape[2]));
+    Tensor view = *this;
+    view.rank = 2;
+    view.shape = {shape[0], shape[1] * shape[2], 1, 1};
+    view.strides = {strides[0], 1, 1, 1};
+    return view;
+  }
+  /// [rows, parts, size] seen as [rows * parts, size]; the rows must be dense.
+  [[nodiscard]] Tensor join_first() const noexcept {
+    assert(rank == 3 && (shape[0] == 1 || strides[0] == shape[1] * strides[1]));
+    Tensor view = *this;
+    view.rank = 2;
+    view.shape = {shape[0] * shape[1], shape[2], 1, 1};
+    view.strides = {strides[1], 1, 1, 1};
+    return view;
+  }
+
   /// A matrix [rows, parts * size] seen as [rows, parts, size].
   [[nodiscard]] Tensor split_last(std::int64_t parts) const noexcept {
     assert(rank == 2 && shape[1] % parts == 0);

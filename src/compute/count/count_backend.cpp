@@ -1,5 +1,6 @@
 #include "compute/count/count_backend.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <vector>
@@ -81,8 +82,10 @@ class Counter final : public CountBackend {
   }
   void attend(const AttendArguments& a) noexcept override {
     ++counts_.operations;
-    const auto row_sizes = static_cast<std::uint64_t>(a.keys.shape[3] + a.values.shape[3]);
-    const std::uint64_t kv_row = row_sizes * static_cast<std::uint64_t>(a.keys.shape[1]) *
+    const auto row_sizes = static_cast<std::uint64_t>(a.q.shape[2] + a.out.shape[2]);
+    const auto stored =
+        static_cast<std::uint64_t>(a.keys.shape[3] + (a.values ? a.values.shape[3] : 0));
+    const std::uint64_t kv_row = stored * static_cast<std::uint64_t>(a.keys.shape[1]) *
                                  tensor::info(a.keys.dtype).block_bytes;
     for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
       const auto cells = static_cast<std::uint64_t>(index(a.row_end, t) - index(a.row_begin, t));
@@ -107,15 +110,19 @@ class Counter final : public CountBackend {
                   const Tensor& /*factors*/, const Tensor& /*table*/) noexcept override {
     ++counts_.operations;
   }
-  void rope(RopePairing /*pairing*/, const Tensor& /*table*/,
-            const Tensor& /*x*/) noexcept override {
+  void rope(RopePairing /*pairing*/, const Tensor& /*table*/, const Tensor& /*x*/,
+            bool /*inverse*/) noexcept override {
+    ++counts_.operations;
+  }
+  void activate_xielu(const Xielu& /*xielu*/, const Tensor& /*x*/,
+                      const Tensor& /*out*/) noexcept override {
     ++counts_.operations;
   }
   void activate(Activation /*activation*/, const Tensor& /*x*/,
                 const Tensor& /*out*/) noexcept override {
     ++counts_.operations;
   }
-  void activate_gated(Activation /*activation*/, const Tensor& /*gate*/, const Tensor& /*up*/,
+  void activate_gated(const Gating& /*gating*/, const Tensor& /*gate*/, const Tensor& /*up*/,
                       const Tensor& /*out*/) noexcept override {
     ++counts_.operations;
   }
@@ -136,7 +143,107 @@ class Counter final : public CountBackend {
     ++counts_.operations;
   }
 
+  void multiply(const Tensor& /*a*/, const Tensor& /*b*/, const Tensor& /*out*/) noexcept override {
+    ++counts_.operations;
+  }
+  void mix(const Tensor& /*coefficients*/, const Tensor& /*x*/, bool /*accumulate*/,
+           const Tensor& /*out*/) noexcept override {
+    ++counts_.operations;
+  }
+  void match_norm(const Tensor& /*x*/, const Tensor& /*like*/) noexcept override {
+    ++counts_.operations;
+  }
+  void keep_largest(const Tensor& /*x*/, float /*multiplier*/) noexcept override {
+    ++counts_.operations;
+  }
+  void route(const RouteArguments& /*arguments*/) noexcept override { ++counts_.operations; }
+  void grouped_matmul(const Tensor& /*x*/, const Tensor& ids,
+                      std::span<const GroupedProjection> projections) noexcept override {
+    ++counts_.operations;
+    // Which matrices a router will choose is not known; as many different ones as can be.
+    const std::int64_t products = ids.shape[0] * ids.shape[1];
+    for (const GroupedProjection& p : projections) {
+      counts_.weight_multiply_adds +=
+          static_cast<std::uint64_t>(products * p.weight->rows() * p.weight->columns());
+      counts_.weight_bytes += p.weight->source().bytes.size() /
+                              static_cast<std::size_t>(p.weight->matrices()) *
+                              static_cast<std::size_t>(std::min(products, p.weight->matrices()));
+    }
+  }
+  void attend_selected(const SelectedAttendArguments& a) noexcept override {
+    ++counts_.operations;
+    for (const KvSource& source : a.sources) {
+      const auto key_size = static_cast<std::uint64_t>(source.keys.shape[3]);
+      const auto value_size =
+          static_cast<std::uint64_t>(source.values ? source.values.shape[3] : 0);
+      const std::uint64_t cell_bytes =
+          (key_size + value_size) * tensor::info(source.keys.dtype).block_bytes;
+      for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
+        const std::int64_t cells = source.cells
+                                       ? source.cells.shape[1] * source.cells.shape[2]
+                                       : index(source.row_end, t) - index(source.row_begin, t);
+        counts_.attention_multiply_adds +=
+            static_cast<std::uint64_t>(cells * a.q.shape[1] * (a.q.shape[2] + a.out.shape[2]));
+        counts_.kv_bytes_read += static_cast<std::uint64_t>(cells) * cell_bytes;
+      }
+    }
+  }
+  void select_cells(const SelectCellsArguments& a) noexcept override {
+    ++counts_.operations;
+    for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
+      const std::int64_t cells = index(a.row_end, t) - index(a.row_begin, t);
+      count_scores(cells, a.q, a.keys);
+    }
+  }
+  void select_blocks(const SelectBlocksArguments& a) noexcept override {
+    ++counts_.operations;
+    for (std::int64_t t = 0; t < a.q.shape[0]; ++t) count_scores(index(a.row_end, t), a.q, a.keys);
+  }
+  void compress(const CompressArguments& a) noexcept override {
+    ++counts_.operations;
+    const std::int64_t cells = a.out.shape[0] * a.ratio * (a.overlapping ? 2 : 1);
+    counts_.kv_bytes_read += static_cast<std::uint64_t>(cells * a.out.shape[1] * 2) * sizeof(float);
+  }
+  void convolve(const ConvolveArguments& a) noexcept override { count_state(a.state, a.rows); }
+  void delta_scan(const DeltaScanArguments& a) noexcept override {
+    count_state(a.state, a.rows);
+    counts_.scan_multiply_adds += 3 * state_products(a.state, a.v);
+  }
+  void selective_scan(const SelectiveScanArguments& a) noexcept override {
+    count_state(a.state, a.rows);
+    counts_.scan_multiply_adds += 2 * state_products(a.state, a.x);
+  }
+  void state_space_scan(const StateSpaceScanArguments& a) noexcept override {
+    count_state(a.state, a.rows);
+    counts_.scan_multiply_adds += 2 * state_products(a.state, a.x);
+  }
+  void rwkv_scan(const RwkvScanArguments& a) noexcept override {
+    count_state(a.state, a.rows);
+    counts_.scan_multiply_adds += 3 * state_products(a.state, a.v);
+  }
+  void hyper_weights(const HyperWeightsArguments& /*arguments*/) noexcept override {
+    ++counts_.operations;
+  }
+
  private:
+  /// Elements of one slot's state, once per row.
+  static std::uint64_t state_products(const Tensor& state, const Tensor& x) {
+    return static_cast<std::uint64_t>(state.elements() / std::max<std::int64_t>(1, state.shape[0]) *
+                                      x.shape[0]);
+  }
+  /// Every segment reads its state once and writes it once.
+  void count_state(const Tensor& state, const RecurrentRows& rows) {
+    ++counts_.operations;
+    if (!state) return;
+    const std::int64_t floats = state.elements() / std::max<std::int64_t>(1, state.shape[0]);
+    counts_.state_bytes +=
+        2 * static_cast<std::uint64_t>(floats * rows.segment_slot.shape[0]) * sizeof(float);
+  }
+  void count_scores(std::int64_t cells, const Tensor& q, const Tensor& keys) {
+    const auto size = static_cast<std::uint64_t>(cells * q.shape[2]);
+    counts_.attention_multiply_adds += size * static_cast<std::uint64_t>(q.shape[1]);
+    counts_.kv_bytes_read += size * tensor::info(keys.dtype).block_bytes;
+  }
   static std::int32_t index(const Tensor& t, std::int64_t i) {
     return static_cast<CountBuffer*>(t.buffer)->integer(t, i);
   }

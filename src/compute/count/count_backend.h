@@ -16,6 +16,8 @@ struct Counts {
   std::uint64_t weight_bytes = 0;             // of weights read, as stored in the file
   std::uint64_t kv_bytes_read = 0;
   std::uint64_t kv_bytes_written = 0;
+  std::uint64_t scan_multiply_adds = 0;  // recurrent mixers
+  std::uint64_t state_bytes = 0;         // of recurrent state, read and written
 };
 
 class CountBackend : public Backend {

@@ -6,10 +6,14 @@
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention.h"
+#include "compute/cpu/elementwise.h"
+#include "compute/cpu/experts.h"
 #include "compute/cpu/kernel_choice.h"
 #include "compute/cpu/kv_layout.h"
 #include "compute/cpu/matmul.h"
 #include "compute/cpu/memory.h"
+#include "compute/cpu/recurrent.h"
+#include "compute/cpu/selection.h"
 #include "machine/cpu.h"
 #include "quant/quant.h"
 #include "support/error.h"
@@ -64,7 +68,11 @@ class CpuBackend final : public Backend {
         ledger_(std::make_shared<Ledger>()),
         slabs_(ledger_),
         matmul_(team_, kernels_, ledger_),
-        attention_(team_, kernels_, ledger_) {}
+        attention_(team_, kernels_, ledger_),
+        elementwise_(team_, kernels_, ledger_),
+        experts_(team_, kernels_, ledger_),
+        selection_(team_, kernels_, ledger_),
+        recurrent_(team_, kernels_, ledger_) {}
 
   [[nodiscard]] std::string_view name() const noexcept override { return kernels_.name; }
 
@@ -122,6 +130,10 @@ class CpuBackend final : public Backend {
   void reserve(std::int64_t rows, std::int64_t columns) override {
     matmul_.reserve(std::max(rows, kLeastRows), columns, 0);
     attention_.reserve(rows, columns);
+    elementwise_.reserve(rows, columns);
+    experts_.reserve(rows, columns);
+    selection_.reserve(rows, columns);
+    recurrent_.reserve(rows, columns);
   }
 
   void get_rows(const Weight& table, const Tensor& ids, float factor,
@@ -151,7 +163,9 @@ class CpuBackend final : public Backend {
       if (!t) return nullptr;
       return floats_of(t) + (t.rank == 2 ? row % heads * t.strides[0] : 0);
     };
-    const auto kernel = a.kind == NormKind::kRms ? kernels_.norm_rms : kernels_.norm_layer;
+    const auto kernel = a.kind == NormKind::kRms     ? kernels_.norm_rms
+                        : a.kind == NormKind::kLayer ? kernels_.norm_layer
+                                                     : kernels_.norm_l2;
     for_rows(x.count(), x.size(), [&](std::int64_t row) {
       kernel({x[row], parameter(a.weight, row), parameter(a.bias, row), out[row], x.size(),
               a.epsilon});
@@ -183,13 +197,14 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void rope(RopePairing pairing, const Tensor& table, const Tensor& x) noexcept override {
+  void rope(RopePairing pairing, const Tensor& table, const Tensor& x,
+            bool inverse) noexcept override {
     const auto kernel =
         pairing == RopePairing::kHalves ? kernels_.rope_halves : kernels_.rope_adjacent;
     for_rows(x.shape[0], x.shape[1] * x.shape[2], [&](std::int64_t t) {
       for (std::int64_t head = 0; head < x.shape[1]; ++head) {
         kernel(floats_of(x) + t * x.strides[0] + head * x.strides[1],
-               floats_of(table) + t * table.strides[0], table.shape[1]);
+               floats_of(table) + t * table.strides[0], table.shape[1], inverse ? -1.0F : 1.0F);
       }
     });
   }
@@ -228,13 +243,25 @@ class CpuBackend final : public Backend {
       kernels_.activate(activation, from[row], to[row], from.size());
     });
   }
-  void activate_gated(Activation activation, const Tensor& gate, const Tensor& up,
+  void activate_xielu(const Xielu& xielu, const Tensor& x, const Tensor& out) noexcept override {
+    const Rows from(x);
+    const Rows to(out);
+    for_rows(from.count(), 16 * from.size(), [&](std::int64_t row) {
+      for (std::int64_t i = 0; i < from.size(); ++i) {
+        const float z = from[row][i];
+        const float tail = std::expm1(std::min(z, xielu.epsilon)) - z;
+        const float curve = z > 0 ? xielu.positive * z * z : xielu.negative * tail;
+        to[row][i] = curve + xielu.beta * z;
+      }
+    });
+  }
+  void activate_gated(const Gating& gating, const Tensor& gate, const Tensor& up,
                       const Tensor& out) noexcept override {
     const Rows gates(gate);
     const Rows ups(up);
     const Rows to(out);
     for_rows(gates.count(), 4 * gates.size(), [&](std::int64_t row) {
-      kernels_.activate_gated(activation, gates[row], ups[row], to[row], gates.size());
+      kernels_.activate_gated(gating, gates[row], ups[row], to[row], gates.size());
     });
   }
   void add(const Tensor& a, const Tensor& b, float factor, const Tensor& out) noexcept override {
@@ -278,6 +305,45 @@ class CpuBackend final : public Backend {
                   static_cast<std::size_t>(out.shape[1]) * sizeof(float));
     });
   }
+
+  void multiply(const Tensor& a, const Tensor& b, const Tensor& out) noexcept override {
+    elementwise_.multiply(a, b, out);
+  }
+  void mix(const Tensor& coefficients, const Tensor& x, bool accumulate,
+           const Tensor& out) noexcept override {
+    elementwise_.mix(coefficients, x, accumulate, out);
+  }
+  void match_norm(const Tensor& x, const Tensor& like) noexcept override {
+    elementwise_.match_norm(x, like);
+  }
+  void keep_largest(const Tensor& x, float multiplier) noexcept override {
+    elementwise_.keep_largest(x, multiplier);
+  }
+  void hyper_weights(const HyperWeightsArguments& a) noexcept override {
+    elementwise_.hyper_weights(a);
+  }
+  void route(const RouteArguments& a) noexcept override { experts_.route(a); }
+  void grouped_matmul(const Tensor& x, const Tensor& ids,
+                      std::span<const GroupedProjection> projections) noexcept override {
+    experts_.grouped_matmul(x, ids, projections);
+  }
+  void attend_selected(const SelectedAttendArguments& a) noexcept override {
+    selection_.attend_selected(a);
+  }
+  void select_cells(const SelectCellsArguments& a) noexcept override { selection_.select_cells(a); }
+  void select_blocks(const SelectBlocksArguments& a) noexcept override {
+    selection_.select_blocks(a);
+  }
+  void compress(const CompressArguments& a) noexcept override { selection_.compress(a); }
+  void convolve(const ConvolveArguments& a) noexcept override { recurrent_.convolve(a); }
+  void delta_scan(const DeltaScanArguments& a) noexcept override { recurrent_.delta_scan(a); }
+  void selective_scan(const SelectiveScanArguments& a) noexcept override {
+    recurrent_.selective_scan(a);
+  }
+  void state_space_scan(const StateSpaceScanArguments& a) noexcept override {
+    recurrent_.state_space_scan(a);
+  }
+  void rwkv_scan(const RwkvScanArguments& a) noexcept override { recurrent_.rwkv_scan(a); }
 
  private:
   /// Decoded copies of quantized weights would be many times larger than the file, so exact mode
@@ -334,6 +400,10 @@ class CpuBackend final : public Backend {
   WeightSlabs slabs_;
   MatmulEngine matmul_;
   AttentionEngine attention_;
+  cpu::ElementwiseEngine elementwise_;
+  cpu::ExpertEngine experts_;
+  cpu::SelectionEngine selection_;
+  cpu::RecurrentEngine recurrent_;
 };
 
 }  // namespace

@@ -24,6 +24,7 @@ constexpr KernelTable make_table(const char* name) {
       .quantize256 = quantize_row256,
       .norm_rms = norm_rms_row,
       .norm_layer = norm_layer_row,
+      .norm_l2 = norm_l2_row,
       .activate = activate_row,
       .activate_gated = activate_gated_row,
       .add = add_row,

@@ -105,18 +105,19 @@ struct KernelTable {
 
   void (*norm_rms)(const NormRow&);
   void (*norm_layer)(const NormRow&);
+  void (*norm_l2)(const NormRow&);
   void (*activate)(spec::Activation, const float* x, float* out, std::int64_t size);
-  /// out = activation(gate) * up
-  void (*activate_gated)(spec::Activation, const float* gate, const float* up, float* out,
+  /// out = gating(gate, up)
+  void (*activate_gated)(const spec::Gating&, const float* gate, const float* up, float* out,
                          std::int64_t size);
   /// out = a + factor * b
   void (*add)(const float* a, const float* b, float factor, float* out, std::int64_t size);
   void (*scale)(const float* x, float factor, float* out, std::int64_t size);
   void (*clamp)(float* x, float limit, std::int64_t size);
   void (*softcap)(float* x, float cap, std::int64_t size);
-  /// Rotates pairs of one head by table[pair] = (cos, sin).
-  void (*rope_halves)(float* x, const float* table, std::int64_t pairs);
-  void (*rope_adjacent)(float* x, const float* table, std::int64_t pairs);
+  /// Rotates pairs of one head by table[pair] = (cos, direction * sin).
+  void (*rope_halves)(float* x, const float* table, std::int64_t pairs, float direction);
+  void (*rope_adjacent)(float* x, const float* table, std::int64_t pairs, float direction);
   void (*to_half)(const float* x, std::uint16_t* out, std::int64_t size);
 
   /// panel[i][lane] = element i of keys[lane], of `size` floats (or halves); a null key gives

@@ -80,6 +80,14 @@ inline F gelu_erf(F z) {
   return mul(mul(set(0.5F), z), twice_phi);
 }
 
+/// ln(1 + e^z), one lane after the other: only small tensors need it.
+inline F softplus(F z) {
+  float lanes[16];
+  store(lanes, z);
+  for (float& lane : lanes) lane = lane > 20.0F ? lane : __builtin_log1pf(__builtin_expf(lane));
+  return load(lanes);
+}
+
 template <spec::Activation kActivation>
 inline F activated(F z) {
   using enum spec::Activation;
@@ -100,6 +108,10 @@ inline F activated(F z) {
     return mul(positive, positive);
   } else if constexpr (kActivation == kTanh) {
     return tanh(z);
+  } else if constexpr (kActivation == kExp) {
+    return exp(z);
+  } else if constexpr (kActivation == kSoftplus) {
+    return softplus(z);
   } else {
     return sigmoid(z);
   }
@@ -145,6 +157,10 @@ inline void with_activation(spec::Activation activation, Use use) {
       return use([](F z) { return activated<kTanh>(z); });
     case kSigmoid:
       return use([](F z) { return activated<kSigmoid>(z); });
+    case kSoftplus:
+      return use([](F z) { return activated<kSoftplus>(z); });
+    case kExp:
+      return use([](F z) { return activated<kExp>(z); });
   }
 }
 
@@ -155,10 +171,30 @@ inline void activate_row(spec::Activation activation, const float* x, float* out
   });
 }
 
-inline void activate_gated_row(spec::Activation activation, const float* gate, const float* up,
+inline void activate_gated_row(const spec::Gating& gating, const float* gate, const float* up,
                                float* out, std::int64_t size) {
-  with_activation(activation, [&](auto function) {
-    for_lanes(size, [&](auto get, auto put) { put(out, mul(function(get(gate)), get(up))); });
+  using enum spec::GateForm;
+  const F limit = set(gating.limit);
+  const auto clamped = [&](F x) { return min(limit, max(negate(limit), x)); };
+  if (gating.form == kOpenAi) {
+    for_lanes(size, [&](auto get, auto put) {
+      const F z = min(limit, get(gate));
+      put(out, mul(activated<spec::Activation::kGeluQuick>(z), add(clamped(get(up)), set(1.0F))));
+    });
+    return;
+  }
+  with_activation(gating.activation, [&](auto function) {
+    if (gating.form == kProduct) {
+      for_lanes(size, [&](auto get, auto put) { put(out, mul(function(get(gate)), get(up))); });
+    } else if (gating.form == kClampInputs) {
+      for_lanes(size, [&](auto get, auto put) {
+        put(out, mul(function(min(limit, get(gate))), clamped(get(up))));
+      });
+    } else {
+      for_lanes(size, [&](auto get, auto put) {
+        put(out, mul(min(limit, function(get(gate))), clamped(get(up))));
+      });
+    }
   });
 }
 
@@ -212,10 +248,17 @@ inline void norm_layer_row(const NormRow& a) {
   finish_norm(a, mean, set(inverse_root(variance / static_cast<float>(a.size) + a.epsilon)));
 }
 
-inline void rope_halves_head(float* x, const float* table, std::int64_t pairs) {
+inline void norm_l2_row(const NormRow& a) {
+  F squares = zero();
+  for_lanes(a.size, [&](auto get, auto) { squares = fma(get(a.x), get(a.x), squares); });
+  const float length = __builtin_sqrtf(sum(squares));
+  finish_norm(a, zero(), set(1.0F / (length > a.epsilon ? length : a.epsilon)));
+}
+
+inline void rope_halves_head(float* x, const float* table, std::int64_t pairs, float direction) {
   for (std::int64_t i = 0; i < pairs; ++i) {
     const float cosine = table[2 * i];
-    const float sine = table[2 * i + 1];
+    const float sine = direction * table[2 * i + 1];
     const float a = x[i];
     const float b = x[i + pairs];
     x[i] = a * cosine - b * sine;
@@ -223,10 +266,10 @@ inline void rope_halves_head(float* x, const float* table, std::int64_t pairs) {
   }
 }
 
-inline void rope_adjacent_head(float* x, const float* table, std::int64_t pairs) {
+inline void rope_adjacent_head(float* x, const float* table, std::int64_t pairs, float direction) {
   for (std::int64_t i = 0; i < pairs; ++i) {
     const float cosine = table[2 * i];
-    const float sine = table[2 * i + 1];
+    const float sine = direction * table[2 * i + 1];
     const float a = x[2 * i];
     const float b = x[2 * i + 1];
     x[2 * i] = a * cosine - b * sine;

@@ -7,121 +7,15 @@
 #include <limits>
 #include <vector>
 
-#include "quant/quant.h"
+#include "compute/reference/access.h"
+#include "compute/reference/operations.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
 
 namespace hearth::compute {
 namespace {
 
-class ReferenceBuffer final : public Buffer {
- public:
-  ReferenceBuffer(std::size_t bytes, std::size_t& counter)
-      : Buffer(bytes), memory_(bytes), counter_(&counter) {
-    *counter_ += bytes;
-  }
-  ~ReferenceBuffer() override { *counter_ -= size(); }
-  [[nodiscard]] std::byte* data() noexcept { return memory_.data(); }
-
- private:
-  std::vector<std::byte> memory_;
-  std::size_t* counter_;
-};
-
-class ReferenceWeight final : public Weight {
- public:
-  explicit ReferenceWeight(const WeightSource& source) : Weight(source) {
-    row_bytes_ = tensor::row_bytes(source.dtype, static_cast<std::size_t>(source.columns));
-  }
-  void decode_row(std::int64_t row, std::span<float> out) const noexcept {
-    quant::decode(source().dtype,
-                  source().bytes.subspan(static_cast<std::size_t>(row) * row_bytes_, row_bytes_),
-                  out);
-  }
-
- private:
-  std::size_t row_bytes_ = 0;
-};
-
-std::byte* address(const Tensor& t, std::int64_t i, std::int64_t j, std::int64_t k,
-                   std::int64_t l) noexcept {
-  const std::int64_t element =
-      i * t.strides[0] + j * t.strides[1] + k * t.strides[2] + l * t.strides[3];
-  const std::size_t bytes =
-      t.offset + static_cast<std::size_t>(element) * tensor::info(t.dtype).block_bytes;
-  return static_cast<ReferenceBuffer*>(t.buffer)->data() + bytes;
-}
-
-float& at(const Tensor& t, std::int64_t i, std::int64_t j = 0, std::int64_t k = 0) noexcept {
-  return *reinterpret_cast<float*>(address(t, i, j, k, 0));
-}
-
-std::int32_t int_at(const Tensor& t, std::int64_t i, std::int64_t j = 0) noexcept {
-  return *reinterpret_cast<const std::int32_t*>(address(t, i, j, 0, 0));
-}
-
-/// An element of a KV pool, widened.
-double pool_at(const Tensor& pool, std::int64_t page, std::int64_t head, std::int64_t slot,
-               std::int64_t i) noexcept {
-  const std::byte* element = address(pool, page, head, slot, i);
-  if (pool.dtype == DType::kF32) return *reinterpret_cast<const float*>(element);
-  return tensor::float_from_half(*reinterpret_cast<const std::uint16_t*>(element));
-}
-
-/// The cell of a sequence: its page and its slot in the page.
-struct Cell {
-  std::int64_t page, slot;
-};
-
-Cell locate(const KvRows& rows, std::int64_t page_cells, std::int64_t row,
-            std::int64_t cell) noexcept {
-  const std::int32_t sequence = int_at(rows.row_sequence, row);
-  return {int_at(rows.page_table, sequence, cell / page_cells), cell % page_cells};
-}
-
-double sigmoid(double z) noexcept { return 1.0 / (1.0 + std::exp(-z)); }
-
-double apply(Activation activation, double z) noexcept {
-  constexpr double kSqrt2OverPi = 0.79788456080286535588;
-  switch (activation) {
-    case Activation::kSilu:
-      return z * sigmoid(z);
-    case Activation::kGelu:
-      return 0.5 * z * (1.0 + std::tanh(kSqrt2OverPi * z * (1.0 + 0.044715 * z * z)));
-    case Activation::kGeluErf:
-      return 0.5 * z * (1.0 + std::erf(z / std::sqrt(2.0)));
-    case Activation::kGeluQuick:
-      return z * sigmoid(1.702 * z);
-    case Activation::kRelu:
-      return std::max(z, 0.0);
-    case Activation::kReluSquared:
-      return z > 0 ? z * z : 0.0;
-    case Activation::kTanh:
-      return std::tanh(z);
-    case Activation::kSigmoid:
-      return sigmoid(z);
-  }
-  return z;
-}
-
-/// Calls body(i, j, k) for every element of a tensor of rank at most 3.
-template <class Body>
-void for_each(const Tensor& t, Body body) noexcept {
-  for (std::int64_t i = 0; i < t.shape[0]; ++i) {
-    for (std::int64_t j = 0; j < t.shape[1]; ++j) {
-      for (std::int64_t k = 0; k < t.shape[2]; ++k) body(i, j, k);
-    }
-  }
-}
-
-/// The last dimension of one row (i) or one head of a row (i, j).
-struct Run {
-  const Tensor* t;
-  std::int64_t i, j;
-  [[nodiscard]] float& operator[](std::int64_t k) const noexcept {
-    return t->rank == 3 ? at(*t, i, j, k) : at(*t, i, k);
-  }
-};
+using namespace reference;
 
 /// Which axis (t, h, w, e) pair i of a multi-axis RoPE follows (reference: blocks.md section 2.3).
 int rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
@@ -225,7 +119,10 @@ class ReferenceBackend final : public Backend {
           mean /= static_cast<double>(size);
         }
         for (std::int64_t i = 0; i < size; ++i) square += (x[i] - mean) * (x[i] - mean);
-        const double factor = 1.0 / std::sqrt(square / static_cast<double>(size) + a.epsilon);
+        const double factor =
+            a.kind == NormKind::kL2
+                ? 1.0 / std::max(std::sqrt(square), static_cast<double>(a.epsilon))
+                : 1.0 / std::sqrt(square / static_cast<double>(size) + a.epsilon);
         for (std::int64_t i = 0; i < size; ++i) {
           double y = (x[i] - mean) * factor;
           if (a.weight) y *= a.weight.rank == 2 ? at(a.weight, h, i) : at(a.weight, i);
@@ -259,7 +156,8 @@ class ReferenceBackend final : public Backend {
     }
   }
 
-  void rope(RopePairing pairing, const Tensor& table, const Tensor& x) noexcept override {
+  void rope(RopePairing pairing, const Tensor& table, const Tensor& x,
+            bool inverse) noexcept override {
     const std::int64_t pairs = table.shape[1];
     for (std::int64_t t = 0; t < x.shape[0]; ++t) {
       for (std::int64_t h = 0; h < x.shape[1]; ++h) {
@@ -267,7 +165,7 @@ class ReferenceBackend final : public Backend {
           float& a = at(x, t, h, pairing == RopePairing::kAdjacent ? 2 * i : i);
           float& b = at(x, t, h, pairing == RopePairing::kAdjacent ? 2 * i + 1 : i + pairs);
           const double c = at(table, t, i, 0);
-          const double s = at(table, t, i, 1);
+          const double s = inverse ? -at(table, t, i, 1) : at(table, t, i, 1);
           const double old_a = a;
           a = static_cast<float>(old_a * c - b * s);
           b = static_cast<float>(old_a * s + b * c);
@@ -301,10 +199,18 @@ class ReferenceBackend final : public Backend {
       at(out, i, j, k) = static_cast<float>(apply(activation, at(x, i, j, k)));
     });
   }
-  void activate_gated(Activation activation, const Tensor& gate, const Tensor& up,
+  void activate_xielu(const Xielu& xielu, const Tensor& x, const Tensor& out) noexcept override {
+    for_each(x, [&](auto i, auto j, auto k) {
+      const double z = at(x, i, j, k);
+      const double tail = std::expm1(std::min(z, static_cast<double>(xielu.epsilon))) - z;
+      const double curve = z > 0 ? xielu.positive * z * z : xielu.negative * tail;
+      at(out, i, j, k) = static_cast<float>(curve + xielu.beta * z);
+    });
+  }
+  void activate_gated(const Gating& gating, const Tensor& gate, const Tensor& up,
                       const Tensor& out) noexcept override {
     for_each(gate, [&](auto i, auto j, auto k) {
-      at(out, i, j, k) = static_cast<float>(apply(activation, at(gate, i, j, k)) * at(up, i, j, k));
+      at(out, i, j, k) = static_cast<float>(apply(gating, at(gate, i, j, k), at(up, i, j, k)));
     });
   }
   void add(const Tensor& a, const Tensor& b, float factor, const Tensor& out) noexcept override {
@@ -331,7 +237,48 @@ class ReferenceBackend final : public Backend {
     });
   }
   void gather(const Tensor& x, const Tensor& rows, const Tensor& out) noexcept override {
-    for_each(out, [&](auto i, auto j, auto k) { at(out, i, j, k) = at(x, int_at(rows, i), j, k); });
+    for_each(out, [&](auto i, auto j, auto k) {
+      std::memcpy(address(out, i, j, k, 0), address(x, int_at(rows, i), j, k, 0), sizeof(float));
+    });
+  }
+
+  void multiply(const Tensor& a, const Tensor& b, const Tensor& out) noexcept override {
+    reference::multiply(a, b, out);
+  }
+  void mix(const Tensor& coefficients, const Tensor& x, bool accumulate,
+           const Tensor& out) noexcept override {
+    reference::mix(coefficients, x, accumulate, out);
+  }
+  void match_norm(const Tensor& x, const Tensor& like) noexcept override {
+    reference::match_norm(x, like);
+  }
+  void keep_largest(const Tensor& x, float multiplier) noexcept override {
+    reference::keep_largest(x, multiplier);
+  }
+  void route(const RouteArguments& a) noexcept override { reference::route(a); }
+  void grouped_matmul(const Tensor& x, const Tensor& ids,
+                      std::span<const GroupedProjection> projections) noexcept override {
+    reference::grouped_matmul(x, ids, projections);
+  }
+  void attend_selected(const SelectedAttendArguments& a) noexcept override {
+    reference::attend_selected(a);
+  }
+  void select_cells(const SelectCellsArguments& a) noexcept override { reference::select_cells(a); }
+  void select_blocks(const SelectBlocksArguments& a) noexcept override {
+    reference::select_blocks(a);
+  }
+  void compress(const CompressArguments& a) noexcept override { reference::compress(a); }
+  void convolve(const ConvolveArguments& a) noexcept override { reference::convolve(a); }
+  void delta_scan(const DeltaScanArguments& a) noexcept override { reference::delta_scan(a); }
+  void selective_scan(const SelectiveScanArguments& a) noexcept override {
+    reference::selective_scan(a);
+  }
+  void state_space_scan(const StateSpaceScanArguments& a) noexcept override {
+    reference::state_space_scan(a);
+  }
+  void rwkv_scan(const RwkvScanArguments& a) noexcept override { reference::rwkv_scan(a); }
+  void hyper_weights(const HyperWeightsArguments& a) noexcept override {
+    reference::hyper_weights(a);
   }
 
  private:

@@ -317,7 +317,7 @@ FeedForward FamilyReader::gated_feed_forward(std::int64_t layer,
                                              spec::Activation activation) const {
   FeedForward result;
   result.width = feed_forward_width(layer);
-  result.activation = activation;
+  result.gating.activation = activation;
   if (has(layer_name(layer, "ffn_gate.weight"))) {
     result.gate = linear(layer_name(layer, "ffn_gate"), width_, result.width);
     result.up = linear(layer_name(layer, "ffn_up"), width_, result.width);
@@ -333,7 +333,7 @@ FeedForward FamilyReader::plain_feed_forward(std::int64_t layer,
   FeedForward result;
   result.width = feed_forward_width(layer);
   result.gated = false;
-  result.activation = activation;
+  result.gating.activation = activation;
   result.up = linear(layer_name(layer, "ffn_up"), width_, result.width);
   result.down = linear(layer_name(layer, "ffn_down"), result.width, width_);
   return result;

@@ -1,0 +1,30 @@
+// Adapters of a running model: LoRA (Hu et al. 2021, arXiv:2106.09685) and control vectors. Loaded
+// beside a model's weights, chosen per pass.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "compute/backend.h"
+
+namespace hearth::model {
+
+/// y += scale * B (A x), for one matrix of the model.
+struct LowRank {
+  const compute::Weight* a = nullptr;  // [rank, in], or a stack of such
+  const compute::Weight* b = nullptr;  // [out, rank]
+  float scale = 1;
+};
+
+/// What a pass applies: any number of adapters with their scales.
+class AdapterSet {
+ public:
+  virtual ~AdapterSet() = default;
+  /// The low-rank terms of the matrix `weight`; empty for most.
+  [[nodiscard]] virtual std::span<const LowRank> of(std::string_view weight) const noexcept = 0;
+  /// What is added to the stream after layer `layer`, [width]; absent: nothing.
+  [[nodiscard]] virtual tensor::Tensor direction(std::size_t layer) const noexcept = 0;
+};
+
+}  // namespace hearth::model

@@ -1,0 +1,12 @@
+#include "model/layers/pass.h"
+
+namespace hearth::model {
+
+using tensor::Tensor;
+
+void run_body(Pass& /*pass*/, const spec::RwkvTimeMix& /*body*/, const Tensor& /*x*/,
+              const Tensor& /*out*/) {}  // TODO(helper)
+void run_body(Pass& /*pass*/, const spec::RwkvChannelMix& /*body*/, const Tensor& /*x*/,
+              const Tensor& /*out*/) {}  // TODO(helper)
+
+}  // namespace hearth::model

@@ -1,0 +1,10 @@
+#include "model/layers/pass.h"
+
+namespace hearth::model {
+
+using tensor::Tensor;
+
+void run_body(Pass& /*pass*/, const spec::ShortConvolution& /*body*/, const Tensor& /*x*/,
+              const Tensor& /*out*/) {}  // TODO(helper)
+
+}  // namespace hearth::model

@@ -1,0 +1,118 @@
+#include "spec/memory.h"
+
+#include <string>
+
+#include "spec/visit.h"
+#include "support/error.h"
+
+namespace hearth::spec {
+namespace {
+
+class Assigner {
+ public:
+  explicit Assigner(ModelSpec& spec) : spec_(spec) {}
+
+  void assign(Stack& stack, std::size_t /*layer*/, Attention& a) {
+    a.plan = next_plan_++;
+    switch (a.key_source) {
+      case KeySource::kSelf:
+        a.memory = kv({a.kv_heads, a.key_size, a.value_size, {1, window_cells(a.window), false}});
+        break;
+      case KeySource::kBatch:
+        break;
+      case KeySource::kShared:
+        a.memory = memory_of(stack, a.shares_with);
+        break;
+      case KeySource::kEncoder:
+        a.memory = kv({a.kv_heads, a.key_size, a.value_size, {1, 0, true}});
+        break;
+    }
+    if (a.selection) a.selection->memory = kv({1, a.selection->size, 0, {}});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, LatentAttention& a) {
+    a.plan = next_plan_++;
+    a.memory = kv({1, a.latent_size + a.rope_size, 0, {}});
+    if (a.indexer && !a.indexer->shared) a.indexer->memory = kv({1, a.indexer->size, 0, {}});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, CompressedAttention& a) {
+    a.plan = next_plan_++;
+    a.memory = kv({1, a.size, 0, {1, a.window, false}});
+    if (a.compressor) assign(*a.compressor, a.ratio);
+    if (a.indexer) assign(a.indexer->compressor, a.ratio);
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, GatedDeltaNet& g) {
+    const std::int64_t channels = (2 * g.key_heads + g.value_heads) * g.size;
+    g.memory = recurrent({channels, g.conv_taps - 1, g.value_heads, g.size, g.size});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, KimiDeltaAttention& k) {
+    k.memory = recurrent({3 * k.heads * k.size, k.conv_taps - 1, k.heads, k.size, k.size});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, Mamba1& m) {
+    m.memory = recurrent({m.inner, m.conv_taps - 1, 1, m.inner, m.state});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, Mamba2& m) {
+    m.memory = recurrent(
+        {m.inner + 2 * m.groups * m.state, m.conv_taps - 1, m.heads, m.inner / m.heads, m.state});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, ShortConvolution& s) {
+    if (!s.centred) s.memory = recurrent({spec_.width, s.taps - 1, 0, 0, 0});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, RwkvTimeMix& r) {
+    r.memory = recurrent({spec_.width, 1, r.heads, r.size, r.size});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, RwkvChannelMix& r) {
+    r.memory = recurrent({spec_.width, 1, 0, 0, 0});
+  }
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, FeedForward& /*f*/) {}
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, MixtureOfExperts& /*m*/) {}
+  void assign(Stack& /*stack*/, std::size_t /*layer*/, Dense& /*d*/) {}
+
+ private:
+  void assign(Compressor& c, std::int64_t ratio) {
+    // Overlapping compressors (ratio 4) read the block before their own, too.
+    const std::int64_t halves = ratio == 4 ? 2 : 1;
+    c.raw = kv({1, halves * c.size, halves * c.size, {1, halves * ratio, false}, true});
+    c.entries = kv({1, c.size, 0, {ratio, 0, false}});
+  }
+  MemoryIndex kv(const KvMemory& memory) {
+    spec_.kv_memories.push_back(memory);
+    return static_cast<MemoryIndex>(spec_.kv_memories.size()) - 1;
+  }
+  MemoryIndex recurrent(const RecurrentMemory& memory) {
+    spec_.recurrent_memories.push_back(memory);
+    return static_cast<MemoryIndex>(spec_.recurrent_memories.size()) - 1;
+  }
+  static std::int64_t window_cells(const Window& window) {
+    const bool bounded = window.kind == WindowKind::kSliding || window.kind == WindowKind::kChunked;
+    return bounded ? window.size : 0;
+  }
+  static MemoryIndex memory_of(const Stack& stack, std::int32_t layer) {
+    if (layer >= 0 && static_cast<std::size_t>(layer) < stack.layers.size()) {
+      for (const Sublayer& sublayer : stack.layers[static_cast<std::size_t>(layer)].sublayers) {
+        for (const Branch& branch : sublayer.branches) {
+          const auto* attention = std::get_if<Attention>(&branch.body);
+          if (attention != nullptr && attention->memory >= 0) return attention->memory;
+        }
+      }
+    }
+    throw Error(
+        "a layer of the model shares keys with layer " + std::to_string(layer) + ", which has none",
+        "the file is damaged or of an unknown kind");
+  }
+
+  ModelSpec& spec_;
+  std::int32_t next_plan_ = 0;
+};
+
+}  // namespace
+
+void assign_memories(ModelSpec& spec) {
+  spec.kv_memories.clear();
+  spec.recurrent_memories.clear();
+  Assigner assigner(spec);
+  for_each_body(spec, [&](Stack& stack, std::size_t layer, Body& body) {
+    std::visit([&](auto& concrete) { assigner.assign(stack, layer, concrete); }, body);
+  });
+}
+
+}  // namespace hearth::spec
