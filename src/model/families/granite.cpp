@@ -8,7 +8,6 @@ namespace hearth::model {
 using namespace spec;
 
 ModelSpec describe_granite(const FamilyReader& reader) {
-  reader.refuse_experts();
   ModelSpec model = reader.model(NormKind::kRms);
   const auto scale_or_one = [&](std::string_view key) {
     const double value = reader.number_or(key, 0);

@@ -9,7 +9,6 @@ namespace hearth::model {
 using namespace spec;
 
 ModelSpec describe_llama(const FamilyReader& reader) {
-  reader.refuse_experts();
   ModelSpec model = reader.model(NormKind::kRms);
   const auto beta = static_cast<float>(reader.number_or("attention.temperature_scale", 0));
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {

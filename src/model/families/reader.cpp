@@ -58,7 +58,8 @@ FamilyReader::FamilyReader(const gguf::File& file, const SpecOptions& options) :
   architecture_ = std::string(file.metadata().get_string("general.architecture").value_or(""));
   width_ = integer_in("embedding_length", 1, kMaxSize);
   const std::int64_t blocks = integer_in("block_count", 1, kMaxLayers);
-  layers_ = blocks - integer_in("nextn_predict_layers", 0, blocks - 1, 0);
+  draft_layers_ = integer_in("nextn_predict_layers", 0, blocks - 1, 0);
+  layers_ = blocks - draft_layers_;
   trained_context_ = integer_in("context_length", 1, kMaxSize);
   context_ = options.context > 0 ? options.context : trained_context_;
 
@@ -68,7 +69,8 @@ FamilyReader::FamilyReader(const gguf::File& file, const SpecOptions& options) :
   feed_forward_ = per_layer("feed_forward_length", 0);
   for (std::int64_t layer = 0; layer < layers_; ++layer) {
     const std::int64_t kv = kv_heads(layer);
-    if (heads(layer) > 0 && (kv <= 0 || heads(layer) % kv != 0)) {
+    // 0 marks a layer without attention (hybrids).
+    if (kv > 0 && heads(layer) % kv != 0) {
       throw_bad_key(key("attention.head_count_kv"), "does not divide the number of query heads");
     }
   }
@@ -197,9 +199,9 @@ Norm FamilyReader::norm(NormKind kind, const std::string& name, std::int64_t siz
                         std::int64_t heads) const {
   Norm result;
   result.kind = kind;
-  result.epsilon =
-      static_cast<float>(required_number(kind == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
-                                                                : "attention.layer_norm_epsilon"));
+  result.epsilon = static_cast<float>(required_number(kind == NormKind::kLayer
+                                                          ? "attention.layer_norm_epsilon"
+                                                          : "attention.layer_norm_rms_epsilon"));
   result.weight = vector(name + ".weight", size, heads);
   if (has(name + ".bias")) result.bias = vector(name + ".bias", size, heads);
   return result;
@@ -211,7 +213,7 @@ Attention FamilyReader::attention(std::int64_t layer) const {
   result.kv_heads = kv_heads(layer);
   result.key_size = key_size_;
   result.value_size = value_size_;
-  if (result.heads == 0 || key_size_ == 0 || value_size_ == 0) {
+  if (result.heads == 0 || result.kv_heads == 0 || key_size_ == 0 || value_size_ == 0) {
     throw_bad_key(key("attention.head_count"),
                   "gives layer " + std::to_string(layer) + " no attention heads");
   }
@@ -344,10 +346,12 @@ ModelSpec FamilyReader::model(NormKind head_norm) const {
   spec.architecture = architecture_;
   spec.name = std::string(file_->metadata().get_string("general.name").value_or(""));
   spec.width = width_;
+  spec.draft_heads = draft_layers_;
   spec.context_length = trained_context_;
   const gguf::TensorInfo& embedding = required_tensor("token_embd.weight");
   spec.vocabulary = checked_size("token_embd.weight rows", embedding.shape[1], 1, kMaxSize);
   spec.embedding.tokens = linear("token_embd", width_, spec.vocabulary).weight;
+  spec.logits = spec.vocabulary;
   spec.head.norm = norm(head_norm, "output_norm", width_);
   spec.head.linear =
       linear(has("output.weight") ? "output" : "token_embd", width_, spec.vocabulary);
@@ -357,21 +361,93 @@ ModelSpec FamilyReader::model(NormKind head_norm) const {
   return spec;
 }
 
-void FamilyReader::refuse_experts() const {
-  if (integer_or("expert_count", 0) > 0) {
-    throw Error("this '" + printable(architecture_) +
-                    "' model is a mixture of experts, which this version of Hearth cannot run yet",
-                "choose a dense model of the family");
+spec::LinearStack FamilyReader::stack(const std::string& name, std::int64_t in, std::int64_t out,
+                                      std::int64_t matrices) const {
+  spec::LinearStack result{.weight = name + ".weight", .in = in, .out = out, .matrices = matrices};
+  const gguf::TensorInfo& tensor = required_tensor(result.weight);
+  if (tensor.shape[0] != in || tensor.elements() != in * out * matrices) {
+    throw Error("tensor '" + result.weight + "' has shape " + shape_text(tensor) + " where [" +
+                    std::to_string(in) + ", " + std::to_string(out) + ", " +
+                    std::to_string(matrices) + "] is needed",
+                "the file does not fit its own metadata: fetch it again");
   }
+  if (has(name + ".bias")) result.bias = vector(name + ".bias", out, matrices);
+  if (has(name + ".scale")) result.scale = vector(name + ".scale", matrices);
+  return result;
 }
 
-Layer FamilyReader::sequential_layer(std::int64_t layer, NormKind kind, Attention attention,
-                                     FeedForward feed_forward) const {
+spec::MixtureOfExperts FamilyReader::experts(std::int64_t layer,
+                                             const ExpertOptions& options) const {
+  constexpr std::int64_t kMostExperts = 1 << 16;
+  spec::MixtureOfExperts moe;
+  moe.experts = integer_in("expert_count", 1, kMostExperts);
+  moe.used = integer_in("expert_used_count", 1, moe.experts);
+  moe.width = checked_size(key("expert_feed_forward_length"), options.width, 1, kMaxSize);
+  moe.gated = options.gated;
+  moe.gating = options.gating;
+  moe.router = linear(layer_name(layer, "ffn_gate_inp"), width_, moe.experts);
+  const std::string bias = layer_name(layer, options.selection_bias);
+  if (has(bias)) moe.selection_bias = vector(bias, moe.experts);
+
+  spec::Routing& routing = moe.routing;
+  routing.gate = options.gate;
+  if (options.gate_from_file) {
+    const std::int64_t function = integer_in("expert_gating_func", 0, 4, 0);
+    if (function > 0) routing.gate = static_cast<spec::RouterGate>(function - 1);
+  }
+  routing.normalise = options.normalise.value_or(boolean("expert_weights_norm").value_or(false));
+  const double scale = number_or("expert_weights_scale", 0);
+  routing.scale = scale == 0 ? 1.0F : static_cast<float>(scale);
+  routing.groups = static_cast<std::int32_t>(integer_in("expert_group_count", 0, moe.experts, 0));
+  if (routing.groups > 1) {
+    routing.groups_used =
+        static_cast<std::int32_t>(integer_in("expert_group_used_count", 1, routing.groups));
+    if (moe.experts % routing.groups != 0) {
+      throw_bad_key(key("expert_group_count"), "does not divide the number of experts");
+    }
+    if (moe.used > moe.experts / routing.groups * routing.groups_used) {
+      throw_bad_key(key("expert_used_count"), "is more than the groups used have");
+    }
+  } else {
+    routing.groups = 1;
+  }
+
+  if (!options.gated) {
+    moe.up = stack(layer_name(layer, "ffn_up_exps"), width_, moe.width, moe.experts);
+  } else if (has(layer_name(layer, "ffn_gate_up_exps.weight"))) {
+    moe.gate_up = stack(layer_name(layer, "ffn_gate_up_exps"), width_, 2 * moe.width, moe.experts);
+  } else {
+    moe.gate = stack(layer_name(layer, "ffn_gate_exps"), width_, moe.width, moe.experts);
+    moe.up = stack(layer_name(layer, "ffn_up_exps"), width_, moe.width, moe.experts);
+  }
+  moe.down = stack(layer_name(layer, "ffn_down_exps"), moe.width, width_, moe.experts);
+
+  if (options.shared_width > 0) {
+    FeedForward shared;
+    shared.width =
+        checked_size(key("expert_shared_feed_forward_length"), options.shared_width, 1, kMaxSize);
+    shared.gated = options.gated;
+    shared.gating = options.gating;
+    if (options.gated) {
+      shared.gate = linear(layer_name(layer, "ffn_gate_shexp"), width_, shared.width);
+    }
+    shared.up = linear(layer_name(layer, "ffn_up_shexp"), width_, shared.width);
+    shared.down = linear(layer_name(layer, "ffn_down_shexp"), shared.width, width_);
+    moe.shared = std::move(shared);
+    if (has(layer_name(layer, "ffn_gate_inp_shexp.weight"))) {
+      moe.shared_gate = linear(layer_name(layer, "ffn_gate_inp_shexp"), width_, 1);
+    }
+  }
+  return moe;
+}
+
+Layer FamilyReader::sequential_layer(std::int64_t layer, NormKind kind, spec::Body mixer,
+                                     spec::Body feed_forward) const {
   Layer result;
   result.sublayers.push_back(
-      {norm(kind, layer, "attn_norm"), {Branch{{}, std::move(attention), {}}}, {}, 1.0F});
+      {norm(kind, layer, "attn_norm"), {Branch{{}, std::move(mixer), {}}}, {}});
   result.sublayers.push_back(
-      {norm(kind, layer, "ffn_norm"), {Branch{{}, std::move(feed_forward), {}}}, {}, 1.0F});
+      {norm(kind, layer, "ffn_norm"), {Branch{{}, std::move(feed_forward), {}}}, {}});
   return result;
 }
 

@@ -21,6 +21,20 @@ struct SpecOptions {
   std::int64_t context = 0;
 };
 
+/// How an architecture's mixture of experts differs from the plainest one (blocks.md section 5).
+struct ExpertOptions {
+  std::int64_t width = 0;  // of one expert
+  bool gated = true;
+  spec::Gating gating;
+  spec::RouterGate gate = spec::RouterGate::kSoftmax;  // what the architecture means by default
+  bool gate_from_file = false;                         // expert_gating_func, when not 0
+  /// Whether weights are normalised; absent: the key expert_weights_norm (false).
+  std::optional<bool> normalise;
+  /// The tensor of the selection bias, used where the file has it.
+  std::string_view selection_bias = "exp_probs_b.bias";
+  std::int64_t shared_width = 0;  // of the shared expert (all shared ones together); 0: none
+};
+
 class FamilyReader {
  public:
   /// Throws Error when a key that every architecture needs is missing or absurd.
@@ -31,6 +45,8 @@ class FamilyReader {
   [[nodiscard]] std::int64_t width() const noexcept { return width_; }
   /// Layers to execute: block_count less the next-token-prediction blocks at the end.
   [[nodiscard]] std::int64_t layers() const noexcept { return layers_; }
+  /// Next-token-prediction blocks, stored after the layers: blk.L, blk.L+1, ..
+  [[nodiscard]] std::int64_t draft_layers() const noexcept { return draft_layers_; }
   [[nodiscard]] std::int64_t context() const noexcept { return context_; }  // the allocated one
   [[nodiscard]] std::int64_t heads(std::int64_t layer) const { return at(heads_, layer); }
   [[nodiscard]] std::int64_t kv_heads(std::int64_t layer) const { return at(kv_heads_, layer); }
@@ -74,6 +90,10 @@ class FamilyReader {
   /// the weight is missing or has another shape.
   [[nodiscard]] spec::Linear linear(const std::string& name, std::int64_t in,
                                     std::int64_t out) const;
+  /// NAME.weight [in, out, matrices] (or the same as one tall matrix) with NAME.bias [out,
+  /// matrices] and NAME.scale [matrices] where the file has them.
+  [[nodiscard]] spec::LinearStack stack(const std::string& name, std::int64_t in, std::int64_t out,
+                                        std::int64_t matrices) const;
   /// NAME.weight [size], or [heads, size] when heads > 1, and NAME.bias of the same shape where the
   /// file has it. Its epsilon is the key of the kind.
   [[nodiscard]] spec::Norm norm(spec::NormKind kind, const std::string& name, std::int64_t size,
@@ -107,12 +127,16 @@ class FamilyReader {
   /// ffn_up, ffn_down.
   [[nodiscard]] spec::FeedForward plain_feed_forward(std::int64_t layer,
                                                      spec::Activation activation) const;
+  /// ffn_gate_inp, ffn_{gate,up,down}_exps (or ffn_gate_up_exps), the shared expert ffn_*_shexp and
+  /// its gate ffn_gate_inp_shexp where the file has it; expert_count, expert_used_count,
+  /// expert_group_*, expert_weights_scale. Throws Error when the model has no experts.
+  [[nodiscard]] spec::MixtureOfExperts experts(std::int64_t layer,
+                                               const ExpertOptions& options) const;
 
   // Whole layers around an attention, with the usual tensor names (blocks.md section 6).
   /// x += A(attn_norm(x)); x += F(ffn_norm(x)).
   [[nodiscard]] spec::Layer sequential_layer(std::int64_t layer, spec::NormKind kind,
-                                             spec::Attention attention,
-                                             spec::FeedForward feed_forward) const;
+                                             spec::Body mixer, spec::Body feed_forward) const;
   /// The standard decoder layer: sequential, RMSNorm, SwiGLU.
   [[nodiscard]] spec::Layer standard_layer(std::int64_t layer, spec::Attention attention) const;
   /// x += post_attention_norm(A(attn_norm(x))); x += post_ffw_norm(F(ffn_norm(x))), RMSNorm.
@@ -124,9 +148,6 @@ class FamilyReader {
   /// The model without layers: names, sizes, embedding, and a head that normalises by output_norm
   /// and uses output.weight or the embedding table.
   [[nodiscard]] spec::ModelSpec model(spec::NormKind head_norm) const;
-
-  /// Throws Error saying that this version cannot run models with experts, when the file has them.
-  void refuse_experts() const;
 
   [[nodiscard]] const gguf::File& file() const noexcept { return *file_; }
 
@@ -145,7 +166,7 @@ class FamilyReader {
 
   const gguf::File* file_;
   std::string architecture_;
-  std::int64_t width_ = 0, layers_ = 0, context_ = 0, trained_context_ = 0;
+  std::int64_t width_ = 0, layers_ = 0, draft_layers_ = 0, context_ = 0, trained_context_ = 0;
   std::vector<std::int64_t> heads_, kv_heads_, feed_forward_;
   std::int64_t key_size_ = 0, value_size_ = 0, rotated_ = 0;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "spec/memory.h"
 #include "support/error.h"
 
 namespace hearth::model {
@@ -37,12 +38,36 @@ constexpr std::array kFamilies = {
     Family{"starcoder2", describe_starcoder2},
 };
 
+/// Next-token-prediction blocks of a model's own file.
+struct DraftHead {
+  std::string_view architecture;
+  spec::ModelSpec (*describe)(const FamilyReader&, std::int64_t head);
+};
+
+constexpr std::array<DraftHead, 0> kDraftHeads = {};
+
 }  // namespace
 
 std::vector<std::string_view> known_architectures() {
   std::vector<std::string_view> names;
   for (const Family& family : kFamilies) names.push_back(family.architecture);
   return names;
+}
+
+spec::ModelSpec describe_draft_head(const gguf::File& file, const SpecOptions& options,
+                                    std::int64_t head) {
+  const FamilyReader reader(file, options);
+  const auto* draft = std::find_if(kDraftHeads.begin(), kDraftHeads.end(), [&](const auto& known) {
+    return known.architecture == reader.architecture();
+  });
+  if (draft == kDraftHeads.end() || head < 0 || head >= reader.draft_layers()) {
+    throw Error("this '" + printable(reader.architecture()) + "' model has no draft head " +
+                    std::to_string(head + 1) + " that Hearth can run",
+                "use a model with next-token-prediction blocks, or another --draft");
+  }
+  spec::ModelSpec spec = draft->describe(reader, head);
+  spec::assign_memories(spec);
+  return spec;
 }
 
 spec::ModelSpec describe_model(const gguf::File& file, const SpecOptions& options) {
@@ -63,7 +88,9 @@ spec::ModelSpec describe_model(const gguf::File& file, const SpecOptions& option
     throw Error("unknown model architecture '" + printable(*architecture) + "'",
                 "known ones are: " + names);
   }
-  return family->describe(FamilyReader(file, options));
+  spec::ModelSpec spec = family->describe(FamilyReader(file, options));
+  spec::assign_memories(spec);
+  return spec;
 }
 
 }  // namespace hearth::model

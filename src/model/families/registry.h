@@ -14,6 +14,12 @@ namespace hearth::model {
 /// the list of the known ones), a missing key or tensor, a shape that does not fit.
 [[nodiscard]] spec::ModelSpec describe_model(const gguf::File& file, const SpecOptions& options);
 
+/// Describes next-token-prediction block `head` (0 ..) of the model in `file` as a model of its
+/// own, which reads a token and a hidden state (ModelSpec::embedding.hidden). Throws Error when
+/// there is none.
+[[nodiscard]] spec::ModelSpec describe_draft_head(const gguf::File& file,
+                                                  const SpecOptions& options, std::int64_t head);
+
 /// Architecture names that describe_model knows, sorted.
 [[nodiscard]] std::vector<std::string_view> known_architectures();
 
