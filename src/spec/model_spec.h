@@ -26,7 +26,7 @@ namespace hearth::spec {
 
 /// y = scale * (W x) + b. `weight` [out, in]; `bias` [out]; `scale` a sidecar tensor of one number.
 struct Linear {
-  std::string weight, bias, scale;
+  std::string weight{}, bias{}, scale{};
   std::int64_t in = 0, out = 0;
   [[nodiscard]] bool present() const noexcept { return !weight.empty(); }
 };
@@ -34,7 +34,7 @@ struct Linear {
 /// A stack of matrices [matrices, out, in], of which each row of a batch uses some: experts, or the
 /// heads of latent attention. `bias` [matrices, out]; `scale` [matrices].
 struct LinearStack {
-  std::string weight, bias, scale;
+  std::string weight{}, bias{}, scale{};
   std::int64_t in = 0, out = 0, matrices = 0;
   [[nodiscard]] bool present() const noexcept { return !weight.empty(); }
 };
@@ -42,14 +42,14 @@ struct LinearStack {
 /// weight and bias may be absent.
 struct Norm {
   NormKind kind = NormKind::kRms;
-  std::string weight, bias;
+  std::string weight{}, bias{};
   float epsilon = 0;
 };
 
 struct Rope {
   RopePairing pairing = RopePairing::kAdjacent;
   RopeAngles angles;
-  std::string factors;  // frequency factors [rotated/2]
+  std::string factors{};  // frequency factors [rotated/2]
 };
 
 enum class WindowKind : std::uint8_t {
@@ -89,7 +89,7 @@ struct CellGroup {
 /// first part of the keys (latent attention).
 struct KvMemory {
   std::int64_t kv_heads = 0, key_size = 0, value_size = 0;
-  CellGroup group;
+  CellGroup group{};
   bool float32 = false;  // whatever the type of the KV cache
 };
 
@@ -111,7 +111,7 @@ using MemoryIndex = std::int32_t;
 
 /// Sigmoid or softplus gate on the output of an attention, before its output projection.
 struct OutputGate {
-  Linear linear;          // of the attention's input; absent: gates are in `q` (`gate_in_q`)
+  Linear linear{};        // of the attention's input; absent: gates are in `q` (`gate_in_q`)
   bool per_head = false;  // one gate per head instead of one per element
   Activation activation = Activation::kSigmoid;
 };
@@ -119,7 +119,7 @@ struct OutputGate {
 /// Relative position bias (T5): bias[head][bucket] of the tensor [buckets, heads], added to scores;
 /// buckets of key - query as in classic.md.
 struct RelativeBias {
-  std::string table;
+  std::string table{};
   std::int64_t buckets = 0;
   bool bidirectional = false;
   std::int64_t max_distance = 128;
@@ -246,11 +246,11 @@ struct CompressedAttention {
 struct FeedForward {
   std::int64_t width = 0;
   bool gated = true;
-  Gating gating;               // its activation also when not gated
-  std::optional<Xielu> xielu;  // instead of the activation, when not gated
-  Linear gate, up, gate_up, down;
-  std::optional<Norm> hidden_norm;  // before `down` (bitnet)
-  float sparsity = 0;               // gate = relu(gate - (mean + sparsity * std)); gemma3n
+  Gating gating;                 // its activation also when not gated
+  std::optional<Xielu> xielu{};  // instead of the activation, when not gated
+  Linear gate{}, up{}, gate_up{}, down{};
+  std::optional<Norm> hidden_norm{};  // before `down` (bitnet)
+  float sparsity = 0;                 // gate = relu(gate - (mean + sparsity * std)); gemma3n
 };
 
 /// Where a router reads.
@@ -359,7 +359,7 @@ struct RwkvChannelMix {
 
 /// A single matrix (deci).
 struct Dense {
-  Linear linear;
+  Linear linear{};
 };
 
 using Body = std::variant<Attention, LatentAttention, CompressedAttention, FeedForward,
@@ -369,36 +369,36 @@ using Body = std::variant<Attention, LatentAttention, CompressedAttention, FeedF
 // ---- Layers -------------------------------------------------------------------------------------
 
 struct Branch {
-  std::optional<Norm> pre_norm;
+  std::optional<Norm> pre_norm{};
   Body body;
-  std::optional<Norm> post_norm;
+  std::optional<Norm> post_norm{};
   bool from_layer_input = false;  // reads the stream at the input of the layer (arctic)
 };
 
 /// Hyper-connections (arXiv:2409.19606; deepseek.md): the sublayer reads a mix of the streams and
 /// is written back to all of them.
 struct HyperConnection {
-  std::string function;  // matrix [(2 + streams) * streams, streams * width]
-  std::string base;      // [(2 + streams) * streams]
-  std::string scale;     // [3]
+  std::string function{};  // matrix [(2 + streams) * streams, streams * width]
+  std::string base{};      // [(2 + streams) * streams]
+  std::string scale{};     // [3]
 };
 
 struct Sublayer {
-  std::optional<Norm> pre_norm;
-  std::vector<Branch> branches;
-  std::optional<Norm> post_norm;
+  std::optional<Norm> pre_norm{};
+  std::vector<Branch> branches{};
+  std::optional<Norm> post_norm{};
   float residual_scale = 1;
   float sum_scale = 1;
   bool norm_after_add = false;
   /// EAGLE-3: the normed token embedding is put before the normed stream.
-  std::optional<Norm> token_norm;
-  std::optional<HyperConnection> hyper;
+  std::optional<Norm> token_norm{};
+  std::optional<HyperConnection> hyper{};
 };
 
 /// stream += post_norm(projection(gelu(gate stream) * per-layer embedding)) (gemma3n, gemma4).
 struct PerLayerInput {
-  Linear gate, projection;
-  std::optional<Norm> post_norm;
+  Linear gate{}, projection{};
+  std::optional<Norm> post_norm{};
 };
 
 /// Alternating updates (arXiv:2301.13310) and learned augmented residual (gemma.md, gemma3n). The
@@ -412,17 +412,17 @@ struct AltUp {
 };
 
 struct Layer {
-  std::vector<Sublayer> sublayers;
-  std::optional<AltUp> altup;
-  std::optional<PerLayerInput> per_layer_input;
-  std::string output_scale;           // one number; the stream is multiplied by it
-  std::optional<Norm> output_norm;    // of the stream (nanbeige, between loops)
+  std::vector<Sublayer> sublayers{};
+  std::optional<AltUp> altup{};
+  std::optional<PerLayerInput> per_layer_input{};
+  std::string output_scale{};         // one number; the stream is multiplied by it
+  std::optional<Norm> output_norm{};  // of the stream (nanbeige, between loops)
   std::int32_t add_input_slice = -1;  // deepstack: slice of the input rows added after the layer
 };
 
 struct Stack {
-  std::string name;  // "decoder"
-  std::vector<Layer> layers;
+  std::string name{};  // "decoder"
+  std::vector<Layer> layers{};
 };
 
 /// Embeddings of every layer (gemma3n, gemma4): ple = (norm(projection(x) * projection_scale) +
@@ -474,13 +474,13 @@ enum class HiddenKind : std::uint8_t {
 
 /// logits = softcap(scale * linear(norm(stream))).
 struct Head {
-  std::optional<Norm> norm;
-  Linear linear;  // absent: the model has no logits (encoders)
+  std::optional<Norm> norm{};
+  Linear linear{};  // absent: the model has no logits (encoders)
   float scale = 1;
   float softcap = 0;
   HiddenKind hidden = HiddenKind::kNormed;
   /// Draft vocabularies: row i is token target_tokens[i] (I64 tensor "d2t").
-  std::string target_tokens;
+  std::string target_tokens{};
 };
 
 enum class PoolingKind : std::uint8_t { kNone, kMean, kFirst, kLast, kRank };
@@ -489,10 +489,10 @@ enum class PoolingKind : std::uint8_t { kNone, kMean, kFirst, kLast, kRank };
 struct Pooling {
   PoolingKind kind = PoolingKind::kNone;
   PoolingKind rank_from = PoolingKind::kFirst;  // kRank: the vector that is classified
-  std::vector<Linear> dense;                    // after pooling
-  Linear classifier, classifier_output;         // either may be absent
+  std::vector<Linear> dense{};                  // after pooling
+  Linear classifier{}, classifier_output{};     // either may be absent
   Activation classifier_activation = Activation::kTanh;
-  std::optional<Norm> classifier_norm;
+  std::optional<Norm> classifier_norm{};
   bool softmax = false;  // over the labels; the score is the first
 };
 
