@@ -217,7 +217,7 @@ void run(DType dtype, int rounds) {
   const double loading = now();
   const model::Weights weights(file, spec, *backend, compute::Residency::kPacked, nullptr);
   const double load_seconds = now() - loading;
-  state::KvPool pool(*backend, model::kv_layers(spec), model::kv_pages(setup), setup.kv_type);
+  state::MemoryPool pool(*backend, spec, model::memory_limits(setup));
   model::Runner runner(spec, weights, *backend, pool, model::limits_of(setup), cost.arena_bytes);
 
   ThreadTeam team(machine::usable_cores());
@@ -227,10 +227,10 @@ void run(DType dtype, int rounds) {
       static_cast<double>(token_cost.counts.weight_bytes + token_cost.counts.kv_bytes_read);
   const auto prompt_work = static_cast<double>(cost.counts.weight_multiply_adds);
   for (int round = 0; round < rounds + 1; ++round) {
-    state::SequenceState sequence(pool, setup.context);
+    state::SequenceState sequence(pool);
     std::vector<model::BatchRow> rows;
     for (std::int32_t i = 0; i < kPrompt; ++i)
-      rows.push_back({&sequence, 100 + 37 * i, i + 1 == kPrompt});
+      rows.push_back({.sequence = &sequence, .token = 100 + 37 * i, .wants_logits = i + 1 == kPrompt});
     const double top = machine.int8_peak();
     double start = now();
     (void)runner.run(rows);
@@ -238,7 +238,7 @@ void run(DType dtype, int rounds) {
     const double speed = std::max(machine.read_bandwidth(), machine.read_bandwidth());
     start = now();
     for (std::int64_t i = 0; i < kDecoded; ++i) {
-      const model::BatchRow row{&sequence, static_cast<std::int32_t>(1000 + i), true};
+      const model::BatchRow row{.sequence = &sequence, .token = static_cast<std::int32_t>(1000 + i), .wants_logits = true};
       (void)runner.run({&row, 1});
     }
     const double decode_rate = static_cast<double>(kDecoded) / (now() - start);

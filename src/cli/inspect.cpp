@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/main.h"
+#include "cli/model_words.h"
 #include "cli/models.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
@@ -29,116 +30,6 @@ struct InspectOptions {
   bool json = false, tensors = false;
 };
 
-std::string_view activation_name(spec::Activation activation) {
-  switch (activation) {
-    case spec::Activation::kSilu:
-      return "SiLU";
-    case spec::Activation::kGelu:
-      return "GELU";
-    case spec::Activation::kGeluErf:
-      return "GELU (erf)";
-    case spec::Activation::kGeluQuick:
-      return "GELU (quick)";
-    case spec::Activation::kRelu:
-      return "ReLU";
-    case spec::Activation::kReluSquared:
-      return "ReLU squared";
-    case spec::Activation::kTanh:
-      return "tanh";
-    case spec::Activation::kSigmoid:
-      return "sigmoid";
-  }
-  return "?";
-}
-
-std::string window_words(const spec::Window& window) {
-  switch (window.kind) {
-    case spec::WindowKind::kFull:
-      return "all earlier tokens";
-    case spec::WindowKind::kSliding:
-      return fmt::format("the last {} tokens", window.size);
-    case spec::WindowKind::kChunked:
-      return fmt::format("chunks of {} tokens", window.size);
-    case spec::WindowKind::kSymmetric:
-      return fmt::format("{} tokens around", window.size);
-    case spec::WindowKind::kEverything:
-      return "all tokens";
-  }
-  return "?";
-}
-
-std::string position_words(const spec::Attention& a) {
-  if (a.max_alibi_bias > 0) return "ALiBi";
-  if (!a.rope) return "no position encoding";
-  std::string words = fmt::format("RoPE on {} of {} dimensions, base {:g}", a.rope->angles.rotated,
-                                  a.key_size, a.rope->angles.base);
-  if (a.rope->angles.yarn) words += ", YaRN";
-  if (a.rope->angles.frequency_scale != 1)
-    words += fmt::format(", scaled by {:g}", 1 / a.rope->angles.frequency_scale);
-  if (!a.rope->factors.empty()) words += ", frequency factors";
-  return words;
-}
-
-std::string body_words(const spec::Attention& a) {
-  const char* kind = a.kv_heads == a.heads ? "multi-head"
-                     : a.kv_heads == 1     ? "multi-query"
-                                           : "grouped-query";
-  std::string words =
-      fmt::format("{} attention ({} heads, {} KV heads of {}) over {}, {}", kind, a.heads,
-                  a.kv_heads, a.key_size, window_words(a.window), position_words(a));
-  if (a.q_norm) words += ", normalised queries and keys";
-  if (a.softcap > 0) words += fmt::format(", scores capped at {:g}", a.softcap);
-  return words;
-}
-
-std::string body_words(const spec::FeedForward& f) {
-  return fmt::format("{}{} feed-forward of width {}", f.gated ? "gated " : "",
-                     activation_name(f.gating.activation), f.width);
-}
-
-std::string layer_words(const spec::Layer& layer) {
-  std::string words;
-  for (const spec::Sublayer& sublayer : layer.sublayers) {
-    std::string part;
-    for (const spec::Branch& branch : sublayer.branches) {
-      if (!part.empty()) part += " beside ";
-      part += std::visit([](const auto& body) { return body_words(body); }, branch.body);
-    }
-    words += (words.empty() ? "" : "; ") + part;
-  }
-  return words;
-}
-
-/// Layers that read the same, with their indices: "0-2, 4-6".
-struct LayerGroup {
-  std::string words;
-  std::vector<std::size_t> layers;
-
-  [[nodiscard]] std::string indices() const {
-    std::string text;
-    for (std::size_t i = 0; i < layers.size();) {
-      std::size_t end = i;
-      while (end + 1 < layers.size() && layers[end + 1] == layers[end] + 1) ++end;
-      text += (text.empty() ? "" : ", ") + (end > i ? fmt::format("{}-{}", layers[i], layers[end])
-                                                    : fmt::format("{}", layers[i]));
-      i = end + 1;
-    }
-    return text;
-  }
-};
-
-std::vector<LayerGroup> group_layers(const spec::Stack& stack) {
-  std::vector<LayerGroup> groups;
-  for (std::size_t i = 0; i < stack.layers.size(); ++i) {
-    const std::string words = layer_words(stack.layers[i]);
-    auto found = std::find_if(groups.begin(), groups.end(),
-                              [&](const LayerGroup& g) { return g.words == words; });
-    if (found == groups.end()) found = groups.insert(groups.end(), LayerGroup{words, {}});
-    found->layers.push_back(i);
-  }
-  return groups;
-}
-
 /// Everything the command prints.
 struct Inspection {
   gguf::File file;
@@ -148,24 +39,57 @@ struct Inspection {
   model::PassCost decode;
   std::uint64_t parameters = 0;
   std::map<std::string_view, std::uint64_t> bytes_by_type;
-  std::size_t kv_bytes_per_token = 0;
+  std::uint64_t active_parameters = 0;  // that one token passes through
+  std::size_t kv_bytes_per_token = 0;   // what grows with the context
+  std::size_t state_bytes = 0;          // of one sequence: recurrent state and its snapshots
 };
+
+/// Stacks of experts are used in part: the others wholly, tables by one row.
+std::uint64_t unused_parameters(const spec::ModelSpec& spec) {
+  std::uint64_t unused = 0;
+  spec::for_each_body(spec, [&](const spec::Stack&, std::size_t, const spec::Body& body) {
+    const auto* moe = std::get_if<spec::MixtureOfExperts>(&body);
+    if (moe == nullptr) return;
+    for (const spec::LinearStack* stack : {&moe->gate, &moe->up, &moe->gate_up, &moe->down}) {
+      unused += static_cast<std::uint64_t>(stack->in * stack->out * (moe->experts - moe->used));
+    }
+  });
+  return unused;
+}
+
+/// Bytes that every token of a long context adds: memories without a window.
+std::size_t growing_bytes(const spec::ModelSpec& spec, tensor::DType kv_type) {
+  std::size_t bytes = 0;
+  for (const spec::KvMemory& memory : spec.kv_memories) {
+    if (memory.group.window > 0 || memory.group.encoder) continue;
+    const std::int64_t values = memory.kv_heads * (memory.key_size + memory.value_size);
+    const std::size_t size =
+        tensor::info(memory.float32 ? tensor::DType::kF32 : kv_type).block_bytes;
+    bytes += static_cast<std::size_t>(values) * size /
+             static_cast<std::size_t>(memory.group.rows_per_cell);
+  }
+  return bytes;
+}
 
 Inspection inspect(const InspectOptions& options) {
   const std::filesystem::path path = resolve_model(plain_word(options.model));
-  Inspection i{gguf::File::open(path), {}, {}, {}, {}, 0, {}, 0};
+  Inspection i{gguf::File::open(path), {}, {}, {}, {}, 0, {}, 0, 0, 0};
   i.setup.model = path;
   i.spec = model::describe_model(i.file, {options.context});
   i.setup.context = options.context > 0 ? options.context : model::default_context(i.spec);
   i.spec = model::describe_model(i.file, {i.setup.context});
+  if (!i.spec.causal || i.spec.encoder) i.setup.batch_rows = i.setup.context;
   const auto backend = compute::make_cpu_backend({});
   i.memory = model::plan_memory(i.file, i.spec, i.setup, *backend).memory;
-  i.decode = model::count_pass(i.file, i.spec, i.setup, *backend, 1, i.setup.context - 1);
+  i.decode = model::count_pass(i.file, i.spec, i.setup, *backend, 1,
+                               i.spec.causal ? i.setup.context - 1 : 0);
   for (const gguf::TensorInfo& tensor : i.file.tensors()) {
     i.parameters += static_cast<std::uint64_t>(tensor.elements());
     i.bytes_by_type[tensor::name(tensor.dtype)] += tensor.bytes;
   }
-  i.kv_bytes_per_token = i.decode.counts.kv_bytes_written;
+  i.active_parameters = i.parameters - std::min(i.parameters, unused_parameters(i.spec));
+  i.kv_bytes_per_token = growing_bytes(i.spec, i.setup.kv_type);
+  i.state_bytes = i.decode.state_bytes / static_cast<std::size_t>(i.setup.sequences);
   return i;
 }
 
@@ -186,7 +110,11 @@ Json to_json(const Inspection& i, bool tensors) {
   Json types = Json::object();
   for (const auto& [name, bytes] : i.bytes_by_type) types[std::string(name)] = bytes;
   Json stacks = Json::array();
-  for (const spec::Stack& stack : i.spec.stacks) {
+  std::vector<const spec::Stack*> all;
+  if (i.spec.encoder) all.push_back(&i.spec.encoder->stack);
+  for (const spec::Stack& stack : i.spec.stacks) all.push_back(&stack);
+  for (const spec::Stack* pointer : all) {
+    const spec::Stack& stack = *pointer;
     Json groups = Json::array();
     for (const LayerGroup& group : group_layers(stack)) {
       groups.push_back({{"layers", group.layers}, {"description", group.words}});
@@ -196,7 +124,7 @@ Json to_json(const Inspection& i, bool tensors) {
   }
   Json json{{"architecture", i.spec.architecture},
             {"name", printable(i.spec.name)},
-            {"parameters", {{"total", i.parameters}, {"active", i.parameters}}},
+            {"parameters", {{"total", i.parameters}, {"active", i.active_parameters}}},
             {"vocabulary", i.spec.vocabulary},
             {"width", i.spec.width},
             {"context_length", i.spec.context_length},
@@ -205,7 +133,10 @@ Json to_json(const Inspection& i, bool tensors) {
              {{"bytes", i.file.file_bytes()},
               {"parts", i.file.parts()},
               {"bytes_by_type", std::move(types)}}},
+            {"pooling", pooling_words(i.spec.pooling)},
+            {"draft_heads", i.spec.draft_heads},
             {"kv_bytes_per_token", i.kv_bytes_per_token},
+            {"state_bytes", i.state_bytes},
             {"memory",
              {{"context", i.setup.context},
               {"batch", model::limits_of(i.setup).batch_rows},
@@ -218,6 +149,7 @@ Json to_json(const Inspection& i, bool tensors) {
             {"per_token",
              {{"weight_bytes_read", i.decode.counts.weight_bytes},
               {"kv_bytes_read_at_full_context", i.decode.counts.kv_bytes_read},
+              {"state_bytes_moved", i.decode.counts.state_bytes},
               {"multiply_adds", i.decode.counts.weight_multiply_adds},
               {"attention_multiply_adds_at_full_context", i.decode.counts.attention_multiply_adds},
               {"operations", i.decode.counts.operations}}}};
@@ -233,27 +165,56 @@ std::string amount(double value) {
 
 std::string bytes_text(std::size_t bytes) { return amount(static_cast<double>(bytes)) + "B"; }
 
+void print_stack(const spec::Stack& stack) {
+  fmt::print("  {:<14} {} layers\n", stack.name, stack.layers.size());
+  for (const LayerGroup& group : group_layers(stack))
+    fmt::print("    {:<12} {}\n", group.indices(), group.words);
+}
+
+/// What grows with the context, and what does not.
+void print_kv(const Inspection& i) {
+  if (i.memory.kv > 0) {
+    const std::string growth =
+        i.kv_bytes_per_token > 0
+            ? fmt::format("{} per token; grows with the context", bytes_text(i.kv_bytes_per_token))
+            : std::string("does not grow with the context: windows only");
+    const bool windows =
+        std::any_of(i.spec.kv_memories.begin(), i.spec.kv_memories.end(),
+                    [](const spec::KvMemory& memory) { return memory.group.window > 0; });
+    fmt::print("  KV cache       {} ({}{})\n", bytes_text(i.memory.kv), growth,
+               windows && i.kv_bytes_per_token > 0 ? ", but for windows" : "");
+  }
+  if (i.memory.state > 0) {
+    fmt::print("  state          {} ({} snapshots; does not grow with the context)\n",
+               bytes_text(i.memory.state), state::kSlotsPerSequence);
+  }
+}
+
 void print_text(const Inspection& i, bool tensors) {
   fmt::print("{} ({})\n",
              i.spec.name.empty() ? i.file.path().filename().string() : printable(i.spec.name),
              i.spec.architecture);
-  fmt::print("  parameters     {}, all active for every token\n",
-             amount(static_cast<double>(i.parameters)));
+  const bool all_active = i.active_parameters == i.parameters;
+  fmt::print(
+      "  parameters     {}, {} for every token\n", amount(static_cast<double>(i.parameters)),
+      all_active ? "all active" : amount(static_cast<double>(i.active_parameters)) + " active");
   std::string types;
   for (const auto& [name, bytes] : i.bytes_by_type)
     types += fmt::format(", {} {}", name, bytes_text(bytes));
   fmt::print("  file           {}{}\n", bytes_text(i.file.file_bytes()), types);
   fmt::print("  vocabulary     {} tokens, width {}\n", i.spec.vocabulary, i.spec.width);
   fmt::print("  context        trained for {} tokens\n", i.spec.context_length);
-  for (const spec::Stack& stack : i.spec.stacks) {
-    fmt::print("  {:<14} {} layers\n", stack.name, stack.layers.size());
-    for (const LayerGroup& group : group_layers(stack))
-      fmt::print("    {:<12} {}\n", group.indices(), group.words);
+  if (i.spec.encoder) print_stack(i.spec.encoder->stack);
+  for (const spec::Stack& stack : i.spec.stacks) print_stack(stack);
+  if (i.spec.draft_heads > 0) {
+    fmt::print("  draft heads    {} (next-token prediction)\n", i.spec.draft_heads);
+  }
+  if (const std::string words = pooling_words(i.spec.pooling); !words.empty()) {
+    fmt::print("  embedding      {}\n", words);
   }
   fmt::print("Memory with a context of {} tokens\n", i.setup.context);
   fmt::print("  weights        {}\n", bytes_text(i.memory.weights));
-  fmt::print("  KV cache       {} ({} per token; grows with the context)\n",
-             bytes_text(i.memory.kv), bytes_text(i.kv_bytes_per_token));
+  print_kv(i);
   fmt::print("  work buffers   {}\n", bytes_text(i.memory.buffers));
   fmt::print("  total          {}\n", bytes_text(i.memory.total()));
   fmt::print(

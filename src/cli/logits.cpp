@@ -108,7 +108,7 @@ class LogitsRun {
         model::describe_model(gguf::File::open(setup.model), {options.context}).vocabulary;
     limit_ = std::clamp<std::int64_t>(
         kLogitBytes / (vocabulary * static_cast<std::int64_t>(sizeof(float))), 1, setup.batch_rows);
-    model_ = model::LoadedModel::load(setup, {}, limit_);
+    model_ = model::LoadedModel::load(setup, {}, {.logit_rows = limit_});
     check_tokens();
     sequence_ = model_->new_sequence(options.first_position);
     writer_.begin();

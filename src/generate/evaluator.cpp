@@ -18,7 +18,7 @@ void ModelEvaluator::truncate(std::int64_t length) { sequence_->truncate(length)
 std::span<const float> ModelEvaluator::evaluate(std::span<const text::TokenId> tokens,
                                                 bool wants_logits) {
   rows_.clear();
-  for (const text::TokenId token : tokens) rows_.push_back({sequence_.get(), token, false});
+  for (const text::TokenId token : tokens) rows_.push_back({.sequence = sequence_.get(), .token = token});
   rows_.back().wants_logits = wants_logits;
   return model_.run(rows_);
 }

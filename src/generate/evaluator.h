@@ -23,7 +23,8 @@ class Evaluator {
   [[nodiscard]] virtual std::int64_t batch_rows() const = 0;
   /// Tokens the sequence holds.
   [[nodiscard]] virtual std::int64_t length() const = 0;
-  /// Forgets all tokens from `length` on.
+  /// Forgets all tokens from `length` on, and more where the model cannot go back there exactly
+  /// (sliding windows, recurrent state): length() says how many are left.
   virtual void truncate(std::int64_t length) = 0;
   /// Appends 1 to batch_rows() tokens in one pass. With `wants_logits` returns the logits after the
   /// last of them [vocabulary], valid until the next call; otherwise nothing. Throws Error; the

@@ -128,7 +128,9 @@ Session::Feeding Session::feed(std::span<const text::TokenId> prompt,
   // The last token is evaluated in any case: its logits are needed.
   common = std::min(common, prompt.size() - 1);
   evaluator_.truncate(static_cast<std::int64_t>(common));
+  // Windows and recurrent state may only be restored further back.
   follow(static_cast<std::int64_t>(common));
+  common = tokens_.size();
 
   Feeding result;
   result.reused = static_cast<std::int64_t>(common);

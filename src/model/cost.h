@@ -8,27 +8,28 @@
 #include "compute/count/count_backend.h"
 #include "gguf/file.h"
 #include "model/runner.h"
+#include "model/weights.h"
 #include "spec/model_spec.h"
 #include "spec/setup.h"
 
 namespace hearth::model {
 
 /// The limits a setup (with its defaults resolved) gives to a runner.
-[[nodiscard]] RunnerLimits limits_of(const spec::Setup& setup, std::int64_t logit_rows = 1);
-
-/// Geometry of the KV pools of a model, in execution order.
-[[nodiscard]] std::vector<state::KvLayer> kv_layers(const spec::ModelSpec& spec);
+[[nodiscard]] RunnerLimits limits_of(const spec::Setup& setup, const Outputs& outputs = {});
+[[nodiscard]] state::MemoryLimits memory_limits(const spec::Setup& setup);
 
 /// Cells that a model gets when nobody asks for a number: what it was trained for, at most 8192.
 [[nodiscard]] std::int64_t default_context(const spec::ModelSpec& spec) noexcept;
 
-/// KV pages that `setup` wants.
-[[nodiscard]] std::int64_t kv_pages(const spec::Setup& setup) noexcept;
+/// Most bytes that logits and hidden states of one pass take on the host.
+[[nodiscard]] std::size_t output_bytes(const spec::ModelSpec& spec,
+                                       const Outputs& outputs) noexcept;
 
 struct PassCost {
   compute::Counts counts;
   std::size_t weight_bytes = 0;  // resident weights
-  std::size_t kv_bytes = 0;      // of the whole pool
+  std::size_t kv_bytes = 0;      // of all pages
+  std::size_t state_bytes = 0;   // of all slots of recurrent state
   std::size_t arena_bytes = 0;   // high-water mark of the activations
   std::size_t index_bytes = 0;   // index tensors
   std::int64_t widest = 0;       // largest number of input features of any matrix
@@ -45,12 +46,13 @@ struct MemoryReport {
 };
 
 /// Cost on `target` of a pass of `rows` rows of one sequence that already holds `past` cells (of
-/// several such sequences when the rows do not fit into one); logits of the last `logit_rows` rows.
-/// `past` must be less than the context.
+/// several such sequences when the rows do not fit into one); logits and hidden states of as many
+/// of the last rows as `outputs` allows. `past` must be less than the context. `shared`: weights
+/// that are loaded already (model/weights.h).
 [[nodiscard]] PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec,
                                   const spec::Setup& setup, const compute::Backend& target,
-                                  std::int64_t rows, std::int64_t past,
-                                  std::int64_t logit_rows = 1);
+                                  std::int64_t rows, std::int64_t past, const Outputs& outputs = {},
+                                  const Weights* shared = nullptr);
 
 /// What an engine under `setup` will allocate on `backend`, whose workspaces it reserves.
 struct MemoryPlan {
@@ -59,6 +61,6 @@ struct MemoryPlan {
 };
 [[nodiscard]] MemoryPlan plan_memory(const gguf::File& file, const spec::ModelSpec& spec,
                                      const spec::Setup& setup, compute::Backend& backend,
-                                     std::int64_t logit_rows = 1);
+                                     const Outputs& outputs = {}, const Weights* shared = nullptr);
 
 }  // namespace hearth::model

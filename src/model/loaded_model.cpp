@@ -37,13 +37,16 @@ struct Resolved {
   MemoryPlan plan;
 };
 
+/// Describes the model for a context: the file's own, or one of its draft heads.
+using Describe = std::function<spec::ModelSpec(std::int64_t context)>;
+
 /// Fills in the defaults of a setup that do not depend on memory.
-Resolved with_defaults(const gguf::File& file, const spec::Setup& given) {
+Resolved with_defaults(const Describe& describe, const spec::Setup& given) {
   if (given.context < 0 || given.context > kMaxContext) {
     throw Error("a context of " + std::to_string(given.context) + " tokens is not possible",
                 "use --ctx with a number up to " + std::to_string(kMaxContext), ExitCode::kUsage);
   }
-  Resolved resolved{given, describe_model(file, {given.context}), {}};
+  Resolved resolved{given, describe(given.context), {}};
   spec::Setup& setup = resolved.setup;
   // Exact evaluation reads the stored values themselves, so packing would be a copy for nothing.
   setup.mapped = setup.mapped || setup.exact;
@@ -55,19 +58,22 @@ Resolved with_defaults(const gguf::File& file, const spec::Setup& given) {
   }
   if (setup.context == 0) {
     setup.context = default_context(resolved.spec);
-    resolved.spec = describe_model(file, {setup.context});
+    resolved.spec = describe(setup.context);
   }
+  // Encoders read whole texts in one pass.
+  if (!resolved.spec.causal || resolved.spec.encoder) setup.batch_rows = setup.context;
   return resolved;
 }
 
 /// Plans the memory and refuses what does not fit, before anything is loaded. A context that nobody
 /// asked for shrinks until it fits.
-void fit_into_memory(Resolved& resolved, const gguf::File& file, bool context_was_given,
-                     compute::Backend& backend, std::int64_t logit_rows) {
+void fit_into_memory(Resolved& resolved, const gguf::File& file, const Describe& describe,
+                     bool context_was_given, compute::Backend& backend, const Outputs& outputs,
+                     const Weights* shared) {
   const std::size_t available = machine::memory_facts().available;
   spec::Setup& setup = resolved.setup;
   for (;;) {
-    resolved.plan = plan_memory(file, resolved.spec, setup, backend, logit_rows);
+    resolved.plan = plan_memory(file, resolved.spec, setup, backend, outputs, shared);
     const MemoryReport& memory = resolved.plan.memory;
     const std::size_t needed = memory.total() + kHeadroom;
     if (available == 0 || needed <= available) return;
@@ -79,21 +85,38 @@ void fit_into_memory(Resolved& resolved, const gguf::File& file, bool context_wa
                   "use a smaller --ctx, a smaller quantization or a smaller model",
                   ExitCode::kDoesNotFit);
     }
+    if (!resolved.spec.causal || resolved.spec.encoder) setup.batch_rows = setup.context / 2;
     setup.context /= 2;
-    resolved.spec = describe_model(file, {setup.context});
+    resolved.spec = describe(setup.context);
   }
 }
 
 }  // namespace
 
 struct LoadedModel::Impl {
-  gguf::File file;
+  std::shared_ptr<gguf::File> file;
+  std::shared_ptr<compute::Backend> backend;
   spec::Setup setup;
   spec::ModelSpec spec;
-  std::unique_ptr<compute::Backend> backend;
   std::unique_ptr<Weights> weights;
-  std::unique_ptr<state::KvPool> pool;
+  std::unique_ptr<state::MemoryPool> pool;
   std::unique_ptr<Runner> runner;
+
+  void load(const Describe& describe, const spec::Setup& given,
+            const std::function<void(double)>& progress, const Outputs& outputs,
+            const Weights* shared) {
+    Resolved resolved = with_defaults(describe, given);
+    fit_into_memory(resolved, *file, describe, given.context > 0, *backend, outputs, shared);
+    setup = resolved.setup;
+    spec = std::move(resolved.spec);
+    pool = std::make_unique<state::MemoryPool>(*backend, spec, memory_limits(setup));
+    weights = std::make_unique<Weights>(
+        *file, spec, *backend,
+        setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked, progress, shared);
+    runner = std::make_unique<Runner>(spec, *weights, *backend, *pool, limits_of(setup, outputs),
+                                      resolved.plan.arena_bytes);
+    file->check();
+  }
 };
 
 LoadedModel::LoadedModel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -101,30 +124,33 @@ LoadedModel::~LoadedModel() = default;
 
 std::unique_ptr<LoadedModel> LoadedModel::load(const spec::Setup& given,
                                                const std::function<void(double)>& progress,
-                                               std::int64_t logit_rows) {
-  auto impl =
-      std::unique_ptr<Impl>(new Impl{gguf::File::open(given.model), {}, {}, {}, {}, {}, {}});
+                                               const Outputs& outputs) {
+  auto impl = std::make_unique<Impl>();
+  impl->file = std::make_shared<gguf::File>(gguf::File::open(given.model));
   impl->backend = compute::make_cpu_backend(
       {.threads = given.threads, .exact = given.exact, .instruction_set = given.instruction_set});
-  Resolved resolved = with_defaults(impl->file, given);
-  fit_into_memory(resolved, impl->file, given.context > 0, *impl->backend, logit_rows);
-  impl->setup = resolved.setup;
-  impl->spec = std::move(resolved.spec);
-  const spec::Setup& setup = impl->setup;
-
-  const std::vector<state::KvLayer> layers = kv_layers(impl->spec);
-  impl->pool =
-      std::make_unique<state::KvPool>(*impl->backend, layers, kv_pages(setup), setup.kv_type);
-  impl->weights = std::make_unique<Weights>(
-      impl->file, impl->spec, *impl->backend,
-      setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked, progress);
-  impl->runner = std::make_unique<Runner>(impl->spec, *impl->weights, *impl->backend, *impl->pool,
-                                          limits_of(setup, logit_rows), resolved.plan.arena_bytes);
-  impl->file.check();
+  const gguf::File& file = *impl->file;
+  const auto describe = [&](std::int64_t context) { return describe_model(file, {context}); };
+  impl->load(describe, given, progress, outputs, nullptr);
   return std::unique_ptr<LoadedModel>(new LoadedModel(std::move(impl)));
 }
 
-const gguf::File& LoadedModel::file() const noexcept { return impl_->file; }
+std::unique_ptr<LoadedModel> LoadedModel::load_draft(LoadedModel& target, const spec::Setup& given,
+                                                     std::int64_t head, const Outputs& outputs) {
+  auto impl = std::make_unique<Impl>();
+  const bool own_file = !given.model.empty();
+  impl->file =
+      own_file ? std::make_shared<gguf::File>(gguf::File::open(given.model)) : target.impl_->file;
+  impl->backend = target.impl_->backend;
+  const gguf::File& file = *impl->file;
+  const auto describe = [&](std::int64_t context) {
+    return own_file ? describe_model(file, {context}) : describe_draft_head(file, {context}, head);
+  };
+  impl->load(describe, given, {}, outputs, target.impl_->weights.get());
+  return std::unique_ptr<LoadedModel>(new LoadedModel(std::move(impl)));
+}
+
+const gguf::File& LoadedModel::file() const noexcept { return *impl_->file; }
 const spec::ModelSpec& LoadedModel::spec() const noexcept { return impl_->spec; }
 const spec::Setup& LoadedModel::setup() const noexcept { return impl_->setup; }
 
@@ -134,21 +160,24 @@ MemoryReport LoadedModel::memory() const noexcept {
   };
   MemoryReport report{bytes(MemoryCategory::kWeights), bytes(MemoryCategory::kKv),
                       bytes(MemoryCategory::kState),   bytes(MemoryCategory::kBuffers),
-                      bytes(MemoryCategory::kOther),   impl_->file.file_bytes()};
-  report.other +=
-      static_cast<std::size_t>(impl_->runner->limits().logit_rows * impl_->spec.vocabulary) *
-      sizeof(float);
+                      bytes(MemoryCategory::kOther),   impl_->file->file_bytes()};
+  report.other += output_bytes(impl_->spec, impl_->runner->limits());
   return report;
 }
 
 std::unique_ptr<state::SequenceState> LoadedModel::new_sequence(std::int64_t first_position) {
-  return std::make_unique<state::SequenceState>(*impl_->pool, impl_->setup.context, first_position);
+  return std::make_unique<state::SequenceState>(*impl_->pool, first_position);
 }
+
+Runner& LoadedModel::runner() noexcept { return *impl_->runner; }
+compute::Backend& LoadedModel::backend() noexcept { return *impl_->backend; }
+const Weights& LoadedModel::weights() const noexcept { return *impl_->weights; }
+state::MemoryPool& LoadedModel::pool() noexcept { return *impl_->pool; }
 
 std::span<const float> LoadedModel::run(std::span<const BatchRow> rows) {
   const std::span<const float> logits = impl_->runner->run(rows);
   try {
-    impl_->file.check();
+    impl_->file->check();
   } catch (...) {
     forget(rows);
     throw;

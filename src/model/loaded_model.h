@@ -21,20 +21,33 @@ class LoadedModel {
   /// of the weights that are loaded, 0..1; it may throw to cancel. Throws Error: no such file,
   /// unknown architecture, missing tensor, or (exit code 3, before anything is loaded) not enough
   /// memory.
-  /// `logit_rows`: how many rows of one pass may want logits.
+  /// `outputs`: what passes may be asked for.
   [[nodiscard]] static std::unique_ptr<LoadedModel> load(
       const spec::Setup& setup, const std::function<void(double)>& progress,
-      std::int64_t logit_rows = 1);
+      const Outputs& outputs = {});
+  /// A model that drafts for `target`, which must outlive it: next-token-prediction block `head` of
+  /// the target's own file, or (`setup.model` given) a draft model in a file of its own. It runs on
+  /// the target's backend and uses the target's tensors where it has none of its own.
+  [[nodiscard]] static std::unique_ptr<LoadedModel> load_draft(LoadedModel& target,
+                                                               const spec::Setup& setup,
+                                                               std::int64_t head,
+                                                               const Outputs& outputs = {});
   ~LoadedModel();
 
   [[nodiscard]] const gguf::File& file() const noexcept;
   [[nodiscard]] const spec::ModelSpec& spec() const noexcept;
   /// The setup with every default resolved (context, threads).
   [[nodiscard]] const spec::Setup& setup() const noexcept;
+  /// Of the whole backend: a draft model's is its target's.
   [[nodiscard]] MemoryReport memory() const noexcept;
 
   /// A new, empty sequence of setup().context cells.
   [[nodiscard]] std::unique_ptr<state::SequenceState> new_sequence(std::int64_t first_position = 0);
+
+  [[nodiscard]] Runner& runner() noexcept;
+  [[nodiscard]] compute::Backend& backend() noexcept;
+  [[nodiscard]] const Weights& weights() const noexcept;
+  [[nodiscard]] state::MemoryPool& pool() noexcept;
 
   /// Runs one pass (see Runner::run) and checks that the file is still whole.
   std::span<const float> run(std::span<const BatchRow> rows);

@@ -1,338 +1,323 @@
 #include "model/runner.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <memory>
 #include <string>
 
 #include "model/layers/pass.h"
+#include "model/pass_inputs.h"
 #include "spec/visit.h"
 #include "support/error.h"
 
 namespace hearth::model {
 
 using compute::MemoryCategory;
-using spec::Window;
-using spec::WindowKind;
+using spec::HiddenKind;
+using spec::PoolingKind;
 using tensor::Arena;
-using tensor::Buffer;
 using tensor::DType;
 using tensor::Tensor;
 
 namespace {
 
-/// Angles of rotary embedding that at least one layer uses.
-struct RopeKind {
-  spec::RopeAngles angles;
-  std::string factors;
-  bool operator==(const RopeKind&) const = default;
-  [[nodiscard]] bool multi_axis() const {
-    return angles.sections[0] + angles.sections[1] + angles.sections[2] > 0;
-  }
-};
+constexpr std::string_view kTargetEmbedding = "token_embd.weight";
 
-template <class Value>
-int index_of(std::vector<Value>& values, const Value& value) {
-  const auto found = std::find(values.begin(), values.end(), value);
-  if (found != values.end()) return static_cast<int>(found - values.begin());
-  values.push_back(value);
-  return static_cast<int>(values.size()) - 1;
+std::unique_ptr<float[]> host_rows(std::int64_t rows, std::int64_t width) {
+  // Not touched before the first result: a plan costs no memory.
+  return std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(rows * width));
 }
-
-/// ALiBi slopes (Press et al. 2022, arXiv:2108.12409), extended to head counts that are no power of
-/// two: blocks.md section 3.
-std::vector<float> alibi_slopes(std::int64_t heads, double max_bias) {
-  const double power = std::exp2(std::floor(std::log2(static_cast<double>(heads))));
-  std::vector<float> slopes;
-  for (std::int64_t h = 0; h < heads; ++h) {
-    const auto head = static_cast<double>(h);
-    const double exponent = head < power ? -max_bias / power * (head + 1)
-                                         : -max_bias / (2 * power) * (2 * (head - power) + 1);
-    slopes.push_back(static_cast<float>(std::exp2(exponent)));
-  }
-  return slopes;
-}
-
-struct CellRange {
-  std::int64_t begin, end;
-};
-
-/// Cells that the row in `cell` of a sequence sees (blocks.md section 3.1).
-CellRange visible_cells(const Window& window, const state::SequenceState& sequence,
-                        std::int64_t cell) {
-  const auto from = [](std::int64_t first) { return std::max<std::int64_t>(0, first); };
-  switch (window.kind) {
-    case WindowKind::kFull:
-      return {0, cell + 1};
-    case WindowKind::kSliding:
-      return {from(cell - window.size + 1), cell + 1};
-    case WindowKind::kChunked: {
-      const std::int64_t position = sequence.first_position() + cell;
-      return {from(position / window.size * window.size - sequence.first_position()), cell + 1};
-    }
-    case WindowKind::kSymmetric:
-      return {from(cell - window.size / 2),
-              std::min(sequence.length(), cell + window.size / 2 + 1)};
-    case WindowKind::kEverything:
-      return {0, sequence.length()};
-  }
-  return {0, cell + 1};
-}
-
-/// A tensor on the backend with its staging copy on the host; filled anew each pass.
-template <class Element>
-struct Staged {
-  std::vector<Element> host;
-  Tensor device;
-
-  Tensor upload(compute::Backend& backend, std::int64_t rows) {
-    const Tensor view = device.rows(0, rows);
-    backend.write(view, host.data());
-    return view;
-  }
-};
 
 }  // namespace
 
+std::int64_t hidden_width(const spec::ModelSpec& spec, const Outputs& outputs) noexcept {
+  if (outputs.hidden == HiddenRequest::kTaps) {
+    return static_cast<std::int64_t>(outputs.taps.size()) * spec.width;
+  }
+  return spec.head.hidden == HiddenKind::kStreams ? spec.streams * spec.width : spec.width;
+}
+
 void forget(std::span<const BatchRow> rows) noexcept {
-  for (const BatchRow& row : rows) row.sequence->truncate(row.sequence->length() - 1);
+  for (std::size_t begin = 0; begin < rows.size();) {
+    state::SequenceState& sequence = *rows[begin].sequence;
+    std::size_t end = begin;
+    while (end < rows.size() && rows[end].sequence == &sequence) ++end;
+    sequence.truncate(sequence.length() - static_cast<std::int64_t>(end - begin));
+    begin = end;
+  }
 }
 
 struct Runner::Impl {
   const spec::ModelSpec& spec;
   const Weights& weights;
   compute::Backend& backend;
-  const state::KvPool& pool;
   RunnerLimits limits;
-
-  std::vector<Window> windows;
-  std::vector<RopeKind> ropes;
-  std::vector<spec::QueryTemperature> temperatures;
-  std::vector<AttentionPlan> plans;
-
-  std::vector<std::unique_ptr<Buffer>>
-      buffers;  // the arena's first, then small constant and index tensors
-  std::unique_ptr<Arena> arena;
-  Staged<std::int32_t> ids, positions, axis_positions, row_sequence, row_cell, page_table,
-      logit_rows;
-  struct StagedWindow {
-    Staged<std::int32_t> begin, end;
-  };
-  std::vector<StagedWindow> staged_windows;
-  std::vector<Staged<float>> staged_temperatures;
-  std::vector<WindowRange> pass_windows;
-  std::vector<Tensor> pass_ropes, pass_temperatures;
-  std::unique_ptr<float[]> logits;  // not touched before the first result: a plan costs no memory
+  PassInputs inputs;
+  std::unique_ptr<tensor::Buffer> arena_buffer;
+  Arena arena;
+  Staged<std::int32_t> logit_rows, hidden_rows;
+  Tensor first_row;  // I32 [1] = 0
+  const AdapterSet* adapters = nullptr;
+  std::unique_ptr<float[]> logits, hidden;
+  std::int64_t hidden_count = 0;
+  std::vector<float> other;  // of encode(), fuse_features() and pool()
 
   Impl(const spec::ModelSpec& spec_, const Weights& weights_, compute::Backend& backend_,
-       const state::KvPool& pool_, const RunnerLimits& limits_, std::size_t arena_bytes)
-      : spec(spec_), weights(weights_), backend(backend_), pool(pool_), limits(limits_) {
-    buffers.push_back(backend.allocate(arena_bytes, MemoryCategory::kBuffers));
-    arena = std::make_unique<Arena>(*buffers[0]);
-    for (const spec::Attention* attention : spec::attentions_of(spec)) plan(*attention);
-    make_index_tensors();
-    logits = std::make_unique_for_overwrite<float[]>(
-        static_cast<std::size_t>(limits.logit_rows * spec.vocabulary));
+       const state::MemoryPool& memory, const RunnerLimits& limits_, std::size_t arena_bytes)
+      : spec(spec_),
+        weights(weights_),
+        backend(backend_),
+        limits(limits_),
+        inputs(spec_, weights_, backend_, memory, limits),
+        arena_buffer(backend.allocate(arena_bytes, MemoryCategory::kBuffers)),
+        arena(*arena_buffer) {
+    inputs.stage(logit_rows, DType::kI32, limits.logit_rows);
+    if (limits.hidden_rows > 0) inputs.stage(hidden_rows, DType::kI32, limits.hidden_rows);
+    first_row = inputs.constant(DType::kI32, {1});
+    const std::int32_t zero = 0;
+    backend.write(first_row, &zero);
+    logits = host_rows(limits.logit_rows, spec.logits);
+    if (limits.hidden_rows > 0) hidden = host_rows(limits.hidden_rows, hidden_width());
   }
 
-  void plan(const spec::Attention& attention) {
-    AttentionPlan result;
-    result.window = index_of(windows, attention.window);
-    if (attention.rope) {
-      result.rope_table =
-          index_of(ropes, RopeKind{attention.rope->angles, attention.rope->factors});
-    }
-    if (attention.temperature) result.temperature = index_of(temperatures, *attention.temperature);
-    if (attention.max_alibi_bias > 0) {
-      const std::vector<float> slopes = alibi_slopes(attention.heads, attention.max_alibi_bias);
-      result.slopes = constant(DType::kF32, {attention.heads});
-      backend.write(result.slopes, slopes.data());
-    }
-    plans.push_back(result);
-  }
-
-  Tensor constant(DType dtype, std::initializer_list<std::int64_t> shape) {
-    Tensor tensor = Tensor::contiguous(nullptr, 0, dtype, shape);
-    const std::size_t bytes = tensor::row_bytes(dtype, static_cast<std::size_t>(tensor.elements()));
-    buffers.push_back(backend.allocate(bytes, MemoryCategory::kBuffers));
-    tensor.buffer = buffers.back().get();
-    return tensor;
-  }
-
-  template <class Element>
-  void stage(Staged<Element>& staged, DType dtype, std::int64_t rows, std::int64_t columns = 0) {
-    staged.device = columns > 0 ? constant(dtype, {rows, columns}) : constant(dtype, {rows});
-    staged.host.resize(static_cast<std::size_t>(staged.device.elements()));
-  }
-
-  void make_index_tensors() {
-    const std::int64_t rows = limits.batch_rows;
-    for (Staged<std::int32_t>* staged : {&ids, &positions, &row_sequence, &row_cell})
-      stage(*staged, DType::kI32, rows);
-    stage(logit_rows, DType::kI32, limits.logit_rows);
-    const bool multi_axis =
-        std::any_of(ropes.begin(), ropes.end(), [](const RopeKind& r) { return r.multi_axis(); });
-    if (multi_axis) stage(axis_positions, DType::kI32, rows, 4);
-    const std::int64_t pages = (limits.context + state::kPageCells - 1) / state::kPageCells;
-    stage(page_table, DType::kI32, limits.sequences, pages);
-    staged_windows.resize(windows.size());
-    for (StagedWindow& window : staged_windows) {
-      stage(window.begin, DType::kI32, rows);
-      stage(window.end, DType::kI32, rows);
-    }
-    staged_temperatures.resize(temperatures.size());
-    for (Staged<float>& staged : staged_temperatures) stage(staged, DType::kF32, rows);
-    pass_windows.resize(windows.size());
-    pass_ropes.resize(ropes.size());
-    pass_temperatures.resize(temperatures.size());
-  }
+  [[nodiscard]] std::int64_t stream_width() const { return spec.streams * spec.width; }
+  [[nodiscard]] std::int64_t hidden_width() const { return model::hidden_width(spec, limits); }
 
   /// Throws before anything has changed.
   void check(std::span<const BatchRow> rows) const {
     std::int64_t wanted = 0;
+    std::int64_t wanted_hidden = 0;
     int sequences = 0;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i].token < 0 || rows[i].token >= spec.vocabulary) {
-        throw Error("token id " + std::to_string(rows[i].token) + " is outside the vocabulary of " +
-                        std::to_string(spec.vocabulary),
-                    "use ids that `hearth tokenize` gives for this model");
-      }
+      check_token(rows[i].token);
       wanted += rows[i].wants_logits ? 1 : 0;
+      wanted_hidden += rows[i].wants_hidden ? 1 : 0;
       sequences += i == 0 || rows[i].sequence != rows[i - 1].sequence ? 1 : 0;
     }
-    if (static_cast<std::int64_t>(rows.size()) > limits.batch_rows || wanted > limits.logit_rows ||
+    check_size(static_cast<std::int64_t>(rows.size()));
+    if (wanted > limits.logit_rows || wanted_hidden > limits.hidden_rows ||
         sequences > limits.sequences) {
-      throw Error(
-          "a batch of " + std::to_string(rows.size()) + " rows is larger than what was set up",
-          "this is a bug in Hearth: please report it");
+      throw Error("a batch asks for more than what was set up",
+                  "this is a bug in Hearth: please report it");
+    }
+    if (wanted > 0 && !has_logits()) {
+      throw Error("this model makes embeddings, not text", "use `hearth embed`");
     }
   }
-
-  void check_positions(const state::SequenceState& sequence, std::int64_t new_cells) const {
-    const std::int64_t end = sequence.next_position() + new_cells;
-    if (sequence.first_position() < 0 || end > std::numeric_limits<std::int32_t>::max()) {
-      throw Error("positions from " + std::to_string(sequence.first_position()) + " to " +
-                      std::to_string(end) + " cannot be represented",
-                  "begin at a smaller position");
-    }
-    if (spec.position_limit > 0 && end > spec.position_limit) {
-      throw Error("the model knows only " + std::to_string(spec.position_limit) + " positions",
-                  "shorten the text");
-    }
+  void check_size(std::int64_t rows) const {
+    if (rows <= limits.batch_rows) return;
+    throw Error("a batch of " + std::to_string(rows) + " rows is larger than the " +
+                    std::to_string(limits.batch_rows) + " that were set up",
+                "shorten the text, or use a larger --ctx");
   }
-
-  /// Gives every row its cell and fills the staging copies of all index tensors. Strong guarantee.
-  void assign_cells(std::span<const BatchRow> rows) {
-    std::size_t done = 0;
-    std::int32_t sequence_index = 0;
-    try {
-      while (done < rows.size()) {
-        state::SequenceState& sequence = *rows[done].sequence;
-        std::size_t end = done;
-        while (end < rows.size() && rows[end].sequence == &sequence) ++end;
-        const std::int64_t first_cell = sequence.length();
-        check_positions(sequence, static_cast<std::int64_t>(end - done));
-        sequence.grow(static_cast<std::int64_t>(end - done));
-        const auto table = static_cast<std::size_t>(sequence_index * page_table.device.shape[1]);
-        std::copy(sequence.pages().begin(), sequence.pages().end(),
-                  page_table.host.begin() + static_cast<std::ptrdiff_t>(table));
-        for (std::size_t i = done; i < end; ++i) {
-          fill_row(i, rows[i].token, sequence_index, sequence,
-                   first_cell + static_cast<std::int64_t>(i - done));
-        }
-        done = end;
-        ++sequence_index;
-      }
-    } catch (...) {
-      forget(rows.first(done));
-      throw;
-    }
+  void check_token(std::int32_t token) const {
+    if (token >= 0 && token < spec.vocabulary) return;
+    throw Error("token id " + std::to_string(token) + " is outside the vocabulary of " +
+                    std::to_string(spec.vocabulary),
+                "use ids that `hearth tokenize` gives for this model");
   }
+  [[nodiscard]] bool has_logits() const { return spec.head.linear.present(); }
 
-  void fill_row(std::size_t i, std::int32_t token, std::int32_t sequence_index,
-                const state::SequenceState& sequence, std::int64_t cell) {
-    const auto position = static_cast<std::int32_t>(sequence.first_position() + cell);
-    ids.host[i] = token;
-    positions.host[i] = position;
-    row_sequence.host[i] = sequence_index;
-    row_cell.host[i] = static_cast<std::int32_t>(cell);
-    if (axis_positions.device) {
-      for (std::size_t axis = 0; axis < 4; ++axis)
-        axis_positions.host[4 * i + axis] = axis < 3 ? position : 0;
-    }
-    for (std::size_t w = 0; w < windows.size(); ++w) {
-      const CellRange range = visible_cells(windows[w], sequence, cell);
-      staged_windows[w].begin.host[i] = static_cast<std::int32_t>(range.begin);
-      staged_windows[w].end.host[i] = static_cast<std::int32_t>(range.end);
-    }
-    for (std::size_t t = 0; t < temperatures.size(); ++t) {
-      const spec::QueryTemperature& temperature = temperatures[t];
-      const std::int64_t steps = (position + temperature.offset) / temperature.interval;
-      staged_temperatures[t].host[i] =
-          1.0F + temperature.beta * std::log1p(static_cast<float>(steps));
-    }
-  }
+  // ---- The stream at the input of the first layer -----------------------------------------------
 
-  /// Everything that all layers share, made once per pass.
-  Pass begin_pass(std::int64_t rows) {
-    const compute::KvRows kv_rows{page_table.upload(backend, limits.sequences),
-                                  row_sequence.upload(backend, rows),
-                                  row_cell.upload(backend, rows)};
-    for (std::size_t w = 0; w < windows.size(); ++w) {
-      pass_windows[w] = {staged_windows[w].begin.upload(backend, rows),
-                         staged_windows[w].end.upload(backend, rows)};
-    }
-    for (std::size_t t = 0; t < temperatures.size(); ++t) {
-      pass_temperatures[t] = staged_temperatures[t].upload(backend, rows);
-    }
-    const Tensor row_positions = positions.upload(backend, rows);
-    for (std::size_t r = 0; r < ropes.size(); ++r) {
-      const RopeKind& kind = ropes[r];
-      pass_ropes[r] = arena->allocate(DType::kF32, {rows, kind.angles.rotated / 2, 2});
-      backend.rope_table(kind.angles,
-                         kind.multi_axis() ? axis_positions.upload(backend, rows) : row_positions,
-                         weights.vector(kind.factors), pass_ropes[r]);
-    }
-    return Pass{backend,    weights,           *arena, pool, rows, kv_rows, pass_windows,
-                pass_ropes, pass_temperatures, plans,  0};
-  }
-
-  Tensor embed(Pass& pass, const Tensor& row_positions) {
-    const Tensor stream = pass.scratch(spec.width);
-    backend.get_rows(weights.matrix(spec.embedding.tokens), ids.upload(backend, pass.rows),
-                     spec.embedding.scale, stream);
-    if (!spec.embedding.positions.empty()) {
-      const Arena::Scope scope(*arena);
+  /// Embeddings of the pass's tokens, [T, width].
+  void embed_tokens(Pass& pass, const Tensor& out) {
+    const spec::Embedding& embedding = spec.embedding;
+    const std::string_view tokens = embedding.tokens.empty() ? kTargetEmbedding : embedding.tokens;
+    backend.get_rows(weights.matrix(tokens), pass.tokens, embedding.scale, out);
+    if (!embedding.positions.empty()) {
+      const Arena::Scope scope(arena);
       const Tensor learned = pass.scratch(spec.width);
-      backend.get_rows(weights.matrix(spec.embedding.positions), row_positions, 1.0F, learned);
-      backend.add(stream, learned, 1.0F, stream);
+      backend.get_rows(weights.matrix(embedding.positions), pass.positions, 1.0F, learned);
+      backend.add(out, learned, 1.0F, out);
     }
-    if (spec.embedding.norm) apply_norm(pass, *spec.embedding.norm, stream, stream);
+    if (!embedding.types.empty()) {
+      const Arena::Scope scope(arena);
+      const Tensor type = arena.allocate(DType::kF32, {1, spec.width});
+      backend.get_rows(weights.matrix(embedding.types), first_row, 1.0F, type);
+      backend.add(out, type, 1.0F, out);
+    }
+    if (embedding.norm) apply_norm(pass, *embedding.norm, out, out);
+  }
+
+  /// Rows given instead of tokens: their first slice is the embedding, the others wait for their
+  /// layers.
+  void place_inputs(Pass& pass, std::span<const BatchRow> rows, const Tensor& stream) {
+    const std::int64_t slices = spec.embedding.input_slices - 1;
+    const bool any = std::any_of(rows.begin(), rows.end(),
+                                 [](const BatchRow& row) { return row.input != nullptr; });
+    if (!any) return;
+    const std::int64_t slice_width = slices * spec.width;
+    const std::vector<float> zeros(static_cast<std::size_t>(slice_width));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto t = static_cast<std::int64_t>(i);
+      const float* const input = rows[i].input;
+      if (input != nullptr) backend.write(stream.rows(t, 1).columns(0, spec.width), input);
+      if (slices > 0) {
+        backend.write(pass.input_slices.rows(t, 1), input ? input + spec.width : zeros.data());
+      }
+    }
+  }
+
+  /// The stream of a draft head, from tokens and hidden states.
+  void fuse_hidden(Pass& pass, std::span<const BatchRow> rows, const Tensor& tokens,
+                   const Tensor& stream) {
+    const spec::HiddenInput& input = *spec.embedding.hidden;
+    const Arena::Scope scope(arena);
+    const Tensor states = pass.scratch(stream_width());
+    const std::vector<float> zeros(static_cast<std::size_t>(stream_width()));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      backend.write(states.rows(static_cast<std::int64_t>(i), 1),
+                    rows[i].input != nullptr ? rows[i].input : zeros.data());
+    }
+    if (!input.projection.present()) {
+      if (input.hidden_norm) apply_norm(pass, *input.hidden_norm, states, states);
+      backend.copy(states, stream);
+      return;
+    }
+    const Tensor both = pass.scratch(2 * spec.width);
+    const Tensor token_half = both.columns(0, spec.width);
+    const Tensor hidden_half = both.columns(spec.width, spec.width);
+    if (input.token_norm) {
+      apply_norm(pass, *input.token_norm, tokens, token_half);
+    } else {
+      backend.copy(tokens, token_half);
+    }
+    for (std::int64_t s = 0; s < spec.streams; ++s) {
+      const Tensor state = states.columns(s * spec.width, spec.width);
+      if (input.hidden_norm) {
+        apply_norm(pass, *input.hidden_norm, state, hidden_half);
+      } else {
+        backend.copy(state, hidden_half);
+      }
+      multiply(pass, both, {{&input.projection, stream.columns(s * spec.width, spec.width)}});
+    }
+  }
+
+  Tensor embed(Pass& pass, std::span<const BatchRow> rows) {
+    const Tensor stream = pass.scratch(stream_width());
+    if (spec.embedding.hidden) {
+      pass.token_embedding = pass.scratch(spec.width);
+      embed_tokens(pass, pass.token_embedding);
+      fuse_hidden(pass, rows, pass.token_embedding, stream);
+      return stream;
+    }
+    if (spec.embedding.input_slices > 1) {
+      pass.input_slices = pass.scratch((spec.embedding.input_slices - 1) * spec.width);
+    }
+    const Tensor first = stream.columns(0, spec.width);
+    embed_tokens(pass, first);
+    const bool given = std::any_of(rows.begin(), rows.end(),
+                                   [](const BatchRow& row) { return row.input != nullptr; });
+    if (given) {
+      place_inputs(pass, rows, stream);
+    } else {
+      pass.input_slices = {};
+    }
+    if (spec.embedding.per_layer) {
+      const spec::PerLayerEmbedding& per_layer = *spec.embedding.per_layer;
+      pass.per_layer = pass.scratch(per_layer.layers * per_layer.width);
+      make_per_layer_embeddings(pass, per_layer, first);
+    }
+    if (spec.altup_streams) {
+      open_altup_streams(pass, *spec.altup_streams, stream);
+    } else {
+      for (std::int64_t s = 1; s < spec.streams; ++s) {
+        backend.copy(first, stream.columns(s * spec.width, spec.width));
+      }
+    }
     return stream;
   }
 
-  /// Logits of the `wanted` rows listed in logit_rows.
-  void run_head(const Pass& pass, const Tensor& stream, std::int64_t wanted) {
-    const Arena::Scope scope(*arena);
-    Tensor hidden = arena->allocate(DType::kF32, {wanted, spec.width});
-    backend.gather(stream, logit_rows.upload(backend, wanted), hidden);
-    if (spec.head.norm) apply_norm(pass, *spec.head.norm, hidden, hidden);
-    const Tensor out = arena->allocate(DType::kF32, {wanted, spec.vocabulary});
-    const compute::Projection linear = projection(pass, spec.head.linear, out);
-    backend.matmul(hidden, {&linear, 1});
+  // ---- Layers and head --------------------------------------------------------------------------
+
+  [[nodiscard]] bool is_recurrent_value_model() const {
+    bool found = false;
+    spec::for_each_body(spec, [&](const spec::Stack&, std::size_t, const spec::Body& body) {
+      found = found || std::holds_alternative<spec::RwkvTimeMix>(body);
+    });
+    return found;
+  }
+  bool keeps_first_value = is_recurrent_value_model();
+
+  void run_stack(Pass& pass, const spec::Stack& stack, const Tensor& stream, const Tensor& taps) {
+    for (std::size_t l = 0; l < stack.layers.size(); ++l) {
+      tap(l, stream, taps);
+      pass.layer_index = l;
+      run_layer(pass, stack.layers[l], stream);
+    }
+    tap(stack.layers.size(), stream, taps);
+  }
+
+  /// The stream at the input of layer `layer`, where it is wanted. After the last layer: what the
+  /// model hands to its own draft heads.
+  void tap(std::size_t layer, const Tensor& stream, const Tensor& taps) {
+    if (!taps) return;
+    for (std::size_t i = 0; i < limits.taps.size(); ++i) {
+      if (static_cast<std::size_t>(limits.taps[i]) != layer) continue;
+      const auto column = static_cast<std::int64_t>(i) * spec.width;
+      backend.gather(stream.columns(0, spec.width), hidden_rows.device.rows(0, taps.shape[0]),
+                     taps.columns(column, spec.width));
+    }
+  }
+
+  /// Rows of the stream as one width: streams collapsed, normalised. `pass.rows` must be theirs.
+  Tensor finished(Pass& pass, const Tensor& rows) {
+    Tensor hidden_state = rows;
+    if (spec.streams > 1) {
+      hidden_state = pass.scratch(spec.width);
+      if (spec.stream_head) {
+        collapse_streams(pass, *spec.stream_head, rows, hidden_state);
+      } else {
+        close_altup_streams(pass, *spec.altup_streams, rows, hidden_state);
+      }
+    }
+    if (spec.head.norm) apply_norm(pass, *spec.head.norm, hidden_state, hidden_state);
+    return hidden_state;
+  }
+
+  Tensor gathered(const Tensor& stream, const Staged<std::int32_t>& rows, std::int64_t count) {
+    const Tensor out = arena.allocate(DType::kF32, {count, stream.shape[1]});
+    backend.gather(stream, rows.upload(backend, count), out);
+    return out;
+  }
+
+  void run_head(const Pass& whole, const Tensor& stream, std::int64_t wanted) {
+    const Arena::Scope scope(arena);
+    Pass pass = whole;
+    pass.rows = wanted;
+    const Tensor state = finished(pass, gathered(stream, logit_rows, wanted));
+    const Tensor out = pass.scratch(spec.logits);
+    multiply(pass, state, {{&spec.head.linear, out}});
     if (spec.head.scale != 1.0F) backend.scale(out, spec.head.scale, out);
     if (spec.head.softcap > 0) backend.softcap(out, spec.head.softcap);
     backend.submit();
     backend.read(out, logits.get());
   }
 
+  void read_hidden(const Pass& whole, const Tensor& stream, const Tensor& taps) {
+    const Arena::Scope scope(arena);
+    Pass pass = whole;
+    pass.rows = hidden_count;
+    Tensor out = taps;
+    if (!taps) {
+      out = gathered(stream, hidden_rows, hidden_count);
+      if (spec.head.hidden == HiddenKind::kNormed) out = finished(pass, out);
+    }
+    backend.submit();
+    backend.read(out, hidden.get());
+  }
+
   std::span<const float> run(std::span<const BatchRow> rows) {
     check(rows);
+    hidden_count = 0;
     if (rows.empty()) return {};
-    assign_cells(rows);
+    inputs.assign(rows);
     try {
-      return evaluate(rows);
+      const std::span<const float> result = evaluate(rows);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (i == 0 || rows[i].sequence != rows[i - 1].sequence) rows[i].sequence->commit();
+      }
+      return result;
     } catch (...) {
       forget(rows);
       throw;
@@ -340,35 +325,187 @@ struct Runner::Impl {
   }
 
   std::span<const float> evaluate(std::span<const BatchRow> rows) {
-    const Arena::Scope scope(*arena);
-    Pass pass = begin_pass(static_cast<std::int64_t>(rows.size()));
-    const Tensor stream = embed(pass, positions.device.rows(0, pass.rows));
-    for (const spec::Stack& stack : spec.stacks) {
-      for (const spec::Layer& layer : stack.layers) {
-        for (const spec::Sublayer& sublayer : layer.sublayers) run_sublayer(pass, sublayer, stream);
-      }
-    }
+    const Arena::Scope scope(arena);
     std::int64_t wanted = 0;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i].wants_logits)
-        logit_rows.host[static_cast<std::size_t>(wanted++)] = static_cast<std::int32_t>(i);
+      const auto row = static_cast<std::int32_t>(i);
+      if (rows[i].wants_logits) logit_rows.host[static_cast<std::size_t>(wanted++)] = row;
+      if (rows[i].wants_hidden) {
+        hidden_rows.host[static_cast<std::size_t>(hidden_count++)] = row;
+      }
     }
+    Pass pass = inputs.begin(arena, static_cast<std::int64_t>(rows.size()));
+    pass.adapters = adapters;
+    if (keeps_first_value) pass.first_value = pass.scratch(spec.width);
+    Tensor taps;
+    if (limits.hidden == HiddenRequest::kTaps && hidden_count > 0) {
+      taps = arena.allocate(DType::kF32, {hidden_count, hidden_width()});
+      hidden_rows.upload(backend, hidden_count);
+    }
+    const Tensor stream = embed(pass, rows);
+    for (const spec::Stack& stack : spec.stacks) run_stack(pass, stack, stream, taps);
+    if (hidden_count > 0) read_hidden(pass, stream, taps);
     if (wanted > 0) run_head(pass, stream, wanted);
+    finish();
+    return {logits.get(), static_cast<std::size_t>(wanted * spec.logits)};
+  }
+
+  void finish() {
     if (const std::optional<std::string> problem = backend.finish()) throw Error(*problem);
-    return {logits.get(), static_cast<std::size_t>(wanted * spec.vocabulary)};
+  }
+
+  // ---- Encoders, features, pooling --------------------------------------------------------------
+
+  std::span<const float> encode(state::SequenceState& sequence,
+                                std::span<const std::int32_t> tokens) {
+    if (!spec.encoder) throw Error("this model has no encoder", "use a T5 model");
+    const auto count = static_cast<std::int64_t>(tokens.size());
+    if (count == 0) throw Error("an encoder needs at least one token");
+    check_size(count);
+    for (const std::int32_t token : tokens) check_token(token);
+    sequence.set_encoder_length(count);
+    inputs.assign_encoder(sequence, tokens);
+    const Arena::Scope scope(arena);
+    Pass pass = inputs.begin(arena, count);
+    pass.adapters = adapters;
+    const Tensor stream = pass.scratch(spec.width);
+    embed_tokens(pass, stream);
+    run_stack(pass, spec.encoder->stack, stream, {});
+    if (spec.encoder->norm) apply_norm(pass, *spec.encoder->norm, stream, stream);
+    spec::for_each_body(spec, [&](const spec::Stack&, std::size_t, const spec::Body& body) {
+      const auto* attention = std::get_if<spec::Attention>(&body);
+      if (attention != nullptr && attention->key_source == spec::KeySource::kEncoder) {
+        store_encoder_keys(pass, *attention, stream);
+      }
+    });
+    other.resize(static_cast<std::size_t>(count * spec.width));
+    backend.submit();
+    backend.read(stream, other.data());
+    finish();
+    return other;
+  }
+
+  /// A pass of `rows` rows without sequences, for what only multiplies.
+  Pass loose_pass(std::int64_t rows) {
+    Pass pass = inputs.begin(arena, rows);
+    pass.adapters = adapters;
+    return pass;
+  }
+
+  std::span<const float> fuse_features(std::span<const float> features) {
+    const spec::HiddenInput& input = *spec.embedding.hidden;
+    const std::int64_t rows = static_cast<std::int64_t>(features.size()) / input.features.in;
+    check_size(rows);
+    const Arena::Scope scope(arena);
+    Pass pass = loose_pass(rows);
+    const Tensor x = pass.scratch(input.features.in);
+    backend.write(x, features.data());
+    if (input.features_norm) apply_norm(pass, *input.features_norm, x, x);
+    const Tensor out = pass.scratch(spec.width);
+    multiply(pass, x, {{&input.features, out}});
+    other.resize(static_cast<std::size_t>(rows * spec.width));
+    backend.submit();
+    backend.read(out, other.data());
+    finish();
+    return other;
+  }
+
+  [[nodiscard]] std::int64_t pooled_width() const {
+    const spec::Pooling& p = spec.pooling;
+    if (p.classifier_output.present()) return p.classifier_output.out;
+    if (p.classifier.present()) return p.classifier.out;
+    return p.dense.empty() ? spec.width : p.dense.back().out;
+  }
+
+  /// The mean, first or last of the rows of one text.
+  void pool_text(std::span<const float> states, PoolingKind kind, std::span<float> out) const {
+    const auto width = static_cast<std::size_t>(spec.width);
+    const std::size_t rows = states.size() / width;
+    for (std::size_t i = 0; i < width; ++i) {
+      if (kind == PoolingKind::kMean) {
+        double sum = 0;
+        for (std::size_t row = 0; row < rows; ++row) sum += states[row * width + i];
+        out[i] = static_cast<float>(sum / static_cast<double>(rows));
+      } else {
+        out[i] = states[kind == PoolingKind::kLast ? (rows - 1) * width + i : i];
+      }
+    }
+  }
+
+  std::span<const float> pool(std::span<const float> states,
+                              std::span<const std::int64_t> lengths) {
+    const spec::Pooling& p = spec.pooling;
+    const auto texts = static_cast<std::int64_t>(lengths.size());
+    check_size(texts);
+    std::vector<float> vectors(static_cast<std::size_t>(texts * spec.width));
+    const auto width = static_cast<std::size_t>(spec.width);
+    const PoolingKind kind = p.kind == PoolingKind::kRank ? p.rank_from : p.kind;
+    std::size_t row = 0;
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      const auto rows = static_cast<std::size_t>(lengths[i]);
+      pool_text(states.subspan(row * width, rows * width), kind,
+                std::span<float>(vectors).subspan(i * width, width));
+      row += rows;
+    }
+    const Arena::Scope scope(arena);
+    Pass pass = loose_pass(texts);
+    Tensor x = pass.scratch(spec.width);
+    backend.write(x, vectors.data());
+    const auto through = [&](const spec::Linear& linear) {
+      const Tensor out = pass.scratch(linear.out);
+      multiply(pass, x, {{&linear, out}});
+      x = out;
+    };
+    for (const spec::Linear& dense : p.dense) through(dense);
+    if (p.classifier.present()) {
+      through(p.classifier);
+      backend.activate(p.classifier_activation, x, x);
+      if (p.classifier_norm) apply_norm(pass, *p.classifier_norm, x, x);
+    }
+    if (p.classifier_output.present()) through(p.classifier_output);
+    other.resize(static_cast<std::size_t>(texts * x.shape[1]));
+    backend.submit();
+    backend.read(x, other.data());
+    finish();
+    return other;
   }
 };
 
 Runner::Runner(const spec::ModelSpec& spec, const Weights& weights, compute::Backend& backend,
-               const state::KvPool& pool, const RunnerLimits& limits, std::size_t arena_bytes)
-    : impl_(std::make_unique<Impl>(spec, weights, backend, pool, limits, arena_bytes)) {}
+               const state::MemoryPool& memory, const RunnerLimits& limits, std::size_t arena_bytes)
+    : impl_(std::make_unique<Impl>(spec, weights, backend, memory, limits, arena_bytes)) {}
 
 Runner::~Runner() = default;
 
 std::span<const float> Runner::run(std::span<const BatchRow> rows) { return impl_->run(rows); }
 
+std::span<const float> Runner::hidden() const noexcept {
+  return {impl_->hidden.get(),
+          static_cast<std::size_t>(impl_->hidden_count * impl_->hidden_width())};
+}
+
+std::int64_t Runner::hidden_width() const noexcept { return impl_->hidden_width(); }
+
+std::span<const float> Runner::encode(state::SequenceState& sequence,
+                                      std::span<const std::int32_t> tokens) {
+  return impl_->encode(sequence, tokens);
+}
+
+std::span<const float> Runner::fuse_features(std::span<const float> features) {
+  return impl_->fuse_features(features);
+}
+
+std::span<const float> Runner::pool(std::span<const float> states,
+                                    std::span<const std::int64_t> lengths) {
+  return impl_->pool(states, lengths);
+}
+
+std::int64_t Runner::pooled_width() const noexcept { return impl_->pooled_width(); }
+
+void Runner::set_adapters(const AdapterSet* adapters) noexcept { impl_->adapters = adapters; }
+
 const RunnerLimits& Runner::limits() const noexcept { return impl_->limits; }
 
-std::size_t Runner::arena_high_water() const noexcept { return impl_->arena->high_water(); }
+std::size_t Runner::arena_high_water() const noexcept { return impl_->arena.high_water(); }
 
 }  // namespace hearth::model

@@ -24,13 +24,11 @@ struct BatchRow {
   state::SequenceState* sequence = nullptr;
   std::int32_t token = 0;
   bool wants_logits = false;
-  /// Hidden state of the row wanted: see RunnerLimits::hidden.
+  /// Hidden state of the row wanted: see Outputs::hidden.
   bool wants_hidden = false;
   /// Rows of images: [input_slices * width], read instead of the token's embedding. Draft heads:
   /// the hidden state of the model they draft for, beside the token (null: zeros).
   const float* input = nullptr;
-  /// Draft heads with features (EAGLE-3): `input` holds features, not a hidden state.
-  bool input_is_features = false;
   /// Multi-axis RoPE: t, h and w of the row (null: all are the next position of the sequence). The
   /// sequence then goes on after the largest of them.
   const std::int32_t* axes = nullptr;
@@ -39,17 +37,24 @@ struct BatchRow {
 enum class HiddenRequest : std::uint8_t {
   kNone,
   kHidden,  // what ModelSpec::head.hidden says: [width], or [streams * width]
-  kTaps,    // the stream at the input of layers RunnerLimits::taps: [taps * width]
+  kTaps,    // the stream at the input of layers Outputs::taps: [taps * width]
 };
 
-struct RunnerLimits {
-  std::int64_t batch_rows = 512;
+/// What passes are asked for.
+struct Outputs {
   std::int64_t logit_rows = 1;  // rows of one pass that may want logits
-  std::int64_t context = 0;     // cells per sequence
-  int sequences = 1;            // different sequences in one pass
   HiddenRequest hidden = HiddenRequest::kNone;
-  std::int64_t hidden_rows = 0;    // rows of one pass that may want their hidden state
-  std::vector<std::int32_t> taps;  // layers; the number of layers: the state after the last one
+  std::int64_t hidden_rows = 0;      // rows of one pass that may want their hidden state
+  std::vector<std::int32_t> taps{};  // layers; the number of layers: the state after the last one
+};
+
+/// Floats of the hidden state of one row.
+[[nodiscard]] std::int64_t hidden_width(const spec::ModelSpec& spec,
+                                        const Outputs& outputs) noexcept;
+
+struct RunnerLimits : Outputs {
+  std::int64_t batch_rows = 512;
+  int sequences = 1;  // different sequences in one pass
 };
 
 /// Takes back the cells that a pass gave to its rows.
@@ -89,8 +94,7 @@ class Runner {
   /// The pooled vectors (spec.pooling without its normalisation, dense modules and classifier
   /// included) of `states` [rows, width], one text after the other; text i has lengths[i] rows.
   /// Returns [texts, pooled_width()], valid until the next call.
-  std::span<const float> pool(std::span<const float> states,
-                              std::span<const std::int64_t> lengths);
+  std::span<const float> pool(std::span<const float> states, std::span<const std::int64_t> lengths);
   [[nodiscard]] std::int64_t pooled_width() const noexcept;
 
   /// Adapters that the next passes apply; null: none. Must outlive them.

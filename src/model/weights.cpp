@@ -75,14 +75,33 @@ std::vector<float> decoded(const gguf::File& file, const gguf::TensorInfo& tenso
 }  // namespace
 
 struct Weights::Impl {
+  const gguf::File* file = nullptr;
+  const Impl* shared = nullptr;
   NameMap<std::unique_ptr<compute::Weight>> matrices;
   NameMap<Tensor> vectors;
   NameMap<float> scalars;
   std::unique_ptr<tensor::Buffer> vector_buffer;
   std::vector<std::unique_ptr<tensor::Buffer>> index_buffers;
 
-  void load_indices(const gguf::File& file, const std::string& name, compute::Backend& backend) {
-    const gguf::TensorInfo* info = file.find_tensor(name);
+  [[nodiscard]] bool has(const spec::TensorUse& use) const {
+    switch (use.role) {
+      case TensorRole::kVector:
+      case TensorRole::kIndex:
+        return vectors.contains(use.name);
+      case TensorRole::kScalar:
+        return scalars.contains(use.name);
+      default:
+        return matrices.contains(use.name);
+    }
+  }
+  /// Whether the other model's tensor serves.
+  [[nodiscard]] bool is_shared(const spec::TensorUse& use) const {
+    if (shared == nullptr || !shared->has(use)) return false;
+    return shared->file == file || file->find_tensor(use.name) == nullptr;
+  }
+
+  void load_indices(const gguf::File& from, const std::string& name, compute::Backend& backend) {
+    const gguf::TensorInfo* info = from.find_tensor(name);
     if (info == nullptr || info->dtype != tensor::DType::kI32) {
       throw Error("the model has no table of integers '" + printable(name) + "'",
                   "the file is incomplete: fetch it again");
@@ -90,11 +109,11 @@ struct Weights::Impl {
     index_buffers.push_back(
         backend.allocate(static_cast<std::size_t>(info->bytes), MemoryCategory::kWeights));
     const Tensor view = vector_view(*info, index_buffers.back().get(), 0, tensor::DType::kI32);
-    backend.write(view, file.data(*info).data());
+    backend.write(view, from.data(*info).data());
     vectors.emplace(name, view);
   }
 
-  void load_vectors(const gguf::File& file, std::span<const gguf::TensorInfo* const> tensors,
+  void load_vectors(const gguf::File& from, std::span<const gguf::TensorInfo* const> tensors,
                     compute::Backend& backend) {
     constexpr std::size_t kAlignment = 64;
     const auto padded = [](const gguf::TensorInfo* tensor) {
@@ -107,7 +126,7 @@ struct Weights::Impl {
     std::size_t offset = 0;
     for (const gguf::TensorInfo* info : tensors) {
       const Tensor view = vector_view(*info, vector_buffer.get(), offset, tensor::DType::kF32);
-      backend.write(view, decoded(file, *info).data());
+      backend.write(view, decoded(from, *info).data());
       vectors.emplace(info->name, view);
       offset += padded(info);
     }
@@ -115,13 +134,17 @@ struct Weights::Impl {
 };
 
 Weights::Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::Backend& backend,
-                 compute::Residency residency, const std::function<void(double)>& progress)
+                 compute::Residency residency, const std::function<void(double)>& progress,
+                 const Weights* shared)
     : impl_(std::make_unique<Impl>()) {
+  impl_->file = &file;
+  impl_->shared = shared != nullptr ? shared->impl_.get() : nullptr;
   NameMap<MatrixRequest> matrices;
   std::vector<std::string> order;
   std::vector<const gguf::TensorInfo*> vectors;
   std::uint64_t total = 0;
   for (const spec::TensorUse& use : spec::tensors_of(spec)) {
+    if (impl_->is_shared(use)) continue;
     if (use.role == TensorRole::kIndex) {
       impl_->load_indices(file, use.name, backend);
       continue;
@@ -156,15 +179,21 @@ Weights::Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::B
 Weights::~Weights() = default;
 
 const compute::Weight& Weights::matrix(std::string_view name) const noexcept {
-  return *impl_->matrices.find(name)->second;
+  const auto found = impl_->matrices.find(name);
+  return found != impl_->matrices.end() ? *found->second
+                                        : *impl_->shared->matrices.find(name)->second;
 }
 
 Tensor Weights::vector(std::string_view name) const noexcept {
-  return name.empty() ? Tensor{} : impl_->vectors.find(name)->second;
+  if (name.empty()) return {};
+  const auto found = impl_->vectors.find(name);
+  return found != impl_->vectors.end() ? found->second : impl_->shared->vectors.find(name)->second;
 }
 
 float Weights::scalar(std::string_view name) const noexcept {
-  return name.empty() ? 1.0F : impl_->scalars.find(name)->second;
+  if (name.empty()) return 1.0F;
+  const auto found = impl_->scalars.find(name);
+  return found != impl_->scalars.end() ? found->second : impl_->shared->scalars.find(name)->second;
 }
 
 }  // namespace hearth::model

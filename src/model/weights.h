@@ -18,9 +18,12 @@ namespace hearth::model {
 class Weights {
  public:
   /// Loads every tensor that `spec` names. Throws Error naming a tensor that is missing or has the
-  /// wrong shape.
+  /// wrong shape. `shared` (may be null, must outlive this): the weights of the model that this one
+  /// drafts for; those of the same file are not loaded again, and those that `file` lacks are taken
+  /// from there.
   Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::Backend& backend,
-          compute::Residency residency, const std::function<void(double)>& progress);
+          compute::Residency residency, const std::function<void(double)>& progress,
+          const Weights* shared = nullptr);
   ~Weights();
 
   /// A matrix, or a stack of them. Precondition: the spec names it.

@@ -1,99 +1,112 @@
-// What a sequence remembers: its cells in the paged KV pools of every attention layer. (Window
-// rings and recurrent state join here.)
+// What a sequence remembers: its cells in the paged KV pools, and its recurrent state.
+//
+// A sequence with windows or recurrent state cannot be cut back to anywhere: cells behind a window
+// are given up, and a recurrent state has no past. truncate() therefore goes back to the last
+// length that can still be restored, and says which. That is always possible for the pass just
+// made, for the ends of the last prompts (snapshots), and, without recurrent state, for
+// kWindowSlack cells.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
 
-#include "compute/backend.h"
-#include "tensor/tensor.h"
+#include "state/memory.h"
 
 namespace hearth::state {
 
-inline constexpr std::int64_t kPageCells = 64;
-
-/// Geometry of one layer's keys and values.
-struct KvLayer {
-  std::int64_t kv_heads = 0, key_size = 0, value_size = 0;
-};
-
-/// Preallocated pages of keys and values for all attention layers of a model. Page p of every layer
-/// belongs to the same cells; pages are reference-counted, so that forked sequences share their
-/// common prefix.
-class KvPool {
- public:
-  /// `backend` must outlive the pool. Throws Error when there is not enough memory.
-  KvPool(compute::Backend& backend, std::span<const KvLayer> layers, std::int64_t pages,
-         tensor::DType dtype);
-
-  [[nodiscard]] std::int64_t pages() const noexcept {
-    return static_cast<std::int64_t>(references_.size());
-  }
-  [[nodiscard]] std::int64_t free_pages() const noexcept {
-    return static_cast<std::int64_t>(free_.size());
-  }
-  /// [pages, kv_heads, kPageCells, size].
-  [[nodiscard]] const tensor::Tensor& keys(std::size_t layer) const noexcept {
-    return keys_[layer];
-  }
-  [[nodiscard]] const tensor::Tensor& values(std::size_t layer) const noexcept {
-    return values_[layer];
-  }
-  /// Bytes that `pages` pages of `layers` take.
-  [[nodiscard]] static std::size_t bytes(std::span<const KvLayer> layers, std::int64_t pages,
-                                         tensor::DType dtype) noexcept;
-
- private:
-  friend class SequenceState;
-  [[nodiscard]] std::int32_t take_page();  // throws Error when none is free
-  void share_page(std::int32_t page) noexcept;
-  void give_back_page(std::int32_t page) noexcept;
-  void copy_page(std::int32_t from, std::int32_t to) noexcept;
-
-  compute::Backend* backend_;
-  std::vector<std::unique_ptr<tensor::Buffer>> buffers_;
-  std::vector<tensor::Tensor> keys_, values_;
-  std::vector<std::int32_t> references_;
-  std::vector<std::int32_t> free_;
-};
-
 /// The memory of one sequence. Cell c holds the row that was evaluated c-th; its position is
-/// first_position + c.
+/// first_position + c, unless positions were skipped.
 class SequenceState {
  public:
-  /// At most `max_cells` cells; the page list is allocated up front, so that growing never
-  /// allocates.
-  SequenceState(KvPool& pool, std::int64_t max_cells, std::int64_t first_position = 0);
+  /// At most pool.limits().context cells; lists are allocated up front, so that growing never
+  /// allocates. `pool` must outlive the sequence.
+  explicit SequenceState(MemoryPool& pool, std::int64_t first_position = 0);
   SequenceState(const SequenceState&) = delete;
   SequenceState& operator=(const SequenceState&) = delete;
   ~SequenceState();
 
-  /// A second sequence with the same past. Whole pages are shared, the last partial page is copied.
+  /// A second sequence with the same past. Pages and states are shared until one of them changes.
+  /// Throws Error while a pass is under way.
   [[nodiscard]] std::unique_ptr<SequenceState> fork() const;
 
   [[nodiscard]] std::int64_t length() const noexcept { return length_; }
-  [[nodiscard]] std::int64_t max_cells() const noexcept { return max_cells_; }
+  [[nodiscard]] std::int64_t max_cells() const noexcept { return pool_->limits().context; }
   [[nodiscard]] std::int64_t first_position() const noexcept { return first_position_; }
-  [[nodiscard]] std::int64_t next_position() const noexcept { return first_position_ + length_; }
-  [[nodiscard]] std::span<const std::int32_t> pages() const noexcept { return pages_; }
+  [[nodiscard]] std::int64_t next_position() const noexcept {
+    return first_position_ + length_ + (skips_.empty() ? 0 : skips_.back().total);
+  }
+  /// The position of the row in `cell` (and of those after it) becomes `position`: rows of images
+  /// take many cells and few positions.
+  void set_position(std::int64_t cell, std::int64_t position);
 
-  /// Adds `count` cells, taking pages as needed. Throws Error when the sequence or the pool is
-  /// full; nothing changes then.
+  /// Physical pages of a group by logical page; those behind a window are 0 and not to be read.
+  [[nodiscard]] std::span<const std::int32_t> pages(std::size_t group) const noexcept {
+    return pages_[group].list;
+  }
+  [[nodiscard]] std::int64_t encoder_length() const noexcept { return encoder_length_; }
+
+  /// Adds `count` cells, taking pages as needed, and a slot for the state after them. Throws Error
+  /// when the sequence or the pool is full; nothing changes then. Followed by commit() when the
+  /// rows were evaluated, or by truncate() when not.
   void grow(std::int64_t count);
-  /// Forgets all cells from `length` on.
-  void truncate(std::int64_t length) noexcept;
+  /// The rows of the last grow() are evaluated: gives up what no window reaches any more.
+  void commit() noexcept;
+  /// The slot of the recurrent state before the rows of the last grow(); -1: zero.
+  [[nodiscard]] std::int32_t state_slot() const noexcept {
+    return checkpoints_.empty() ? -1 : checkpoints_.back().slot;
+  }
+  /// The slot for the state after them; -1 without recurrent state.
+  [[nodiscard]] std::int32_t next_slot() const noexcept { return pending_slot_; }
+  /// Cells for the encoder's output. Throws Error when there is one already, or no room.
+  void set_encoder_length(std::int64_t count);
+
+  /// Forgets cells so that at most `length` are left; returns how many are (the rest must be
+  /// evaluated again).
+  std::int64_t truncate(std::int64_t length) noexcept;
+
+  /// All of it as bytes, for load() into an empty sequence of a pool with the same memories on the
+  /// same kind of backend. Throws Error while a pass is under way.
+  [[nodiscard]] std::vector<std::byte> save() const;
+  /// Throws Error when `bytes` were not saved for such a pool; the sequence is then empty.
+  void load(std::span<const std::byte> bytes);
 
  private:
-  /// Copy on write: a partial last page that a fork still reads is replaced by a copy.
-  void own_last_page();
+  struct Pages {
+    std::vector<std::int32_t> list;
+    std::int64_t first = 0;  // logical pages before it were given up
+  };
+  /// A recurrent state that the sequence can go back to.
+  struct Checkpoint {
+    std::int64_t length = 0;
+    std::int32_t slot = -1;
+    bool keep = false;  // ended a pass of several rows
+  };
+  /// From cell `length` on, positions are `total` more than cells.
+  struct Skip {
+    std::int64_t length = 0, total = 0;
+  };
 
-  KvPool* pool_;
-  std::int64_t max_cells_;
+  void clear() noexcept;
+  void read_saved(std::span<const std::byte> bytes);
+  void grow_pages(std::size_t group, std::int64_t length);
+  void shrink_pages(std::size_t group, std::int64_t length) noexcept;
+  void own_last_page(std::size_t group);
+  void make_room_for_slot() noexcept;
+  [[nodiscard]] bool windows_reach(std::int64_t length) const noexcept;
+  [[nodiscard]] std::uint64_t fingerprint() const;
+
+  MemoryPool* pool_;
   std::int64_t first_position_;
   std::int64_t length_ = 0;
-  std::vector<std::int32_t> pages_;
+  std::int64_t encoder_length_ = 0;
+  std::int64_t growing_ = 0;  // rows of a pass under way
+  std::vector<Pages> pages_;  // by group
+  std::vector<Checkpoint> checkpoints_;
+  std::int32_t pending_slot_ = -1;
+  std::vector<Skip> skips_;
 };
 
 }  // namespace hearth::state

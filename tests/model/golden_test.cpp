@@ -6,58 +6,60 @@
 #include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
 #include "golden_case.h"
+#include "spec/visit.h"
 
 namespace hearth::testing {
 namespace {
 
-const std::vector<std::string> kCases = {"llama-plain",
-                                         "llama-tied",
-                                         "llama-bias",
-                                         "llama-linear",
-                                         "llama-yarn",
-                                         "llama3-rope-factors",
-                                         "eagle3-target",
-                                         "llama-256-Q4_K_M",
-                                         "llama-256-Q6_K",
-                                         "llama-256-Q8_0",
-                                         "mistral3",
-                                         "qwen2",
-                                         "qwen3",
-                                         "gemma",
-                                         "gemma2",
-                                         "gemma3",
-                                         "phi2",
-                                         "phi3-short",
-                                         "smollm3",
-                                         "olmo2",
-                                         "granite",
-                                         "stablelm",
-                                         "starcoder2",
-                                         "gpt2",
-                                         "falcon",
-                                         "falcon-40b",
-                                         "bloom",
-                                         "command-r",
-                                         "cohere2",
-                                         "exaone4",
-                                         "glm4"};
+/// Cases that are also run the fast way, with rounded activations.
+const std::vector<std::string> kFastCases = {"llama-plain",
+                                             "llama-tied",
+                                             "llama-bias",
+                                             "llama-linear",
+                                             "llama-yarn",
+                                             "llama3-rope-factors",
+                                             "eagle3-target",
+                                             "llama-256-Q4_K_M",
+                                             "llama-256-Q6_K",
+                                             "llama-256-Q8_0",
+                                             "mistral3",
+                                             "qwen2",
+                                             "qwen3",
+                                             "gemma",
+                                             "gemma2",
+                                             "gemma3",
+                                             "phi2",
+                                             "phi3-short",
+                                             "smollm3",
+                                             "olmo2",
+                                             "granite",
+                                             "stablelm",
+                                             "starcoder2",
+                                             "gpt2",
+                                             "falcon",
+                                             "falcon-40b",
+                                             "bloom",
+                                             "command-r",
+                                             "cohere2",
+                                             "exaone4",
+                                             "glm4"};
 
 class ArchitectureGolden : public ::testing::TestWithParam<std::string> {};
 
-void check_case(const GoldenCase& golden, ModelOnBackend& model) {
+void check_case(const GoldenCase& golden, ModelOnBackend& model, double tolerance) {
   const std::vector<std::int32_t> prompt = golden.ids("prompt_tokens");
   const std::vector<float> reference = golden.array("prompt_logits");
   const auto first_position = golden.description.value("pos0", std::int64_t{0});
 
   model.restart(first_position);
   const std::array<std::size_t, 1> single = {1};
-  EXPECT_LE(nmse(model.run_in_chunks(prompt, single), reference), 1e-8) << "one by one";
+  EXPECT_LE(nmse(model.run_in_chunks(prompt, single), reference), tolerance) << "one by one";
   model.restart(first_position);
   const std::array<std::size_t, 3> uneven = {7, 1, 13};
-  EXPECT_LE(nmse(model.run_in_chunks(prompt, uneven), reference), 1e-8) << "in uneven chunks";
+  EXPECT_LE(nmse(model.run_in_chunks(prompt, uneven), reference), tolerance) << "in uneven chunks";
   model.restart(first_position);
   const std::vector<float> logits = model.run(prompt);
-  EXPECT_LE(nmse(logits, reference), 1e-8) << "as one batch";
+  EXPECT_LE(nmse(logits, reference), tolerance) << "as one batch";
 
   // Greedy continuation: the ids and the logits of every step.
   const std::vector<float> decode_reference = golden.array("decode_logits");
@@ -73,14 +75,14 @@ void check_case(const GoldenCase& golden, ModelOnBackend& model) {
     decoded.insert(decoded.end(), row.begin(), row.end());
     last = row;
   }
-  EXPECT_LE(nmse(decoded, decode_reference), 1e-8) << "greedy continuation";
+  EXPECT_LE(nmse(decoded, decode_reference), tolerance) << "greedy continuation";
 }
 
 TEST_P(ArchitectureGolden, ReferenceBackendReproducesLogits) {
   HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
   const GoldenCase golden(GetParam());
   ModelOnBackend model(golden.model(), compute::make_reference_backend());
-  check_case(golden, model);
+  check_case(golden, model, golden_tolerance(GetParam()));
 }
 
 TEST_P(ArchitectureGolden, ExactCpuBackendReproducesLogits) {
@@ -88,7 +90,7 @@ TEST_P(ArchitectureGolden, ExactCpuBackendReproducesLogits) {
   const GoldenCase golden(GetParam());
   ModelOnBackend model(golden.model(), compute::make_cpu_backend(
                                            {.threads = 2, .exact = true, .instruction_set = ""}));
-  check_case(golden, model);
+  check_case(golden, model, golden_tolerance(GetParam()));
 }
 
 /// `count` tokens: the case's prompt over and over.
@@ -107,12 +109,22 @@ std::unique_ptr<compute::Backend> exact_backend(int threads) {
   return compute::make_cpu_backend({.threads = threads, .exact = true, .instruction_set = ""});
 }
 
+/// Recurrent mixers and latent attention add up whole batches in another order than single rows.
+bool sums_in_one_order(const spec::ModelSpec& spec) {
+  bool latent = false;
+  spec::for_each_body(spec, [&](const spec::Stack&, std::size_t, const spec::Body& body) {
+    latent = latent || std::holds_alternative<spec::LatentAttention>(body);
+  });
+  return !latent && spec.recurrent_memories.empty();
+}
+
 TEST_P(ArchitectureGolden, ExactResultsAreTheSameBitsHoweverThePromptIsCut) {
   HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
   const GoldenCase golden(GetParam());
   const std::vector<std::int32_t> tokens = long_prompt(golden, 90);
   const auto first_position = golden.description.value("pos0", std::int64_t{0});
   ModelOnBackend alone(golden.model(), exact_backend(1));
+  if (!sums_in_one_order(alone.spec())) GTEST_SKIP() << "has two forms of the same sum";
   alone.restart(first_position);
   const std::array<std::size_t, 1> single = {1};
   const std::vector<float> expected = alone.run_in_chunks(tokens, single);
@@ -182,8 +194,10 @@ TEST_P(FastGolden, StaysCloseToTheFloatReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, FastGolden, ::testing::ValuesIn(kCases), test_name);
-INSTANTIATE_TEST_SUITE_P(Goldens, ArchitectureGolden, ::testing::ValuesIn(kCases), test_name);
+INSTANTIATE_TEST_SUITE_P(Goldens, FastGolden, ::testing::ValuesIn(kFastCases), test_name);
+INSTANTIATE_TEST_SUITE_P(Goldens, ArchitectureGolden, ::testing::ValuesIn(golden_cases("gen")),
+                         test_name);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ArchitectureGolden);
 
 }  // namespace
 }  // namespace hearth::testing

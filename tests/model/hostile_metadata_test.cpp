@@ -257,7 +257,7 @@ bool runs(const ModelPlan& plan, std::int64_t context = 32, std::int64_t first_p
   setup.kv_type = DType::kF32;
   setup.batch_rows = 8;
   try {
-    const auto model = model::LoadedModel::load(setup, {}, 8);
+    const auto model = model::LoadedModel::load(setup, {}, {.logit_rows = 8});
     const auto sequence = model->new_sequence(first_position);
     std::vector<model::BatchRow> rows;
     for (std::int32_t token = 0; token < 7; ++token) rows.push_back({sequence.get(), token, true});

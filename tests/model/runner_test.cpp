@@ -58,6 +58,7 @@ TEST(Runner, TakesCellsBackWhenAPassFails) {
   const auto a = model.new_sequence();
   const auto full = model.new_sequence();
   full->grow(kContext);
+  full->commit();
   const std::array<model::BatchRow, 3> rows = {
       {{a.get(), 1, false}, {a.get(), 2, false}, {full.get(), 3, true}}};
   EXPECT_THROW(model.run_rows(rows), Error);
@@ -73,13 +74,13 @@ TEST(Runner, TakesCellsBackWhenWorkMemoryIsTooSmall) {
   const model::Weights weights(file, spec, *backend, compute::Residency::kPacked, {});
   spec::Setup setup;
   setup.context = 64;
-  state::KvPool pool(*backend, model::kv_layers(spec), model::kv_pages(setup), setup.kv_type);
+  state::MemoryPool pool(*backend, spec, model::memory_limits(setup));
   model::Runner runner(spec, weights, *backend, pool, model::limits_of(setup), 1024);
-  state::SequenceState sequence(pool, 64);
+  state::SequenceState sequence(pool);
   const std::array<model::BatchRow, 2> rows = {{{&sequence, 1, false}, {&sequence, 2, true}}};
   EXPECT_THROW((void)runner.run(rows), Error);
   EXPECT_EQ(sequence.length(), 0);
-  EXPECT_EQ(pool.free_pages(), pool.pages());
+  EXPECT_EQ(pool.free_pages(0), pool.pages(0));
 }
 
 TEST(Runner, PlansBatchesOfSeveralSequences) {
@@ -90,7 +91,7 @@ TEST(Runner, PlansBatchesOfSeveralSequences) {
   setup.context = 16;
   setup.sequences = 3;
   const auto backend = compute::make_reference_backend();
-  EXPECT_GT(model::plan_memory(file, spec, setup, *backend, 48).arena_bytes, 0U);
+  EXPECT_GT(model::plan_memory(file, spec, setup, *backend, {.logit_rows = 48}).arena_bytes, 0U);
 }
 
 TEST(Runner, CountsWhatAPassReadsAndKeeps) {
@@ -103,7 +104,7 @@ TEST(Runner, CountsWhatAPassReadsAndKeeps) {
   const auto backend = compute::make_reference_backend();
   const model::PassCost one = model::count_pass(file, spec, setup, *backend, 1, 99);
   std::uint64_t kv_row = 0;
-  for (const state::KvLayer& layer : model::kv_layers(spec)) {
+  for (const spec::KvMemory& layer : spec.kv_memories) {
     kv_row += static_cast<std::uint64_t>(layer.kv_heads * (layer.key_size + layer.value_size)) * 2;
   }
   EXPECT_EQ(one.counts.kv_bytes_written, kv_row);

@@ -10,75 +10,219 @@
 namespace hearth::state {
 namespace {
 
-constexpr std::array kLayers = {KvLayer{1, 2, 2}};
+/// One attention that keeps everything, one with a window, one recurrent mixer.
+spec::ModelSpec memories(bool window, bool recurrent) {
+  spec::ModelSpec spec;
+  spec.kv_memories.push_back({1, 2, 2, {}});
+  if (window) spec.kv_memories.push_back({1, 2, 2, {1, 100, false}});
+  if (recurrent) spec.recurrent_memories.push_back({2, 3, 1, 2, 2});
+  return spec;
+}
+
+constexpr std::int64_t kContext = 20 * kPageCells;
 
 class SequenceTest : public ::testing::Test {
  protected:
-  void write(const SequenceState& sequence, std::int64_t cell, float value) {
-    const std::array row = {value, value};
-    backend_->write(slot(sequence, cell), row.data());
+  std::unique_ptr<MemoryPool> make_pool(const spec::ModelSpec& spec,
+                                        std::int64_t context = kContext,
+                                        std::int64_t sequences = 1) {
+    return std::make_unique<MemoryPool>(*backend_, spec,
+                                        MemoryLimits{context, sequences, 32, tensor::DType::kF32});
   }
-  float read(const SequenceState& sequence, std::int64_t cell) {
+  void write(MemoryPool& pool, const SequenceState& sequence, std::int64_t cell, float value) {
+    const std::array row = {value, value};
+    backend_->write(slot(pool, sequence, cell), row.data());
+  }
+  float read(MemoryPool& pool, const SequenceState& sequence, std::int64_t cell) {
     std::array<float, 2> row{};
-    backend_->read(slot(sequence, cell), row.data());
+    backend_->read(slot(pool, sequence, cell), row.data());
     return row[0];
   }
-  tensor::Tensor slot(const SequenceState& sequence, std::int64_t cell) {
-    const std::int32_t page = sequence.pages()[static_cast<std::size_t>(cell / kPageCells)];
-    tensor::Tensor pool = pool_.keys(0);
+  static tensor::Tensor slot(MemoryPool& pool, const SequenceState& sequence, std::int64_t cell) {
+    const std::int32_t page = sequence.pages(0)[static_cast<std::size_t>(cell / kPageCells)];
+    const tensor::Tensor keys = pool.keys(0);
     return tensor::Tensor::contiguous(
-        pool.buffer,
-        pool.offset +
+        keys.buffer,
+        keys.offset +
             static_cast<std::size_t>((page * kPageCells + cell % kPageCells) * 2) * sizeof(float),
         tensor::DType::kF32, {2});
   }
+  void write_state(MemoryPool& pool, std::int32_t slot, float value) {
+    const std::array<float, 4> values = {value, value, value, value};
+    backend_->write(pool.scan(0).rows(slot, 1), values.data());
+  }
+  float read_state(MemoryPool& pool, std::int32_t slot) {
+    std::array<float, 4> values{};
+    backend_->read(pool.scan(0).rows(slot, 1), values.data());
+    return values[3];
+  }
+  static void add(SequenceState& sequence, std::int64_t rows) {
+    sequence.grow(rows);
+    sequence.commit();
+  }
 
   std::unique_ptr<compute::Backend> backend_ = compute::make_reference_backend();
-  KvPool pool_{*backend_, kLayers, 4, tensor::DType::kF32};
 };
 
 TEST_F(SequenceTest, TakesAndGivesBackPages) {
+  const auto pool = make_pool(memories(false, false), 4 * kPageCells);
   {
-    SequenceState sequence(pool_, 200);
-    sequence.grow(kPageCells + 1);
-    EXPECT_EQ(pool_.free_pages(), 2);
-    sequence.truncate(kPageCells);
-    EXPECT_EQ(pool_.free_pages(), 3);
-    sequence.truncate(500);
-    EXPECT_EQ(sequence.length(), kPageCells);
+    SequenceState sequence(*pool);
+    add(sequence, kPageCells + 1);
+    EXPECT_EQ(pool->free_pages(0), 2);
+    EXPECT_EQ(sequence.truncate(kPageCells), kPageCells);
+    EXPECT_EQ(pool->free_pages(0), 3);
+    EXPECT_EQ(sequence.truncate(500), kPageCells);
   }
-  EXPECT_EQ(pool_.free_pages(), 4);
+  EXPECT_EQ(pool->free_pages(0), 4);
 }
 
 TEST_F(SequenceTest, RefusesMoreThanItsContextAndThePool) {
-  SequenceState first(pool_, 2 * kPageCells);
+  const auto pool = make_pool(memories(false, false), 2 * kPageCells);
+  SequenceState first(*pool);
   EXPECT_THROW(first.grow(2 * kPageCells + 1), Error);
   EXPECT_EQ(first.length(), 0);
-  first.grow(2 * kPageCells);
-  SequenceState second(pool_, 10 * kPageCells);
-  EXPECT_THROW(second.grow(3 * kPageCells), Error);
+  add(first, kPageCells + 1);
+  SequenceState second(*pool);
+  EXPECT_THROW(second.grow(1), Error);
   EXPECT_EQ(second.length(), 0);
-  EXPECT_EQ(pool_.free_pages(), 2);
 }
 
 TEST_F(SequenceTest, ForksShareWholePagesAndCopyOnWrite) {
-  SequenceState parent(pool_, 4 * kPageCells);
-  parent.grow(kPageCells + 2);
-  write(parent, 5, 1.0F);
-  write(parent, kPageCells, 2.0F);
+  const auto pool = make_pool(memories(false, false), 4 * kPageCells, 2);
+  SequenceState parent(*pool);
+  add(parent, kPageCells + 2);
+  write(*pool, parent, 5, 1.0F);
+  write(*pool, parent, kPageCells, 2.0F);
   auto child = parent.fork();
   EXPECT_EQ(child->length(), parent.length());
-  EXPECT_EQ(pool_.free_pages(), 1);  // one shared page, two partial ones
-  EXPECT_EQ(read(*child, 5), 1.0F);
-  EXPECT_EQ(read(*child, kPageCells), 2.0F);
-  write(*child, kPageCells, 3.0F);
-  EXPECT_EQ(read(parent, kPageCells), 2.0F);
+  EXPECT_EQ(pool->free_pages(0), 6);
+  add(*child, 1);
+  EXPECT_EQ(read(*pool, *child, 5), 1.0F);
+  EXPECT_EQ(read(*pool, *child, kPageCells), 2.0F);
+  write(*pool, *child, kPageCells, 3.0F);
+  EXPECT_EQ(read(*pool, parent, kPageCells), 2.0F);
 
   // Going back into the shared page and writing there must not touch the parent.
   child->truncate(5);
+  add(*child, 1);
+  write(*pool, *child, 5, 9.0F);
+  EXPECT_EQ(read(*pool, parent, 5), 1.0F);
+}
+
+TEST_F(SequenceTest, WindowsHoldOnlyWhatTheyReach) {
+  const auto pool = make_pool(memories(true, false));
+  // 100 cells of window, 64 of slack, 32 rows of a pass, and what page borders add.
+  EXPECT_EQ(pool->pages(1), (100 + kWindowSlack + 32 + 2 * kPageCells - 2) / kPageCells);
+  SequenceState sequence(*pool);
+  while (sequence.length() < kContext) add(sequence, 32);
+  EXPECT_EQ(pool->free_pages(0), 0);
+  EXPECT_GE(pool->free_pages(1), 1);
+  // A little back is possible, far back is not.
+  EXPECT_EQ(sequence.truncate(kContext - kWindowSlack), kContext - kWindowSlack);
+  add(sequence, 3);
+  EXPECT_EQ(sequence.truncate(400), 0);
+  EXPECT_EQ(pool->free_pages(1), pool->pages(1));
+}
+
+TEST_F(SequenceTest, RecurrentStateGoesBackToSnapshots) {
+  const auto pool = make_pool(memories(false, true));
+  SequenceState sequence(*pool);
+  const auto pass = [&](std::int64_t rows, float value) {
+    sequence.grow(rows);
+    const std::int32_t slot = sequence.next_slot();
+    EXPECT_NE(slot, sequence.state_slot());
+    write_state(*pool, slot, value);
+    sequence.commit();
+  };
+  pass(10, 10);
+  for (int i = 0; i < 20; ++i) pass(1, static_cast<float>(11 + i));
+  pass(5, 35);
+  for (int i = 0; i < 20; ++i) pass(1, static_cast<float>(36 + i));
+  EXPECT_EQ(read_state(*pool, sequence.state_slot()), 55.0F);
+  EXPECT_EQ(sequence.truncate(54), 54);  // the pass just made
+  EXPECT_EQ(read_state(*pool, sequence.state_slot()), 54.0F);
+  EXPECT_EQ(sequence.truncate(50), 35);  // the end of the last prompt
+  EXPECT_EQ(read_state(*pool, sequence.state_slot()), 35.0F);
+  EXPECT_EQ(sequence.truncate(34), 10);
+  EXPECT_EQ(read_state(*pool, sequence.state_slot()), 10.0F);
+  EXPECT_EQ(sequence.truncate(9), 0);
+  EXPECT_EQ(sequence.state_slot(), -1);
+}
+
+TEST_F(SequenceTest, AFailedPassLeavesTheStateBeforeIt) {
+  const auto pool = make_pool(memories(true, true));
+  SequenceState sequence(*pool);
+  add(sequence, 7);
+  const std::int32_t before = sequence.state_slot();
+  sequence.grow(3);
+  EXPECT_EQ(sequence.truncate(7), 7);
+  EXPECT_EQ(sequence.state_slot(), before);
+  EXPECT_EQ(sequence.next_slot(), -1);
+}
+
+TEST_F(SequenceTest, ForksGoTheirOwnWayWithRecurrentState) {
+  const auto pool = make_pool(memories(true, true), kContext, 2);
+  SequenceState parent(*pool);
+  parent.grow(4);
+  write_state(*pool, parent.next_slot(), 4);
+  parent.commit();
+  const auto child = parent.fork();
   child->grow(1);
-  write(*child, 5, 9.0F);
-  EXPECT_EQ(read(parent, 5), 1.0F);
+  write_state(*pool, child->next_slot(), 5);
+  child->commit();
+  EXPECT_EQ(read_state(*pool, parent.state_slot()), 4.0F);
+  EXPECT_EQ(read_state(*pool, child->state_slot()), 5.0F);
+}
+
+TEST_F(SequenceTest, PositionsThatWereSkippedAreForgottenWithTheirCells) {
+  const auto pool = make_pool(memories(false, false));
+  SequenceState sequence(*pool, 3);
+  add(sequence, 10);
+  sequence.set_position(10, 40);
+  EXPECT_EQ(sequence.next_position(), 40);
+  add(sequence, 2);
+  EXPECT_EQ(sequence.next_position(), 42);
+  sequence.truncate(10);
+  EXPECT_EQ(sequence.next_position(), 40);
+  sequence.truncate(9);
+  EXPECT_EQ(sequence.next_position(), 12);
+}
+
+TEST_F(SequenceTest, SavesAndLoads) {
+  const spec::ModelSpec spec = memories(true, true);
+  const auto pool = make_pool(spec);
+  SequenceState sequence(*pool, 5);
+  while (sequence.length() < 320) {
+    sequence.grow(32);
+    write_state(*pool, sequence.next_slot(), static_cast<float>(sequence.length()));
+    sequence.commit();
+  }
+  write(*pool, sequence, 17, 1.5F);
+  write(*pool, sequence, 300, 2.5F);
+  const std::vector<std::byte> saved = sequence.save();
+
+  const auto other = make_pool(spec);
+  SequenceState loaded(*other);
+  loaded.load(saved);
+  EXPECT_EQ(loaded.length(), 320);
+  EXPECT_EQ(loaded.first_position(), 5);
+  EXPECT_EQ(read(*other, loaded, 17), 1.5F);
+  EXPECT_EQ(read(*other, loaded, 300), 2.5F);
+  EXPECT_EQ(read_state(*other, loaded.state_slot()), 320.0F);
+  EXPECT_EQ(loaded.save(), saved);
+
+  // Every shorter text is refused, and leaves nothing behind.
+  for (std::size_t size = 0; size < saved.size(); size += 97) {
+    const auto third = make_pool(spec);
+    SequenceState target(*third);
+    EXPECT_THROW(target.load(std::span(saved).first(size)), Error);
+    EXPECT_EQ(target.length(), 0);
+    EXPECT_EQ(third->free_pages(0), third->pages(0));
+  }
+  const auto different = make_pool(memories(false, true));
+  SequenceState refused(*different);
+  EXPECT_THROW(refused.load(saved), Error);
 }
 
 }  // namespace

@@ -48,39 +48,39 @@ struct Pass {
   const spec::ModelSpec& spec;
   std::int64_t rows = 0;  // T
 
-  tensor::Tensor tokens;     // I32 [T]
-  tensor::Tensor positions;  // I32 [T], or [T, 4] in models with multi-axis RoPE
+  tensor::Tensor tokens{};     // I32 [T]
+  tensor::Tensor positions{};  // I32 [T], or [T, 4] in models with multi-axis RoPE
   /// How cells are found, by cell group (MemoryPool::group_of).
-  std::span<const compute::KvRows> groups;
+  std::span<const compute::KvRows> groups{};
   /// The same for keys and values of this pass only: a pool [pages, heads, kPageCells, size] made
   /// in the arena, whose cell t is row t.
-  compute::KvRows batch_cells;
+  compute::KvRows batch_cells{};
   std::int64_t batch_pages = 0;
-  std::span<const WindowRange> windows;        // in cells of the sequence
-  std::span<const WindowRange> batch_windows;  // the same windows in cells of batch_cells
+  std::span<const WindowRange> windows{};        // in cells of the sequence
+  std::span<const WindowRange> batch_windows{};  // the same windows in cells of batch_cells
   /// All rows' sequences began with this pass: the batch is all they have to look back on.
   bool all_new = false;
-  std::span<const tensor::Tensor> rope_tables;   // F32 [T, rotated/2, 2]
-  std::span<const tensor::Tensor> temperatures;  // F32 [T]
-  std::span<const AttentionPlan> attentions;     // by plan index
-  std::span<const CompletedBlocks> completed;    // one per ratio
-  compute::RecurrentRows recurrent;
+  std::span<const tensor::Tensor> rope_tables{};   // F32 [T, rotated/2, 2]
+  std::span<const tensor::Tensor> temperatures{};  // F32 [T]
+  std::span<const AttentionPlan> attentions{};     // by plan index
+  std::span<const CompletedBlocks> completed{};    // one per ratio
+  compute::RecurrentRows recurrent{};
 
   /// Encoder-decoder models. While the encoder's output is being made known to the decoder:
   /// [rows of the encoder, width], to be stored in the cells of encoder_cells.
-  compute::KvRows encoder_cells;
-  WindowRange encoder_range;  // what each row of the decoder sees of the encoder
+  compute::KvRows encoder_cells{};
+  WindowRange encoder_range{};  // what each row of the decoder sees of the encoder
 
   const AdapterSet* adapters = nullptr;  // null: none
 
   // What layers tell each other.
-  tensor::Tensor layer_input;      // the stream at the input of the current layer, if wanted
-  tensor::Tensor sublayer_input;   // the stream that the current sublayer reads (before its norm)
-  tensor::Tensor per_layer;        // F32 [T, layers * width] (PerLayerEmbedding)
-  tensor::Tensor token_embedding;  // F32 [T, width] (EAGLE-3)
-  tensor::Tensor input_slices;     // F32 [T, (slices - 1) * width] or absent
-  tensor::Tensor first_value;      // F32 [T, width] (RWKV-7)
-  tensor::Tensor selected_cells;   // I32 [T, 1, N] of the last lightning indexer
+  tensor::Tensor layer_input{};      // the stream at the input of the current layer, if wanted
+  tensor::Tensor sublayer_input{};   // the stream that the current sublayer reads (before its norm)
+  tensor::Tensor per_layer{};        // F32 [T, layers * width] (PerLayerEmbedding)
+  tensor::Tensor token_embedding{};  // F32 [T, width] (EAGLE-3)
+  tensor::Tensor input_slices{};     // F32 [T, (slices - 1) * width] or absent
+  tensor::Tensor first_value{};      // F32 [T, width] (RWKV-7)
+  tensor::Tensor selected_cells{};   // I32 [T, 1, N] of the last lightning indexer
   std::size_t layer_index = 0;     // in its stack
 
   [[nodiscard]] tensor::Tensor scratch(std::int64_t width) {
@@ -95,7 +95,7 @@ struct Pass {
   [[nodiscard]] const CompletedBlocks& completed_blocks(std::int64_t ratio) const;
   /// I32 [T, count]: every row is 0, 1, .. count - 1 (one row in memory, stride 0).
   [[nodiscard]] tensor::Tensor iota(std::int64_t count) const;
-  tensor::Tensor iota_row;  // I32 [longest]
+  tensor::Tensor iota_row{};  // I32 [longest]
 };
 
 // ---- Matrices. All layers multiply through these, so that adapters apply everywhere. ------------
