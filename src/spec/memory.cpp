@@ -36,7 +36,7 @@ class Assigner {
   }
   void assign(Stack& /*stack*/, std::size_t /*layer*/, CompressedAttention& a) {
     a.plan = next_plan_++;
-    a.memory = kv({1, a.size, 0, {1, a.window, false}});
+    a.memory = kv({1, a.size, 0, {1, bounded(a.window), false}});
     if (a.compressor) assign(*a.compressor, a.ratio);
     if (a.indexer) assign(a.indexer->compressor, a.ratio);
   }
@@ -82,9 +82,14 @@ class Assigner {
     spec_.recurrent_memories.push_back(memory);
     return static_cast<MemoryIndex>(spec_.recurrent_memories.size()) - 1;
   }
+  /// A window that no context can fill is none.
+  static std::int64_t bounded(std::int64_t cells) {
+    constexpr std::int64_t kMostCells = std::int64_t{1} << 30;
+    return cells < kMostCells ? cells : 0;
+  }
   static std::int64_t window_cells(const Window& window) {
-    const bool bounded = window.kind == WindowKind::kSliding || window.kind == WindowKind::kChunked;
-    return bounded ? window.size : 0;
+    const bool limited = window.kind == WindowKind::kSliding || window.kind == WindowKind::kChunked;
+    return limited ? bounded(window.size) : 0;
   }
   static MemoryIndex memory_of(const Stack& stack, std::int32_t layer) {
     if (layer >= 0 && static_cast<std::size_t>(layer) < stack.layers.size()) {
