@@ -1,4 +1,5 @@
-// Reference logits of every family: goldens/arch, mode "gen".
+// Reference logits of every family: goldens/arch, mode "gen", on the reference backend. (The CPU
+// backend and the other modes: tests/golden.)
 
 #include <array>
 #include <cstring>
@@ -82,14 +83,6 @@ TEST_P(ArchitectureGolden, ReferenceBackendReproducesLogits) {
   HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
   const GoldenCase golden(GetParam());
   ModelOnBackend model(golden.model(), compute::make_reference_backend());
-  check_case(golden, model, golden_tolerance(GetParam()));
-}
-
-TEST_P(ArchitectureGolden, ExactCpuBackendReproducesLogits) {
-  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
-  const GoldenCase golden(GetParam());
-  ModelOnBackend model(golden.model(), compute::make_cpu_backend(
-                                           {.threads = 2, .exact = true, .instruction_set = ""}));
   check_case(golden, model, golden_tolerance(GetParam()));
 }
 
