@@ -6,6 +6,11 @@
 
 namespace hearth::spec {
 
+/// Largest sides of the state matrix of a recurrent head (the channels of Mamba-1 are no side), and
+/// most taps of a convolution: what backends size their workspaces for.
+inline constexpr std::int64_t kMaxStateSize = 256;
+inline constexpr std::int64_t kMaxTaps = 32;
+
 enum class NormKind : std::uint8_t {
   kRms,    // x / sqrt(mean(x^2) + eps) * w          (Zhang & Sennrich 2019, arXiv:1910.07467)
   kLayer,  // (x - mean) / sqrt(var + eps) * w + b   (Ba et al. 2016, arXiv:1607.06450), biased

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "compute/cpu/dot_kernels.h"
+#include "compute/cpu/recurrent_kernels.h"
 #include "compute/cpu/vector_kernels.h"
 
 namespace hearth::compute::cpu {
@@ -40,6 +41,13 @@ constexpr KernelTable make_table(const char* name) {
       .largest = largest_score,
       .int8_peak = measure_int8,
       .read_memory = sum_memory,
+      .small_product = small_product,
+      .transpose = transpose_matrix,
+      .convolve = convolve_strip,
+      .delta_step = delta_step,
+      .state_space_step = state_space_step,
+      .rwkv_step = rwkv_step,
+      .selective_rows = selective_rows,
   };
 }
 

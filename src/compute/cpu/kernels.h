@@ -94,6 +94,104 @@ struct NormRow {
   float epsilon = 0;
 };
 
+/// c [rows, columns] = a [rows, inner] b [inner, columns] (+ c when `accumulate`): columns is a
+/// multiple of 16. The order of summation does not depend on the sizes.
+struct SmallProduct {
+  const float* a = nullptr;
+  std::int64_t a_row_stride = 0, a_column_stride = 1;
+  const float* b = nullptr;
+  std::int64_t b_stride = 0;
+  float* c = nullptr;
+  std::int64_t c_stride = 0;
+  std::int64_t rows = 0, columns = 0, inner = 0;
+  bool accumulate = false;
+};
+
+/// Channels of a convolution that one call of its kernel takes at most.
+inline constexpr std::int64_t kConvolutionStrip = 64;
+
+/// Rows of one segment through some channels of a depthwise convolution (ConvolveArguments).
+struct ConvolveStrip {
+  const float* x = nullptr;
+  std::int64_t x_stride = 0;
+  std::int64_t rows = 0, channels = 0;
+  const float* weight = nullptr;  // [channels, taps]
+  std::int64_t weight_stride = 0;
+  std::int64_t taps = 0;           // 2 .. kMaxTaps
+  std::int64_t ahead = 0;          // taps that look ahead
+  const float* bias = nullptr;     // [channels] or null
+  const float* initial = nullptr;  // [channels, taps - 1] or null: zeros
+  /// Where states go: `state` [slots][channels, taps - 1], slot row_slot[row] or none (-1); or
+  /// null.
+  float* state = nullptr;
+  std::int64_t state_slot_stride = 0, state_channel_stride = 0;
+  const std::int32_t* row_slot = nullptr;
+  std::int64_t row_slot_stride = 0;
+  bool silu = false;
+  float* out = nullptr;
+  std::int64_t out_stride = 0;
+};
+
+/// One row through one head of delta_scan: S [keys, values] from `from` to `to` (which may be the
+/// same). `decay` are factors, with stride 0 for one per head.
+struct DeltaStep {
+  const float* from = nullptr;
+  std::int64_t from_stride = 0;
+  float* to = nullptr;
+  std::int64_t to_stride = 0;
+  std::int64_t keys = 0, values = 0;
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  const float* decay = nullptr;
+  std::int64_t decay_stride = 0;
+  float beta = 0, scale = 1;
+  float* out = nullptr;
+};
+
+/// One row through one head of state_space_scan: S [rows, size]. `decay` is the factor.
+struct StateSpaceStep {
+  const float* from = nullptr;
+  std::int64_t from_stride = 0;
+  float* to = nullptr;
+  std::int64_t to_stride = 0;
+  std::int64_t rows = 0, size = 0;
+  const float* x = nullptr;
+  const float* b = nullptr;
+  const float* c = nullptr;
+  float dt = 0, decay = 1, d = 0;
+  float* out = nullptr;
+};
+
+/// One row through one head of rwkv_scan: S [size, size].
+struct RwkvStep {
+  const float* from = nullptr;
+  std::int64_t from_stride = 0;
+  float* to = nullptr;
+  std::int64_t to_stride = 0;
+  std::int64_t size = 0;
+  const float *r = nullptr, *w = nullptr, *k = nullptr, *v = nullptr, *a = nullptr, *b = nullptr;
+  float* out = nullptr;
+};
+
+/// Rows through up to 16 channels of selective_scan. `a` and `state` are [size][16 channels].
+struct SelectiveRows {
+  const float* x = nullptr;
+  std::int64_t x_stride = 0;
+  const float* dt = nullptr;
+  std::int64_t dt_stride = 0;
+  const float* b = nullptr;
+  std::int64_t b_stride = 0;
+  const float* c = nullptr;
+  std::int64_t c_stride = 0;
+  const float* a = nullptr;
+  const float* d = nullptr;
+  float* state = nullptr;
+  std::int64_t rows = 0, channels = 0, size = 0;
+  float* out = nullptr;
+  std::int64_t out_stride = 0;
+};
+
 struct KernelTable {
   const char* name;
   /// Whether signed weight bytes are stored with 128 added.
@@ -135,6 +233,17 @@ struct KernelTable {
   std::int64_t (*int8_peak)(std::int64_t rounds, std::int32_t* sink);
   /// Sums `bytes` bytes (a multiple of 1024) as 32-bit words: reads memory as fast as it can.
   std::uint32_t (*read_memory)(const std::byte* data, std::size_t bytes);
+
+  // Recurrent mixers: recurrent_kernels.h.
+  void (*small_product)(const SmallProduct&);
+  /// to[j][i] = from[i][j]
+  void (*transpose)(const float* from, std::int64_t from_stride, std::int64_t rows,
+                    std::int64_t columns, float* to, std::int64_t to_stride);
+  void (*convolve)(const ConvolveStrip&);
+  void (*delta_step)(const DeltaStep&);
+  void (*state_space_step)(const StateSpaceStep&);
+  void (*rwkv_step)(const RwkvStep&);
+  void (*selective_rows)(const SelectiveRows&);
 };
 
 [[nodiscard]] const KernelTable& portable_kernels() noexcept;
