@@ -125,12 +125,12 @@ class DeltaHead {
     update_state(begin, rows, state);
   }
 
-  /// Queries, keys and keys turned, as they are; decays [row] summed.
+  /// Queries, keys and keys turned, as they are; decays summed.
   void load_plain(std::int64_t begin, std::int64_t rows) noexcept {
     double sum = 0;
     for (std::int64_t t = 0; t < rows; ++t) {
       sum += element(a_.decay, begin + t, head_);
-      work_.decays[t] = static_cast<float>(sum);
+      work_.sums[t] = sum;
       kernels_.scale(query(begin + t), a_.scale, work_.queries + t * keys_, keys_);
       std::copy_n(key(begin + t), keys_, work_.keys + t * keys_);
     }
@@ -181,8 +181,7 @@ class DeltaHead {
       float* const of_queries = work_.query_scores + t * kChunkRows;
       const std::int64_t width = t / 16 * 16 + 16;
       if (!per_channel_) {
-        for (std::int64_t s = 0; s <= t; ++s) factors[s] = work_.decays[t] - work_.decays[s];
-        kernels_.activate(Activation::kExp, factors, factors, t + 1);
+        decays_since(kernels_, work_.sums, t, factors);
         for (std::int64_t s = 0; s <= t; ++s) {
           of_keys[s] *= factors[s];
           of_queries[s] *= factors[s];
@@ -209,7 +208,7 @@ class DeltaHead {
   }
 
   [[nodiscard]] float row_decay(std::int64_t t) const noexcept {
-    return per_channel_ ? 1.0F : std::exp(work_.decays[t]);
+    return per_channel_ ? 1.0F : static_cast<float>(std::exp(work_.sums[t]));
   }
 
   /// values = R; scores of keys get their -beta; outputs their decay.
@@ -285,11 +284,13 @@ class DeltaHead {
         kernels_.scale(state.data + i * stride_, final_decay[i], state.data + i * stride_, stride_);
       }
     } else {
+      alignas(64) float factors[kChunkRows];
+      decays_since(kernels_, work_.sums, last, factors);
       for (std::int64_t t = 0; t < last; ++t) {
-        kernels_.scale(work_.values + t * stride_, std::exp(work_.decays[last] - work_.decays[t]),
-                       work_.values + t * stride_, stride_);
+        kernels_.scale(work_.values + t * stride_, factors[t], work_.values + t * stride_, stride_);
       }
-      kernels_.scale(state.data, std::exp(work_.decays[last]), state.data, keys_ * stride_);
+      kernels_.scale(state.data, static_cast<float>(std::exp(work_.sums[last])), state.data,
+                     keys_ * stride_);
     }
     SmallProduct product;
     product.a = work_.keys;

@@ -26,6 +26,8 @@ struct RecurrentWorkspace {
   float values[kChunkRows * kSide];
   float outputs[kChunkRows * kSide];
   float decays[kChunkRows * kSide];
+  /// Summed logarithms of one decay per row: their differences matter even where they are large.
+  double sums[kChunkRows];
   float key_scores[kChunkRows * kChunkRows];
   float query_scores[kChunkRows * kChunkRows];
 };
@@ -128,6 +130,13 @@ class HeadState {
 [[nodiscard]] inline float& element(const Tensor& x, std::int64_t row,
                                     std::int64_t column) noexcept {
   return floats_of(x)[row * x.strides[0] + column];
+}
+
+/// factors[s] = exp(sums[t] - sums[s]) for s <= t < kChunkRows.
+inline void decays_since(const KernelTable& kernels, const double* sums, std::int64_t t,
+                         float* factors) noexcept {
+  for (std::int64_t s = 0; s <= t; ++s) factors[s] = static_cast<float>(sums[t] - sums[s]);
+  kernels.activate(Activation::kExp, factors, factors, t + 1);
 }
 
 /// One head of one segment of delta_scan and of state_space_scan.

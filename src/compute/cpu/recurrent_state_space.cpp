@@ -86,13 +86,13 @@ class StateSpaceHead {
     update_state(begin, rows);
   }
 
-  /// values = dt x, turned_keys = b turned, decays = G.
+  /// values = dt x, turned_keys = b turned, sums = G.
   void load(std::int64_t begin, std::int64_t rows) noexcept {
     double sum = 0;
     for (std::int64_t t = 0; t < rows; ++t) {
       const float dt = element(a_.dt, begin + t, head_);
       sum += static_cast<double>(dt) * log_factor_;
-      work_.decays[t] = static_cast<float>(sum);
+      work_.sums[t] = sum;
       kernels_.scale(head_row(a_.x, begin + t, head_), dt, work_.values + t * stride_, width_);
     }
     kernels_.transpose(head_row(a_.b, begin, group_), a_.b.strides[0], rows, size_,
@@ -117,8 +117,7 @@ class StateSpaceHead {
     alignas(64) float factors[kChunkRows];
     for (std::int64_t t = 0; t < rows; ++t) {
       float* const scores = work_.query_scores + t * kChunkRows;
-      for (std::int64_t s = 0; s <= t; ++s) factors[s] = work_.decays[t] - work_.decays[s];
-      kernels_.activate(Activation::kExp, factors, factors, t + 1);
+      decays_since(kernels_, work_.sums, t, factors);
       for (std::int64_t s = 0; s <= t; ++s) scores[s] *= factors[s];
       std::fill(scores + t + 1, scores + t / 16 * 16 + 16, 0.0F);
     }
@@ -139,7 +138,7 @@ class StateSpaceHead {
     kernels_.small_product(product);
     for (std::int64_t t = 0; t < rows; ++t) {
       float* const out = work_.outputs + t * stride_;
-      kernels_.scale(out, std::exp(work_.decays[t]), out, stride_);
+      kernels_.scale(out, static_cast<float>(std::exp(work_.sums[t])), out, stride_);
     }
   }
 
@@ -166,12 +165,13 @@ class StateSpaceHead {
   }
 
   void update_state(std::int64_t begin, std::int64_t rows) noexcept {
-    const float total = work_.decays[rows - 1];
+    alignas(64) float factors[kChunkRows];
+    decays_since(kernels_, work_.sums, rows - 1, factors);
     for (std::int64_t t = 0; t + 1 < rows; ++t) {
-      float* const value = work_.values + t * stride_;
-      kernels_.scale(value, std::exp(total - work_.decays[t]), value, stride_);
+      kernels_.scale(work_.values + t * stride_, factors[t], work_.values + t * stride_, stride_);
     }
-    kernels_.scale(work_.turned_state, std::exp(total), work_.turned_state, size_ * stride_);
+    const auto total = static_cast<float>(std::exp(work_.sums[rows - 1]));
+    kernels_.scale(work_.turned_state, total, work_.turned_state, size_ * stride_);
     SmallProduct product;
     product.a = head_row(a_.b, begin, group_);
     product.a_row_stride = 1;
