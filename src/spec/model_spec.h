@@ -393,6 +393,9 @@ struct Sublayer {
   /// EAGLE-3: the normed token embedding is put before the normed stream.
   std::optional<Norm> token_norm{};
   std::optional<HyperConnection> hyper{};
+  /// With norm_after_add, the stream once more: stream = second_norm(post_norm(stream + sum) +
+  /// stream) (jina-bert-v2).
+  std::optional<Norm> second_norm{};
 };
 
 /// stream += post_norm(projection(gelu(gate stream) * per-layer embedding)) (gemma3n, gemma4).

@@ -118,7 +118,7 @@ class TensorCollector {
       std::visit([this](const auto& body) { add(body); }, branch.body);
       add(branch.post_norm);
     }
-    add(sublayer.post_norm);
+    add_all(sublayer.post_norm, sublayer.second_norm);
   }
   void add(const AltUp& a) {
     add_all(a.router_norm, a.router, a.predict, a.laurel_left, a.laurel_right, a.laurel_norm,

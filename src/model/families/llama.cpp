@@ -1,7 +1,9 @@
 // llama: Llama 1 to 3, Mistral, SmolLM, TinyLlama, Yi and many more; mistral3: Ministral 3, newer
-// Mistral Small. The standard decoder layer (reference: llama-family.md).
+// Mistral Small; llama-embed: bidirectional embedders. The standard decoder layer (reference:
+// llama-family.md).
 #include <limits>
 
+#include "model/families/encoders.h"
 #include "model/families/registry.h"
 
 namespace hearth::model {
@@ -21,6 +23,12 @@ ModelSpec describe_llama(const FamilyReader& reader) {
       attention.temperature = QueryTemperature{beta, 0, interval};
     }
     model.stacks[0].layers.push_back(reader.standard_layer(layer, std::move(attention)));
+  }
+  if (reader.architecture() == "llama-embed" &&
+      !reader.boolean("attention.causal").value_or(false)) {
+    make_bidirectional(model);
+    model.head.linear = {};
+    model.logits = 0;
   }
   return model;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "model/families/encoders.h"
 #include "spec/memory.h"
 #include "support/error.h"
 
@@ -15,19 +16,31 @@ struct Family {
 };
 
 constexpr std::array kFamilies = {
+    Family{"bert", describe_bert},
     Family{"bloom", describe_bloom},
     Family{"cohere2", describe_cohere2},
     Family{"command-r", describe_command_r},
+    Family{"eurobert", describe_eurobert},
     Family{"exaone4", describe_exaone4},
     Family{"falcon", describe_falcon},
     Family{"gemma", describe_gemma},
+    Family{"gemma-embedding", describe_gemma_embedding},
     Family{"gemma2", describe_gemma2},
     Family{"gemma3", describe_gemma3},
+    Family{"gemma3n", describe_gemma3n},
+    Family{"gemma4", describe_gemma4},
     Family{"glm4", describe_glm4},
     Family{"gpt2", describe_gpt2},
     Family{"granite", describe_granite},
+    Family{"jina-bert-v2", describe_bert},
+    Family{"jina-bert-v3", describe_bert},
     Family{"llama", describe_llama},
+    Family{"llama-embed", describe_llama},
     Family{"mistral3", describe_llama},
+    Family{"modern-bert", describe_modern_bert},
+    Family{"neo-bert", describe_neo_bert},
+    Family{"nomic-bert", describe_bert},
+    Family{"nomic-bert-moe", describe_bert},
     Family{"olmo2", describe_olmo2},
     Family{"phi2", describe_phi2},
     Family{"phi3", describe_qwen2},
@@ -36,6 +49,8 @@ constexpr std::array kFamilies = {
     Family{"smollm3", describe_smollm3},
     Family{"stablelm", describe_stablelm},
     Family{"starcoder2", describe_starcoder2},
+    Family{"t5", describe_t5},
+    Family{"t5encoder", describe_t5_encoder},
 };
 
 /// Next-token-prediction blocks of a model's own file.
@@ -88,7 +103,9 @@ spec::ModelSpec describe_model(const gguf::File& file, const SpecOptions& option
     throw Error("unknown model architecture '" + printable(*architecture) + "'",
                 "known ones are: " + names);
   }
-  spec::ModelSpec spec = family->describe(FamilyReader(file, options));
+  const FamilyReader reader(file, options);
+  spec::ModelSpec spec = family->describe(reader);
+  read_pooling(reader, spec);
   spec::assign_memories(spec);
   return spec;
 }

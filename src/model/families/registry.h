@@ -24,7 +24,8 @@ namespace hearth::model {
 [[nodiscard]] std::vector<std::string_view> known_architectures();
 
 // The pages. Several architectures may share one.
-[[nodiscard]] spec::ModelSpec describe_llama(const FamilyReader& reader);  // llama, mistral3
+[[nodiscard]] spec::ModelSpec describe_llama(
+    const FamilyReader& reader);  // llama, llama-embed, mistral3
 [[nodiscard]] spec::ModelSpec describe_qwen2(const FamilyReader& reader);  // qwen2, phi3
 [[nodiscard]] spec::ModelSpec describe_qwen3(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma(const FamilyReader& reader);
@@ -43,5 +44,15 @@ namespace hearth::model {
 [[nodiscard]] spec::ModelSpec describe_cohere2(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_exaone4(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_glm4(const FamilyReader& reader);
+// bert, jina-bert-v2, jina-bert-v3, nomic-bert, nomic-bert-moe
+[[nodiscard]] spec::ModelSpec describe_bert(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_modern_bert(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_neo_bert(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_eurobert(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gemma_embedding(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_t5(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_t5_encoder(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gemma3n(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gemma4(const FamilyReader& reader);
 
 }  // namespace hearth::model

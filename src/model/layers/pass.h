@@ -182,7 +182,10 @@ void close_altup_streams(Pass& pass, const spec::AltUpStreams& streams,
 /// pass.per_layer from the token ids and the embedding x [T, width].
 void make_per_layer_embeddings(Pass& pass, const spec::PerLayerEmbedding& embedding,
                                const tensor::Tensor& x);
-/// stream += what the layer makes of its slice of pass.per_layer.
+/// out = post_norm(projection(gelu(gate x) * the layer's slice of pass.per_layer)).
+void per_layer_signal(Pass& pass, const spec::PerLayerInput& input, const tensor::Tensor& x,
+                      const tensor::Tensor& out);
+/// stream += per_layer_signal(stream).
 void add_per_layer_input(Pass& pass, const spec::PerLayerInput& input,
                          const tensor::Tensor& stream);
 

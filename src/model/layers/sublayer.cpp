@@ -55,8 +55,16 @@ void run_sublayer(Pass& pass, const spec::Sublayer& sublayer, const Tensor& stre
   }
   if (sublayer.sum_scale != 1.0F) pass.backend.scale(sum, sublayer.sum_scale, sum);
   if (sublayer.norm_after_add) {
-    pass.backend.add(stream, sum, sublayer.residual_scale, stream);
-    if (sublayer.post_norm) apply_norm(pass, *sublayer.post_norm, stream, stream);
+    pass.backend.add(stream, sum, sublayer.residual_scale, sum);
+    const Tensor& result = sublayer.second_norm ? sum : stream;
+    if (sublayer.post_norm) {
+      apply_norm(pass, *sublayer.post_norm, sum, result);
+    } else {
+      pass.backend.copy(sum, result);
+    }
+    if (!sublayer.second_norm) return;
+    pass.backend.add(stream, sum, 1.0F, stream);
+    apply_norm(pass, *sublayer.second_norm, stream, stream);
     return;
   }
   if (sublayer.post_norm) apply_norm(pass, *sublayer.post_norm, sum, sum);
