@@ -28,6 +28,8 @@ void add_commands(CLI::App& app) {
   add_tokenize_command(app);
   add_detokenize_command(app);
   add_logits_command(app);
+  add_embed_command(app);
+  add_rerank_command(app);
   add_render_command(app);
   add_completion_command(app);
 }

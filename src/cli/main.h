@@ -25,6 +25,8 @@ void add_tokenize_command(CLI::App& app);
 void add_detokenize_command(CLI::App& app);
 void add_render_command(CLI::App& app);
 void add_logits_command(CLI::App& app);
+void add_embed_command(CLI::App& app);
+void add_rerank_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_up_command(CLI::App& app);
 void add_completion_command(CLI::App& app);

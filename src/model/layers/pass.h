@@ -179,7 +179,7 @@ void open_altup_streams(Pass& pass, const spec::AltUpStreams& streams,
                         const tensor::Tensor& stream);
 void close_altup_streams(Pass& pass, const spec::AltUpStreams& streams,
                          const tensor::Tensor& stream, const tensor::Tensor& out);
-/// pass.per_layer from the token ids and the embedding x [T, width].
+/// Fills in pass.per_layer from the token ids and the embedding x [T, width].
 void make_per_layer_embeddings(Pass& pass, const spec::PerLayerEmbedding& embedding,
                                const tensor::Tensor& x);
 /// out = post_norm(projection(gelu(gate x) * the layer's slice of pass.per_layer)).

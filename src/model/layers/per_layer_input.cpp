@@ -12,8 +12,7 @@ using tensor::Tensor;
 void make_per_layer_embeddings(Pass& pass, const spec::PerLayerEmbedding& embedding,
                                const Tensor& x) {
   compute::Backend& backend = pass.backend;
-  const Tensor made = pass.scratch(embedding.layers * embedding.width);
-  pass.per_layer = made;
+  const Tensor& made = pass.per_layer;
   multiply(pass, x, {{&embedding.projection, made}});
   backend.scale(made, embedding.projection_scale, made);
   if (embedding.norm) {
