@@ -41,6 +41,8 @@ inline constexpr int kMemoryCategories = 5;
 /// Largest size of an attention head, of keys and of values: what backends size their workspaces
 /// for.
 inline constexpr std::int64_t kMaxHeadSize = 1024;
+/// Most experts that route() chooses among.
+inline constexpr std::int64_t kMaxExperts = 4096;
 
 /// How a weight is used; flags.
 enum WeightUse : unsigned {
@@ -115,9 +117,11 @@ struct GroupedProjection {
 /// computed. Equal scores: the lower index wins; ids are in descending order of score.
 struct RouteArguments {
   Routing routing;
-  Tensor logits;          // F32 [T, E]
+  Tensor logits;          // F32 [T, E], E <= kMaxExperts
   Tensor selection_bias;  // F32 [E] or absent
   Tensor selected;        // I32 [T, K] or absent
+  /// Of `selected`: ids = selected / divisor (grovemoe), taken to the nearest of 0 .. E - 1.
+  std::int32_t divisor = 1;
   Tensor ids;             // I32 [T, K], out
   Tensor weights;         // F32 [T, K], out
 };

@@ -72,7 +72,7 @@ TEST_P(CpuAllocation, OperationsDoNotAllocate) {
     b.add(x, y, 1, x);
     const Projection p2{&up, hidden, {}, 1};
     b.matmul(x, {&p2, 1});
-    b.activate_gated(Activation::kSilu, hidden.columns(0, ffn), hidden.columns(ffn, ffn),
+    b.activate_gated({Activation::kSilu}, hidden.columns(0, ffn), hidden.columns(ffn, ffn),
                      hidden.columns(0, ffn));
     const Projection p3{&down, y, {}, 1};
     b.matmul(hidden.columns(0, ffn), {&p3, 1});

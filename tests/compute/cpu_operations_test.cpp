@@ -72,7 +72,7 @@ TEST_P(CpuOperations, Activations) {
     });
     compare([activation](Bench& bench, std::int64_t t, std::int64_t d, Random& random) {
       const Tensor both = bench.floats({t, 2 * d}, random.normal(2 * t * d, 2));
-      bench.backend->activate_gated(activation, both.columns(0, d), both.columns(d, d),
+      bench.backend->activate_gated({activation}, both.columns(0, d), both.columns(d, d),
                                     both.columns(0, d));
       return both;
     });

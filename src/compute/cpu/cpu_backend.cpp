@@ -13,6 +13,7 @@
 #include "compute/cpu/matmul.h"
 #include "compute/cpu/memory.h"
 #include "compute/cpu/recurrent.h"
+#include "compute/cpu/row_loop.h"
 #include "compute/cpu/selection.h"
 #include "machine/cpu.h"
 #include "quant/quant.h"
@@ -55,10 +56,6 @@ std::int64_t rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
   return 3;
 }
 
-// An operation on fewer values than this is done by the caller: waking the team takes about as
-// long.
-constexpr std::int64_t kInlineValues = 1 << 14;
-
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(const CpuOptions& options)
@@ -69,8 +66,8 @@ class CpuBackend final : public Backend {
         slabs_(ledger_),
         matmul_(team_, kernels_, ledger_),
         attention_(team_, kernels_, ledger_),
-        elementwise_(team_, kernels_, ledger_),
-        experts_(team_, kernels_, ledger_),
+        elementwise_(team_, kernels_),
+        experts_(team_, kernels_, ledger_, matmul_),
         selection_(team_, kernels_, ledger_),
         recurrent_(team_, kernels_, ledger_) {}
 
@@ -118,6 +115,7 @@ class CpuBackend final : public Backend {
     if ((use & kUseMatmul) == 0) return weight;
     const bool packed = is_packed(source, use, residency);
     matmul_.reserve(kLeastRows, source.columns, packed ? 0 : weight->panel_bytes());
+    experts_.reserve_stack(source.matrices);
     if (packed) weight->pack(slabs_, team_, kernels_.biased_weights);
     return weight;
   }
@@ -125,13 +123,11 @@ class CpuBackend final : public Backend {
                                            Residency residency) const noexcept override {
     if (!is_packed(source, use, residency)) return 0;
     const CpuWeight weight(source, cpu::panel_format(source.dtype, exact_));
-    return static_cast<std::size_t>(weight.panels()) * weight.panel_bytes();
+    return weight.packed_bytes();
   }
   void reserve(std::int64_t rows, std::int64_t columns) override {
     matmul_.reserve(std::max(rows, kLeastRows), columns, 0);
     attention_.reserve(rows, columns);
-    elementwise_.reserve(rows, columns);
-    experts_.reserve(rows, columns);
     selection_.reserve(rows, columns);
     recurrent_.reserve(rows, columns);
   }
@@ -358,15 +354,7 @@ class CpuBackend final : public Backend {
   /// body(row) for all rows, by the team when `count` rows of `cost` values are worth it.
   template <class Body>
   void for_rows(std::int64_t count, std::int64_t cost, Body body) noexcept {
-    if (count * cost <= kInlineValues) {
-      for (std::int64_t row = 0; row < count; ++row) body(row);
-      return;
-    }
-    const std::int64_t grain =
-        std::clamp<std::int64_t>(kInlineValues / 2 / std::max<std::int64_t>(cost, 1), 1, count);
-    team_.for_chunks(count, grain, [&](std::int64_t begin, std::int64_t end, int) noexcept {
-      for (std::int64_t row = begin; row < end; ++row) body(row);
-    });
+    cpu::for_rows(team_, count, cost, body);
   }
 
   static std::int64_t outer(const Tensor& t, int dimension) noexcept {

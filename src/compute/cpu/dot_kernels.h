@@ -24,6 +24,10 @@ inline const std::int8_t* int8s(const std::byte* p) {
   return reinterpret_cast<const std::int8_t*>(p);
 }
 
+inline const std::byte* row_of(const DotArguments& a, int c) {
+  return a.row_table != nullptr ? a.row_table[c] : a.rows + c * a.row_stride;
+}
+
 // Blocks of 32: `for_steps` calls use(weights of four features, first feature) eight times; `start`
 // corrects for weights that are stored with an offset.
 
@@ -99,7 +103,7 @@ inline void dot32(const DotArguments& a, int first) {
   const std::byte* row[kColumns];
   F total[kColumns];
   for (int c = 0; c < kColumns; ++c) {
-    row[c] = a.rows + (first + c) * a.row_stride;
+    row[c] = row_of(a, first + c);
     total[c] = zero();
   }
   const auto add_block = [&](std::int64_t b, const std::byte* scales, const std::byte* weights)
@@ -277,7 +281,7 @@ inline void dot256(const DotArguments& a, int first) {
   const std::byte* row[kColumns];
   F total[kColumns];
   for (int c = 0; c < kColumns; ++c) {
-    row[c] = a.rows + (first + c) * a.row_stride;
+    row[c] = row_of(a, first + c);
     total[c] = zero();
   }
   const std::byte* p = a.panel;
@@ -308,7 +312,7 @@ inline void dot_float(const DotArguments& a, int first) {
   F even[kColumns];
   F odd[kColumns];
   for (int c = 0; c < kColumns; ++c) {
-    row[c] = a.rows + (first + c) * a.row_stride;
+    row[c] = row_of(a, first + c);
     even[c] = zero();
     odd[c] = zero();
   }

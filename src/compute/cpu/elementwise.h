@@ -1,7 +1,6 @@
-// TODO(helper): say what this file is.
+// The less common elementwise operations: products, mixtures of a row's parts, normalisations to a
+// given length, sparsification, and the weights of hyper-connections.
 #pragma once
-
-#include <memory>
 
 #include "compute/backend.h"
 #include "compute/cpu/kernels.h"
@@ -10,13 +9,11 @@
 
 namespace hearth::compute::cpu {
 
+/// See compute/backend.h for the operations. Needs no workspace.
 class ElementwiseEngine {
  public:
-  ElementwiseEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger)
-      : team_(team), kernels_(kernels), ledger_(std::move(ledger)) {}
-
-  /// Workspace for batches of `rows` rows of at most `columns` features. Throws Error.
-  void reserve(std::int64_t rows, std::int64_t columns);
+  ElementwiseEngine(ThreadTeam& team, const KernelTable& kernels)
+      : team_(team), kernels_(kernels) {}
 
   void multiply(const Tensor& a, const Tensor& b, const Tensor& out) noexcept;
   void mix(const Tensor& coefficients, const Tensor& x, bool accumulate,
@@ -28,7 +25,6 @@ class ElementwiseEngine {
  private:
   ThreadTeam& team_;
   const KernelTable& kernels_;
-  std::shared_ptr<Ledger> ledger_;
 };
 
 }  // namespace hearth::compute::cpu

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "compute/cpu/dot_kernels.h"
+#include "compute/cpu/elementwise_kernels.h"
 #include "compute/cpu/recurrent_kernels.h"
 #include "compute/cpu/vector_kernels.h"
 
@@ -48,6 +49,9 @@ constexpr KernelTable make_table(const char* name) {
       .state_space_step = state_space_step,
       .rwkv_step = rwkv_step,
       .selective_rows = selective_rows,
+      .multiply = multiply_row,
+      .sum_squares = sum_squares_row,
+      .keep_largest = keep_largest_row,
   };
 }
 

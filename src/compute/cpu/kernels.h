@@ -73,13 +73,14 @@ struct Row256Layout {
 inline constexpr int kSubScales = 16;
 
 /// out[c][16] = panel (16 rows of `columns` features) times activation rows c = 0 .. count-1 (count
-/// <= kDotColumns). Each output depends on its own activation row only, bit for bit, whatever
-/// `count` is.
+/// <= kDotColumns), which are `row_stride` apart, or anywhere: then `row_table` points to them.
+/// Each output depends on its own activation row only, bit for bit, whatever `count` is.
 struct DotArguments {
   const std::byte* panel = nullptr;
   std::int64_t columns = 0;
   const std::byte* rows = nullptr;
-  std::int64_t row_stride = 0;  // bytes
+  std::int64_t row_stride = 0;                  // bytes
+  const std::byte* const* row_table = nullptr;  // instead of rows and row_stride
   int count = 0;
   float* out = nullptr;
 };
@@ -244,6 +245,13 @@ struct KernelTable {
   void (*state_space_step)(const StateSpaceStep&);
   void (*rwkv_step)(const RwkvStep&);
   void (*selective_rows)(const SelectiveRows&);
+
+  // elementwise_kernels.h.
+  /// out = a * b
+  void (*multiply)(const float* a, const float* b, float* out, std::int64_t size);
+  float (*sum_squares)(const float* x, std::int64_t size);
+  /// x = relu(x - (mean + multiplier * deviation))
+  void (*keep_largest)(float* x, float multiplier, std::int64_t size);
 };
 
 [[nodiscard]] const KernelTable& portable_kernels() noexcept;

@@ -18,22 +18,36 @@ constexpr std::int64_t kInlineQuantize = 1 << 14;
 
 std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
-/// A row stride that keeps rows in different cache sets.
-std::int64_t padded_stride(std::int64_t bytes) {
+}  // namespace
+
+std::int64_t padded_stride(std::int64_t bytes) noexcept {
   const std::int64_t stride = round_up(bytes, 64);
   return stride % 1024 == 0 ? stride + 64 : stride;
 }
 
-}  // namespace
+void CpuWeight::make_panel(std::int64_t matrix, std::int64_t panel, bool biased,
+                           std::byte* to) const noexcept {
+  pack_panel(source(), format_, biased, matrix * rows() + panel * kPanelRows, panel_rows(panel),
+             to);
+}
+
+const std::byte* CpuWeight::panel(std::int64_t matrix, std::int64_t panel, bool biased,
+                                  std::byte* scratch) const noexcept {
+  if (memory_.data() != nullptr) {
+    return memory_.data() + static_cast<std::size_t>(matrix * panels() + panel) * panel_bytes_;
+  }
+  make_panel(matrix, panel, biased, scratch);
+  return scratch;
+}
 
 void CpuWeight::pack(WeightSlabs& slabs, ThreadTeam& team, bool biased) {
-  memory_ = slabs.allocate(static_cast<std::size_t>(panels()) * panel_bytes_);
+  memory_ = slabs.allocate(packed_bytes());
   const auto grain =
       std::max<std::int64_t>(1, (std::int64_t{1} << 18) / static_cast<std::int64_t>(panel_bytes_));
-  team.for_chunks(panels(), grain, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t panel = begin; panel < end; ++panel) {
-      pack_panel(source(), format_, biased, panel * kPanelRows,
-                 memory_.data() + static_cast<std::size_t>(panel) * panel_bytes_);
+  team.for_chunks(panels() * matrices(), grain, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      make_panel(i / panels(), i % panels(), biased,
+                 memory_.data() + static_cast<std::size_t>(i) * panel_bytes_);
     }
   });
 }
@@ -83,13 +97,7 @@ void MatmulEngine::multiply_panel(const Pass& pass, const Projection& projection
                                   int thread) const noexcept {
   const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
   DotArguments dot;
-  dot.panel = weight.packed(panel);
-  if (dot.panel == nullptr) {
-    std::byte* const scratch = scratch_.data() + static_cast<std::size_t>(thread) * scratch_bytes_;
-    pack_panel(weight.source(), weight.format(), kernels_.biased_weights, panel * kPanelRows,
-               scratch);
-    dot.panel = scratch;
-  }
+  dot.panel = weight.panel(0, panel, kernels_.biased_weights, scratch(thread));
   dot.columns = pass.columns;
   const std::byte* rows = nullptr;
   switch (row_format(weight.format())) {
@@ -109,7 +117,7 @@ void MatmulEngine::multiply_panel(const Pass& pass, const Projection& projection
   alignas(64) float tile[kDotColumns * kPanelRows];
   dot.out = tile;
   const std::int64_t first = panel * kPanelRows;
-  const std::int64_t count = std::min(kPanelRows, weight.rows() - first);
+  const std::int64_t count = weight.panel_rows(panel);
   const float* const bias = projection.bias ? floats_of(projection.bias) + first : nullptr;
   float* const out = floats_of(projection.out) + pass.first_row * projection.out.strides[0] + first;
   const DotFunction multiply = kernels_.dot[static_cast<int>(weight.format())];

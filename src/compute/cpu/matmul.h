@@ -2,6 +2,7 @@
 // panels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -15,7 +16,7 @@
 namespace hearth::compute::cpu {
 
 /// A weight of this backend: panels in its memory, or, when `memory` is empty, made from the file's
-/// bytes at each use.
+/// bytes at each use. Every matrix of a stack has panels of its own.
 class CpuWeight final : public Weight {
  public:
   CpuWeight(const WeightSource& source, PanelFormat format)
@@ -26,21 +27,33 @@ class CpuWeight final : public Weight {
 
   [[nodiscard]] PanelFormat format() const noexcept { return format_; }
   [[nodiscard]] std::size_t panel_bytes() const noexcept { return panel_bytes_; }
+  /// Panels of one matrix.
   [[nodiscard]] std::int64_t panels() const noexcept {
     return (rows() + kPanelRows - 1) / kPanelRows;
   }
-  /// Null when the weight is not packed.
-  [[nodiscard]] const std::byte* packed(std::int64_t panel) const noexcept {
-    return memory_.data() == nullptr
-               ? nullptr
-               : memory_.data() + static_cast<std::size_t>(panel) * panel_bytes_;
+  /// Bytes of the panels of all matrices.
+  [[nodiscard]] std::size_t packed_bytes() const noexcept {
+    return static_cast<std::size_t>(panels() * matrices()) * panel_bytes_;
   }
+  /// Rows of panel `panel` of a matrix: 16, or what is left of the matrix.
+  [[nodiscard]] std::int64_t panel_rows(std::int64_t panel) const noexcept {
+    return std::min(kPanelRows, rows() - panel * kPanelRows);
+  }
+  /// A panel of a matrix, made in `scratch` (panel_bytes()) when the weight is not packed.
+  [[nodiscard]] const std::byte* panel(std::int64_t matrix, std::int64_t panel, bool biased,
+                                       std::byte* scratch) const noexcept;
 
  private:
+  void make_panel(std::int64_t matrix, std::int64_t panel, bool biased,
+                  std::byte* to) const noexcept;
+
   PanelFormat format_;
   std::size_t panel_bytes_;
   WeightMemory memory_;
 };
+
+/// A row stride that keeps rows in different cache sets.
+[[nodiscard]] std::int64_t padded_stride(std::int64_t bytes) noexcept;
 
 class MatmulEngine {
  public:
@@ -52,6 +65,15 @@ class MatmulEngine {
   void reserve(std::int64_t rows, std::int64_t columns, std::size_t panel_bytes);
 
   void run(const Tensor& x, std::span<const Projection> projections) noexcept;
+
+  /// The workspace for quantized rows and for a panel made by thread `thread`, free between calls
+  /// of run(): grouped products use it too.
+  [[nodiscard]] std::span<std::byte> activations() const noexcept {
+    return {activations_.data(), activations_.size()};
+  }
+  [[nodiscard]] std::byte* scratch(int thread) const noexcept {
+    return scratch_.data() + static_cast<std::size_t>(thread) * scratch_bytes_;
+  }
 
  private:
   struct Pass;

@@ -328,8 +328,7 @@ std::size_t panel_bytes(PanelFormat format, std::int64_t columns) noexcept {
 }
 
 void pack_panel(const WeightSource& source, PanelFormat format, bool biased, std::int64_t first,
-                std::byte* panel) noexcept {
-  const std::int64_t count = std::min(kPanelRows, source.rows - first);
+                std::int64_t count, std::byte* panel) noexcept {
   if (count < kPanelRows) std::memset(panel, 0, panel_bytes(format, source.columns));
   for (std::int64_t lane = 0; lane < count; ++lane)
     pack_row(source, format, biased, first + lane, lane, panel);

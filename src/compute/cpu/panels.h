@@ -40,9 +40,9 @@ namespace hearth::compute::cpu {
 /// sizes.
 [[nodiscard]] std::size_t panel_bytes(PanelFormat format, std::int64_t columns) noexcept;
 
-/// Packs rows [first, first + 16) of `source` into `panel`; rows that do not exist become zero.
-/// `biased`: signed bytes are stored with 128 added.
+/// Packs rows [first, first + count) of `source` (of the whole stack, when it is one) into `panel`;
+/// the lanes beyond `count` <= 16 become zero. `biased`: signed bytes are stored with 128 added.
 void pack_panel(const WeightSource& source, PanelFormat format, bool biased, std::int64_t first,
-                std::byte* panel) noexcept;
+                std::int64_t count, std::byte* panel) noexcept;
 
 }  // namespace hearth::compute::cpu

@@ -378,9 +378,8 @@ spec::LinearStack FamilyReader::stack(const std::string& name, std::int64_t in, 
 
 spec::MixtureOfExperts FamilyReader::experts(std::int64_t layer,
                                              const ExpertOptions& options) const {
-  constexpr std::int64_t kMostExperts = 1 << 16;
   spec::MixtureOfExperts moe;
-  moe.experts = integer_in("expert_count", 1, kMostExperts);
+  moe.experts = integer_in("expert_count", 1, compute::kMaxExperts);
   moe.used = integer_in("expert_used_count", 1, moe.experts);
   moe.width = checked_size(key("expert_feed_forward_length"), options.width, 1, kMaxSize);
   moe.gated = options.gated;
