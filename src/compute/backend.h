@@ -113,6 +113,15 @@ struct GroupedProjection {
   Tensor scale;                    // F32 [matrices] or absent
 };
 
+/// The other way around, for the parts of latent attention: out[t][j] = sum_r x[t][j][r] W_m[r][:]
+/// over the first `rows of x` rows of W_m, m = ids[t][j].
+struct TransposedArguments {
+  Tensor x;    // F32 [T, K, rows], or [T, 1, rows] shared by the K products of a row
+  Tensor ids;  // I32 [T, K]: the same in every row (strides may be 0)
+  const Weight* weight = nullptr;  // a stack of matrices of at least `rows` rows
+  Tensor out;                      // F32 [T, K, columns]
+};
+
 /// Choice of experts (blocks.md section 5). `selected`: the choice is given, only the weights are
 /// computed. Equal scores: the lower index wins; ids are in descending order of score.
 struct RouteArguments {
@@ -180,8 +189,12 @@ struct SelectedAttendArguments {
   Tensor out;    // F32 [T, heads, value size]
 };
 
+/// Most cells or blocks that select_cells() and select_blocks() choose per row.
+inline constexpr std::int64_t kMaxSelected = 1 << 14;
+
 /// The cells of the largest score(t, c) = sum_h weights[t][h] relu(q[t][h] . k_c) among
-/// [row_begin, row_end): all of them when there are at most N, in ascending order, then -1.
+/// [row_begin, row_end): all of them when there are at most N, in ascending order, then -1. Of
+/// equal scores the lower cell wins.
 struct SelectCellsArguments {
   Tensor q;        // F32 [T, H, size]
   Tensor weights;  // F32 [T, H]
@@ -192,23 +205,27 @@ struct SelectCellsArguments {
 };
 
 /// Block-sparse choice (minimax-m3, moe.md): for every group g the `top_k` blocks of `block` cells
-/// with the largest max of q[t][g] . k_c over their visible cells, the last `local` blocks always
-/// among them; cells are the visible cells of those blocks in ascending order, then -1.
+/// with the largest max of q[t][g] . k_c over their visible cells [0, row_end), the last `local`
+/// blocks always among them (as far as top_k allows), of equal ones the lower; cells are the
+/// visible cells of those blocks in ascending order, then -1.
 struct SelectBlocksArguments {
   Tensor q;     // F32 [T, G, size]
   Tensor keys;  // pool with one head
   KvRows rows;
-  Tensor row_end;  // I32 [T]
+  Tensor row_end;  // I32 [T], > 0
   std::int64_t block = 0, top_k = 0, local = 0;
   Tensor cells;  // I32 [T, G, top_k * block], out
 };
 
 /// Pools blocks of cells (deepseek4, deepseek.md): per channel, out[n] = sum over the items of
-/// block n of softmax(gates) * values. Items are the `ratio` cells of the block; overlapping: the
-/// first halves of the cells of the block before (none for block 0) and the second halves of the
-/// block's own.
+/// block n of softmax(gates + bias) * values. Items are the `ratio` cells of the block;
+/// overlapping: the first halves of the cells of the block before (none for block 0) and the second
+/// halves of the block's own.
 struct CompressArguments {
-  Tensor values, gates;   // pools with one head, of width D, or 2 D when overlapping
+  /// Pools with one head, F32, of width D, or 2 D when overlapping; stored as KvPart::kValues and
+  /// KvPart::kKeys.
+  Tensor values, gates;
+  Tensor bias;            // F32 [ratio, width of gates] by the cell's place in its block, or absent
   Tensor page_table;      // I32 [sequences, pages per sequence]
   Tensor block_sequence;  // I32 [N]
   Tensor block;           // I32 [N]: cells block * ratio ..
@@ -395,6 +412,7 @@ class Backend {
   /// whose strides may be 0. Rows are grouped by matrix; only matrices in `ids` are read.
   virtual void grouped_matmul(const Tensor& x, const Tensor& ids,
                               std::span<const GroupedProjection> projections) noexcept = 0;
+  virtual void transposed_matmul(const TransposedArguments& arguments) noexcept = 0;
 
   // Attention over chosen cells.
   virtual void attend_selected(const SelectedAttendArguments& arguments) noexcept = 0;

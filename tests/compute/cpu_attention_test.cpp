@@ -14,6 +14,9 @@ struct Shape {
   float softcap = 0;
   bool slopes = false, sinks = false;
   std::int32_t window = 0;  // 0: all cells before the row
+  bool latent = false;      // values are the first part of the keys
+  std::int64_t reach = 0;   // of the distance bias; 0: none
+  bool ahead = false;       // rows also see the cells after them
 };
 
 /// Sequences of some length whose last rows are the queries. Keys and values of all cells come in
@@ -48,7 +51,7 @@ std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_ro
                         std::vector<float>(count, std::nanf("")));
   };
   const Tensor keys = pool(s.key_size);
-  const Tensor values = pool(s.value_size);
+  const Tensor values = s.latent ? Tensor{} : pool(s.value_size);
   std::vector<std::int32_t> row_sequence, row_cell, row_begin, row_end;
   for (std::size_t i = 0; i < scene.lengths.size(); ++i) {
     const std::int64_t length = scene.lengths[i];
@@ -60,6 +63,7 @@ std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_ro
         bench.ints({length}, cells)};
     for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
       const Tensor& to = part == KvPart::kKeys ? keys : values;
+      if (!to) continue;
       const std::int64_t size = to.shape[3];
       bench.backend->store_kv(
           part,
@@ -71,7 +75,7 @@ std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_ro
       row_sequence.push_back(static_cast<std::int32_t>(i));
       row_cell.push_back(cell);
       row_begin.push_back(s.window > 0 ? std::max(0, cell + 1 - s.window) : 0);
-      row_end.push_back(cell + 1);
+      row_end.push_back(s.ahead ? scene.lengths[i] : cell + 1);
     }
   }
   const auto rows = static_cast<std::int64_t>(row_cell.size());
@@ -98,6 +102,10 @@ std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_ro
   Random parameters(5);
   if (s.slopes) a.slopes = bench.floats({s.heads}, parameters.normal(s.heads, 0.05F));
   if (s.sinks) a.sinks = bench.floats({s.heads}, parameters.normal(s.heads));
+  if (s.reach > 0) {
+    const std::int64_t distances = 2 * s.reach + 1;
+    a.distance_bias = bench.floats({s.heads, distances}, parameters.normal(s.heads * distances));
+  }
   a.out = bench.slice(count, s.heads * s.value_size, 9, 4, 0).split_last(s.heads);
   bench.backend->attend(a);
   return bench.values(a.out);
@@ -176,6 +184,30 @@ TEST_P(CpuAttention, PagesOfWholeTiles) {
 
 TEST_P(CpuAttention, ManyHeadsOnOneKeyHead) {
   compare({{.heads = 71, .kv_heads = 1, .key_size = 64, .value_size = 64}, {50}, {3}, 8});
+}
+
+TEST_P(CpuAttention, DistanceBias) {
+  compare({{.heads = 6, .kv_heads = 6, .reach = 17, .ahead = true}, {90, 30}, {90, 30}, 12});
+  compare({{.page = 64, .reach = 128}, {200}, {9}, 13});
+}
+
+// Latent attention: one wide key per cell, whose first part is the value.
+TEST_P(CpuAttention, ValuesInKeys) {
+  Shape latent{
+      .heads = 20, .kv_heads = 1, .key_size = 80, .value_size = 64, .page = 64, .latent = true};
+  compare({latent, {150, 3, 65}, {9, 3, 1}, 14});
+  latent.type = DType::kF32;
+  latent.window = 23;
+  compare({latent, {150, 70}, {40, 1}, 15});
+  latent = {
+      .heads = 40, .kv_heads = 1, .key_size = 41, .value_size = 37, .page = 64, .latent = true};
+  compare({latent, {1100}, {3}, 16});
+  latent.page = 7;  // rows instead of panels
+  compare({latent, {50}, {7}, 17});
+  latent.kv_heads = 2;
+  latent.page = 32;
+  latent.sinks = true;
+  compare({latent, {100}, {7}, 18});
 }
 
 INSTANTIATE_TEST_SUITE_P(AllSets, CpuAttention, testing::ValuesIn(cpu_instruction_sets()),

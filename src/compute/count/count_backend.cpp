@@ -170,6 +170,18 @@ class Counter final : public CountBackend {
                               static_cast<std::size_t>(std::min(products, p.weight->matrices()));
     }
   }
+  void transposed_matmul(const TransposedArguments& a) noexcept override {
+    ++counts_.operations;
+    const std::int64_t products = a.ids.shape[0] * a.ids.shape[1];
+    const Weight& weight = *a.weight;
+    counts_.weight_multiply_adds +=
+        static_cast<std::uint64_t>(products * a.x.shape[2] * weight.columns());
+    // Every matrix of the stack is read once, but only its first rows.
+    const double read = static_cast<double>(a.x.shape[2] * a.ids.shape[1]) /
+                        static_cast<double>(weight.rows() * weight.matrices());
+    counts_.weight_bytes +=
+        static_cast<std::uint64_t>(read * static_cast<double>(weight.source().bytes.size()));
+  }
   void attend_selected(const SelectedAttendArguments& a) noexcept override {
     ++counts_.operations;
     for (const KvSource& source : a.sources) {

@@ -109,8 +109,13 @@ void AttentionEngine::reserve(std::int64_t rows, std::int64_t columns) {
   partial_floats_ = floats;
 }
 
+float* AttentionEngine::workspace(int thread) const noexcept {
+  static_assert(kWorkspaceFloats <= kScratchFloats);
+  return reinterpret_cast<float*>(scratch_.data()) + thread * kScratchFloats;
+}
+
 AttentionEngine::Scratch AttentionEngine::scratch(int thread) const noexcept {
-  float* next = reinterpret_cast<float*>(scratch_.data()) + thread * kScratchFloats;
+  float* next = workspace(thread);
   const auto take = [&next](std::int64_t floats) {
     float* const taken = next;
     next += floats;
@@ -201,9 +206,9 @@ void gather_tile(const PassType& pass, const KernelTable& kernels, const std::in
                  float* keys, float* values) noexcept {
   const AttendArguments& a = *pass.a;
   const bool keys_too = !keys_in_panels(a.keys);
-  const bool values_too = !values_in_panels(a.values);
+  const bool values_too = a.values ? !values_in_panels(a.values) : keys_too;
   const HeadCells key_cells(a.keys, kv_head);
-  const HeadCells value_cells(a.values, kv_head);
+  const HeadCells value_cells(a.values ? a.values : a.keys, kv_head);
   CellWalk walk(table, pass.page_cells, low);
   for (std::int64_t block = first; block < first + kTile; block += kPanelRows) {
     const std::byte* lanes[kPanelRows];
@@ -227,6 +232,25 @@ void gather_tile(const PassType& pass, const KernelTable& kernels, const std::in
   }
 }
 
+/// Values that are the first part of keys kept in panels: the panels of keys, turned. Cells outside
+/// [low, high) become zeros.
+template <class PassType>
+void turn_tile(const PassType& pass, const KernelTable& kernels, const TilePanels& panels,
+               std::int64_t first, std::int64_t low, std::int64_t high, float* values) noexcept {
+  for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+    const std::byte* const keys = panels.keys[block / kPanelRows];
+    if (keys == nullptr) continue;
+    kernels.panel_to_values(keys, panels.key_format == PanelFormat::kF16, pass.value_size, block,
+                            kTile, values);
+    for (std::int64_t lane = block; lane < block + kPanelRows; ++lane) {
+      if (first + lane >= low && first + lane < high) continue;
+      for (std::int64_t i = 0; i < pass.value_stride; i += kPanelRows) {
+        std::fill_n(values + (i / kPanelRows * kTile + lane) * kPanelRows, kPanelRows, 0.0F);
+      }
+    }
+  }
+}
+
 /// The panels of the cells [first, first + kTile), of which only those in [begin, end) count.
 template <class PassType>
 TilePanels tile_panels(const PassType& pass, const KernelTable& kernels, std::int32_t sequence,
@@ -238,8 +262,8 @@ TilePanels tile_panels(const PassType& pass, const KernelTable& kernels, std::in
   const std::int64_t low = std::max(first, begin);
   const std::int64_t high = std::min(first + kTile, end);
   const bool key_panels = keys_in_panels(a.keys);
-  const bool value_panels = values_in_panels(a.values);
-  if (!key_panels || !value_panels) {
+  const bool value_panels = a.values && values_in_panels(a.values);
+  if (!key_panels || (a.values && !value_panels)) {
     gather_tile(pass, kernels, table, kv_head, first, low, high, keys, values);
   }
   TilePanels panels;
@@ -261,6 +285,7 @@ TilePanels tile_panels(const PassType& pass, const KernelTable& kernels, std::in
     panel = bytes_of(a.keys) +
             (head(a.keys, block) + block % pass.page_cells * pass.key_size) * key_bytes;
   }
+  if (!a.values && key_panels) turn_tile(pass, kernels, panels, first, low, high, values);
   panels.values = reinterpret_cast<const std::byte*>(values);
   panels.value_panel_bytes = kTile * kPanelRows * static_cast<std::int64_t>(sizeof(float));
   if (value_panels) {
@@ -311,6 +336,15 @@ float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::in
     const std::int64_t own = int_at(a.rows.row_cell, row);
     for (std::int64_t i = low; i < high; ++i) {
       scores[i] -= slope * static_cast<float>(std::abs(own - (first_cell + i)));
+    }
+  }
+  if (a.distance_bias) {
+    const std::int64_t reach = a.distance_bias.shape[1] / 2;
+    const float* const bias =
+        floats_of(a.distance_bias) + head * a.distance_bias.strides[0] + reach;
+    const std::int64_t distance = first_cell - int_at(a.rows.row_cell, row);
+    for (std::int64_t i = low; i < high; ++i) {
+      scores[i] += bias[std::clamp(distance + i, -reach, reach)];
     }
   }
   std::fill(scores, scores + low, kMinusInfinity);

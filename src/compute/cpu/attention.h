@@ -29,6 +29,11 @@ class AttentionEngine {
 
   void run(const AttendArguments& arguments) noexcept;
 
+  /// Work memory of one thread that other operations may use, too: kWorkspaceFloats floats, aligned
+  /// to 64 bytes.
+  [[nodiscard]] float* workspace(int thread) const noexcept;
+  static constexpr std::int64_t kWorkspaceFloats = 192 * 1024;
+
  private:
   struct Pass;
   struct Scratch;

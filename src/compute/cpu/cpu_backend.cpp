@@ -15,6 +15,7 @@
 #include "compute/cpu/recurrent.h"
 #include "compute/cpu/row_loop.h"
 #include "compute/cpu/selection.h"
+#include "compute/cpu/transposed.h"
 #include "machine/cpu.h"
 #include "quant/quant.h"
 #include "support/error.h"
@@ -68,7 +69,8 @@ class CpuBackend final : public Backend {
         attention_(team_, kernels_, ledger_),
         elementwise_(team_, kernels_),
         experts_(team_, kernels_, ledger_, matmul_),
-        selection_(team_, kernels_, ledger_),
+        selection_(team_, kernels_, attention_),
+        transposed_(team_, kernels_, attention_),
         recurrent_(team_, kernels_, ledger_) {}
 
   [[nodiscard]] std::string_view name() const noexcept override { return kernels_.name; }
@@ -128,7 +130,6 @@ class CpuBackend final : public Backend {
   void reserve(std::int64_t rows, std::int64_t columns) override {
     matmul_.reserve(std::max(rows, kLeastRows), columns, 0);
     attention_.reserve(rows, columns);
-    selection_.reserve(rows, columns);
     recurrent_.reserve(rows, columns);
   }
 
@@ -323,6 +324,7 @@ class CpuBackend final : public Backend {
                       std::span<const GroupedProjection> projections) noexcept override {
     experts_.grouped_matmul(x, ids, projections);
   }
+  void transposed_matmul(const TransposedArguments& a) noexcept override { transposed_.run(a); }
   void attend_selected(const SelectedAttendArguments& a) noexcept override {
     selection_.attend_selected(a);
   }
@@ -391,6 +393,7 @@ class CpuBackend final : public Backend {
   cpu::ElementwiseEngine elementwise_;
   cpu::ExpertEngine experts_;
   cpu::SelectionEngine selection_;
+  cpu::TransposedEngine transposed_;
   cpu::RecurrentEngine recurrent_;
 };
 

@@ -52,6 +52,7 @@ constexpr KernelTable make_table(const char* name) {
       .multiply = multiply_row,
       .sum_squares = sum_squares_row,
       .keep_largest = keep_largest_row,
+      .panel_to_values = turn_panel,
   };
 }
 

@@ -252,6 +252,10 @@ struct KernelTable {
   float (*sum_squares)(const float* x, std::int64_t size);
   /// x = relu(x - (mean + multiplier * deviation))
   void (*keep_largest)(float* x, float multiplier, std::int64_t size);
+  /// The first `size` elements of the sixteen keys of a panel (of floats or halves) as value rows
+  /// row .. row + 15 of panels [size / 16 rounded up][row_count][16].
+  void (*panel_to_values)(const std::byte* panel, bool half, std::int64_t size, std::int64_t row,
+                          std::int64_t row_count, float* panels);
 };
 
 [[nodiscard]] const KernelTable& portable_kernels() noexcept;

@@ -1,22 +1,20 @@
-// TODO(helper): say what this file is.
+// Attention over chosen cells, the choice of cells, and the pooling of blocks of cells. Each row's
+// result depends on its own cells only: the same bits alone, in any batch and on any number of
+// threads, so that near-ties are decided alike however a prompt is cut.
 #pragma once
 
-#include <memory>
-
 #include "compute/backend.h"
+#include "compute/cpu/attention.h"
 #include "compute/cpu/kernels.h"
-#include "compute/cpu/memory.h"
 #include "support/thread_team.h"
 
 namespace hearth::compute::cpu {
 
 class SelectionEngine {
  public:
-  SelectionEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger)
-      : team_(team), kernels_(kernels), ledger_(std::move(ledger)) {}
-
-  /// Workspace for batches of `rows` rows of at most `columns` features. Throws Error.
-  void reserve(std::int64_t rows, std::int64_t columns);
+  /// Works in the workspace of `attention`.
+  SelectionEngine(ThreadTeam& team, const KernelTable& kernels, const AttentionEngine& attention)
+      : team_(team), kernels_(kernels), attention_(attention) {}
 
   void attend_selected(const SelectedAttendArguments& a) noexcept;
   void select_cells(const SelectCellsArguments& a) noexcept;
@@ -24,9 +22,20 @@ class SelectionEngine {
   void compress(const CompressArguments& a) noexcept;
 
  private:
+  struct Candidate;
+  class Best;
+  struct HeadGroups;
+  void attend_group(const SelectedAttendArguments& a, const HeadGroups& groups, std::int64_t unit,
+                    int thread) noexcept;
+  /// Scores of the cells [begin, end) of row `t`, the best of which are put into `best`.
+  void score_cells(const SelectCellsArguments& a, std::int64_t t, std::int64_t begin,
+                   std::int64_t end, float* panel, Best& best) noexcept;
+  void choose_blocks(const SelectBlocksArguments& a, std::int64_t t, std::int64_t group,
+                     int thread) noexcept;
+
   ThreadTeam& team_;
   const KernelTable& kernels_;
-  std::shared_ptr<Ledger> ledger_;
+  const AttentionEngine& attention_;
 };
 
 }  // namespace hearth::compute::cpu

@@ -325,6 +325,23 @@ inline void pack_value(const std::byte* value, bool half, std::int64_t size, std
   }
 }
 
+inline void turn_panel(const std::byte* panel, bool half, std::int64_t size, std::int64_t row,
+                       std::int64_t row_count, float* panels) {
+  for (std::int64_t i = 0; i < size; i += 16) {
+    F block[kPanelRows];
+    for (int j = 0; j < kPanelRows; ++j) {
+      if (i + j >= size) {
+        block[j] = zero();
+      } else if (half) {
+        block[j] = load_half(panel + 32 * (i + j));
+      } else {
+        block[j] = load(reinterpret_cast<const float*>(panel) + 16 * (i + j));
+      }
+    }
+    store_transposed(block, 16, panels + (i / 16 * row_count + row) * 16);
+  }
+}
+
 inline float exp_scores(float* scores, float maximum, std::int64_t size) {
   F total = zero();
   const F most = set(maximum);

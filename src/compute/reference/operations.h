@@ -18,6 +18,7 @@ void grouped_matmul(const Tensor& x, const Tensor& ids,
                     std::span<const GroupedProjection> projections) noexcept;
 
 // selection.cpp
+void transposed_matmul(const TransposedArguments& a) noexcept;
 void attend_selected(const SelectedAttendArguments& a) noexcept;
 void select_cells(const SelectCellsArguments& a) noexcept;
 void select_blocks(const SelectBlocksArguments& a) noexcept;

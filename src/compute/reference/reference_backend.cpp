@@ -260,6 +260,9 @@ class ReferenceBackend final : public Backend {
                       std::span<const GroupedProjection> projections) noexcept override {
     reference::grouped_matmul(x, ids, projections);
   }
+  void transposed_matmul(const TransposedArguments& a) noexcept override {
+    reference::transposed_matmul(a);
+  }
   void attend_selected(const SelectedAttendArguments& a) noexcept override {
     reference::attend_selected(a);
   }
@@ -298,17 +301,23 @@ class ReferenceBackend final : public Backend {
       if (a.softcap > 0) score = a.softcap * std::tanh(score / a.softcap);
       if (a.slopes)
         score -= at(a.slopes, h) * static_cast<double>(std::abs(int_at(a.rows.row_cell, t) - c));
+      if (a.distance_bias) {
+        const std::int64_t reach = a.distance_bias.shape[1] / 2;
+        const std::int64_t distance = c - int_at(a.rows.row_cell, t);
+        score += at(a.distance_bias, h, std::clamp(distance, -reach, reach) + reach);
+      }
       scores[static_cast<std::size_t>(c - begin)] = score;
       maximum = std::max(maximum, score);
     }
     double sum = a.sinks ? std::exp(at(a.sinks, h) - maximum) : 0.0;
     for (double& score : scores) sum += score = std::exp(score - maximum);
+    const Tensor& values = a.values ? a.values : a.keys;
     for (std::int64_t i = 0; i < a.out.shape[2]; ++i) {
       double value = 0;
       for (std::int64_t c = begin; c < end; ++c) {
-        const Cell cell = locate(a.rows, a.values.shape[2], t, c);
+        const Cell cell = locate(a.rows, values.shape[2], t, c);
         value += scores[static_cast<std::size_t>(c - begin)] *
-                 pool_at(a.values, cell.page, kv_head, cell.slot, i);
+                 pool_at(values, cell.page, kv_head, cell.slot, i);
       }
       at(a.out, t, h, i) = static_cast<float>(value / sum);
     }
