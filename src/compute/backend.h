@@ -308,6 +308,7 @@ struct RwkvScanArguments {
 ///   before[j] = sigmoid(z_j scale_0 + base_j) + eps
 ///   after[d] = 2 sigmoid(z_{M+d} scale_1 + base_{M+d})
 ///   mix[d][s] = C[s][d], the Sinkhorn-normalised matrix
+/// Without `after` and `mix` (the head of the model) z is [T, M], base [M] and scale [1].
 struct HyperWeightsArguments {
   Tensor z;      // F32 [T, (2 + M) M]
   Tensor base;   // F32 [(2 + M) M]
@@ -315,8 +316,8 @@ struct HyperWeightsArguments {
   std::int32_t iterations = 0;
   float epsilon = 0;
   Tensor before;  // F32 [T, 1, M], out
-  Tensor after;   // F32 [T, M, 1], out
-  Tensor mix;     // F32 [T, M, M], out
+  Tensor after;   // F32 [T, M, 1], out, or absent
+  Tensor mix;     // F32 [T, M, M], out, or absent
 };
 
 class Backend {

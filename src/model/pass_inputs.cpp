@@ -125,7 +125,10 @@ void PassInputs::plan(const spec::LatentAttention& attention) {
   AttentionPlan result;
   result.window = index_of(windows_, Window{});
   result.rope_table = rope_index(attention.rope);
-  if (attention.indexer) result.indexer_rope_table = rope_index(attention.indexer->rope);
+  if (attention.indexer) {
+    result.indexer_rope_table = rope_index(attention.indexer->rope);
+    selected_ = attention.indexer->top_k;
+  }
   if (attention.temperature) result.temperature = index_of(temperatures_, *attention.temperature);
   plans_.push_back(result);
 }
@@ -423,6 +426,10 @@ Pass PassInputs::begin(tensor::Arena& arena, std::int64_t rows) {
   pass.recurrent = {segment_begin_.upload(backend_, segments_ + 1),
                     segment_slot_.upload(backend_, segments_), row_slot_.upload(backend_, rows)};
   pass.iota_row = iota_;
+  // Layers may reuse the choice of the layer before. Without more cells there is nothing to choose.
+  if (selected_ > 0 && selected_ < memory_.limits().context) {
+    pass.selected_cells = arena.allocate(DType::kI32, {rows, selected_});
+  }
   return pass;
 }
 

@@ -94,6 +94,7 @@ class PassInputs {
   std::vector<RopeKind> ropes_;
   std::vector<spec::QueryTemperature> temperatures_;
   std::vector<AttentionPlan> plans_;
+  std::int64_t selected_ = 0;  // cells that a lightning indexer chooses per row
 
   std::vector<std::unique_ptr<tensor::Buffer>> buffers_;
   Staged<std::int32_t> ids_, positions_, axis_positions_, row_sequence_, row_cell_;

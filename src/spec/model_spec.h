@@ -195,7 +195,8 @@ struct LatentAttention {
   Linear kv_a;
   std::optional<Norm> kv_a_norm;
   LinearStack k_b, v_b;  // per head: k_b [latent, nope], v_b [value, latent]
-  Linear kv_b;           // legacy: per head nope rows, then value rows
+  /// Instead of k_b and v_b in older files: per head [nope + value, latent], keys first.
+  LinearStack kv_b;
   Linear output;
   std::optional<Rope> rope;
   std::optional<QueryTemperature> temperature;
@@ -378,9 +379,10 @@ struct Branch {
 /// Hyper-connections (arXiv:2409.19606; deepseek.md): the sublayer reads a mix of the streams and
 /// is written back to all of them.
 struct HyperConnection {
-  std::string function{};  // matrix [(2 + streams) * streams, streams * width]
-  std::string base{};      // [(2 + streams) * streams]
-  std::string scale{};     // [3]
+  Norm norm{};          // of all streams together
+  Linear function{};    // [(2 + streams) * streams, streams * width]
+  std::string base{};   // [(2 + streams) * streams]
+  std::string scale{};  // [3]
 };
 
 struct Sublayer {
@@ -462,7 +464,9 @@ struct Embedding {
 
 /// The streams of gemma3n and deepseek4 become one again.
 struct StreamHead {
-  std::string function, base, scale;  // deepseek4: output_hc_*
+  Norm norm;                // of all streams together
+  Linear function;          // [streams, streams * width]
+  std::string base, scale;  // [streams], [1]
 };
 /// gemma3n: streams 1.. are made of stream 0 by these matrices, and unmade at the end.
 struct AltUpStreams {

@@ -108,7 +108,7 @@ class TensorCollector {
   void add(const Dense& d) { add(d.linear); }
 
   void add(const HyperConnection& h) {
-    add(h.function, TensorRole::kMatrix);
+    add_all(h.norm, h.function);
     add_vectors(h.base, h.scale);
   }
   void add(const Sublayer& sublayer) {
@@ -150,7 +150,7 @@ class TensorCollector {
   }
   void add(const AltUpStreams& a) { add_all(a.projection, a.unembedding); }
   void add(const StreamHead& h) {
-    add(h.function, TensorRole::kMatrix);
+    add_all(h.norm, h.function);
     add_vectors(h.base, h.scale);
   }
   void add(const Encoder& e) { add_all(e.stack, e.norm); }

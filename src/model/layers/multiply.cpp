@@ -76,4 +76,21 @@ void multiply_grouped(Pass& pass, const Tensor& x, const Tensor& ids,
   }
 }
 
+void multiply_transposed(Pass& pass, const Tensor& x, const Tensor& ids,
+                         const spec::LinearStack& linear, const Tensor& out) {
+  pass.backend.transposed_matmul({x, ids, &pass.weights.matrix(linear.weight), out});
+  if (pass.adapters == nullptr) return;
+  // x (W + scale B A) = x W + scale (x B) A
+  for (const LowRank& term : pass.adapters->of(linear.weight)) {
+    const Arena::Scope scope(pass.arena);
+    const Tensor inner =
+        pass.arena.allocate(tensor::DType::kF32, {x.shape[0], ids.shape[1], term.b->columns()});
+    const Tensor delta =
+        pass.arena.allocate(tensor::DType::kF32, {x.shape[0], ids.shape[1], term.a->columns()});
+    pass.backend.transposed_matmul({x, ids, term.b, inner});
+    pass.backend.transposed_matmul({inner, ids, term.a, delta});
+    pass.backend.add(out, delta, term.scale, out);
+  }
+}
+
 }  // namespace hearth::model

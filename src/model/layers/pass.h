@@ -80,7 +80,7 @@ struct Pass {
   tensor::Tensor token_embedding{};  // F32 [T, width] (EAGLE-3)
   tensor::Tensor input_slices{};     // F32 [T, (slices - 1) * width] or absent
   tensor::Tensor first_value{};      // F32 [T, width] (RWKV-7)
-  tensor::Tensor selected_cells{};   // I32 [T, 1, N] of the last lightning indexer
+  tensor::Tensor selected_cells{};   // I32 [T, N] of the last lightning indexer
   std::size_t layer_index = 0;     // in its stack
 
   [[nodiscard]] tensor::Tensor scratch(std::int64_t width) {
@@ -117,6 +117,11 @@ struct StackProduct {
 /// The same for stacks of matrices: x [T, K or 1, in], ids I32 [T, K].
 void multiply_grouped(Pass& pass, const tensor::Tensor& x, const tensor::Tensor& ids,
                       std::initializer_list<StackProduct> products);
+/// out [T, K, in] = x [T, K or 1, rows] times the first rows of the matrices themselves, not of
+/// their transposes; adapters included. ids [T, K] are the same in every row; the stack has neither
+/// bias nor scale.
+void multiply_transposed(Pass& pass, const tensor::Tensor& x, const tensor::Tensor& ids,
+                         const spec::LinearStack& linear, const tensor::Tensor& out);
 
 void apply_norm(const Pass& pass, const spec::Norm& norm, const tensor::Tensor& x,
                 const tensor::Tensor& out);
@@ -160,6 +165,9 @@ void attend_blocks(Pass& pass, const spec::Attention& body, const tensor::Tensor
 /// Keys and values of the encoder's output [rows, width] for one cross-attention.
 void store_encoder_keys(Pass& pass, const spec::Attention& body, const tensor::Tensor& output);
 
+/// sum [T, width] = the sum of the sublayer's branches on `input`, the normed stream.
+void run_branches(Pass& pass, const spec::Sublayer& sublayer, const tensor::Tensor& input,
+                  const tensor::Tensor& sum);
 /// One sublayer on stream [T, streams * width]: see spec::Sublayer.
 void run_sublayer(Pass& pass, const spec::Sublayer& sublayer, const tensor::Tensor& stream);
 /// One layer, with everything that belongs to it besides its sublayers.

@@ -37,22 +37,27 @@ Tensor sublayer_input(Pass& pass, const spec::Sublayer& sublayer, const Tensor& 
 
 }  // namespace
 
-void run_sublayer(Pass& pass, const spec::Sublayer& sublayer, const Tensor& stream) {
-  if (sublayer.hyper) return run_hyper_sublayer(pass, sublayer, stream);
-  const Arena::Scope scope(pass.arena);
-  pass.sublayer_input = stream;
-  const Tensor input = sublayer_input(pass, sublayer, stream);
-  const Tensor sum = pass.scratch(stream.shape[1]);
+void run_branches(Pass& pass, const spec::Sublayer& sublayer, const Tensor& input,
+                  const Tensor& sum) {
   for (std::size_t i = 0; i < sublayer.branches.size(); ++i) {
     const spec::Branch& branch = sublayer.branches[i];
     const Arena::Scope branch_scope(pass.arena);
-    const Tensor out = i == 0 ? sum : pass.scratch(stream.shape[1]);
+    const Tensor out = i == 0 ? sum : pass.scratch(sum.shape[1]);
     const Tensor branch_input =
         normed(pass, branch.pre_norm, branch.from_layer_input ? pass.layer_input : input);
     std::visit([&](const auto& body) { run_body(pass, body, branch_input, out); }, branch.body);
     if (branch.post_norm) apply_norm(pass, *branch.post_norm, out, out);
     if (i > 0) pass.backend.add(sum, out, 1.0F, sum);
   }
+}
+
+void run_sublayer(Pass& pass, const spec::Sublayer& sublayer, const Tensor& stream) {
+  if (sublayer.hyper) return run_hyper_sublayer(pass, sublayer, stream);
+  const Arena::Scope scope(pass.arena);
+  pass.sublayer_input = stream;
+  const Tensor input = sublayer_input(pass, sublayer, stream);
+  const Tensor sum = pass.scratch(stream.shape[1]);
+  run_branches(pass, sublayer, input, sum);
   if (sublayer.sum_scale != 1.0F) pass.backend.scale(sum, sublayer.sum_scale, sum);
   if (sublayer.norm_after_add) {
     pass.backend.add(stream, sum, sublayer.residual_scale, sum);
