@@ -33,6 +33,7 @@ struct ExpertOptions {
   /// The tensor of the selection bias, used where the file has it.
   std::string_view selection_bias = "exp_probs_b.bias";
   std::int64_t shared_width = 0;  // of the shared expert (all shared ones together); 0: none
+  spec::Gating shared_gating;     // of the shared expert and of dense layers
 };
 
 class FamilyReader {
@@ -55,6 +56,7 @@ class FamilyReader {
   }
   [[nodiscard]] std::int64_t key_size() const noexcept { return key_size_; }
   [[nodiscard]] std::int64_t value_size() const noexcept { return value_size_; }
+  [[nodiscard]] std::int64_t rotated() const noexcept { return rotated_; }
 
   // Keys `A.key`, where A is the architecture. Absent keys give nothing; a key of another type than
   // asked for throws Error, and so do the required forms when the key is absent.
@@ -80,6 +82,14 @@ class FamilyReader {
   [[nodiscard]] std::int64_t window_size(std::optional<std::int64_t> fallback = {}) const;
   /// Every how many layers one attends fully (attention.sliding_window_pattern): see is_windowed().
   [[nodiscard]] std::int64_t window_period(std::int64_t fallback) const;
+  /// Which blocks, draft blocks included, are windowed by attention.sliding_window_pattern: an
+  /// array says so for every layer, a number is a period, of which the last layer (or the first,
+  /// `dense_first`) attends fully. Without a fallback the key is required.
+  [[nodiscard]] std::vector<bool> windowed_layers(std::optional<std::int64_t> fallback_period,
+                                                  bool dense_first) const;
+  /// One number per layer, or one for all of them; `fallback` when the key is absent.
+  [[nodiscard]] double layer_number(std::string_view key, std::int64_t layer,
+                                    double fallback) const;
 
   // Tensors. `layer_name(3, "attn_q")` is "blk.3.attn_q".
   [[nodiscard]] static std::string layer_name(std::int64_t layer, std::string_view name);
@@ -102,17 +112,24 @@ class FamilyReader {
                                 std::string_view name) const {
     return norm(kind, layer_name(layer, name), width_);
   }
+  /// Without weight and bias.
+  [[nodiscard]] spec::Norm bare_norm(spec::NormKind kind) const;
   /// The name of a tensor, which must be a vector of `size` numbers, or `heads` of them.
   [[nodiscard]] std::string vector(const std::string& name, std::int64_t size,
                                    std::int64_t heads = 1) const;
 
   // Parts of a layer.
   /// q/k/v (or fused attn_qkv), output and biases; scale attention.scale or 1/sqrt(key_size); full
-  /// causal window; no RoPE.
-  [[nodiscard]] spec::Attention attention(std::int64_t layer) const;
+  /// causal window; no RoPE. `input` is the width of what it reads (0: the model's width).
+  [[nodiscard]] spec::Attention attention(std::int64_t layer, std::int64_t input = 0) const;
   /// Adds per-head normalisation of q and k (attn_q_norm, attn_k_norm): weights [key_size], or
   /// [heads, key_size].
   void add_qk_norm(spec::Attention& attention, spec::NormKind kind, std::int64_t layer) const;
+  /// The same where the file has the tensors.
+  void add_optional_qk_norm(spec::Attention& attention, spec::NormKind kind,
+                            std::int64_t layer) const;
+  /// Normalisation of q and k over all heads together: weights [heads * key_size].
+  void add_whole_qk_norm(spec::Attention& attention, spec::NormKind kind, std::int64_t layer) const;
   /// RoPE with the file's base, scaling and factor tensors (full-attention settings).
   [[nodiscard]] spec::Rope rope(spec::RopePairing pairing) const;
   /// RoPE of sliding-window layers: its own base, no scaling, no factors.
@@ -120,10 +137,16 @@ class FamilyReader {
   /// RoPE of sliding-window layers that differ from the full ones in nothing but the base, if at
   /// all.
   [[nodiscard]] spec::Rope scaled_window_rope(spec::RopePairing pairing) const;
+  /// Whether rope.dimension_sections asks for multi-axis RoPE: its first two entries are not 0.
+  [[nodiscard]] bool has_rope_sections() const;
+  /// Makes RoPE multi-axis: rope.dimension_sections, pairs per axis. Throws Error when they are
+  /// missing or absurd.
+  void add_rope_sections(spec::Rope& rope, bool interleaved) const;
   /// ffn_gate, ffn_up, ffn_down; or the gate and up rows fused in ffn_up ([D, 2F]) when ffn_gate is
-  /// absent.
+  /// absent. `width` 0: feed_forward_length.
   [[nodiscard]] spec::FeedForward gated_feed_forward(std::int64_t layer,
-                                                     spec::Activation activation) const;
+                                                     spec::Activation activation,
+                                                     std::int64_t width = 0) const;
   /// ffn_up, ffn_down.
   [[nodiscard]] spec::FeedForward plain_feed_forward(std::int64_t layer,
                                                      spec::Activation activation) const;
@@ -132,11 +155,23 @@ class FamilyReader {
   /// expert_group_*, expert_weights_scale. Throws Error when the model has no experts.
   [[nodiscard]] spec::MixtureOfExperts experts(std::int64_t layer,
                                                const ExpertOptions& options) const;
+  /// expert_feed_forward_length, or feed_forward_length / expert_used_count when it is absent.
+  [[nodiscard]] std::int64_t expert_width(std::int64_t layer) const;
+  /// Of the shared expert of a layer as the file holds it (ffn_up_shexp); 0: none. Throws Error
+  /// when the file says that it has one, and does not hold it.
+  [[nodiscard]] std::int64_t shared_expert_width(std::int64_t layer) const;
+  /// What the newer mixtures of experts have in common: width expert_width(), the gate
+  /// expert_gating_func or else `gate`, normalisation by expert_weights_norm, a shared expert where
+  /// the file has one.
+  [[nodiscard]] ExpertOptions usual_experts(std::int64_t layer, spec::RouterGate gate) const;
+  /// experts() in layers with a router, else a dense SwiGLU.
+  [[nodiscard]] spec::Body experts_or_dense(std::int64_t layer, const ExpertOptions& options) const;
 
   // Whole layers around an attention, with the usual tensor names (blocks.md section 6).
-  /// x += A(attn_norm(x)); x += F(ffn_norm(x)).
+  /// x += A(attn_norm(x)); x += F(ffn_norm(x)). Some files name the second norm otherwise.
   [[nodiscard]] spec::Layer sequential_layer(std::int64_t layer, spec::NormKind kind,
-                                             spec::Body mixer, spec::Body feed_forward) const;
+                                             spec::Body mixer, spec::Body feed_forward,
+                                             std::string_view ffn_norm = "ffn_norm") const;
   /// The standard decoder layer: sequential, RMSNorm, SwiGLU.
   [[nodiscard]] spec::Layer standard_layer(std::int64_t layer, spec::Attention attention) const;
   /// x += post_attention_norm(A(attn_norm(x))); x += post_ffw_norm(F(ffn_norm(x))), RMSNorm.
@@ -147,7 +182,15 @@ class FamilyReader {
 
   /// The model without layers: names, sizes, embedding, and a head that normalises by output_norm
   /// and uses output.weight or the embedding table.
-  [[nodiscard]] spec::ModelSpec model(spec::NormKind head_norm) const;
+  [[nodiscard]] spec::ModelSpec model(spec::NormKind head_norm) const {
+    return model(norm(head_norm, "output_norm", width_));
+  }
+  [[nodiscard]] spec::ModelSpec model(spec::Norm head_norm) const;
+  /// Next-token-prediction block `head` as a model of its own (blocks-speculative.md section 1):
+  /// token and hidden state, normed, side by side, through eh_proj; `block`; its own head where the
+  /// file has one, else the model's.
+  [[nodiscard]] spec::ModelSpec draft_model(std::int64_t head, spec::NormKind kind,
+                                            spec::Layer block) const;
 
   [[nodiscard]] const gguf::File& file() const noexcept { return *file_; }
 
