@@ -1,5 +1,5 @@
-// gpt2: GPT-2: learned positions, LayerNorm, fused q/k/v, plain GELU feed-forward (reference:
-// classic.md).
+// gpt2: GPT-2; starcoder: StarCoder 1, SantaCoder (one key head): learned positions, LayerNorm,
+// fused q/k/v, plain GELU feed-forward (reference: classic.md).
 #include "model/families/registry.h"
 
 namespace hearth::model {
@@ -8,10 +8,7 @@ using namespace spec;
 
 ModelSpec describe_gpt2(const FamilyReader& reader) {
   ModelSpec model = reader.model(NormKind::kLayer);
-  const gguf::TensorInfo* positions = reader.file().find_tensor("position_embd.weight");
-  model.position_limit = positions != nullptr ? positions->shape[1] : model.context_length;
-  model.embedding.positions =
-      reader.linear("position_embd", reader.width(), model.position_limit).weight;
+  reader.add_positions(model);
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     model.stacks[0].layers.push_back(
         reader.sequential_layer(layer, NormKind::kLayer, reader.attention(layer),

@@ -12,11 +12,7 @@ ModelSpec describe_olmo2(const FamilyReader& reader) {
   const std::int64_t period = reader.window_period(4);
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
-    attention.norm_whole = true;
-    attention.q_norm = reader.norm(NormKind::kRms, FamilyReader::layer_name(layer, "attn_q_norm"),
-                                   attention.heads * attention.key_size);
-    attention.k_norm = reader.norm(NormKind::kRms, FamilyReader::layer_name(layer, "attn_k_norm"),
-                                   attention.kv_heads * attention.key_size);
+    reader.add_whole_qk_norm(attention, NormKind::kRms, layer);
     if (window > 0 && is_windowed(layer, period)) {
       attention.window = {WindowKind::kSliding, window};
       attention.rope =

@@ -25,7 +25,7 @@ struct SpecOptions {
 struct ExpertOptions {
   std::int64_t width = 0;  // of one expert
   bool gated = true;
-  spec::Gating gating;
+  spec::Gating gating{};
   spec::RouterGate gate = spec::RouterGate::kSoftmax;  // what the architecture means by default
   bool gate_from_file = false;                         // expert_gating_func, when not 0
   /// Whether weights are normalised; absent: the key expert_weights_norm (false).
@@ -33,7 +33,7 @@ struct ExpertOptions {
   /// The tensor of the selection bias, used where the file has it.
   std::string_view selection_bias = "exp_probs_b.bias";
   std::int64_t shared_width = 0;  // of the shared expert (all shared ones together); 0: none
-  spec::Gating shared_gating;     // of the shared expert and of dense layers
+  spec::Gating shared_gating{};   // of the shared expert and of dense layers
 };
 
 class FamilyReader {
@@ -186,6 +186,8 @@ class FamilyReader {
     return model(norm(head_norm, "output_norm", width_));
   }
   [[nodiscard]] spec::ModelSpec model(spec::Norm head_norm) const;
+  /// Adds learned positions (position_embd) to the embedding.
+  void add_positions(spec::ModelSpec& model) const;
   /// Next-token-prediction block `head` as a model of its own (blocks-speculative.md section 1):
   /// token and hidden state, normed, side by side, through eh_proj; `block`; its own head where the
   /// file has one, else the model's.

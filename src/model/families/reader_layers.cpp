@@ -211,6 +211,12 @@ ModelSpec FamilyReader::model(Norm head_norm) const {
   return spec;
 }
 
+void FamilyReader::add_positions(ModelSpec& model) const {
+  const gguf::TensorInfo* positions = file_->find_tensor("position_embd.weight");
+  model.position_limit = positions != nullptr ? positions->shape[1] : model.context_length;
+  model.embedding.positions = linear("position_embd", width_, model.position_limit).weight;
+}
+
 Layer FamilyReader::sequential_layer(std::int64_t layer, NormKind kind, spec::Body mixer,
                                      spec::Body feed_forward, std::string_view ffn_norm) const {
   Layer result;

@@ -23,36 +23,81 @@ namespace hearth::model {
 /// Architecture names that describe_model knows, sorted.
 [[nodiscard]] std::vector<std::string_view> known_architectures();
 
-// The pages. Several architectures may share one.
-[[nodiscard]] spec::ModelSpec describe_llama(
-    const FamilyReader& reader);  // llama, llama-embed, mistral3
-[[nodiscard]] spec::ModelSpec describe_qwen2(const FamilyReader& reader);  // qwen2, phi3
-[[nodiscard]] spec::ModelSpec describe_qwen3(const FamilyReader& reader);
+// The pages, one function each; their first lines name the models that people know. Several
+// architectures may share one.
+[[nodiscard]] spec::ModelSpec describe_afmoe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_apertus(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_arcee(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_arctic(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_bailing(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_bert(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_bitnet(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_bloom(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_cohere2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_cohere2moe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_command_r(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_dbrx(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_deci(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_dream(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_eagle3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_ernie_moe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_eurobert(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_exaone4(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_exaone_moe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_falcon(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma2(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma3(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_phi2(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_smollm3(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_olmo2(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_granite(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_stablelm(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_starcoder2(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_gpt2(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_falcon(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_bloom(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_command_r(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_cohere2(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_exaone4(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_glm4(const FamilyReader& reader);
-// bert, jina-bert-v2, jina-bert-v3, nomic-bert, nomic-bert-moe
-[[nodiscard]] spec::ModelSpec describe_bert(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_modern_bert(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_neo_bert(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_eurobert(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_gemma_embedding(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_t5(const FamilyReader& reader);
-[[nodiscard]] spec::ModelSpec describe_t5_encoder(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma3n(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_gemma4(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gemma_embedding(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_glm4(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_glm4moe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gpt2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gpt_oss(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_gptneox(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_granite(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_grok(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_grovemoe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_hunyuan(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_hy_v3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_jais(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_laguna(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_llada(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_llada_moe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_llama(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_llama4(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_mellum(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_mimo2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_modern_bert(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_mpt(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_nanbeige(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_neo_bert(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_olmo(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_olmo2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_olmoe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_phi2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_qwen2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_qwen2moe(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_qwen3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_rnd1(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_smallthinker(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_smollm3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_stablelm(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_starcoder2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_step35(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_t5(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_t5_encoder(const FamilyReader& reader);
+
+// Next-token-prediction blocks of a model's own file.
+[[nodiscard]] spec::ModelSpec describe_bailing_draft(const FamilyReader& reader, std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_cohere2moe_draft(const FamilyReader& reader,
+                                                        std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_exaone_moe_draft(const FamilyReader& reader,
+                                                        std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_glm4moe_draft(const FamilyReader& reader, std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_hy_v3_draft(const FamilyReader& reader, std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_mimo2_draft(const FamilyReader& reader, std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_step35_draft(const FamilyReader& reader, std::int64_t head);
 
 }  // namespace hearth::model
