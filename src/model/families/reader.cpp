@@ -1,5 +1,6 @@
 #include "model/families/reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -160,12 +161,8 @@ std::vector<std::int64_t> FamilyReader::per_layer(std::string_view name,
 }
 
 std::int64_t FamilyReader::at(const std::vector<std::int64_t>& values, std::int64_t layer) const {
-  if (values.size() == 1) return values[0];
-  if (static_cast<std::size_t>(layer) >= values.size()) {
-    throw Error("the model's metadata does not give the sizes of layer " + std::to_string(layer),
-                "the file is damaged or of an unknown kind");
-  }
-  return values[static_cast<std::size_t>(layer)];
+  // Files may say nothing of their next-token-prediction blocks.
+  return values[std::min(values.size() - 1, static_cast<std::size_t>(layer))];
 }
 
 std::string FamilyReader::layer_name(std::int64_t layer, std::string_view name) {

@@ -24,6 +24,7 @@ struct SpecOptions {
 /// How an architecture's mixture of experts differs from the plainest one (blocks.md section 5).
 struct ExpertOptions {
   std::int64_t width = 0;  // of one expert
+  std::int64_t input = 0;  // of what experts read and write; 0: the model's width
   bool gated = true;
   spec::Gating gating{};
   spec::RouterGate gate = spec::RouterGate::kSoftmax;  // what the architecture means by default

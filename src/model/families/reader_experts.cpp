@@ -42,15 +42,16 @@ spec::MixtureOfExperts FamilyReader::experts(std::int64_t layer,
     routing.groups = 1;
   }
 
+  const std::int64_t input = options.input > 0 ? options.input : width_;
   if (!options.gated) {
-    moe.up = stack(layer_name(layer, "ffn_up_exps"), width_, moe.width, moe.experts);
+    moe.up = stack(layer_name(layer, "ffn_up_exps"), input, moe.width, moe.experts);
   } else if (has(layer_name(layer, "ffn_gate_up_exps.weight"))) {
-    moe.gate_up = stack(layer_name(layer, "ffn_gate_up_exps"), width_, 2 * moe.width, moe.experts);
+    moe.gate_up = stack(layer_name(layer, "ffn_gate_up_exps"), input, 2 * moe.width, moe.experts);
   } else {
-    moe.gate = stack(layer_name(layer, "ffn_gate_exps"), width_, moe.width, moe.experts);
-    moe.up = stack(layer_name(layer, "ffn_up_exps"), width_, moe.width, moe.experts);
+    moe.gate = stack(layer_name(layer, "ffn_gate_exps"), input, moe.width, moe.experts);
+    moe.up = stack(layer_name(layer, "ffn_up_exps"), input, moe.width, moe.experts);
   }
-  moe.down = stack(layer_name(layer, "ffn_down_exps"), moe.width, width_, moe.experts);
+  moe.down = stack(layer_name(layer, "ffn_down_exps"), moe.width, input, moe.experts);
 
   if (options.shared_width > 0) {
     FeedForward shared;

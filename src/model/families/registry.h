@@ -99,5 +99,17 @@ namespace hearth::model {
 [[nodiscard]] spec::ModelSpec describe_hy_v3_draft(const FamilyReader& reader, std::int64_t head);
 [[nodiscard]] spec::ModelSpec describe_mimo2_draft(const FamilyReader& reader, std::int64_t head);
 [[nodiscard]] spec::ModelSpec describe_step35_draft(const FamilyReader& reader, std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_mamba(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_mamba2(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_jamba(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_nemotron_h(const FamilyReader& reader);  // and .._moe
+[[nodiscard]] spec::ModelSpec describe_granite_hybrid(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_falcon_h1(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_lfm2(const FamilyReader& reader);  // lfm2, lfm2moe
+[[nodiscard]] spec::ModelSpec describe_rwkv7(const FamilyReader& reader);
+/// qwen3next, qwen35, qwen35moe
+[[nodiscard]] spec::ModelSpec describe_qwen35(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_qwen35_draft(const FamilyReader& reader, std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_kimi_linear(const FamilyReader& reader);
 
 }  // namespace hearth::model

@@ -160,7 +160,9 @@ void run_body(Pass& pass, const spec::RwkvTimeMix& r, const Tensor& x, const Ten
                      .state = pass.memory.scan(r.memory),
                      .rows = pass.recurrent,
                      .out = heads(y)});
-  apply_norm(pass, r.norm, heads(y), heads(y));
+  backend.norm({r.norm.kind, r.norm.epsilon, heads(y),
+                as_matrix(pass.weights.vector(r.norm.weight), r.heads, r.size),
+                as_matrix(pass.weights.vector(r.norm.bias), r.heads, r.size), heads(y)});
   add_bonus(pass, r, key, receptance, values, y);
   backend.multiply(y, gate, y);
   multiply(pass, y, {{&r.output, out}});

@@ -1,0 +1,112 @@
+// kimi-linear: Kimi Linear: delta attention with a decay per channel, and latent attention without
+// RoPE every few layers; experts after the leading dense layers (reference: deepseek.md,
+// blocks-recurrent.md section 3).
+#include <algorithm>
+#include <cmath>
+
+#include "compute/backend.h"
+#include "model/families/recurrent_mixers.h"
+#include "model/families/registry.h"
+#include "support/error.h"
+
+namespace hearth::model {
+
+using namespace spec;
+
+namespace {
+
+// Larger than any model.
+constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24;
+
+KimiDeltaAttention delta_attention(const FamilyReader& reader, std::int64_t layer) {
+  const auto name = [layer](std::string_view part) {
+    return FamilyReader::layer_name(layer, part);
+  };
+  KimiDeltaAttention k;
+  k.conv_taps = conv_taps(reader, "ssm.conv_kernel");
+  k.size = reader.integer_in("kda.head_dim", 1, kMaxStateSize);
+  k.heads = reader.heads(layer);
+  if (k.heads < 1 || k.heads > kMostFeatures / k.size) {
+    throw Error("this 'kimi-linear' model gives layer " + std::to_string(layer) +
+                    " an impossible number of heads",
+                "the file is damaged or of an unknown kind");
+  }
+  const std::int64_t inner = k.heads * k.size;
+  const std::int64_t width = reader.width();
+  k.q = reader.linear(name("attn_q"), width, inner);
+  k.k = reader.linear(name("attn_k"), width, inner);
+  k.v = reader.linear(name("attn_v"), width, inner);
+  k.conv_q = reader.vector(name("ssm_conv1d_q.weight"), k.conv_taps, inner);
+  k.conv_k = reader.vector(name("ssm_conv1d_k.weight"), k.conv_taps, inner);
+  k.conv_v = reader.vector(name("ssm_conv1d_v.weight"), k.conv_taps, inner);
+  k.decay_a = reader.linear(name("ssm_f_a"), width, k.size);
+  k.decay_b = reader.linear(name("ssm_f_b"), k.size, inner);
+  k.beta = reader.linear(name("ssm_beta"), width, k.heads);
+  k.gate_a = reader.linear(name("ssm_g_a"), width, k.size);
+  k.gate_b = reader.linear(name("ssm_g_b"), k.size, inner);
+  k.dt_bias = any_vector(reader, name("ssm_dt.bias"), inner);
+  k.a = any_vector(reader, name("ssm_a"), k.heads);
+  k.output_norm = reader.norm(NormKind::kRms, name("ssm_norm"), k.size);
+  k.l2_epsilon = k.output_norm.epsilon;
+  k.output = reader.linear(name("attn_output"), inner, width);
+  return k;
+}
+
+LatentAttention latent_attention(const FamilyReader& reader, std::int64_t layer) {
+  const auto name = [layer](std::string_view part) {
+    return FamilyReader::layer_name(layer, part);
+  };
+  const std::int64_t width = reader.width();
+  LatentAttention a;
+  a.heads = reader.heads(layer);
+  const std::int64_t key_size =
+      reader.integer_in("attention.key_length_mla", 1, compute::kMaxHeadSize);
+  // The part that other models rotate; here it is used as it is.
+  a.rope_size = reader.integer_in("rope.dimension_count", 0, key_size - 1);
+  a.nope_size = key_size - a.rope_size;
+  a.value_size = reader.integer_in("attention.value_length_mla", 1, compute::kMaxHeadSize);
+  a.latent_size =
+      reader.integer_in("attention.kv_lora_rank", 1, compute::kMaxHeadSize - a.rope_size);
+  a.q = reader.linear(name("attn_q"), width, a.heads * key_size);
+  a.kv_a = reader.linear(name("attn_kv_a_mqa"), width, a.latent_size + a.rope_size);
+  a.kv_a_norm = reader.norm(NormKind::kRms, name("attn_kv_a_norm"), a.latent_size);
+  if (reader.has(name("attn_k_b.weight"))) {
+    a.k_b = reader.stack(name("attn_k_b"), a.nope_size, a.latent_size, a.heads);
+    a.v_b = reader.stack(name("attn_v_b"), a.latent_size, a.value_size, a.heads);
+  } else {
+    a.kv_b =
+        reader.linear(name("attn_kv_b"), a.latent_size, a.heads * (a.nope_size + a.value_size));
+  }
+  a.output = reader.linear(name("attn_output"), a.heads * a.value_size, width);
+  a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(key_size)));
+  return a;
+}
+
+Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
+  if (layer < reader.integer_or("leading_dense_block_count", 0)) {
+    return reader.gated_feed_forward(layer, Activation::kSilu);
+  }
+  ExpertOptions options;
+  options.width = reader.integer_in("expert_feed_forward_length", 1, kMostFeatures);
+  options.gate = RouterGate::kSigmoid;
+  options.gate_from_file = true;
+  options.normalise = true;
+  options.shared_width =
+      options.width * std::max<std::int64_t>(1, reader.integer_in("expert_shared_count", 0, 64, 0));
+  return reader.experts(layer, options);
+}
+
+}  // namespace
+
+ModelSpec describe_kimi_linear(const FamilyReader& reader) {
+  ModelSpec model = reader.model(NormKind::kRms);
+  for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
+    Body mixer = reader.kv_heads(layer) == 0 ? Body(delta_attention(reader, layer))
+                                             : Body(latent_attention(reader, layer));
+    model.stacks[0].layers.push_back(reader.sequential_layer(
+        layer, NormKind::kRms, std::move(mixer), feed_forward_of(reader, layer)));
+  }
+  return model;
+}
+
+}  // namespace hearth::model
