@@ -2,9 +2,9 @@
 // RoPE every few layers; experts after the leading dense layers (reference: deepseek.md,
 // blocks-recurrent.md section 3).
 #include <algorithm>
-#include <cmath>
 
 #include "compute/backend.h"
+#include "model/families/latent.h"
 #include "model/families/recurrent_mixers.h"
 #include "model/families/registry.h"
 #include "support/error.h"
@@ -50,36 +50,6 @@ KimiDeltaAttention delta_attention(const FamilyReader& reader, std::int64_t laye
   k.l2_epsilon = k.output_norm.epsilon;
   k.output = reader.linear(name("attn_output"), inner, width);
   return k;
-}
-
-LatentAttention latent_attention(const FamilyReader& reader, std::int64_t layer) {
-  const auto name = [layer](std::string_view part) {
-    return FamilyReader::layer_name(layer, part);
-  };
-  const std::int64_t width = reader.width();
-  LatentAttention a;
-  a.heads = reader.heads(layer);
-  const std::int64_t key_size =
-      reader.integer_in("attention.key_length_mla", 1, compute::kMaxHeadSize);
-  // The part that other models rotate; here it is used as it is.
-  a.rope_size = reader.integer_in("rope.dimension_count", 0, key_size - 1);
-  a.nope_size = key_size - a.rope_size;
-  a.value_size = reader.integer_in("attention.value_length_mla", 1, compute::kMaxHeadSize);
-  a.latent_size =
-      reader.integer_in("attention.kv_lora_rank", 1, compute::kMaxHeadSize - a.rope_size);
-  a.q = reader.linear(name("attn_q"), width, a.heads * key_size);
-  a.kv_a = reader.linear(name("attn_kv_a_mqa"), width, a.latent_size + a.rope_size);
-  a.kv_a_norm = reader.norm(NormKind::kRms, name("attn_kv_a_norm"), a.latent_size);
-  if (reader.has(name("attn_k_b.weight"))) {
-    a.k_b = reader.stack(name("attn_k_b"), a.nope_size, a.latent_size, a.heads);
-    a.v_b = reader.stack(name("attn_v_b"), a.latent_size, a.value_size, a.heads);
-  } else {
-    a.kv_b =
-        reader.linear(name("attn_kv_b"), a.latent_size, a.heads * (a.nope_size + a.value_size));
-  }
-  a.output = reader.linear(name("attn_output"), a.heads * a.value_size, width);
-  a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(key_size)));
-  return a;
 }
 
 Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {

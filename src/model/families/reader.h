@@ -30,11 +30,12 @@ struct ExpertOptions {
   spec::RouterGate gate = spec::RouterGate::kSoftmax;  // what the architecture means by default
   bool gate_from_file = false;                         // expert_gating_func, when not 0
   /// Whether weights are normalised; absent: the key expert_weights_norm (false).
-  std::optional<bool> normalise;
+  std::optional<bool> normalise{};
   /// The tensor of the selection bias, used where the file has it.
   std::string_view selection_bias = "exp_probs_b.bias";
   std::int64_t shared_width = 0;  // of the shared expert (all shared ones together); 0: none
-  spec::Gating shared_gating{};   // of the shared expert and of dense layers
+  /// Of the shared expert and of dense layers; absent: as the experts'.
+  std::optional<spec::Gating> shared_gating{};
 };
 
 class FamilyReader {

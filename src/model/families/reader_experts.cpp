@@ -1,4 +1,5 @@
 // The parts of FamilyReader that read mixtures of experts and next-token-prediction blocks.
+#include "compute/backend.h"
 #include "model/families/reader.h"
 #include "model/families/reader_checks.h"
 #include "support/error.h"
@@ -58,7 +59,7 @@ spec::MixtureOfExperts FamilyReader::experts(std::int64_t layer,
     shared.width =
         checked_size(key("expert_shared_feed_forward_length"), options.shared_width, 1, kMaxSize);
     shared.gated = options.gated;
-    shared.gating = options.shared_gating;
+    shared.gating = options.shared_gating.value_or(options.gating);
     if (options.gated) {
       shared.gate = linear(layer_name(layer, "ffn_gate_shexp"), width_, shared.width);
     }
@@ -101,8 +102,9 @@ ExpertOptions FamilyReader::usual_experts(std::int64_t layer, spec::RouterGate g
 // interleave_moe_layer_step only say the same again.
 spec::Body FamilyReader::experts_or_dense(std::int64_t layer, const ExpertOptions& options) const {
   if (has(layer_name(layer, "ffn_gate_inp.weight"))) return experts(layer, options);
-  FeedForward dense = gated_feed_forward(layer, options.shared_gating.activation);
-  dense.gating = options.shared_gating;
+  const spec::Gating gating = options.shared_gating.value_or(options.gating);
+  FeedForward dense = gated_feed_forward(layer, gating.activation);
+  dense.gating = gating;
   return dense;
 }
 

@@ -111,5 +111,17 @@ namespace hearth::model {
 [[nodiscard]] spec::ModelSpec describe_qwen35(const FamilyReader& reader);
 [[nodiscard]] spec::ModelSpec describe_qwen35_draft(const FamilyReader& reader, std::int64_t head);
 [[nodiscard]] spec::ModelSpec describe_kimi_linear(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_deepseek(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_deepseek2(const FamilyReader& reader);  // and mistral4
+[[nodiscard]] spec::ModelSpec describe_deepseek2_ocr(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_deepseek32(const FamilyReader& reader);  // and glm-dsa
+[[nodiscard]] spec::ModelSpec describe_deepseek2_draft(const FamilyReader& reader,
+                                                       std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_deepseek4(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_deepseek4_draft(const FamilyReader& reader,
+                                                       std::int64_t head);
+[[nodiscard]] spec::ModelSpec describe_minicpm3(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_plm(const FamilyReader& reader);
+[[nodiscard]] spec::ModelSpec describe_minimax_m3(const FamilyReader& reader);
 
 }  // namespace hearth::model
