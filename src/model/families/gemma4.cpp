@@ -80,10 +80,10 @@ Attention attention_of(const Gemma4& model, std::int64_t layer) {
 }
 
 MixtureOfExperts experts_of(const FamilyReader& reader, std::int64_t layer) {
-  constexpr std::int64_t kMostExperts = 1 << 16, kWidest = 1 << 30;
+  constexpr std::int64_t kWidest = 1 << 30;
   const std::int64_t width = reader.width();
   MixtureOfExperts moe;
-  moe.experts = reader.integer_in("expert_count", 1, kMostExperts);
+  moe.experts = reader.integer_in("expert_count", 1, compute::kMaxExperts);
   moe.used = reader.integer_in("expert_used_count", 1, moe.experts);
   moe.width = reader.integer_in("expert_feed_forward_length", 1, kWidest);
   moe.gating.activation = Activation::kGelu;
