@@ -25,7 +25,7 @@ Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
   ExpertOptions options;
   options.width = reader.feed_forward_width(layer);
   options.normalise = true;
-  options.shared_width = reader.integer_or("expert_shared_feed_forward_length", 0);
+  options.shared_width = reader.shared_expert_width(layer);
   return reader.experts(layer, options);
 }
 

@@ -1,7 +1,6 @@
 // kimi-linear: Kimi Linear: delta attention with a decay per channel, and latent attention without
 // RoPE every few layers; experts after the leading dense layers (reference: deepseek.md,
 // blocks-recurrent.md section 3).
-#include <algorithm>
 
 #include "compute/backend.h"
 #include "model/families/latent.h"
@@ -56,13 +55,8 @@ Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
   if (layer < reader.integer_or("leading_dense_block_count", 0)) {
     return reader.gated_feed_forward(layer, Activation::kSilu);
   }
-  ExpertOptions options;
-  options.width = reader.integer_in("expert_feed_forward_length", 1, kMostFeatures);
-  options.gate = RouterGate::kSigmoid;
-  options.gate_from_file = true;
+  ExpertOptions options = reader.usual_experts(layer, RouterGate::kSigmoid);
   options.normalise = true;
-  options.shared_width =
-      options.width * std::max<std::int64_t>(1, reader.integer_in("expert_shared_count", 0, 64, 0));
   return reader.experts(layer, options);
 }
 

@@ -10,9 +10,6 @@ using namespace spec;
 
 namespace {
 
-// Larger than any model.
-constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24;
-
 ShortConvolution short_convolution(const FamilyReader& reader, std::int64_t layer, bool causal) {
   const auto name = [layer](std::string_view part) {
     return FamilyReader::layer_name(layer, part);
@@ -43,11 +40,7 @@ Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
   if (!reader.has(FamilyReader::layer_name(layer, "ffn_gate_inp.weight"))) {
     return reader.gated_feed_forward(layer, Activation::kSilu);
   }
-  ExpertOptions options;
-  options.width = reader.integer_in("expert_feed_forward_length", 1, kMostFeatures,
-                                    reader.feed_forward_width(layer));
-  options.gate = RouterGate::kSigmoid;
-  options.gate_from_file = true;
+  ExpertOptions options = reader.usual_experts(layer, RouterGate::kSigmoid);
   options.normalise = true;
   return reader.experts(layer, options);
 }

@@ -15,18 +15,11 @@ constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24;
 
 MixtureOfExperts experts_of(const FamilyReader& reader, std::int64_t layer) {
   const std::int64_t latent = reader.integer_in("moe_latent_size", 0, kMostFeatures, 0);
-  ExpertOptions options;
-  options.width = reader.integer_in("expert_feed_forward_length", 1, kMostFeatures,
-                                    reader.feed_forward_width(layer));
+  ExpertOptions options = reader.usual_experts(layer, RouterGate::kSigmoid);
   options.input = latent;
   options.gated = false;
   options.gating.activation = Activation::kReluSquared;
-  options.gate = RouterGate::kSigmoid;
-  if (reader.has(FamilyReader::layer_name(layer, "ffn_up_shexp.weight"))) {
-    options.shared_width = reader.integer_in("expert_shared_feed_forward_length", 1, kMostFeatures);
-  }
   MixtureOfExperts experts = reader.experts(layer, options);
-  if (experts.shared) experts.shared->gating = options.gating;
   if (latent > 0) {  // Nemotron 3 Super: experts work on a narrower stream
     experts.latent_down =
         reader.linear(FamilyReader::layer_name(layer, "ffn_latent_down"), reader.width(), latent);

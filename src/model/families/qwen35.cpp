@@ -25,17 +25,7 @@ constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24;
 Rope rope_of(const FamilyReader& reader) {
   Rope rope = reader.rope(RopePairing::kHalves);
   if (reader.architecture() == "qwen3next") return rope;
-  const std::vector<std::int64_t> sections = reader.integers("rope.dimension_sections");
-  std::int64_t pairs = 0;
-  for (std::size_t axis = 0; axis < 4 && axis < sections.size(); ++axis) {
-    if (sections[axis] < 0 || sections[axis] > rope.angles.rotated) {
-      throw_bad(reader, "has absurd 'rope.dimension_sections'");
-    }
-    pairs += sections[axis];
-    rope.angles.sections[axis] = static_cast<std::int32_t>(sections[axis]);
-  }
-  if (pairs == 0) throw_bad(reader, "lacks 'rope.dimension_sections'");
-  rope.angles.interleaved_sections = true;
+  reader.add_rope_sections(rope, true);
   return rope;
 }
 
@@ -118,13 +108,8 @@ Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
   if (reader.architecture() == "qwen35") {
     return reader.gated_feed_forward(layer, Activation::kSilu);
   }
-  const std::int64_t dense = reader.feed_forward_width(layer);
-  const std::int64_t used = reader.integer_in("expert_used_count", 1, kMostFeatures);
-  ExpertOptions options;
-  options.width = reader.integer_in("expert_feed_forward_length", 0, kMostFeatures, dense / used);
+  ExpertOptions options = reader.usual_experts(layer, RouterGate::kSoftmax);
   options.normalise = true;
-  options.shared_width =
-      reader.integer_in("expert_shared_feed_forward_length", 0, kMostFeatures, dense);
   return reader.experts(layer, options);
 }
 
@@ -152,29 +137,8 @@ ModelSpec describe_qwen35(const FamilyReader& reader) {
 
 ModelSpec describe_qwen35_draft(const FamilyReader& reader, std::int64_t head) {
   const std::int64_t layer = reader.layers() + head;
-  const auto name = [layer](std::string_view part) {
-    return FamilyReader::layer_name(layer, "nextn." + std::string(part));
-  };
-  const std::int64_t width = reader.width();
-  ModelSpec model = reader.model(NormKind::kRms);
-  model.draft_heads = 0;
-  if (reader.has(name("embed_tokens.weight"))) {
-    model.embedding.tokens = reader.linear(name("embed_tokens"), width, model.vocabulary).weight;
-  }
-  HiddenInput hidden;
-  hidden.width = width;
-  hidden.token_norm = reader.norm(NormKind::kRms, name("enorm"), width);
-  hidden.hidden_norm = reader.norm(NormKind::kRms, name("hnorm"), width);
-  hidden.projection = reader.linear(name("eh_proj"), 2 * width, width);
-  model.embedding.hidden = std::move(hidden);
-  model.stacks[0].layers.push_back(block(reader, layer, gated_attention(reader, layer)));
-  if (reader.has(name("shared_head_norm.weight"))) {
-    model.head.norm = reader.norm(NormKind::kRms, name("shared_head_norm"), width);
-  }
-  if (reader.has(name("shared_head_head.weight"))) {
-    model.head.linear = reader.linear(name("shared_head_head"), width, model.vocabulary);
-  }
-  return model;
+  return reader.draft_model(head, NormKind::kRms,
+                            block(reader, layer, gated_attention(reader, layer)));
 }
 
 }  // namespace hearth::model
