@@ -2,7 +2,7 @@
 // as a fraction of this machine's read bandwidth (states are read and written: half is the most
 // that memory allows), and prefill in the chunked forms against row by row.
 //
-//   build/bench/recurrent [ROUNDS]      default: 5 rounds, medians
+//   build/bench/recurrent [ROUNDS] [THREADS]      default: 5 rounds (medians), all cores
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -38,7 +38,10 @@ class Tensors {
     Tensor t = make(DType::kF32, shape);
     std::uniform_real_distribution<float> distribution(low, high);
     std::vector<float> values(static_cast<std::size_t>(t.elements()));
-    for (float& value : values) value = distribution(engine_);
+    constexpr std::size_t kPeriod = 1 << 16;  // then it repeats: making numbers is slow
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = i < kPeriod ? distribution(engine_) : values[i - kPeriod];
+    }
     backend_.write(t, values.data());
     return t;
   }
@@ -159,7 +162,7 @@ double seconds(Body body) {
 void measure(const Mixer& mixer, Tensors& tensors, measure::MachineSpeed& machine, int rounds) {
   // States of many layers, so that each comes from memory.
   const std::int64_t floats = mixer.heads * mixer.rows * mixer.columns;
-  const std::int64_t slots = std::max<std::int64_t>(2, (std::int64_t{64} << 20) / floats);
+  const std::int64_t slots = std::max<std::int64_t>(2, (std::int64_t{32} << 20) / floats);
   const Tensor state = tensors.floats({slots, mixer.heads, mixer.rows, mixer.columns}, -0.1F, 0.1F);
   const Tensor one_segment = tensors.ints({0, 1});
   std::vector<compute::RecurrentRows> steps;
@@ -197,13 +200,15 @@ void measure(const Mixer& mixer, Tensors& tensors, measure::MachineSpeed& machin
       median(chunk_speeds) / median(row_speeds));
 }
 
-void run(int rounds) {
-  const std::unique_ptr<Backend> backend = compute::make_cpu_backend({.instruction_set = {}});
-  ThreadTeam team(machine::usable_cores());
-  measure::MachineSpeed machine(team);
+void run(int rounds, int threads) {
+  const std::unique_ptr<Backend> backend =
+      compute::make_cpu_backend({.threads = threads, .instruction_set = {}});
+  ThreadTeam team(threads);
+  measure::MachineSpeed machine(team, {}, std::size_t{256} << 20);
   std::printf("%s, %d threads, one layer, prompt of %d tokens, read bandwidth %.1f GB/s\n",
               std::string(backend->name()).c_str(), team.size(), static_cast<int>(kPrefillRows),
               machine.read_bandwidth() / 1e9);
+  std::fflush(stdout);
   Tensors shared(*backend);
   for (const Mixer& mixer : mixers(*backend, shared)) {
     Tensors own(*backend);
@@ -216,7 +221,9 @@ void run(int rounds) {
 
 int main(int argc, char** argv) {
   try {
-    hearth::bench::run(argc > 1 ? std::max(1, std::atoi(argv[1])) : 5);
+    const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 5;
+    const int threads = argc > 2 ? std::max(1, std::atoi(argv[2])) : 0;
+    hearth::bench::run(rounds, threads > 0 ? threads : hearth::machine::usable_cores());
   } catch (const hearth::Error& error) {
     std::fprintf(stderr, "recurrent: %s\n", error.what());
     return 1;
