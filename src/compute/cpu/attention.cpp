@@ -486,6 +486,11 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
   const std::int64_t kv_heads = a.keys.shape[1];
   pass.group = a.q.shape[1] / kv_heads;
   pass.heads_per_unit = std::min(pass.group, kQueries);
+  // Few rows with many heads on one key (latent attention): smaller units occupy all threads.
+  while (pass.heads_per_unit > 8 &&
+         a.q.shape[0] * a.q.shape[1] < 2 * team_.size() * pass.heads_per_unit) {
+    pass.heads_per_unit /= 2;
+  }
   pass.head_parts = (pass.group + pass.heads_per_unit - 1) / pass.heads_per_unit;
   pass.rows_per_tile = kQueries / pass.heads_per_unit;
   pass.key_size = a.q.shape[2];

@@ -119,17 +119,18 @@ float sigmoid(float z) noexcept { return 1.0F / (1.0F + std::exp(-z)); }
 }  // namespace
 
 void ElementwiseEngine::hyper_weights(const HyperWeightsArguments& a) noexcept {
-  const std::int64_t m = a.mix.shape[1];
+  const std::int64_t m = a.before.shape[2];
   const float* const base = floats_of(a.base);
   const float* const scale = floats_of(a.scale);
   for_rows(team_, a.z.shape[0], 4 * m * m * std::max(1, a.iterations), [&](std::int64_t t) {
     const float* const z = floats_of(a.z) + t * a.z.strides[0];
     const auto logit = [&](std::int64_t i, int which) { return z[i] * scale[which] + base[i]; };
     float* const before = floats_of(a.before) + t * a.before.strides[0];
+    for (std::int64_t j = 0; j < m; ++j) before[j] = sigmoid(logit(j, 0)) + a.epsilon;
+    if (!a.mix) return;
     float* const after = floats_of(a.after) + t * a.after.strides[0];
     const StreamMatrix c(floats_of(a.mix) + t * a.mix.strides[0], a.mix.strides[1], m);
     for (std::int64_t j = 0; j < m; ++j) {
-      before[j] = sigmoid(logit(j, 0)) + a.epsilon;
       after[j * a.after.strides[1]] = 2.0F * sigmoid(logit(m + j, 1));
       for (std::int64_t d = 0; d < m; ++d) c.at(j, d) = logit(2 * m + d + m * j, 2);
     }

@@ -107,15 +107,18 @@ class StreamMatrix {
 }  // namespace
 
 void hyper_weights(const HyperWeightsArguments& a) noexcept {
-  const std::int64_t m = a.mix.shape[1];
+  const std::int64_t m = a.before.shape[2];
   const double epsilon = a.epsilon;
   for (std::int64_t t = 0; t < a.z.shape[0]; ++t) {
     const auto z = [&](std::int64_t i, std::int64_t scale) {
       return static_cast<double>(at(a.z, t, i)) * at(a.scale, scale) + at(a.base, i);
     };
-    StreamMatrix c(m);
     for (std::int64_t j = 0; j < m; ++j) {
       at(a.before, t, 0, j) = static_cast<float>(sigmoid(z(j, 0)) + epsilon);
+    }
+    if (!a.mix) continue;
+    StreamMatrix c(m);
+    for (std::int64_t j = 0; j < m; ++j) {
       at(a.after, t, j, 0) = static_cast<float>(2.0 * sigmoid(z(m + j, 1)));
       for (std::int64_t d = 0; d < m; ++d) c.at(j, d) = z(2 * m + d + m * j, 2);
     }
