@@ -83,6 +83,7 @@ std::int64_t FamilyReader::shared_expert_width(std::int64_t layer) const {
   if (const gguf::TensorInfo* tensor = file_->find_tensor(name)) {
     return checked_size(name + " rows", tensor->shape[1], 1, kMaxSize);
   }
+  if (!has(layer_name(layer, "ffn_gate_inp.weight"))) return 0;  // a dense layer
   const bool announced = integer_or("expert_shared_count", 0) > 0 ||
                          integer_or("expert_shared_feed_forward_length", 0) > 0;
   if (announced) (void)required_tensor(name);
