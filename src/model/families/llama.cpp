@@ -14,11 +14,18 @@ using namespace spec;
 
 namespace {
 
-/// ALiBi instead of RoPE.
-bool uses_alibi(const FamilyReader& reader) {
-  constexpr std::int64_t kLayersOfBaichuan13B = 40;
-  return reader.architecture() == "refact" ||
-         (reader.architecture() == "baichuan" && reader.layers() == kLayersOfBaichuan13B);
+enum class Positions { kRope, kAlibi, kNone };
+
+/// Baichuan's files do not say which of its two models they hold: the number of layers does. The
+/// engine that the reference cases come from gives neither RoPE nor ALiBi to any other number.
+Positions positions(const FamilyReader& reader) {
+  constexpr std::int64_t kLayersOf7B = 32;
+  constexpr std::int64_t kLayersOf13B = 40;
+  if (reader.architecture() == "refact") return Positions::kAlibi;
+  if (reader.architecture() != "baichuan" || reader.layers() == kLayersOf7B) {
+    return Positions::kRope;
+  }
+  return reader.layers() == kLayersOf13B ? Positions::kAlibi : Positions::kNone;
 }
 
 }  // namespace
@@ -29,9 +36,8 @@ ModelSpec describe_llama(const FamilyReader& reader) {
   const bool multi_axis = reader.architecture() == "paddleocr" && reader.has_rope_sections();
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Attention attention = reader.attention(layer);
-    if (uses_alibi(reader)) {
-      attention.max_alibi_bias = 8;
-    } else {
+    if (positions(reader) == Positions::kAlibi) attention.max_alibi_bias = 8;
+    if (positions(reader) == Positions::kRope) {
       attention.rope = reader.rope(multi_axis ? RopePairing::kHalves : RopePairing::kAdjacent);
       if (multi_axis) reader.add_rope_sections(*attention.rope, false);
     }
