@@ -165,6 +165,14 @@ constexpr std::array kDraftHeads = {
     DraftHead{"step35", describe_step35_draft},
 };
 
+/// Null: Hearth cannot run the draft heads of this architecture.
+const DraftHead* find_draft_head(std::string_view architecture) {
+  const auto* draft = std::find_if(kDraftHeads.begin(), kDraftHeads.end(), [&](const auto& known) {
+    return known.architecture == architecture;
+  });
+  return draft == kDraftHeads.end() ? nullptr : draft;
+}
+
 }  // namespace
 
 std::vector<std::string_view> known_architectures() {
@@ -176,10 +184,8 @@ std::vector<std::string_view> known_architectures() {
 spec::ModelSpec describe_draft_head(const gguf::File& file, const SpecOptions& options,
                                     std::int64_t head) {
   const FamilyReader reader(file, options);
-  const auto* draft = std::find_if(kDraftHeads.begin(), kDraftHeads.end(), [&](const auto& known) {
-    return known.architecture == reader.architecture();
-  });
-  if (draft == kDraftHeads.end() || head < 0 || head >= reader.draft_layers()) {
+  const DraftHead* draft = find_draft_head(reader.architecture());
+  if (draft == nullptr || head < 0 || head >= reader.draft_layers()) {
     throw Error("this '" + printable(reader.architecture()) + "' model has no draft head " +
                     std::to_string(head + 1) + " that Hearth can run",
                 "use a model with next-token-prediction blocks, or another --draft");
@@ -209,6 +215,7 @@ spec::ModelSpec describe_model(const gguf::File& file, const SpecOptions& option
   }
   const FamilyReader reader(file, options);
   spec::ModelSpec spec = family->describe(reader);
+  if (find_draft_head(*architecture) == nullptr) spec.draft_heads = 0;
   read_pooling(reader, spec);
   spec::assign_memories(spec);
   return spec;
