@@ -70,7 +70,8 @@ model::Outputs embedding_outputs(const spec::Setup& setup) {
 
 void require_pooling(const gguf::Metadata& metadata, const spec::ModelSpec& spec,
                      const EmbedderOptions& options) {
-  if (options.pooling || !spec.causal) return;
+  const bool is_encoder = !spec.causal && !spec.head.linear.present();
+  if (options.pooling || is_encoder) return;
   if (metadata.contains(spec.architecture + ".pooling_type")) return;
   throw Error("this model was not made for embeddings: it does not say how to pool a text",
               "choose with --pooling mean, last or cls, or use an embedding model",

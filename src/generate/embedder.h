@@ -34,8 +34,8 @@ struct EmbedderOptions {
   bool normalise = true;  // to L2 norm 1; never scores
 };
 
-/// Throws Error (exit code 2) when neither the model nor the options say how to pool. Models that
-/// are not causal are encoders, whatever they say.
+/// Throws Error (exit code 2) when neither the model nor the options say how to pool. Encoders
+/// pool by the mean where their file says nothing.
 void require_pooling(const gguf::Metadata& metadata, const spec::ModelSpec& spec,
                      const EmbedderOptions& options);
 

@@ -28,9 +28,9 @@ Linear output_matrix(const FamilyReader& reader, const std::string& name, std::i
   return reader.linear(name, in, out);
 }
 
-PoolingKind pooling_kind(const FamilyReader& reader, bool causal) {
+PoolingKind pooling_kind(const FamilyReader& reader, bool encoder) {
   constexpr std::int64_t kKinds = 5;
-  const std::int64_t fallback = causal ? 0 : static_cast<std::int64_t>(PoolingKind::kMean);
+  const std::int64_t fallback = encoder ? static_cast<std::int64_t>(PoolingKind::kMean) : 0;
   return static_cast<PoolingKind>(reader.integer_in("pooling_type", 0, kKinds - 1, fallback));
 }
 
@@ -116,7 +116,7 @@ void read_pooling(const FamilyReader& reader, ModelSpec& model) {
     make_bidirectional(model);
   }
   Pooling& pooling = model.pooling;
-  pooling.kind = pooling_kind(reader, model.causal);
+  pooling.kind = pooling_kind(reader, !model.causal && !model.head.linear.present());
   if (pooling.kind == PoolingKind::kNone) return;
   if (pooling.kind == PoolingKind::kRank) return read_classifier(reader, pooling);
   std::int64_t width = reader.width();
