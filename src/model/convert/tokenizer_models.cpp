@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -34,13 +35,14 @@ const Json& member(const Config& parent, const char* name) {
 }
 
 /// Calls use(id, text) for every entry of the vocabulary of a tokenizer.json.
-template <class Use>
-void for_vocabulary(const Config& model, Use&& use) {
+void for_vocabulary(const Config& model,
+                    const std::function<void(std::int64_t, const std::string&)>& use) {
   const Json& vocabulary = member(model, "vocab");
   if (!vocabulary.is_object() || vocabulary.empty()) model.fail("vocab", "is missing or empty");
-  for (const auto& [text, id] : vocabulary.items()) {
+  for (auto entry = vocabulary.begin(); entry != vocabulary.end(); ++entry) {
+    const Json& id = entry.value();
     if (!id.is_number_integer()) model.fail("vocab", "has an id that is no integer");
-    use(id.get<std::int64_t>(), text);
+    use(static_cast<std::int64_t>(id), entry.key());
   }
 }
 
