@@ -31,6 +31,7 @@ void add_commands(CLI::App& app) {
   add_embed_command(app);
   add_rerank_command(app);
   add_render_command(app);
+  add_convert_command(app);
   add_completion_command(app);
 }
 

@@ -174,8 +174,11 @@ void check_arguments(const fs::path& out, const ConvertOptions& options) {
 
 }  // namespace
 
-ConvertResult convert(const fs::path& directory, const fs::path& out, const ConvertOptions& options,
-                      const std::function<void(const ConvertProgress&)>& progress) {
+namespace {
+
+ConvertResult convert_checked(const fs::path& directory, const fs::path& out,
+                              const ConvertOptions& options,
+                              const std::function<void(const ConvertProgress&)>& progress) {
   const Config config = read_model_config(directory);
   const ConvertibleFamily& family = find_family(config);
   check_arguments(out, options);
@@ -205,6 +208,17 @@ ConvertResult convert(const fs::path& directory, const fs::path& out, const Conv
   });
   writer.write(out);
   return result;
+}
+
+}  // namespace
+
+ConvertResult convert(const fs::path& directory, const fs::path& out, const ConvertOptions& options,
+                      const std::function<void(const ConvertProgress&)>& progress) {
+  try {
+    return convert_checked(directory, out, options, progress);
+  } catch (const fs::filesystem_error& error) {  // a folder that may not be read, say
+    throw Error(fmt::format("cannot convert {}: {}", shown(directory), error.code().message()));
+  }
 }
 
 std::vector<std::string_view> convertible_model_types() {
