@@ -13,7 +13,7 @@
 
 namespace hearth::model::convert {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 /// Parses a JSON file of at most `limit` bytes; nesting is bounded. Throws Error naming the file.
 [[nodiscard]] Json read_json(const std::filesystem::path& path, std::size_t limit);
