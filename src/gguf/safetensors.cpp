@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "gguf/json_cursor.h"
+#include "quant/quant.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "tensor/dtype.h"
@@ -240,18 +241,9 @@ void widen(const std::byte* from, std::span<float> out) noexcept {
   }
 }
 
-template <float (*Convert)(std::uint16_t)>
-void widen_16(const std::byte* from, std::span<float> out) noexcept {
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    std::uint16_t bits;
-    std::memcpy(&bits, from + i * 2, 2);
-    out[i] = Convert(bits);
-  }
-}
-
-float float_from_e4m3(std::uint8_t bits) noexcept {
-  const int exponent = (bits >> 3) & 15;
-  const int mantissa = bits & 7;
+float float_from_e4m3(unsigned bits) noexcept {
+  const int exponent = static_cast<int>(bits >> 3) & 15;
+  const int mantissa = static_cast<int>(bits & 7);
   float value = 0;
   if (exponent == 15 && mantissa == 7) {
     value = std::numeric_limits<float>::quiet_NaN();
@@ -263,8 +255,44 @@ float float_from_e4m3(std::uint8_t bits) noexcept {
   return (bits & 0x80) != 0 ? -value : value;
 }
 
-void widen_8(float (*convert)(std::uint8_t), const std::byte* from, std::span<float> out) noexcept {
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = convert(static_cast<std::uint8_t>(from[i]));
+/// What the 256 bytes of an 8-bit float type stand for.
+using ByteValues = std::array<float, 256>;
+
+const ByteValues& values_of(SafeType type) noexcept {
+  static const std::array<ByteValues, 2> tables = [] {
+    std::array<ByteValues, 2> made;
+    for (unsigned bits = 0; bits < 256; ++bits) {
+      made[0][bits] = float_from_e4m3(bits);
+      // E5M2 is the upper half of a binary16.
+      made[1][bits] = tensor::float_from_half(static_cast<std::uint16_t>(bits << 8));
+    }
+    return made;
+  }();
+  return tables[type == SafeType::kF8E4M3 ? 0 : 1];
+}
+
+/// The type of GGUF files with the same values, where there is one.
+std::optional<tensor::DType> same_type(SafeType type) noexcept {
+  switch (type) {
+    case SafeType::kI8:
+      return tensor::DType::kI8;
+    case SafeType::kI16:
+      return tensor::DType::kI16;
+    case SafeType::kF16:
+      return tensor::DType::kF16;
+    case SafeType::kBF16:
+      return tensor::DType::kBF16;
+    case SafeType::kI32:
+      return tensor::DType::kI32;
+    case SafeType::kF32:
+      return tensor::DType::kF32;
+    case SafeType::kI64:
+      return tensor::DType::kI64;
+    case SafeType::kF64:
+      return tensor::DType::kF64;
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -398,42 +426,26 @@ std::span<const std::byte> SafeTensors::data(const SafeTensor& tensor) const noe
 
 void SafeTensors::read(const SafeTensor& tensor, std::int64_t first,
                        std::span<float> out) const noexcept {
-  const std::byte* from =
-      data(tensor).data() + static_cast<std::size_t>(first) * element_bytes(tensor.type);
+  const std::size_t element = element_bytes(tensor.type);
+  const std::span<const std::byte> from =
+      data(tensor).subspan(static_cast<std::size_t>(first) * element, out.size() * element);
+  if (const auto dtype = same_type(tensor.type)) return quant::decode(*dtype, from, out);
   switch (tensor.type) {
-    case SafeType::kBool:
-    case SafeType::kU8:
-      return widen<std::uint8_t>(from, out);
-    case SafeType::kI8:
-      return widen<std::int8_t>(from, out);
-    case SafeType::kF8E4M3:
-      return widen_8(float_from_e4m3, from, out);
-    case SafeType::kF8E5M2:  // the upper half of a binary16
-      return widen_8(
-          [](std::uint8_t bits) noexcept {
-            return tensor::float_from_half(static_cast<std::uint16_t>(bits << 8));
-          },
-          from, out);
     case SafeType::kU16:
-      return widen<std::uint16_t>(from, out);
-    case SafeType::kI16:
-      return widen<std::int16_t>(from, out);
-    case SafeType::kF16:
-      return widen_16<tensor::float_from_half>(from, out);
-    case SafeType::kBF16:
-      return widen_16<tensor::float_from_bfloat16>(from, out);
+      return widen<std::uint16_t>(from.data(), out);
     case SafeType::kU32:
-      return widen<std::uint32_t>(from, out);
-    case SafeType::kI32:
-      return widen<std::int32_t>(from, out);
-    case SafeType::kF32:
-      return widen<float>(from, out);
+      return widen<std::uint32_t>(from.data(), out);
     case SafeType::kU64:
-      return widen<std::uint64_t>(from, out);
-    case SafeType::kI64:
-      return widen<std::int64_t>(from, out);
-    case SafeType::kF64:
-      return widen<double>(from, out);
+      return widen<std::uint64_t>(from.data(), out);
+    case SafeType::kF8E4M3:
+    case SafeType::kF8E5M2: {
+      const ByteValues& values = values_of(tensor.type);
+      for (std::size_t i = 0; i < out.size(); ++i)
+        out[i] = values[static_cast<std::uint8_t>(from[i])];
+      return;
+    }
+    default:
+      return widen<std::uint8_t>(from.data(), out);
   }
 }
 

@@ -14,17 +14,18 @@ namespace {
 
 constexpr std::string_view kSpaceMark = "▁";
 
-bool contains_type(const Json& part, std::string_view type) {
-  if (part.is_array()) {
-    return std::any_of(part.begin(), part.end(),
-                       [&](const Json& item) { return contains_type(item, type); });
+/// The part of `part`, which may be itself, with this "type"; null when there is none.
+const Json* find_type(const Json& part, std::string_view type) {
+  if (!part.is_structured()) return nullptr;
+  if (part.is_object()) {
+    const auto found = part.find("type");
+    if (found != part.end() && found->is_string() && found->get_ref<const std::string&>() == type)
+      return &part;
   }
-  if (!part.is_object()) return false;
-  const auto found = part.find("type");
-  if (found != part.end() && found->is_string() && found->get<std::string>() == type) return true;
-  return std::any_of(part.begin(), part.end(), [&](const Json& item) {
-    return item.is_structured() && contains_type(item, type);
-  });
+  for (const Json& item : part) {
+    if (const Json* found = find_type(item, type)) return found;
+  }
+  return nullptr;
 }
 
 /// The member `name` of `parent`, or null JSON.
@@ -103,8 +104,8 @@ TokenizerKind kind_of(const Config& tokenizer) {
     model.fail("type", fmt::format("is '{}'; BPE, Unigram and WordPiece can be converted",
                                    printable(type)));
   }
-  if (contains_type(member(tokenizer, "pre_tokenizer"), "ByteLevel") ||
-      contains_type(member(tokenizer, "decoder"), "ByteLevel")) {
+  if (find_type(member(tokenizer, "pre_tokenizer"), "ByteLevel") != nullptr ||
+      find_type(member(tokenizer, "decoder"), "ByteLevel") != nullptr) {
     return TokenizerKind::kByteLevelBpe;
   }
   if (model.boolean("byte_fallback", false)) return TokenizerKind::kSentencePieceBpe;
@@ -144,16 +145,12 @@ void fill_sentencepiece_bpe(const Config& tokenizer, TokenTable& table, gguf::Wr
                                                                     : token_type::kNormal;
     table.set(id, text, type, type == token_type::kNormal ? score : 0);
   });
-  const Json& normalizer = member(tokenizer, "normalizer");
-  const Json& pre_tokenizer = member(tokenizer, "pre_tokenizer");
-  bool prefix = contains_type(normalizer, "Prepend");
-  if (pre_tokenizer.is_object() && contains_type(pre_tokenizer, "Metaspace")) {
-    const Config metaspace(pre_tokenizer, tokenizer.where() + ", pre_tokenizer");
-    prefix = prefix ||
-             metaspace.string(
-                 "prepend_scheme",
-                 std::string(metaspace.boolean("add_prefix_space", true) ? "always" : "never")) !=
-                 "never";
+  bool prefix = find_type(member(tokenizer, "normalizer"), "Prepend") != nullptr;
+  if (const Json* step = find_type(member(tokenizer, "pre_tokenizer"), "Metaspace")) {
+    const Config metaspace(*step, tokenizer.where() + ", pre_tokenizer");
+    const bool always = metaspace.boolean("add_prefix_space", true);
+    prefix = prefix || metaspace.string("prepend_scheme",
+                                        std::string(always ? "always" : "never")) != "never";
   }
   writer.set("tokenizer.ggml.model", "llama");
   writer.set("tokenizer.ggml.pre", "default");
