@@ -44,8 +44,12 @@ void run_conversion(const Options& options) {
         });
   }
   for (const std::string& warning : result.warnings) fmt::print(stderr, "hearth: {}\n", warning);
-  fmt::print("{}: {}, {} tensors, {:.2f} GB of {}\n", options.out, result.architecture,
-             result.tensors, static_cast<double>(result.bytes) / 1e9, options.type);
+  const auto megabytes = static_cast<double>(result.bytes) / 1e6;
+  fmt::print("{}: {}, {} tensors, {}, matrices in {}\n", options.out, result.architecture,
+             result.tensors,
+             megabytes < 1000 ? fmt::format("{:.1f} MB", megabytes)
+                              : fmt::format("{:.2f} GB", megabytes / 1000),
+             options.type);
 }
 
 }  // namespace

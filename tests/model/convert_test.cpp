@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <csignal>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -380,6 +381,59 @@ TEST_F(ConvertSmall, TiledEightBitFloats) {
     EXPECT_EQ(values[i], plain * scales[i / 64 / 16 * 2 + i % 64 / 32]) << i;
   }
 }
+
+/// Every value of the configuration made wrong in many ways: an error or a file, nothing else.
+class ConvertHostile : public ::testing::TestWithParam<std::string> {};
+
+/// Thrown when all bytes of a file were made.
+struct Made {};
+
+std::size_t convert_with_wrong_values(const Checkpoint& original, const std::string& inside,
+                                      const TemporaryFolder& folder) {
+  using Json = nlohmann::json;
+  const Json config = Json::parse(original.config);
+  const Json wrong[] = {nullptr, 0,   1,     3,       1 << 27, -1,           1e300,
+                        0.37,    "x", false, {1, -2}, {},      {{"type", 7}}};
+  std::size_t refused = 0;
+  const Json& object = inside.empty() ? config : config.at(inside);
+  for (const auto& [key, value] : object.items()) {
+    for (const Json& replacement : wrong) {
+      Json changed = config;
+      (inside.empty() ? changed : changed[inside])[key] = replacement;
+      std::ofstream(folder / "config.json") << changed.dump();
+      try {
+        // Everything is made; syncing thousands of files to the disk would only take time.
+        convert(folder.path(), folder / "out.gguf", {}, [](const ConvertProgress& progress) {
+          if (progress.done == progress.total) throw Made();
+        });
+        ADD_FAILURE() << "nothing was made";
+      } catch (const Made&) {
+      } catch (const Error& error) {
+        EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+        ++refused;
+      }
+    }
+  }
+  return refused;
+}
+
+TEST_P(ConvertHostile, WrongValuesInTheConfiguration) {
+  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
+  const TemporaryFolder folder;
+  const Checkpoint checkpoint = make_checkpoint(GetParam());
+  checkpoint.write(folder.path());
+  EXPECT_GT(convert_with_wrong_values(checkpoint, "", folder), 10U);
+  if (nlohmann::json::parse(checkpoint.config).contains("text_config")) {
+    EXPECT_GT(convert_with_wrong_values(checkpoint, "text_config", folder), 10U);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, ConvertHostile,
+                         ::testing::Values("llama-moe", "llama3-rope-factors", "mistral3",
+                                           "qwen3moe", "qwen35-mtp", "gemma3", "phi3-short",
+                                           "smollm3", "olmo2", "lfm2", "granite", "deepseek2",
+                                           "bert-rank"),
+                         test_name);
 
 }  // namespace
 }  // namespace hearth::testing

@@ -14,7 +14,8 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 constexpr std::size_t kMaxConfigBytes = std::size_t{16} << 20;
-constexpr std::int64_t kMaxInteger = std::int64_t{1} << 40;
+/// Larger than any size of a model; products of two of them cannot overflow.
+constexpr std::int64_t kMaxInteger = std::int64_t{1} << 28;
 
 }  // namespace
 
@@ -61,7 +62,7 @@ std::int64_t Config::integer(std::string_view key, std::optional<std::int64_t> f
   }
   const double number = value->is_number() ? value->get<double>() : -1;
   if (number != std::floor(number) || number < 0 || number > static_cast<double>(kMaxInteger))
-    fail(key, "is not a whole number from 0 up");
+    fail(key, "is not a whole number from 0 up, or too large");
   return static_cast<std::int64_t>(number);
 }
 
@@ -125,7 +126,7 @@ std::vector<std::int64_t> Config::integers(std::string_view key) const {
   std::vector<std::int64_t> result;
   for (const double value : numbers(key)) {
     if (value != std::floor(value) || std::abs(value) > static_cast<double>(kMaxInteger))
-      fail(key, "is not a whole number");
+      fail(key, "is not a whole number, or too large");
     result.push_back(static_cast<std::int64_t>(value));
   }
   return result;

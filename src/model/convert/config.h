@@ -29,7 +29,7 @@ class Config {
   Config(Json object, std::string where);
 
   [[nodiscard]] bool has(std::string_view key) const;
-  /// A size: 0 to 2^40.
+  /// A size: 0 to 2^28.
   [[nodiscard]] std::int64_t integer(std::string_view key,
                                      std::optional<std::int64_t> fallback = {}) const;
   /// Finite.

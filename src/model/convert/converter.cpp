@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <system_error>
@@ -95,8 +96,9 @@ void write_sampling(const fs::path& directory, gguf::Writer& writer) {
   copy("min_p", "min_p", 0, 1);
   copy("repetition_penalty", "penalty_repeat", 1e-3, 1e3);
   if (config.has("top_k")) {
-    const std::int64_t top_k = config.integer("top_k");
-    if (top_k <= 1 << 24) writer.set("general.sampling.top_k", static_cast<std::int32_t>(top_k));
+    const double top_k = config.number("top_k");
+    if (top_k >= 0 && top_k <= 1e6 && top_k == std::floor(top_k))
+      writer.set("general.sampling.top_k", static_cast<std::int32_t>(top_k));
   }
 }
 

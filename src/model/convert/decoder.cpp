@@ -75,6 +75,13 @@ void Decoder::write_rotated(std::int64_t rotated) const {
   conversion_->set_size("rope.dimension_count", rotated);
 }
 
+std::int64_t Decoder::rotated_size(double default_factor) const {
+  const double factor = rope_parameters().number(
+      "partial_rotary_factor", config().number("partial_rotary_factor", default_factor));
+  if (factor <= 0 || factor > 1) config().fail("partial_rotary_factor", "is not in (0, 1]");
+  return static_cast<std::int64_t>(static_cast<double>(head_size) * factor);
+}
+
 Config Decoder::rope_parameters() const {
   // Since transformers 5 one object holds base and scaling; before, rope_scaling held the scaling.
   return config().object(config().has("rope_parameters") ? "rope_parameters" : "rope_scaling");

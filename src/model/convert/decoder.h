@@ -49,6 +49,8 @@ class Decoder {
   /// vocab_size and rope.dimension_count, which files of some architectures carry.
   void write_vocabulary_size() const;
   void write_rotated(std::int64_t rotated) const;
+  /// How many dimensions of a head RoPE turns: head_size times partial_rotary_factor.
+  [[nodiscard]] std::int64_t rotated_size(double default_factor) const;
   /// rope.freq_base, rope.scaling.* and factor tensors from the configuration's rope_parameters, or
   /// rope_theta and rope_scaling. `rotated`: dimensions per head that RoPE turns.
   void write_rope(std::int64_t rotated) const;

@@ -35,6 +35,8 @@ void convert_llama(Conversion& conversion) {
   conversion.set_architecture("llama");
   Decoder decoder(conversion, {.context = 2048, .epsilon = 1e-6}, kPermuted);
   write_llama_keys(decoder);
+  if (decoder.config().integer("sliding_window", 0) != 0)
+    conversion.warn("the checkpoint's sliding window is left out: llama models attend fully");
   decoder.add_embeddings();
   add_pre_norm_layers(decoder);
 }
@@ -146,10 +148,7 @@ void convert_phi3(Conversion& conversion) {
   conversion.set_architecture("phi3");
   Decoder decoder(conversion, {.context = 4096, .epsilon = 1e-5}, {});
   const Config& config = decoder.config();
-  const auto rotated = static_cast<std::int64_t>(
-      static_cast<double>(decoder.head_size) *
-      decoder.rope_parameters().number("partial_rotary_factor",
-                                       config.number("partial_rotary_factor", 1)));
+  const std::int64_t rotated = decoder.rotated_size(1);
   decoder.write_rotated(rotated);
   if (config.has("original_max_position_embeddings")) {
     conversion.set_size("rope.scaling.original_context_length",

@@ -177,11 +177,9 @@ void convert_qwen35(Conversion& conversion) {
   const Config& config = decoder.config();
   const DeltaNet net = read_delta_net(config);
   const Config rope = decoder.rope_parameters();
-  const auto rotated = static_cast<std::int64_t>(
-      static_cast<double>(decoder.head_size) *
-      rope.number("partial_rotary_factor", config.number("partial_rotary_factor", 0.25)));
+  const std::int64_t rotated = decoder.rotated_size(0.25);
   std::vector<std::int64_t> sections = rope.integers("mrope_section");
-  if (sections.empty()) rope.fail("mrope_section", "is missing");
+  if (sections.empty() || sections.size() > 4) rope.fail("mrope_section", "is missing or too long");
   sections.resize(4, 0);
   decoder.write_head_sizes();
   decoder.write_rope(rotated);

@@ -63,7 +63,7 @@ constexpr std::string_view kThreeDigits = R"re(\p{N}{1,3})re";
 struct Row {
   std::string_view name;
   std::vector<std::string_view> patterns;
-  bool ignore_merges = false;
+  std::optional<bool> ignore_merges;
   std::optional<bool> composes;
   std::optional<bool> clean_spaces;
 };
@@ -96,7 +96,9 @@ const std::vector<Row>& rows() {
       {"starcoder", {kDigit, kGpt2}, false, {}, true},
       {"smollm", {kDigit, kGpt2}, false, {}, false},
       {"gpt-2", {kGpt2}, false, {}, {}},
-      {"tekken", {kTekken}, true, {}, {}},
+      // Its files differ in the flag; readers of this name set it, and its merges reach every
+      // token.
+      {"tekken", {kTekken}, {}, {}, {}},
       {"gpt-4o", {kO200k}, false, {}, {}},
       {"bailingmoe", {kBailing}, false, {}, {}},
       {"seed-coder", {kSeedCoder}, false, {}, {}},
@@ -181,7 +183,7 @@ std::string_view pre_tokenizer_name(const PreTokenizerSignature& signature) {
   for (const Row& row : rows()) {
     if (std::equal(row.patterns.begin(), row.patterns.end(), signature.patterns.begin(),
                    signature.patterns.end()) &&
-        row.ignore_merges == signature.ignore_merges &&
+        row.ignore_merges.value_or(signature.ignore_merges) == signature.ignore_merges &&
         row.composes.value_or(signature.composes) == signature.composes &&
         row.clean_spaces.value_or(signature.clean_spaces) == signature.clean_spaces) {
       return row.name;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,7 @@ struct PreTokenizerSignature {
 struct KnownPreTokenizer {
   std::string_view name;
   std::vector<std::string_view> patterns;
-  bool ignore_merges;
+  std::optional<bool> ignore_merges;  // nothing: either
 };
 [[nodiscard]] std::vector<KnownPreTokenizer> known_pre_tokenizers();
 
