@@ -13,6 +13,7 @@
 
 #include "checkpoint_maker.h"
 #include "compute/reference/reference_backend.h"
+#include "gguf/safetensors.h"
 #include "golden_case.h"
 #include "quant/quant.h"
 #include "safetensors_writer.h"
@@ -286,6 +287,41 @@ TEST_F(ConvertSmall, UnknownModelsAreNamedWithTheKnownOnes) {
   const std::string message = refusal();
   expect_part(message, "'mamba\\x0a2'");
   expect_part(message, "qwen3_moe, smollm3");
+}
+
+TEST_F(ConvertSmall, TheCheckpointItselfIsNotReplaced) {
+  checkpoint_.write(source());
+  EXPECT_THROW(convert(source(), source() / "model.safetensors",
+                       {.type = tensor::DType::kF16, .pre_tokenizer = "", .overwrite = true}),
+               Error);
+  EXPECT_NO_THROW((void)gguf::SafeTensors::open(source()));
+}
+
+TEST_F(ConvertSmall, RopeParametersOfKindsOfLayers) {
+  checkpoint_ = make_checkpoint("gemma3");
+  auto config = nlohmann::ordered_json::parse(checkpoint_.config);
+  config["text_config"]["rope_parameters"] = {
+      {"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 2e6}}},
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 3e4}}}};
+  checkpoint_.config = config.dump();
+  run();
+  const gguf::File made = gguf::File::open(out());
+  EXPECT_EQ(made.metadata().get_float("gemma3.rope.freq_base"), 2e6);
+  EXPECT_EQ(made.metadata().get_float("gemma3.rope.scaling.factor"), 8);
+  EXPECT_EQ(made.metadata().get_float("gemma3.rope.freq_base_swa"), 3e4);
+}
+
+TEST_F(ConvertSmall, PeriodsOfWindows) {
+  checkpoint_ = make_checkpoint("gemma2");
+  const auto pattern_of = [&](const std::vector<std::string>& types) {
+    set_config("layer_types", types);
+    run({.type = tensor::DType::kF16, .pre_tokenizer = "", .overwrite = true});
+    return gguf::File::open(out()).metadata().get_int("gemma2.attention.sliding_window_pattern");
+  };
+  EXPECT_EQ(pattern_of({"sliding_attention", "full_attention"}), std::nullopt);
+  EXPECT_EQ(pattern_of({"sliding_attention", "sliding_attention"}), 0);
+  EXPECT_EQ(pattern_of({"full_attention", "full_attention"}), 1);
+  EXPECT_THROW(pattern_of({"full_attention", "sliding_attention"}), Error);
 }
 
 TEST_F(ConvertSmall, QuantizedCheckpointsAreRefused) {

@@ -114,7 +114,7 @@ void write_pooling(const fs::path& directory, Conversion& conversion) {
     if (type.ends_with(".Dense")) conversion.warn("the dense layers after pooling are left out");
     if (!type.ends_with(".Pooling")) continue;
     const fs::path folder = module.string("path", std::string());
-    if (folder != folder.filename()) module.fail("path", "is not a plain name");
+    if (folder != folder.filename() || folder == "..") module.fail("path", "is not a plain name");
     const Config pooling = read_config(directory / folder / "config.json");
     const auto is = [&](const char* name, const char* text) {
       return pooling.boolean(std::string("pooling_mode_") + name, false) ||
@@ -162,7 +162,8 @@ void require_space(const fs::path& out, std::uint64_t bytes) {
               "make room or write elsewhere");
 }
 
-void check_arguments(const fs::path& out, const ConvertOptions& options) {
+void check_arguments(const fs::path& directory, const fs::path& out,
+                     const ConvertOptions& options) {
   if (options.type != tensor::DType::kF16 && options.type != tensor::DType::kBF16 &&
       options.type != tensor::DType::kF32) {
     throw Error(fmt::format("cannot convert to {}", tensor::name(options.type)),
@@ -172,6 +173,9 @@ void check_arguments(const fs::path& out, const ConvertOptions& options) {
     throw Error(fmt::format("{} is a folder", shown(out)), "name the file to write");
   if (fs::exists(out) && !options.overwrite)
     throw Error(fmt::format("{} exists already", shown(out)), "use --force to replace it");
+  const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
+  if (fs::exists(out) && out.extension() != ".gguf" && fs::equivalent(folder, directory))
+    throw Error(fmt::format("{} is a file of the checkpoint", shown(out)), "name another file");
 }
 
 }  // namespace
@@ -183,7 +187,7 @@ ConvertResult convert_checked(const fs::path& directory, const fs::path& out,
                               const std::function<void(const ConvertProgress&)>& progress) {
   const Config config = read_model_config(directory);
   const ConvertibleFamily& family = find_family(config);
-  check_arguments(out, options);
+  check_arguments(directory, out, options);
   refuse_quantized(config);
   const gguf::SafeTensors tensors = gguf::SafeTensors::open(directory);
 

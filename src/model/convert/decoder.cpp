@@ -84,12 +84,13 @@ std::int64_t Decoder::rotated_size(double default_factor) const {
 
 Config Decoder::rope_parameters() const {
   // Since transformers 5 one object holds base and scaling; before, rope_scaling held the scaling.
-  return config().object(config().has("rope_parameters") ? "rope_parameters" : "rope_scaling");
+  const Config parameters =
+      config().object(config().has("rope_parameters") ? "rope_parameters" : "rope_scaling");
+  return parameters.has("full_attention") ? parameters.object("full_attention") : parameters;
 }
 
-void Decoder::write_rope(std::int64_t rotated) const { write_rope(rotated, rope_parameters()); }
-
-void Decoder::write_rope(std::int64_t rotated, const Config& parameters) const {
+void Decoder::write_rope(std::int64_t rotated) const {
+  const Config parameters = rope_parameters();
   const bool given = parameters.has("rope_theta") || config().has("rope_theta");
   const double base =
       parameters.number("rope_theta", config().number("rope_theta", defaults_.rope_base));

@@ -54,8 +54,8 @@ class Decoder {
   /// rope.freq_base, rope.scaling.* and factor tensors from the configuration's rope_parameters, or
   /// rope_theta and rope_scaling. `rotated`: dimensions per head that RoPE turns.
   void write_rope(std::int64_t rotated) const;
-  void write_rope(std::int64_t rotated, const Config& parameters) const;
-  /// rope_parameters, or rope_scaling; empty when there is none.
+  /// rope_parameters, or rope_scaling, of layers that attend fully where kinds of layers have their
+  /// own; empty when there is none.
   [[nodiscard]] Config rope_parameters() const;
   /// attention.sliding_window, and its period where layer_types or sliding_window_pattern give
   /// another than `period`, the architecture's own.

@@ -86,16 +86,11 @@ void convert_gemma3(Conversion& conversion) {
                    .epsilon = 1e-6},
                   kStyle);
   decoder.write_head_sizes();
-  const Config parameters = decoder.rope_parameters();
-  if (parameters.has("full_attention")) {  // one object per kind of layer
-    decoder.write_rope(decoder.head_size, parameters.object("full_attention"));
-    conversion.set_number("rope.freq_base_swa",
-                          parameters.object("sliding_attention").number("rope_theta", 10000));
-  } else {
-    decoder.write_rope(decoder.head_size);
-    conversion.set_number("rope.freq_base_swa",
-                          decoder.config().number("rope_local_base_freq", 10000));
-  }
+  decoder.write_rope(decoder.head_size);
+  const Config windowed = decoder.config().object("rope_parameters").object("sliding_attention");
+  conversion.set_number(
+      "rope.freq_base_swa",
+      windowed.number("rope_theta", decoder.config().number("rope_local_base_freq", 10000)));
   decoder.write_window(6);
   decoder.require_activation(kActivation);
   require_query_scale(decoder, 62);

@@ -20,6 +20,13 @@ void add_pre_norm_layers(const Decoder& decoder) {
   }
 }
 
+void warn_about_window(const Decoder& decoder, bool windowed) {
+  if (!windowed) return;
+  decoder.conversion().warn(fmt::format(
+      "the checkpoint's sliding window is left out: models of architecture '{}' attend fully",
+      decoder.conversion().architecture()));
+}
+
 /// Keys of llama files that other architectures' files do not carry.
 void write_llama_keys(const Decoder& decoder) {
   decoder.write_vocabulary_size();
@@ -35,8 +42,7 @@ void convert_llama(Conversion& conversion) {
   conversion.set_architecture("llama");
   Decoder decoder(conversion, {.context = 2048, .epsilon = 1e-6}, kPermuted);
   write_llama_keys(decoder);
-  if (decoder.config().integer("sliding_window", 0) != 0)
-    conversion.warn("the checkpoint's sliding window is left out: llama models attend fully");
+  warn_about_window(decoder, decoder.config().integer("sliding_window", 0) != 0);
   decoder.add_embeddings();
   add_pre_norm_layers(decoder);
 }
@@ -123,8 +129,7 @@ void convert_olmo2(Conversion& conversion) {
 void convert_qwen2(Conversion& conversion) {
   conversion.set_architecture("qwen2");
   Decoder decoder(conversion, {.context = 32768, .epsilon = 1e-6}, {});
-  if (decoder.config().boolean("use_sliding_window", false))
-    conversion.warn("the checkpoint's sliding windows are left out: qwen2 models attend fully");
+  warn_about_window(decoder, decoder.config().boolean("use_sliding_window", false));
   if (decoder.config().has("head_dim")) decoder.write_head_sizes();
   decoder.write_rope(decoder.head_size);
   decoder.require_activation("silu");
@@ -135,6 +140,7 @@ void convert_qwen2(Conversion& conversion) {
 void convert_qwen3(Conversion& conversion) {
   conversion.set_architecture("qwen3");
   Decoder decoder(conversion, {.head_size = 128, .context = 32768, .epsilon = 1e-6}, {});
+  warn_about_window(decoder, decoder.config().boolean("use_sliding_window", false));
   decoder.write_head_sizes();
   decoder.write_rope(decoder.head_size);
   decoder.require_activation("silu");
