@@ -311,6 +311,48 @@ TEST_F(ConvertSmall, RopeParametersOfKindsOfLayers) {
   EXPECT_EQ(made.metadata().get_float("gemma3.rope.freq_base_swa"), 3e4);
 }
 
+TEST_F(ConvertSmall, TiedOutputMatrices) {
+  checkpoint_.tensors["lm_head.weight"] = checkpoint_.tensors.at("model.embed_tokens.weight");
+  run();  // tied: the copy is left out
+  EXPECT_EQ(gguf::File::open(out()).find_tensor("output.weight"), nullptr);
+  set_config("tie_word_embeddings", false);
+  run({.type = tensor::DType::kF16, .pre_tokenizer = "", .overwrite = true});
+  EXPECT_NE(gguf::File::open(out()).find_tensor("output.weight"), nullptr);
+  std::filesystem::remove(out());
+  checkpoint_.tensors.erase("lm_head.weight");
+  expect_part(refusal(), "no tensor 'lm_head.weight'");
+}
+
+// DeepSeek V3 has a block that predicts the token after next, stored as one more layer.
+TEST_F(ConvertSmall, PredictionBlocksOfDeepSeek) {
+  checkpoint_ = make_checkpoint("deepseek2");
+  auto& tensors = checkpoint_.tensors;
+  const std::string last = "model.layers.1.", extra = "model.layers.2.";
+  std::map<std::string, CheckpointTensor> copies;
+  for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with(last)) copies[extra + name.substr(last.size())] = tensor;
+  }
+  tensors.merge(copies);
+  for (const char* name : {"enorm.weight", "hnorm.weight", "shared_head.norm.weight"})
+    tensors[extra + name] = {{64}, std::vector<float>(64, 1.5F)};
+  tensors[extra + "eh_proj.weight"] = {{64, 128}, std::vector<float>(64 * 128, 0.25F)};
+  tensors[extra + "embed_tokens.weight"] = tensors.at("model.embed_tokens.weight");
+  tensors[extra + "shared_head.head.weight"] = tensors.at("model.embed_tokens.weight");
+  run();
+  const gguf::File made = gguf::File::open(out());
+  EXPECT_EQ(made.metadata().get_int("deepseek2.block_count"), 3);
+  EXPECT_EQ(made.metadata().get_int("deepseek2.nextn_predict_layers"), 1);
+  EXPECT_EQ(made.find_tensor("blk.2.nextn.eh_proj.weight")->shape[0], 128);
+  for (const char* name : {"enorm", "hnorm", "shared_head_norm"})
+    EXPECT_NE(made.find_tensor(std::string("blk.2.nextn.") + name + ".weight"), nullptr) << name;
+  // A copy of the model's own matrix is left out, another one is kept.
+  EXPECT_EQ(made.find_tensor("blk.2.nextn.embed_tokens.weight"), nullptr);
+  EXPECT_NE(made.find_tensor("blk.2.nextn.shared_head_head.weight"), nullptr);
+  const auto first = made.data(*made.find_tensor("blk.1.ffn_up_exps.weight"));
+  const auto copy = made.data(*made.find_tensor("blk.2.ffn_up_exps.weight"));
+  EXPECT_TRUE(std::equal(first.begin(), first.end(), copy.begin(), copy.end()));
+}
+
 TEST_F(ConvertSmall, PeriodsOfWindows) {
   checkpoint_ = make_checkpoint("gemma2");
   const auto pattern_of = [&](const std::vector<std::string>& types) {

@@ -519,6 +519,16 @@ TEST(SentencePieceModel, DamagedFilesAreRefusedOrRead) {
     }
   }
   EXPECT_GE(refused, good.size() - 6);  // it may be cut between two fields
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    for (const char byte : {'\0', '\x7F', '\xFF', static_cast<char>(good[at] + 1)}) {
+      std::string changed = good;
+      changed[at] = byte;
+      try {
+        EXPECT_LE(parse_sentencepiece(changed, "changed").pieces.size(), good.size());
+      } catch (const Error&) {
+      }
+    }
+  }
   for (const std::string& bad :
        {std::string(), std::string("\x0A\xFF\xFF\xFF\xFF\x0F", 6), std::string(20, '\xFF'),
         std::string("\x0F\x01"), field(1, field(1, std::string("\xFF"))),

@@ -136,7 +136,7 @@ Config Config::object(std::string_view key) const {
   const Json* value = find(key);
   if (value == nullptr) return {Json::object(), where_};
   if (!value->is_object()) fail(key, "is not an object");
-  return {*value, fmt::format("{}, {}", where_, printable(key))};
+  return {std::shared_ptr<const Json>(json_, value), fmt::format("{}, {}", where_, printable(key))};
 }
 
 Config Config::overlaid(const Config& other) const {

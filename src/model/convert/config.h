@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace hearth::model::convert {
@@ -42,7 +43,7 @@ class Config {
   [[nodiscard]] std::vector<double> numbers(std::string_view key) const;
   /// A number or a list of numbers.
   [[nodiscard]] std::vector<std::int64_t> integers(std::string_view key) const;
-  /// The object under `key`, empty when absent.
+  /// The object under `key`, empty when absent. It is not copied, and keeps this one's data alive.
   [[nodiscard]] Config object(std::string_view key) const;
   /// This with the members of `other` instead of or besides its own.
   [[nodiscard]] Config overlaid(const Config& other) const;
@@ -53,6 +54,8 @@ class Config {
   [[noreturn]] void fail(std::string_view key, const std::string& what) const;
 
  private:
+  Config(std::shared_ptr<const Json> object, std::string where)
+      : json_(std::move(object)), where_(std::move(where)) {}
   [[nodiscard]] const Json* find(std::string_view key) const;
 
   std::shared_ptr<const Json> json_;

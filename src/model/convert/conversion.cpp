@@ -165,18 +165,6 @@ Matrix Conversion::matrix(const std::string& name, std::int64_t rows, std::int64
   return stored(tensor, rows, width);
 }
 
-Matrix Conversion::stack(const std::string& name, std::int64_t count, std::int64_t rows,
-                         std::int64_t width) {
-  const gguf::SafeTensor& tensor = use(name);
-  if (tensor.shape != std::vector<std::int64_t>{count, rows, width}) {
-    throw Error(
-        fmt::format("tensor '{}' of the checkpoint has shape {} where [{}, {}, {}] is needed",
-                    printable(name), gguf::shape_text(tensor.shape), count, rows, width),
-        "config.json does not fit the weights: fetch both from the same place");
-  }
-  return stored(tensor, count * rows, width);
-}
-
 void Conversion::add(const std::string& name, std::vector<std::int64_t> shape, Matrix values,
                      Precision precision) {
   const tensor::DType dtype = precision == Precision::kExact ? tensor::DType::kF32 : type_;

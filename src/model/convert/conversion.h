@@ -56,9 +56,6 @@ class Conversion {
   [[nodiscard]] Matrix vector(const std::string& name, std::int64_t size) {
     return matrix(name, size, 1);
   }
-  /// A stack of `count` matrices, one tensor of shape [count, rows, width].
-  [[nodiscard]] Matrix stack(const std::string& name, std::int64_t count, std::int64_t rows,
-                             std::int64_t width);
   /// The dimensions of a tensor; throws Error when it is missing.
   [[nodiscard]] const std::vector<std::int64_t>& shape(const std::string& name) const;
   /// Whether two tensors hold the same bytes.
