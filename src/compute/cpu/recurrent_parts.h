@@ -10,8 +10,9 @@
 
 namespace hearth::compute::cpu {
 
-/// Rows that the chunked forms take at once.
-inline constexpr std::int64_t kChunkRows = 64;
+/// Rows that the chunked forms take at once: with more, the products of rows with rows cost more
+/// than what fewer passes over the state save.
+inline constexpr std::int64_t kChunkRows = 32;
 /// Shorter runs are cheaper row by row.
 inline constexpr std::int64_t kLeastChunkRows = 12;
 
