@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "backends.h"
+#include "counted_new.h"
 
 namespace hearth::compute {
 namespace {
@@ -92,6 +93,17 @@ struct Result {
 };
 using Operation = std::function<Result(Bench&, const Scene&)>;
 
+/// Runs the operation, which must not allocate on the CPU backend, and takes what it wrote.
+template <class Run>
+Result result_of(Bench& bench, const Tensor& out, const Tensor& state, Run run) {
+  const std::size_t before = testing_allocations();
+  run();
+  if (bench.backend->name() != "reference") {
+    EXPECT_EQ(testing_allocations(), before);
+  }
+  return {bench.values(out), bench.values(state)};
+}
+
 Operation convolution(std::int64_t channels, std::int64_t taps, bool centred = false) {
   return [=](Bench& bench, const Scene& scene) {
     Maker make(bench, scene);
@@ -104,8 +116,7 @@ Operation convolution(std::int64_t channels, std::int64_t taps, bool centred = f
     a.state = make.conv_state(channels, taps);
     a.rows = make.rows_of_state;
     a.out = make.out(channels);
-    bench.backend->convolve(a);
-    return Result{bench.values(a.out), bench.values(a.state)};
+    return result_of(bench, a.out, a.state, [&] { bench.backend->convolve(a); });
   };
 }
 
@@ -134,8 +145,7 @@ Operation delta(const DeltaShape& s) {
     a.state = make.state(s.heads, s.keys, s.values);
     a.rows = make.rows_of_state;
     a.out = make.out(s.heads * s.values).split_last(s.heads);
-    bench.backend->delta_scan(a);
-    return Result{bench.values(a.out), bench.values(a.state)};
+    return result_of(bench, a.out, a.state, [&] { bench.backend->delta_scan(a); });
   };
 }
 
@@ -154,8 +164,7 @@ Operation selective(std::int64_t channels, std::int64_t size) {
     a.state = make.state(1, channels, size);
     a.rows = make.rows_of_state;
     a.out = make.out(channels);
-    bench.backend->selective_scan(a);
-    return Result{bench.values(a.out), bench.values(a.state)};
+    return result_of(bench, a.out, a.state, [&] { bench.backend->selective_scan(a); });
   };
 }
 
@@ -178,8 +187,7 @@ Operation state_space(std::int64_t heads, std::int64_t groups, std::int64_t widt
     a.state = make.state(heads, width, size);
     a.rows = make.rows_of_state;
     a.out = make.out(heads * width).split_last(heads);
-    bench.backend->state_space_scan(a);
-    return Result{bench.values(a.out), bench.values(a.state)};
+    return result_of(bench, a.out, a.state, [&] { bench.backend->state_space_scan(a); });
   };
 }
 
@@ -198,8 +206,7 @@ Operation rwkv(std::int64_t heads, std::int64_t size) {
     a.state = make.state(heads, size, size);
     a.rows = make.rows_of_state;
     a.out = make.out(heads * size).split_last(heads);
-    bench.backend->rwkv_scan(a);
-    return Result{bench.values(a.out), bench.values(a.state)};
+    return result_of(bench, a.out, a.state, [&] { bench.backend->rwkv_scan(a); });
   };
 }
 
