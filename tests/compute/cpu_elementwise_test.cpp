@@ -182,6 +182,21 @@ TEST_P(CpuElementwise, HyperWeightsAgreeAndAreDoublyStochastic) {
   }
 }
 
+// Without `after` and `mix`: the head of a model with several streams.
+TEST_P(CpuElementwise, HyperWeightsOfTheHead) {
+  compare([](Bench& bench) {
+    Random random(7);
+    HyperWeightsArguments a;
+    a.z = bench.floats({9, 5}, random.normal(45));
+    a.base = bench.floats({5}, random.normal(5));
+    a.scale = bench.floats({1}, {0.5F});
+    a.epsilon = 1e-6F;
+    a.before = bench.floats({9, 1, 5}, std::vector<float>(45));
+    bench.backend->hyper_weights(a);
+    return bench.values(a.before);
+  });
+}
+
 TEST_P(CpuElementwise, HyperMixIsTransposed) {
   // One iteration of two streams: softmax over destinations, then columns (of sources) to one.
   Bench cpu = cpu_bench(GetParam());
