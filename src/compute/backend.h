@@ -131,8 +131,8 @@ struct RouteArguments {
   Tensor selected;        // I32 [T, K] or absent
   /// Of `selected`: ids = selected / divisor (grovemoe), taken to the nearest of 0 .. E - 1.
   std::int32_t divisor = 1;
-  Tensor ids;             // I32 [T, K], out
-  Tensor weights;         // F32 [T, K], out
+  Tensor ids;      // I32 [T, K], out
+  Tensor weights;  // F32 [T, K], out
 };
 
 enum class KvPart : std::uint8_t { kKeys, kValues };
@@ -194,7 +194,7 @@ inline constexpr std::int64_t kMaxSelected = 1 << 14;
 
 /// The cells of the largest score(t, c) = sum_h weights[t][h] relu(q[t][h] . k_c) among
 /// [row_begin, row_end): all of them when there are at most N, in ascending order, then -1. Of
-/// equal scores the lower cell wins.
+/// equal scores those win that compute/best_cells.h says.
 struct SelectCellsArguments {
   Tensor q;        // F32 [T, H, size]
   Tensor weights;  // F32 [T, H]
@@ -206,7 +206,7 @@ struct SelectCellsArguments {
 
 /// Block-sparse choice (minimax-m3, moe.md): for every group g the `top_k` blocks of `block` cells
 /// with the largest max of q[t][g] . k_c over their visible cells [0, row_end), the last `local`
-/// blocks always among them (as far as top_k allows), of equal ones the lower; cells are the
+/// blocks always among them (as far as top_k allows); cells are the
 /// visible cells of those blocks in ascending order, then -1.
 struct SelectBlocksArguments {
   Tensor q;     // F32 [T, G, size]

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 
+#include "compute/best_cells.h"
 #include "compute/cpu/access.h"
 #include "compute/cpu/kv_layout.h"
 
@@ -309,55 +309,9 @@ void SelectionEngine::attend_selected(const SelectedAttendArguments& a) noexcept
 
 // ---- Choice -------------------------------------------------------------------------------------
 
-struct SelectionEngine::Candidate {
-  float score = 0;
-  std::int32_t index = 0;
-  [[nodiscard]] bool operator<(const Candidate& other) const noexcept {
-    return score > other.score || (score == other.score && index < other.index);
-  }
-};
-
-/// The best `limit` of any number of candidates. Which they are does not depend on the order in
-/// which they come.
-class SelectionEngine::Best {
- public:
-  Best() = default;
-  /// Memory for 2 * limit candidates.
-  Best(Candidate* memory, std::int64_t limit) noexcept : memory_(memory), limit_(limit) {}
-
-  void add(Candidate candidate) noexcept {
-    if (std::isnan(candidate.score)) candidate.score = -kInfinity;
-    if (full_ && !(candidate < worst_)) return;
-    memory_[count_++] = candidate;
-    if (count_ == 2 * limit_) trim();
-  }
-  void merge(const Best& others) noexcept {
-    for (std::int64_t i = 0; i < others.count_; ++i) add(others.memory_[i]);
-  }
-  /// Trims, and sorts by index; the candidates are then [begin(), end()).
-  void finish() noexcept {
-    if (count_ > limit_) trim();
-    std::sort(memory_, memory_ + count_,
-              [](const Candidate& a, const Candidate& b) { return a.index < b.index; });
-  }
-  [[nodiscard]] const Candidate* begin() const noexcept { return memory_; }
-  [[nodiscard]] const Candidate* end() const noexcept { return memory_ + count_; }
-
- private:
-  void trim() noexcept {
-    std::nth_element(memory_, memory_ + limit_ - 1, memory_ + count_);
-    count_ = limit_;
-    worst_ = memory_[limit_ - 1];
-    full_ = true;
-  }
-
-  Candidate* memory_ = nullptr;
-  std::int64_t limit_ = 0, count_ = 0;
-  Candidate worst_;
-  bool full_ = false;
-};
-
 namespace {
+
+using Best = BestCells<float>;
 
 constexpr std::int64_t kPanelFloats = kPanelRows * kMaxHeadSize;
 
@@ -381,7 +335,7 @@ const std::byte* panel_of(const KernelTable& kernels, const HeadPages& keys, std
 }  // namespace
 
 void SelectionEngine::score_cells(const SelectCellsArguments& a, std::int64_t t, std::int64_t begin,
-                                  std::int64_t end, float* panel, Best& best) noexcept {
+                                  std::int64_t end, float* panel, float* to) noexcept {
   const HeadPages keys(a.keys, KvPart::kKeys, 0, a.rows.page_table, int_at(a.rows.row_sequence, t));
   const std::int64_t size = a.q.shape[2];
   const float* const q = floats_of(a.q) + t * a.q.strides[0];
@@ -398,35 +352,49 @@ void SelectionEngine::score_cells(const SelectCellsArguments& a, std::int64_t t,
              });
     const std::int64_t last = std::min(end, block + kPanelRows);
     for (std::int64_t cell = std::max(begin, block); cell < last; ++cell) {
-      best.add({scores[cell - block], static_cast<std::int32_t>(cell)});
+      *to++ = scores[cell - block];
     }
   }
 }
 
 void SelectionEngine::select_cells(const SelectCellsArguments& a) noexcept {
-  static_assert(kPanelFloats + 4 * kMaxSelected <= AttentionEngine::kWorkspaceFloats);
+  // A workspace holds a panel, the chosen candidates and scores of a piece of the range.
+  constexpr std::int64_t kCandidates = 2 * kMaxSelected;
+  constexpr std::int64_t kPiece = 1 << 16;
+  static_assert(kPanelFloats + kCandidates + kPiece <= AttentionEngine::kWorkspaceFloats);
+  static_assert(sizeof(Best::Candidate) == 2 * sizeof(float));
   const std::int64_t limit = a.cells.shape[1];
   const std::int64_t rows = a.q.shape[0];
   const auto candidates = [&](int thread) {
-    return reinterpret_cast<Candidate*>(attention_.workspace(thread) + kPanelFloats);
+    return reinterpret_cast<Best::Candidate*>(attention_.workspace(thread) + kPanelFloats);
+  };
+  const auto scores = [&](int thread) {
+    return attention_.workspace(thread) + kPanelFloats + kCandidates;
+  };
+  const auto add_scores = [&](Best& best, std::int64_t begin, std::int64_t end,
+                              const float* values) {
+    for (std::int64_t cell = begin; cell < end; ++cell) {
+      best.add(values[cell - begin], static_cast<std::int32_t>(cell));
+    }
   };
   const auto write = [&](std::int64_t t, Best& best) {
     std::int32_t* to = reinterpret_cast<std::int32_t*>(bytes_of(a.cells)) + t * a.cells.strides[0];
     std::int32_t* const end = to + limit;
     best.finish();
-    for (const Candidate& candidate : best) *to++ = candidate.index;
+    for (const Best::Candidate& candidate : best) *to++ = candidate.index;
     std::fill(to, end, -1);
   };
   const auto choose = [&](std::int64_t t, int thread) {
-    const std::int64_t begin = int_at(a.row_begin, t);
     const std::int64_t end = int_at(a.row_end, t);
     Best best(candidates(thread), limit);
-    if (end - begin <= limit) {
-      for (std::int64_t cell = begin; cell < end; ++cell) {
-        best.add({0, static_cast<std::int32_t>(cell)});
+    for (std::int64_t first = int_at(a.row_begin, t); first < end; first += kPiece) {
+      const std::int64_t last = std::min(end, first + kPiece);
+      if (end - int_at(a.row_begin, t) <= limit) {
+        std::fill_n(scores(thread), last - first, 0.0F);
+      } else {
+        score_cells(a, t, first, last, attention_.workspace(thread), scores(thread));
       }
-    } else {
-      score_cells(a, t, begin, end, attention_.workspace(thread), best);
+      add_scores(best, first, last, scores(thread));
     }
     write(t, best);
   };
@@ -437,39 +405,35 @@ void SelectionEngine::select_cells(const SelectCellsArguments& a) noexcept {
     return;
   }
   // Few rows: the threads share the cells of each.
-  constexpr std::int64_t kLeastShare = 256;
+  constexpr std::int64_t kLeastShared = 1024;
   for (std::int64_t t = 0; t < rows; ++t) {
-    const std::int64_t begin = int_at(a.row_begin, t);
     const std::int64_t end = int_at(a.row_end, t);
-    if (end - begin <= std::max(limit, kLeastShare)) {
+    std::int64_t begin = int_at(a.row_begin, t);
+    if (end - begin <= std::max(limit, kLeastShared)) {
       choose(t, 0);
       continue;
     }
-    const std::int64_t share = round_up((end - begin) / team_.size() + 1, kPanelRows);
-    const std::int64_t grid = begin / kPanelRows * kPanelRows;
-    const auto best_of = [&](int thread) {
-      const std::int64_t first = std::max(begin, grid + thread * share);
-      const std::int64_t last = std::min(end, grid + (thread + 1) * share);
-      Best best(candidates(thread), limit);
-      if (first < last) score_cells(a, t, first, last, attention_.workspace(thread), best);
-      return best;
-    };
-    // What a thread found is remembered at the end of its workspace.
-    const auto slot = [&](int thread) {
-      return reinterpret_cast<Best*>(attention_.workspace(thread) +
-                                     AttentionEngine::kWorkspaceFloats - 64);
-    };
-    team_.run([&](int thread) noexcept { std::construct_at(slot(thread), best_of(thread)); });
-    Best all = *slot(0);
-    for (int thread = 1; thread < team_.size(); ++thread) all.merge(*slot(thread));
-    write(t, all);
+    Best best(candidates(0), limit);
+    const std::int64_t share =
+        std::min(kPiece, round_up((end - begin) / team_.size() + 1, kPanelRows));
+    for (; begin < end; begin += share * team_.size()) {
+      const auto first = [&](int thread) { return std::min(end, begin + thread * share); };
+      team_.run([&](int thread) noexcept {
+        score_cells(a, t, first(thread), first(thread + 1), attention_.workspace(thread),
+                    scores(thread));
+      });
+      for (int thread = 0; thread < team_.size(); ++thread) {
+        add_scores(best, first(thread), first(thread + 1), scores(thread));
+      }
+    }
+    write(t, best);
   }
 }
 
 void SelectionEngine::choose_blocks(const SelectBlocksArguments& a, std::int64_t t,
                                     std::int64_t group, int thread) noexcept {
   float* const panel = attention_.workspace(thread);
-  Best best(reinterpret_cast<Candidate*>(panel + kPanelFloats), a.top_k);
+  Best best(reinterpret_cast<Best::Candidate*>(panel + kPanelFloats), a.top_k);
   const HeadPages keys(a.keys, KvPart::kKeys, 0, a.rows.page_table, int_at(a.rows.row_sequence, t));
   const std::int64_t size = a.q.shape[2];
   const float* const q = floats_of(a.q) + t * a.q.strides[0] + group * a.q.strides[1];
@@ -489,24 +453,24 @@ void SelectionEngine::choose_blocks(const SelectBlocksArguments& a, std::int64_t
         for (std::int64_t cell = first; cell < last; ++cell) {
           score = std::max(score, products[cell - first]);
           if ((cell + 1) % a.block != 0) continue;
-          best.add({score, static_cast<std::int32_t>(cell / a.block)});
+          best.add(score, static_cast<std::int32_t>(cell / a.block));
           score = -kInfinity;
         }
       });
     }
   } else {
     for (std::int64_t block = 0; block < scored; ++block) {
-      best.add({0, static_cast<std::int32_t>(block)});
+      best.add(0, static_cast<std::int32_t>(block));
     }
   }
   for (std::int64_t block = scored; block < blocks; ++block) {
-    best.add({kInfinity, static_cast<std::int32_t>(block)});
+    best.add(kInfinity, static_cast<std::int32_t>(block));
   }
   best.finish();
   std::int32_t* to = reinterpret_cast<std::int32_t*>(bytes_of(a.cells)) + t * a.cells.strides[0] +
                      group * a.cells.strides[1];
   std::int32_t* const to_end = to + a.cells.shape[2];
-  for (const Candidate& chosen : best) {
+  for (const Best::Candidate& chosen : best) {
     const std::int64_t first = chosen.index * a.block;
     for (std::int64_t cell = first; cell < std::min(end, first + a.block); ++cell) {
       *to++ = static_cast<std::int32_t>(cell);

@@ -22,14 +22,12 @@ class SelectionEngine {
   void compress(const CompressArguments& a) noexcept;
 
  private:
-  struct Candidate;
-  class Best;
   struct HeadGroups;
   void attend_group(const SelectedAttendArguments& a, const HeadGroups& groups, std::int64_t unit,
                     int thread) noexcept;
-  /// Scores of the cells [begin, end) of row `t`, the best of which are put into `best`.
+  /// Scores of the cells [begin, end) of row `t`.
   void score_cells(const SelectCellsArguments& a, std::int64_t t, std::int64_t begin,
-                   std::int64_t end, float* panel, Best& best) noexcept;
+                   std::int64_t end, float* panel, float* to) noexcept;
   void choose_blocks(const SelectBlocksArguments& a, std::int64_t t, std::int64_t group,
                      int thread) noexcept;
 

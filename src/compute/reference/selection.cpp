@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
+#include "compute/best_cells.h"
 #include "compute/reference/access.h"
 #include "compute/reference/operations.h"
 
@@ -19,15 +19,14 @@ double dot(const Tensor& q, std::int64_t t, std::int64_t h, const Tensor& keys, 
   return sum;
 }
 
-/// Indices of the `count` largest scores in ascending order of index; of equal ones the lower.
+/// Indices of the `count` largest scores in ascending order of index.
 std::vector<std::int64_t> largest(const std::vector<double>& scores, std::int64_t count) {
-  std::vector<std::int64_t> order(scores.size());
-  std::iota(order.begin(), order.end(), std::int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
-  });
-  order.resize(std::min(order.size(), static_cast<std::size_t>(count)));
-  std::sort(order.begin(), order.end());
+  std::vector<BestCells<double>::Candidate> memory(static_cast<std::size_t>(count));
+  BestCells<double> best(memory.data(), count);
+  for (std::size_t i = 0; i < scores.size(); ++i) best.add(scores[i], static_cast<std::int32_t>(i));
+  best.finish();
+  std::vector<std::int64_t> order;
+  for (const auto& candidate : best) order.push_back(candidate.index);
   return order;
 }
 
