@@ -101,16 +101,14 @@ TEST_P(ChangedGolden, WrongKeysEndInAnError) {
       (void)runs(writer);
     };
     for (const std::int64_t value :
-         {std::int64_t{-1}, std::int64_t{0}, std::int64_t{1}, std::int64_t{3}, std::int64_t{5},
-          std::int64_t{1} << 31, std::numeric_limits<std::int64_t>::max()}) {
+         {std::int64_t{-1}, std::int64_t{0}, std::int64_t{3}, std::int64_t{1} << 31,
+          std::numeric_limits<std::int64_t>::max()}) {
       with(value);
     }
     with(std::numeric_limits<float>::quiet_NaN());
-    with(0.5F);
     with(std::string_view("mean"));
     with(true);
     with_list({});
-    with_list({1});
     with_list({0, 1, 0, 1, 0, 1});
     with_list(std::vector<std::int64_t>(8, std::numeric_limits<std::int64_t>::max()));
   }
@@ -118,6 +116,12 @@ TEST_P(ChangedGolden, WrongKeysEndInAnError) {
 
 TEST_P(ChangedGolden, WrongTensorsEndInAnError) {
   for (const gguf::TensorInfo& tensor : file_->tensors()) {
+    // Layers from the third on have nothing that the first two lack.
+    const bool later = tensor.name.find(".2.") != std::string::npos ||
+                       tensor.name.find(".3.") != std::string::npos ||
+                       tensor.name.find(".4.") != std::string::npos ||
+                       tensor.name.find(".5.") != std::string::npos;
+    if (later) continue;
     SCOPED_TRACE(tensor.name);
     Writer without;
     without.copy(file_->metadata());
