@@ -52,6 +52,8 @@ std::string free_words(const CLI::App& command) {
   if (!command.get_allow_extras()) return "";
   if (command.get_name() == "tokenize") return " TEXT|-";
   if (command.get_name() == "detokenize") return " IDS…";
+  if (command.get_name() == "embed") return " [TEXT…|-]";
+  if (command.get_name() == "rerank") return " QUERY [DOCUMENT…|-]";
   return " [PROMPT…]";
 }
 
