@@ -1,9 +1,10 @@
 // The choice of the cells of the largest scores. Scores of an indexer are sums of clipped products,
 // so that many are equal (zero), and which of the equal ones are chosen is part of what a model
-// computes: candidates pass in ascending order through a binary heap of the best so far, whose top
-// is the worst, and one that is strictly better takes the place of the top. (The classic selection
-// by heap: J. W. J. Williams 1964, Floyd's variant that sifts to the bottom and back up; reference
-// logits are made with it.)
+// computes. The rule here is that of a standard partial sort: candidates pass in ascending order
+// through a binary heap of the best so far, whose top is the worst, and one that is strictly better
+// takes the place of the top (Williams 1964, with Floyd's sift to the bottom and back up). No
+// document states the rule: it was found by comparing with the reference logits of three models,
+// which "the lower index wins" and "the higher index wins" do not reproduce.
 #pragma once
 
 #include <algorithm>

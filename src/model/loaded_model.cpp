@@ -144,7 +144,13 @@ std::unique_ptr<LoadedModel> LoadedModel::load_draft(LoadedModel& target, const 
   impl->backend = target.impl_->backend;
   const gguf::File& file = *impl->file;
   const auto describe = [&](std::int64_t context) {
-    return own_file ? describe_model(file, {context}) : describe_draft_head(file, {context}, head);
+    spec::ModelSpec spec =
+        own_file ? describe_model(file, {context}) : describe_draft_head(file, {context}, head);
+    // What a draft model does not have is its target's.
+    const spec::ModelSpec& other = target.spec();
+    if (spec.embedding.tokens.empty()) spec.embedding.tokens = other.embedding.tokens;
+    if (!spec.head.linear.present()) spec.head.linear = other.head.linear;
+    return spec;
   };
   impl->load(describe, given, {}, outputs, target.impl_->weights.get());
   return std::unique_ptr<LoadedModel>(new LoadedModel(std::move(impl)));

@@ -20,8 +20,6 @@ using tensor::Tensor;
 
 namespace {
 
-constexpr std::string_view kTargetEmbedding = "token_embd.weight";
-
 std::unique_ptr<float[]> host_rows(std::int64_t rows, std::int64_t width) {
   // Not touched before the first result: a plan costs no memory.
   return std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(rows * width));
@@ -122,8 +120,7 @@ struct Runner::Impl {
   /// Embeddings of the pass's tokens, [T, width].
   void embed_tokens(Pass& pass, const Tensor& out) {
     const spec::Embedding& embedding = spec.embedding;
-    const std::string_view tokens = embedding.tokens.empty() ? kTargetEmbedding : embedding.tokens;
-    backend.get_rows(weights.matrix(tokens), pass.tokens, embedding.scale, out);
+    backend.get_rows(weights.matrix(embedding.tokens), pass.tokens, embedding.scale, out);
     if (!embedding.positions.empty()) {
       const Arena::Scope scope(arena);
       const Tensor learned = pass.scratch(spec.width);

@@ -252,8 +252,9 @@ class Evaluation {
         {.logit_rows = kContext, .hidden = model::HiddenRequest::kHidden, .hidden_rows = 1});
     generate::Drafter drafter(*head);
 
-    // In deepseek4-mtp the reference's buffers overlap: the first values of h_nextn are the
-    // prompt's logits, and its head has read them so. Then our head reads the same.
+    // In deepseek4-mtp the first 6144 values of h_nextn are those of prompt_logits (48 x 128), and
+    // mtp_logits were made with them. There the head is given the same values, so that it is
+    // compared on equal inputs; those hidden states themselves are not compared.
     const std::vector<float> logits_reference = case_.array("prompt_logits");
     std::vector<float> spoiled;
     if (!own_file) spoiled = case_.array("h_nextn");
@@ -288,7 +289,6 @@ class Evaluation {
       guesses.insert(guesses.end(), guess.begin(), guess.end());
     });
     compare("prompt_logits", logits);
-    // Hidden states that the reference has spoiled are not ours to reproduce.
     for (std::size_t i = 0; i < std::min(spoiled.size(), logits.size()); ++i) {
       if (spoiled[i] == logits_reference[i]) states[i] = spoiled[i];
     }
