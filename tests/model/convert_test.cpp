@@ -109,7 +109,7 @@ std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
 INSTANTIATE_TEST_SUITE_P(Goldens, ConvertGolden, ::testing::ValuesIn(checkpoint_cases()),
                          test_name);
 
-/// Families that can be run: the converted model's logits are the reference's.
+/// The converted model's logits are the reference's.
 class ConvertLogits : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(ConvertLogits, EqualTheReference) {
@@ -124,9 +124,11 @@ TEST_P(ConvertLogits, EqualTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, ConvertLogits,
-                         ::testing::Values("llama-plain", "llama3-rope-factors", "mistral3",
-                                           "qwen2", "qwen3", "gemma2", "gemma3", "phi3-short",
-                                           "smollm3", "olmo2", "granite"),
+                         ::testing::Values("llama-plain", "llama3-rope-factors", "llama-moe",
+                                           "mistral3", "gemma", "qwen3moe", "qwen35", "lfm2",
+                                           "deepseek2", "deepseek2-lite", "qwen2", "qwen3",
+                                           "gemma2", "gemma3", "phi3-short", "smollm3", "olmo2",
+                                           "granite"),
                          test_name);
 
 // Options.
