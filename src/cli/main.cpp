@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <system_error>
 
@@ -168,9 +169,12 @@ int main(int argument_count, char** arguments) {
   } catch (const std::bad_alloc&) {
     return report("out of memory", "close other programs or choose a smaller model or context",
                   ExitCode::kDoesNotFit);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(error.what(), "", ExitCode::kFailure);
   } catch (const std::system_error& error) {  // fmt::print says so when it cannot write
     if (error.code() == std::errc::broken_pipe) return static_cast<int>(ExitCode::kOk);
-    return report(error.what(), "", ExitCode::kFailure);
+    return report(fmt::format("cannot write to standard output: {}", error.code().message()), "",
+                  ExitCode::kFailure);
   } catch (const std::exception& error) {
     return report(fmt::format("internal error: {}", error.what()), "please report it",
                   ExitCode::kFailure);
