@@ -136,10 +136,9 @@ struct Runner::Impl {
     if (embedding.norm) apply_norm(pass, *embedding.norm, out, out);
   }
 
-  /// Rows given instead of tokens: their first slice is the embedding, the others wait for their
-  /// layers.
+  /// Rows given instead of tokens: their first slice is the embedding; all wait for their layers.
   void place_inputs(Pass& pass, std::span<const BatchRow> rows, const Tensor& stream) {
-    const std::int64_t slices = spec.embedding.input_slices - 1;
+    const std::int64_t slices = spec.embedding.input_slices;
     const bool any = std::any_of(rows.begin(), rows.end(),
                                  [](const BatchRow& row) { return row.input != nullptr; });
     if (!any) return;
@@ -149,9 +148,7 @@ struct Runner::Impl {
       const auto t = static_cast<std::int64_t>(i);
       const float* const input = rows[i].input;
       if (input != nullptr) backend.write(stream.rows(t, 1).columns(0, spec.width), input);
-      if (slices > 0) {
-        backend.write(pass.input_slices.rows(t, 1), input ? input + spec.width : zeros.data());
-      }
+      if (slices > 1) backend.write(pass.input_slices.rows(t, 1), input ? input : zeros.data());
     }
   }
 
@@ -199,7 +196,7 @@ struct Runner::Impl {
       return stream;
     }
     if (spec.embedding.input_slices > 1) {
-      pass.input_slices = pass.scratch((spec.embedding.input_slices - 1) * spec.width);
+      pass.input_slices = pass.scratch(spec.embedding.input_slices * spec.width);
     }
     const Tensor first = stream.columns(0, spec.width);
     embed_tokens(pass, first);

@@ -50,7 +50,7 @@ void run_layer(Pass& pass, const spec::Layer& layer, const Tensor& stream) {
   }
   if (layer.add_input_slice >= 0 && pass.input_slices) {
     const std::int64_t width = pass.spec.width;
-    backend.add(stream, pass.input_slices.columns((layer.add_input_slice - 1) * width, width), 1.0F,
+    backend.add(stream, pass.input_slices.columns(layer.add_input_slice * width, width), 1.0F,
                 stream);
   }
   if (!layer.output_scale.empty()) {

@@ -78,7 +78,7 @@ struct Pass {
   tensor::Tensor sublayer_input{};   // the stream that the current sublayer reads (before its norm)
   tensor::Tensor per_layer{};        // F32 [T, layers * width] (PerLayerEmbedding)
   tensor::Tensor token_embedding{};  // F32 [T, width] (EAGLE-3)
-  tensor::Tensor input_slices{};     // F32 [T, (slices - 1) * width] or absent
+  tensor::Tensor input_slices{};     // F32 [T, slices * width] or absent
   tensor::Tensor first_value{};      // F32 [T, width] (RWKV-7)
   tensor::Tensor selected_cells{};   // I32 [T, N] of the last lightning indexer
   std::size_t layer_index = 0;     // in its stack
