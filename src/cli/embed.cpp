@@ -78,6 +78,7 @@ void run_embed(EmbedOptions& options, const std::vector<std::string>& words) {
   if (!options.pooling.empty()) options.embedder.pooling = kinds.at(options.pooling);
   options.embedder.normalise = !options.raw;
   EmbeddingModel model(options);
+  generate::require_pooling(model.file().metadata(), model.spec(), options.embedder);
   const PoolingKind pooling = options.embedder.pooling.value_or(model.spec().pooling.kind);
   if (pooling == PoolingKind::kRank) {
     throw Error("this model is a reranker: it gives scores, not vectors",

@@ -82,9 +82,7 @@ EmbeddingModel::EmbeddingModel(const EmbeddingOptions& options)
     : options_(options),
       file_(gguf::File::open(resolve_model(plain_word(options.model)))),
       spec_(model::describe_model(file_, {})),
-      encoder_(std::make_unique<generate::TextEncoder>(file_.metadata(), spec_)) {
-  generate::require_pooling(file_.metadata(), spec_, options.embedder);
-}
+      encoder_(std::make_unique<generate::TextEncoder>(file_.metadata(), spec_)) {}
 
 std::string EmbeddingModel::name() const {
   return spec_.name.empty() ? file_.path().stem().string() : spec_.name;

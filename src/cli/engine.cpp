@@ -7,6 +7,7 @@
 #include "cli/interrupt.h"
 #include "cli/main.h"
 #include "cli/terminal.h"
+#include "support/error.h"
 #include "text/chat_format.h"
 #include "text/chat_template.h"
 
@@ -36,6 +37,21 @@ std::string megabytes(std::size_t bytes) {
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
 
+/// Refuses models that do not go on from a text, before they can say nonsense.
+void require_generation(const spec::ModelSpec& spec) {
+  if (!spec.head.linear.present()) {
+    throw Error("this model makes embeddings, not text", "use `hearth embed`");
+  }
+  if (spec.encoder) {
+    throw Error("this model answers a text that an encoder reads (T5), which run cannot do",
+                "use `hearth logits` with --decoder-tokens, or a model that continues texts");
+  }
+  if (!spec.causal) {
+    throw Error("this model fills gaps in a text instead of going on with it (diffusion)",
+                "use a model that continues texts");
+  }
+}
+
 }  // namespace
 
 Engine::Engine(const std::filesystem::path& path, const RunOptions& load) {
@@ -47,6 +63,7 @@ Engine::Engine(const std::filesystem::path& path, const RunOptions& load) {
       progress.show(fmt::format("Loading the model: {:.0f} %", fraction * 100));
     });
   }
+  require_generation(model_->spec());
   tokenizer_ = text::Tokenizer::create(model_->file().metadata());
   evaluator_ = std::make_unique<generate::ModelEvaluator>(*model_);
   session_ = std::make_unique<generate::Session>(*evaluator_, *tokenizer_);

@@ -42,6 +42,7 @@ struct Inspection {
   std::uint64_t active_parameters = 0;  // that one token passes through
   std::size_t kv_bytes_per_token = 0;   // what grows with the context
   std::size_t state_bytes = 0;          // of one sequence: recurrent state and its snapshots
+  bool planned = true;  // false: a draft model that needs tensors of the model it drafts for
 };
 
 /// Stacks of experts are used in part: the others wholly, tables by one row.
@@ -73,22 +74,24 @@ std::size_t growing_bytes(const spec::ModelSpec& spec, tensor::DType kv_type) {
 
 Inspection inspect(const InspectOptions& options) {
   const std::filesystem::path path = resolve_model(plain_word(options.model));
-  Inspection i{gguf::File::open(path), {}, {}, {}, {}, 0, {}, 0, 0, 0};
+  Inspection i{gguf::File::open(path), {}, {}, {}, {}, 0, {}, 0, 0, 0, true};
   i.setup.model = path;
   i.spec = model::describe_model(i.file, {options.context});
   i.setup.context = options.context > 0 ? options.context : model::default_context(i.spec);
   i.spec = model::describe_model(i.file, {i.setup.context});
   if (!i.spec.causal || i.spec.encoder) i.setup.batch_rows = i.setup.context;
-  const auto backend = compute::make_cpu_backend({});
-  i.memory = model::plan_memory(i.file, i.spec, i.setup, *backend).memory;
-  i.decode = model::count_pass(i.file, i.spec, i.setup, *backend, 1,
-                               i.spec.causal ? i.setup.context - 1 : 0);
   for (const gguf::TensorInfo& tensor : i.file.tensors()) {
     i.parameters += static_cast<std::uint64_t>(tensor.elements());
     i.bytes_by_type[tensor::name(tensor.dtype)] += tensor.bytes;
   }
   i.active_parameters = i.parameters - std::min(i.parameters, unused_parameters(i.spec));
   i.kv_bytes_per_token = growing_bytes(i.spec, i.setup.kv_type);
+  i.planned = !i.spec.embedding.tokens.empty();
+  if (!i.planned) return i;
+  const auto backend = compute::make_cpu_backend({});
+  i.memory = model::plan_memory(i.file, i.spec, i.setup, *backend).memory;
+  i.decode = model::count_pass(i.file, i.spec, i.setup, *backend, 1,
+                               i.spec.causal ? i.setup.context - 1 : 0);
   i.state_bytes = i.decode.state_bytes / static_cast<std::size_t>(i.setup.sequences);
   return i;
 }
@@ -153,6 +156,7 @@ Json to_json(const Inspection& i, bool tensors) {
               {"multiply_adds", i.decode.counts.weight_multiply_adds},
               {"attention_multiply_adds_at_full_context", i.decode.counts.attention_multiply_adds},
               {"operations", i.decode.counts.operations}}}};
+  if (!i.planned) json["memory"] = json["per_token"] = nullptr;
   if (tensors) json["tensors"] = tensors_json(i.file);
   return json;
 }
@@ -163,10 +167,16 @@ std::string amount(double value) {
   return fmt::format("{:.1f} k", value / 1e3);
 }
 
-std::string bytes_text(std::size_t bytes) { return amount(static_cast<double>(bytes)) + "B"; }
+std::string bytes_text(std::size_t bytes) {
+  return bytes < 1000 ? fmt::format("{} B", bytes) : amount(static_cast<double>(bytes)) + "B";
+}
+
+std::string layers_text(std::size_t count) {
+  return count == 1 ? "1 layer" : fmt::format("{} layers", count);
+}
 
 void print_stack(const spec::Stack& stack) {
-  fmt::print("  {:<14} {} layers\n", stack.name, stack.layers.size());
+  fmt::print("  {:<14} {}\n", stack.name, layers_text(stack.layers.size()));
   for (const LayerGroup& group : group_layers(stack))
     fmt::print("    {:<12} {}\n", group.indices(), group.words);
 }
@@ -190,6 +200,27 @@ void print_kv(const Inspection& i) {
   }
 }
 
+void print_memory(const Inspection& i) {
+  if (!i.planned) {
+    fmt::print(
+        "It drafts for another model and uses that one's embeddings; it cannot run alone.\n");
+    return;
+  }
+  fmt::print("Memory with a context of {} tokens\n", i.setup.context);
+  fmt::print("  weights        {}\n", bytes_text(i.memory.weights));
+  print_kv(i);
+  fmt::print("  work buffers   {}\n", bytes_text(i.memory.buffers));
+  fmt::print("  total          {}\n", bytes_text(i.memory.total()));
+  const bool reads_kv = i.memory.kv > 0 && i.spec.causal;
+  fmt::print("Each {} reads {} of weights{}, and takes {} multiply-adds.\n",
+             i.spec.causal ? "generated token" : "text of one token",
+             bytes_text(i.decode.counts.weight_bytes),
+             reads_kv
+                 ? fmt::format(" and up to {} of KV", bytes_text(i.decode.counts.kv_bytes_read))
+                 : std::string(),
+             amount(static_cast<double>(i.decode.counts.weight_multiply_adds)));
+}
+
 void print_text(const Inspection& i, bool tensors) {
   fmt::print("{} ({})\n",
              i.spec.name.empty() ? i.file.path().filename().string() : printable(i.spec.name),
@@ -204,6 +235,9 @@ void print_text(const Inspection& i, bool tensors) {
   fmt::print("  file           {}{}\n", bytes_text(i.file.file_bytes()), types);
   fmt::print("  vocabulary     {} tokens, width {}\n", i.spec.vocabulary, i.spec.width);
   fmt::print("  context        trained for {} tokens\n", i.spec.context_length);
+  if (!i.spec.embedding.positions.empty()) {
+    fmt::print("  positions      learned, added to the embeddings\n");
+  }
   if (i.spec.encoder) print_stack(i.spec.encoder->stack);
   for (const spec::Stack& stack : i.spec.stacks) print_stack(stack);
   if (i.spec.draft_heads > 0) {
@@ -212,15 +246,7 @@ void print_text(const Inspection& i, bool tensors) {
   if (const std::string words = pooling_words(i.spec.pooling); !words.empty()) {
     fmt::print("  embedding      {}\n", words);
   }
-  fmt::print("Memory with a context of {} tokens\n", i.setup.context);
-  fmt::print("  weights        {}\n", bytes_text(i.memory.weights));
-  print_kv(i);
-  fmt::print("  work buffers   {}\n", bytes_text(i.memory.buffers));
-  fmt::print("  total          {}\n", bytes_text(i.memory.total()));
-  fmt::print(
-      "Each generated token reads {} of weights and up to {} of KV, and takes {} multiply-adds.\n",
-      bytes_text(i.decode.counts.weight_bytes), bytes_text(i.decode.counts.kv_bytes_read),
-      amount(static_cast<double>(i.decode.counts.weight_multiply_adds)));
+  print_memory(i);
   if (!tensors) return;
   fmt::print("Tensors\n");
   for (const gguf::TensorInfo& tensor : i.file.tensors()) {

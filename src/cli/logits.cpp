@@ -59,6 +59,13 @@ void run_logits(LogitsFlags& flags) {
     throw Error("--target is the model that MODEL drafts for, and nothing is to be drafted",
                 "add --draft N", ExitCode::kUsage);
   }
+  if (options.draft_prompt && options.draft == 0) {
+    throw Error("--draft-prompt belongs to --draft", "add --draft N", ExitCode::kUsage);
+  }
+  if (options.image_embeddings.empty() && (options.image_at >= 0 || !options.positions.empty())) {
+    throw Error("--positions and --image-at belong to an image", "add --image-embd FILE",
+                ExitCode::kUsage);
+  }
   write_logits(options);
 }
 

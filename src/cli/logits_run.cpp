@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -61,15 +62,23 @@ std::int32_t best_of(std::span<const float> row) {
 /// One call of the command.
 class LogitsRun {
  public:
-  explicit LogitsRun(const LogitsOptions& options) : options_(options), writer_(options.out) {
+  explicit LogitsRun(const LogitsOptions& options) : options_(options) {
     const std::filesystem::path file = resolve_model(plain_word(options.model));
     const bool draft_file = !options.target.empty();
     const std::filesystem::path main =
         draft_file ? resolve_model(plain_word(options.target)) : file;
+    check_output(file, main);
+    writer_.emplace(options.out);
     const spec::ModelSpec spec = describe(main);
     context_ = options.context;
     if (spec.position_limit > 0) context_ = std::min(context_, spec.position_limit);
     states_ = options.per_token || options.pooled || !spec.head.linear.present();
+    check_modes(spec);
+    if (!options.image_embeddings.empty()) {
+      image_ = read_image_rows(options.image_embeddings, options.positions, options.image_at,
+                               spec.embedding.input_slices * spec.width,
+                               static_cast<std::int64_t>(options.tokens.size()));
+    }
     const std::int64_t rows = row_count(spec);
     spec::Setup setup = setup_for(main, rows);
     model::Outputs outputs = outputs_for(spec, setup.batch_rows, rows);
@@ -89,13 +98,8 @@ class LogitsRun {
           {.logit_rows = limit_, .hidden = model::HiddenRequest::kHidden, .hidden_rows = 1});
       drafter_.emplace(*draft_model_);
     }
-    if (!options.image_embeddings.empty()) {
-      image_ = read_image_rows(options.image_embeddings, options.positions, options.image_at,
-                               spec.embedding.input_slices * spec.width,
-                               static_cast<std::int64_t>(options.tokens.size()));
-    }
     sequence_ = model_->new_sequence(options.first_position);
-    writer_.begin();
+    writer_->begin();
   }
 
   void run() {
@@ -123,9 +127,36 @@ class LogitsRun {
     return model::describe_model(gguf::File::open(file), {options_.context});
   }
 
+  /// Refuses to overwrite what is read.
+  void check_output(const std::filesystem::path& model, const std::filesystem::path& target) const {
+    for (const std::filesystem::path& input :
+         {model, target, std::filesystem::path(options_.image_embeddings),
+          std::filesystem::path(options_.positions)}) {
+      std::error_code ignored;  // a file that is not there is no other file
+      if (!std::filesystem::equivalent(input, options_.out, ignored)) continue;
+      throw Error("--out would overwrite '" + printable(options_.out, 300) + "', which is read",
+                  "name another file", ExitCode::kUsage);
+    }
+  }
+
+  /// Refuses what the model cannot do, and what would have no effect.
+  void check_modes(const spec::ModelSpec& spec) const {
+    if (states_ && (options_.greedy > 0 || options_.draft > 0)) {
+      throw Error("--greedy and --draft need logits, and these are hidden states",
+                  "leave them out, or --pooled and --per-token", ExitCode::kUsage);
+    }
+    if (options_.pooled && spec.pooling.kind == spec::PoolingKind::kNone) {
+      throw Error("this model does not say how its states become one vector", "use --per-token");
+    }
+    if (!options_.image_embeddings.empty() && (!spec.causal || spec.encoder)) {
+      throw Error("this model cannot read images", "leave --image-embd out");
+    }
+  }
+
   /// Rows of the longest pass that can come.
   [[nodiscard]] std::int64_t row_count(const spec::ModelSpec& spec) const {
     auto rows = static_cast<std::int64_t>(options_.tokens.size());
+    if (image_) rows += image_->count;
     if (spec.encoder) rows = std::max(rows, static_cast<std::int64_t>(decoder_tokens(spec).size()));
     return rows;
   }
@@ -239,7 +270,7 @@ class LogitsRun {
   }
 
   void write(std::span<const float> values, std::int64_t columns) {
-    writer_.append(values);
+    writer_->append(values);
     columns_ = columns;
     rows_ += static_cast<std::int64_t>(values.size()) / columns;
   }
@@ -254,9 +285,6 @@ class LogitsRun {
       run_rows(options_.tokens);
     }
     const bool can_pool = spec.pooling.kind != spec::PoolingKind::kNone;
-    if (options_.pooled && !can_pool) {
-      throw Error("this model does not say how its states become one vector", "use --per-token");
-    }
     if (options_.per_token || !can_pool) {
       return write(state_rows_, model_->runner().hidden_width());
     }
@@ -278,14 +306,14 @@ class LogitsRun {
   }
 
   void finish() {
-    writer_.close();
+    writer_->close();
     nlohmann::ordered_json json{{"rows", rows_}, {"cols", columns_}, {"greedy", greedy_}};
     if (options_.draft > 0) json["draft"] = drafted_;
     fmt::print("{}\n", json.dump());
   }
 
   const LogitsOptions& options_;
-  RowWriter writer_;
+  std::optional<RowWriter> writer_;
   bool states_ = false;  // hidden states are wanted, not logits
   std::vector<std::int64_t> chunks_;
   std::unique_ptr<model::LoadedModel> model_, draft_model_;

@@ -51,7 +51,7 @@ std::string window_words(const spec::Window& window) {
 }
 
 std::string rope_words(const spec::Rope& rope, std::int64_t size) {
-  std::string words = fmt::format("RoPE on {} of {} dimensions, base {:g}", rope.angles.rotated,
+  std::string words = fmt::format("RoPE on {} of {} dimensions, base {:.0f}", rope.angles.rotated,
                                   size, rope.angles.base);
   if (rope.angles.sections[0] + rope.angles.sections[1] > 0) words += ", several axes";
   if (rope.angles.yarn) words += ", YaRN";
@@ -64,7 +64,7 @@ std::string rope_words(const spec::Rope& rope, std::int64_t size) {
 std::string position_words(const spec::Attention& a) {
   if (a.max_alibi_bias > 0) return "ALiBi";
   if (a.relative_bias) return "relative position bias";
-  if (!a.rope) return "no position encoding";
+  if (!a.rope) return "without RoPE";
   return rope_words(*a.rope, a.key_size);
 }
 
@@ -75,9 +75,9 @@ std::string body_words(const spec::Attention& a) {
   std::string over = window_words(a.window);
   if (a.key_source == spec::KeySource::kEncoder) over = "the encoder's output";
   std::string words = fmt::format(
-      "{} attention ({} heads, {} KV heads of {}{}) over {}, {}", kind, a.heads, a.kv_heads,
-      a.key_size, a.value_size != a.key_size ? fmt::format("/{}", a.value_size) : "", over,
-      position_words(a));
+      "{} attention ({} heads, {} of {}{}) over {}, {}", kind, a.heads,
+      a.kv_heads == 1 ? "1 KV head" : fmt::format("{} KV heads", a.kv_heads), a.key_size,
+      a.value_size != a.key_size ? fmt::format("/{}", a.value_size) : "", over, position_words(a));
   if (a.key_source == spec::KeySource::kShared)
     words += fmt::format(", with the keys of layer {}", a.shares_with);
   if (a.q_norm) words += ", normalised queries and keys";
@@ -94,7 +94,7 @@ std::string body_words(const spec::LatentAttention& a) {
       "latent attention ({} heads, keys {} + {}, values {}) over all earlier tokens, caching {} "
       "values per token",
       a.heads, a.nope_size, a.rope_size, a.value_size, a.latent_size + a.rope_size);
-  words += a.rope ? ", " + rope_words(*a.rope, a.rope_size) : ", no position encoding";
+  words += a.rope ? ", " + rope_words(*a.rope, a.rope_size) : ", without RoPE";
   if (a.indexer) {
     words += fmt::format(", of which an indexer{} chooses the {} best",
                          a.indexer->shared ? " (of an earlier layer)" : "", a.indexer->top_k);

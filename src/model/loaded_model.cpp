@@ -130,7 +130,14 @@ std::unique_ptr<LoadedModel> LoadedModel::load(const spec::Setup& given,
   impl->backend = compute::make_cpu_backend(
       {.threads = given.threads, .exact = given.exact, .instruction_set = given.instruction_set});
   const gguf::File& file = *impl->file;
-  const auto describe = [&](std::int64_t context) { return describe_model(file, {context}); };
+  const auto describe = [&](std::int64_t context) {
+    spec::ModelSpec spec = describe_model(file, {context});
+    if (spec.embedding.hidden) {
+      throw Error("this model only guesses what another one will say, and cannot run alone",
+                  "see `hearth logits --help`: --target names the model it was made for");
+    }
+    return spec;
+  };
   impl->load(describe, given, progress, outputs, nullptr);
   return std::unique_ptr<LoadedModel>(new LoadedModel(std::move(impl)));
 }
