@@ -96,7 +96,9 @@ void EmbeddingModel::embed(const std::vector<generate::TokenList>& texts,
     if (static_cast<std::int64_t>(texts[i].size()) <= limit()) continue;
     throw Error(fmt::format("text {} has {} tokens, which is more than the {} that the model takes",
                             i + 1, texts[i].size(), limit()),
-                "shorten it, cut it into several texts, or use --truncate", ExitCode::kDoesNotFit);
+                options_.truncate ? "shorten the query, which is never cut"
+                                  : "shorten it, cut it into several texts, or use --truncate",
+                ExitCode::kDoesNotFit);
   }
   spec::Setup setup;
   setup.model = file_.path();

@@ -77,6 +77,11 @@ Inspection inspect(const InspectOptions& options) {
   Inspection i{gguf::File::open(path), {}, {}, {}, {}, 0, {}, 0, 0, 0, true};
   i.setup.model = path;
   i.spec = model::describe_model(i.file, {options.context});
+  if (i.spec.position_limit > 0 && options.context > i.spec.position_limit) {
+    throw Error(fmt::format("a context of {} tokens is more than the {} positions the model knows",
+                            options.context, i.spec.position_limit),
+                fmt::format("use --ctx {} or less", i.spec.position_limit), ExitCode::kDoesNotFit);
+  }
   i.setup.context = options.context > 0 ? options.context : model::default_context(i.spec);
   i.spec = model::describe_model(i.file, {i.setup.context});
   if (!i.spec.causal || i.spec.encoder) i.setup.batch_rows = i.setup.context;
@@ -273,7 +278,7 @@ void add_inspect_command(CLI::App& app) {
       "\n"
       "Exit status:\n"
       "  0  described          2  wrong usage\n"
-      "  1  failed\n");
+      "  1  failed             3  the model does not know so long a context\n");
   command->add_option("MODEL", options->model, "A GGUF file, or the name of a model in the store")
       ->required();
   command

@@ -61,6 +61,15 @@ TEST_F(ModelKinds, InspectNamesLearnedPositions) {
   EXPECT_EQ(text.find("no position encoding"), std::string::npos) << text;
 }
 
+TEST_F(ModelKinds, InspectKnowsHowLongAContextCanBe) {
+  expect_refusal({"inspect", model("gpt2"), "--ctx", "5000"}, 3, "--ctx 128");
+}
+
+TEST_F(ModelKinds, AQueryThatIsTooLongIsNotCut) {
+  const std::string query(5000, 'a');
+  expect_refusal({"rerank", model("bert-rank"), "--truncate", query, "b"}, 3, "shorten the query");
+}
+
 TEST_F(ModelKinds, RunRefusesModelsThatDoNotContinueTexts) {
   expect_refusal({"run", model("bert"), "a"}, 1, "hearth embed");
   expect_refusal({"run", model("t5"), "a"}, 1, "encoder");
