@@ -38,6 +38,10 @@ class ModelEvaluator final : public Evaluator {
  public:
   explicit ModelEvaluator(model::LoadedModel& model);
 
+  /// What the following passes apply (LoadedModel::mix; null: nothing). Other adapters than before
+  /// empty the sequence: what it holds was computed without them.
+  void set_adapters(std::shared_ptr<const model::AdapterSet> adapters);
+
   [[nodiscard]] std::int64_t vocabulary() const override;
   [[nodiscard]] std::int64_t context() const override;
   [[nodiscard]] std::int64_t batch_rows() const override;
@@ -49,6 +53,7 @@ class ModelEvaluator final : public Evaluator {
  private:
   model::LoadedModel& model_;
   std::unique_ptr<state::SequenceState> sequence_;
+  std::shared_ptr<const model::AdapterSet> adapters_;
   std::vector<model::BatchRow> rows_;
 };
 

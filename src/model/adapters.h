@@ -2,9 +2,9 @@
 // beside a model's weights, chosen per pass.
 #pragma once
 
-#include <memory>
+#include <cstddef>
+#include <span>
 #include <string_view>
-#include <vector>
 
 #include "compute/backend.h"
 
@@ -23,7 +23,10 @@ class AdapterSet {
   virtual ~AdapterSet() = default;
   /// The low-rank terms of the matrix `weight`; empty for most.
   [[nodiscard]] virtual std::span<const LowRank> of(std::string_view weight) const noexcept = 0;
-  /// What is added to the stream after layer `layer`, [width]; absent: nothing.
+  /// The low-rank terms of the token embeddings: `a` is a table [vocabulary, rank] and a token's
+  /// embedding gets scale * B A[token].
+  [[nodiscard]] virtual std::span<const LowRank> embedding() const noexcept = 0;
+  /// What is added to the stream after layer `layer`, [1, width]; absent: nothing.
   [[nodiscard]] virtual tensor::Tensor direction(std::size_t layer) const noexcept = 0;
 };
 

@@ -60,7 +60,7 @@ std::unique_ptr<state::SequenceState> grown_sequence(state::MemoryPool& pool, st
 
 PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec, const spec::Setup& setup,
                     const compute::Backend& target, std::int64_t rows, std::int64_t past,
-                    const Outputs& outputs, const Weights* shared) {
+                    const Outputs& outputs, const Weights* shared, const AdapterSet* adapters) {
   const auto backend = compute::make_count_backend(target);
   const auto residency = setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked;
   const Weights weights(file, spec, *backend, residency, {}, shared);
@@ -78,6 +78,7 @@ PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec, const s
     }
   }
   Runner runner(spec, weights, *backend, pool, limits_of(setup, outputs), kUnlimited);
+  runner.set_adapters(adapters);
   // What does not fit into one sequence goes on in another.
   std::vector<std::unique_ptr<state::SequenceState>> sequences;
   std::vector<BatchRow> batch;

@@ -48,11 +48,13 @@ struct MemoryReport {
 /// Cost on `target` of a pass of `rows` rows of one sequence that already holds `past` cells (of
 /// several such sequences when the rows do not fit into one); logits and hidden states of as many
 /// of the last rows as `outputs` allows. `past` must be less than the context. `shared`: weights
-/// that are loaded already (model/weights.h).
+/// that are loaded already (model/weights.h). `adapters`: what the pass applies; their weights are
+/// counted in `counts` only.
 [[nodiscard]] PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec,
                                   const spec::Setup& setup, const compute::Backend& target,
                                   std::int64_t rows, std::int64_t past, const Outputs& outputs = {},
-                                  const Weights* shared = nullptr);
+                                  const Weights* shared = nullptr,
+                                  const AdapterSet* adapters = nullptr);
 
 /// What an engine under `setup` will allocate on `backend`, whose workspaces it reserves.
 struct MemoryPlan {

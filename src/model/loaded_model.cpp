@@ -101,18 +101,23 @@ struct LoadedModel::Impl {
   std::unique_ptr<Weights> weights;
   std::unique_ptr<state::MemoryPool> pool;
   std::unique_ptr<Runner> runner;
+  const Weights* shared = nullptr;  // of the model that this one drafts for
+  std::vector<std::weak_ptr<const Adapter>> adapters;
+
+  [[nodiscard]] compute::Residency residency() const {
+    return setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked;
+  }
 
   void load(const Describe& describe, const spec::Setup& given,
             const std::function<void(double)>& progress, const Outputs& outputs,
-            const Weights* shared) {
+            const Weights* weights_of_target) {
+    shared = weights_of_target;
     Resolved resolved = with_defaults(describe, given);
     fit_into_memory(resolved, *file, describe, given.context > 0, *backend, outputs, shared);
     setup = resolved.setup;
     spec = std::move(resolved.spec);
     pool = std::make_unique<state::MemoryPool>(*backend, spec, memory_limits(setup));
-    weights = std::make_unique<Weights>(
-        *file, spec, *backend,
-        setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked, progress, shared);
+    weights = std::make_unique<Weights>(*file, spec, *backend, residency(), progress, shared);
     runner = std::make_unique<Runner>(spec, *weights, *backend, *pool, limits_of(setup, outputs),
                                       resolved.plan.arena_bytes);
     file->check();
@@ -175,6 +180,10 @@ MemoryReport LoadedModel::memory() const noexcept {
                       bytes(MemoryCategory::kState),   bytes(MemoryCategory::kBuffers),
                       bytes(MemoryCategory::kOther),   impl_->file->file_bytes()};
   report.other += output_bytes(impl_->spec, impl_->runner->limits());
+  for (const std::weak_ptr<const Adapter>& each : impl_->adapters) {
+    if (const std::shared_ptr<const Adapter> adapter = each.lock())
+      report.other += adapter->host_bytes();
+  }
   return report;
 }
 
@@ -187,7 +196,62 @@ compute::Backend& LoadedModel::backend() noexcept { return *impl_->backend; }
 const Weights& LoadedModel::weights() const noexcept { return *impl_->weights; }
 state::MemoryPool& LoadedModel::pool() noexcept { return *impl_->pool; }
 
-std::span<const float> LoadedModel::run(std::span<const BatchRow> rows) {
+/// What an adapter takes on top of what the engine has.
+struct LoadedModel::AdapterPlan {
+  std::shared_ptr<const AdapterSource> source;
+  MemoryReport memory;
+  std::size_t arena_bytes = 0;
+};
+
+LoadedModel::AdapterPlan LoadedModel::plan_for(const std::filesystem::path& path) const {
+  AdapterPlan plan;
+  plan.source = AdapterSource::open(path, *impl_->file, impl_->spec);
+  const std::shared_ptr<compute::CountBackend> counter =
+      compute::make_count_backend(*impl_->backend);
+  const auto counted = std::make_shared<const Adapter>(plan.source, counter, impl_->residency());
+  const AdapterMix all({{counted, 1.0F}}, {}, counter, impl_->spec);
+  const RunnerLimits& limits = impl_->runner->limits();
+  const PassCost cost = count_pass(*impl_->file, impl_->spec, impl_->setup, *impl_->backend,
+                                   limits.batch_rows, 0, limits, impl_->shared, &all);
+  plan.arena_bytes = std::max(cost.arena_bytes, impl_->runner->arena_bytes());
+  plan.memory.weights = counter->allocated(MemoryCategory::kWeights);
+  plan.memory.buffers = plan.arena_bytes - impl_->runner->arena_bytes();
+  plan.memory.other = counted->host_bytes();
+  return plan;
+}
+
+MemoryReport LoadedModel::plan_adapter(const std::filesystem::path& path) const {
+  return plan_for(path).memory;
+}
+
+std::shared_ptr<const Adapter> LoadedModel::load_adapter(const std::filesystem::path& path) {
+  const AdapterPlan plan = plan_for(path);
+  const std::size_t available = machine::memory_facts().available;
+  if (available > 0 && plan.memory.total() + kHeadroom > available) {
+    throw Error("the adapter needs " + bytes_text(plan.memory.total()) + " of memory and " +
+                    bytes_text(available) + " are available",
+                "use a smaller --ctx or a smaller model", ExitCode::kDoesNotFit);
+  }
+  impl_->runner->grow_arena(plan.arena_bytes);
+  auto adapter = std::make_shared<const Adapter>(plan.source, impl_->backend, impl_->residency());
+  impl_->backend->reserve(impl_->runner->limits().batch_rows, adapter->widest());
+  impl_->adapters.push_back(adapter);
+  return adapter;
+}
+
+std::shared_ptr<const ControlVector> LoadedModel::load_control_vector(
+    const std::filesystem::path& path) const {
+  return std::make_shared<const ControlVector>(path, impl_->spec);
+}
+
+std::shared_ptr<const AdapterSet> LoadedModel::mix(
+    const std::vector<AdapterChoice>& adapters, const std::vector<ControlChoice>& vectors) const {
+  return std::make_shared<const AdapterMix>(adapters, vectors, impl_->backend, impl_->spec);
+}
+
+std::span<const float> LoadedModel::run(std::span<const BatchRow> rows,
+                                        const AdapterSet* adapters) {
+  impl_->runner->set_adapters(adapters);
   const std::span<const float> logits = impl_->runner->run(rows);
   try {
     impl_->file->check();

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "gguf/file.h"
+#include "model/adapter.h"
 #include "model/cost.h"
 #include "model/runner.h"
 #include "spec/model_spec.h"
@@ -49,11 +50,28 @@ class LoadedModel {
   [[nodiscard]] const Weights& weights() const noexcept;
   [[nodiscard]] state::MemoryPool& pool() noexcept;
 
-  /// Runs one pass (see Runner::run) and checks that the file is still whole.
-  std::span<const float> run(std::span<const BatchRow> rows);
+  /// Loads a LoRA adapter (a GGUF file or a PEFT folder), or a control vector, beside the weights.
+  /// Which of them a pass applies, and how strongly, is chosen by run(). Not while a pass runs.
+  /// Throws Error: see AdapterSource::open; exit code 3 when memory is short.
+  [[nodiscard]] std::shared_ptr<const Adapter> load_adapter(const std::filesystem::path& path);
+  [[nodiscard]] std::shared_ptr<const ControlVector> load_control_vector(
+      const std::filesystem::path& path) const;
+  /// What load_adapter would allocate, by category; the adapter's file is read for it.
+  [[nodiscard]] MemoryReport plan_adapter(const std::filesystem::path& path) const;
+  /// A choice for run(). It holds what it is made of.
+  [[nodiscard]] std::shared_ptr<const AdapterSet> mix(
+      const std::vector<AdapterChoice>& adapters,
+      const std::vector<ControlChoice>& vectors = {}) const;
+
+  /// Runs one pass (see Runner::run) with `adapters` (null: none) and checks that the file is still
+  /// whole. Rows of sequences that saw other adapters before give neither the one's results nor the
+  /// other's: such sequences must be emptied first.
+  std::span<const float> run(std::span<const BatchRow> rows, const AdapterSet* adapters = nullptr);
 
  private:
   struct Impl;
+  struct AdapterPlan;
+  [[nodiscard]] AdapterPlan plan_for(const std::filesystem::path& path) const;
   explicit LoadedModel(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

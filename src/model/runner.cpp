@@ -77,6 +77,13 @@ struct Runner::Impl {
     if (limits.hidden_rows > 0) hidden = host_rows(limits.hidden_rows, hidden_width());
   }
 
+  void grow_arena(std::size_t bytes) {
+    if (bytes <= arena_buffer->size()) return;
+    auto larger = backend.allocate(bytes, MemoryCategory::kBuffers);
+    arena = Arena(*larger);
+    arena_buffer = std::move(larger);
+  }
+
   [[nodiscard]] std::int64_t stream_width() const { return spec.streams * spec.width; }
   [[nodiscard]] std::int64_t hidden_width() const { return model::hidden_width(spec, limits); }
 
@@ -121,6 +128,7 @@ struct Runner::Impl {
   void embed_tokens(Pass& pass, const Tensor& out) {
     const spec::Embedding& embedding = spec.embedding;
     backend.get_rows(weights.matrix(embedding.tokens), pass.tokens, embedding.scale, out);
+    if (pass.adapters != nullptr) adapt_embeddings(pass, out);
     if (!embedding.positions.empty()) {
       const Arena::Scope scope(arena);
       const Tensor learned = pass.scratch(spec.width);
@@ -134,6 +142,19 @@ struct Runner::Impl {
       backend.add(out, type, 1.0F, out);
     }
     if (embedding.norm) apply_norm(pass, *embedding.norm, out, out);
+  }
+
+  /// out += scale * B A[token] for every adapter of the embeddings.
+  void adapt_embeddings(Pass& pass, const Tensor& out) {
+    for (const LowRank& term : pass.adapters->embedding()) {
+      const Arena::Scope scope(arena);
+      const Tensor inner = pass.scratch(term.a->columns());
+      const Tensor delta = pass.scratch(term.b->rows());
+      backend.get_rows(*term.a, pass.tokens, 1.0F, inner);
+      const compute::Projection up{term.b, delta, {}, 1.0F};
+      backend.matmul(inner, {&up, 1});
+      backend.add(out, delta, term.scale * spec.embedding.scale, out);
+    }
   }
 
   /// Rows given instead of tokens: their first slice is the embedding; all wait for their layers.
@@ -497,6 +518,10 @@ std::span<const float> Runner::pool(std::span<const float> states,
 std::int64_t Runner::pooled_width() const noexcept { return impl_->pooled_width(); }
 
 void Runner::set_adapters(const AdapterSet* adapters) noexcept { impl_->adapters = adapters; }
+
+void Runner::grow_arena(std::size_t bytes) { impl_->grow_arena(bytes); }
+
+std::size_t Runner::arena_bytes() const noexcept { return impl_->arena_buffer->size(); }
 
 const RunnerLimits& Runner::limits() const noexcept { return impl_->limits; }
 

@@ -100,6 +100,11 @@ class Runner {
   /// Adapters that the next passes apply; null: none. Must outlive them.
   void set_adapters(const AdapterSet* adapters) noexcept;
 
+  /// Makes the work memory at least `bytes` large, between passes: adapters need more. Throws Error
+  /// when memory is short; nothing has changed then.
+  void grow_arena(std::size_t bytes);
+  [[nodiscard]] std::size_t arena_bytes() const noexcept;
+
   [[nodiscard]] const RunnerLimits& limits() const noexcept;
   /// Most activation memory that any pass has used so far, in bytes.
   [[nodiscard]] std::size_t arena_high_water() const noexcept;

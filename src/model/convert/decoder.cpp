@@ -301,10 +301,8 @@ Matrix Decoder::in_rope_order(Matrix matrix, std::int64_t head_count) const {
   if (!style_.permute_rope) return matrix;
   const std::int64_t size = matrix.rows / head_count;
   if (size % 2 != 0) config().fail("head_dim", "is odd");
-  return with_rows(std::move(matrix), [size](std::int64_t row) {
-    const std::int64_t in_head = row % size;
-    return row - in_head + in_head % 2 * (size / 2) + in_head / 2;
-  });
+  return with_rows(std::move(matrix),
+                   [size](std::int64_t row) { return rope_source_row(row, size); });
 }
 
 void Decoder::add_qkv(std::int64_t layer, std::string_view attention) const {

@@ -23,6 +23,13 @@ struct DecoderDefaults {
 /// embedding table.
 [[nodiscard]] std::string find_prefix(const Conversion& conversion);
 
+/// Where row `row` of q or k in a GGUF file that pairs dimensions 2i and 2i + 1 of a head of `size`
+/// is in a checkpoint that pairs i and i + size/2.
+[[nodiscard]] constexpr std::int64_t rope_source_row(std::int64_t row, std::int64_t size) noexcept {
+  const std::int64_t in_head = row % size;
+  return row - in_head + in_head % 2 * (size / 2) + in_head / 2;
+}
+
 /// How rows of q and k, or norms, are stored by a family.
 struct DecoderStyle {
   /// The checkpoint pairs dimensions i and i + n/2 for RoPE, GGUF files of this architecture 2i and
