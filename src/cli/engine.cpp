@@ -65,7 +65,9 @@ Engine::Engine(const std::filesystem::path& path, const RunOptions& load) {
   }
   require_generation(model_->spec());
   tokenizer_ = text::Tokenizer::create(model_->file().metadata());
+  adapters_ = std::make_unique<Adapters>(*model_, load.adapters);
   evaluator_ = std::make_unique<generate::ModelEvaluator>(*model_);
+  evaluator_->set_adapters(adapters_->chosen());
   session_ = std::make_unique<generate::Session>(*evaluator_, *tokenizer_);
   recommended_ = generate::recommended_settings(model_->file().metadata());
   if (!load.raw) make_chat();
@@ -91,6 +93,11 @@ void Engine::make_chat() {
     return chat_template->render(request);
   };
   chat_ = std::make_unique<generate::Chat>(*session_, std::move(renderer), std::move(format));
+}
+
+void Engine::set_adapter_scale(std::size_t index, float scale) {
+  adapters_->set_scale(index, scale);
+  evaluator_->set_adapters(adapters_->chosen());
 }
 
 std::string Engine::name() const {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/adapters.h"
 #include "cli/settings.h"
 #include "generate/chat.h"
 #include "generate/evaluator.h"
@@ -25,6 +26,10 @@ class Engine {
   [[nodiscard]] model::LoadedModel& model() noexcept { return *model_; }
   [[nodiscard]] const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
   [[nodiscard]] generate::Session& session() noexcept { return *session_; }
+  [[nodiscard]] const Adapters& adapters() const noexcept { return *adapters_; }
+  /// Applies an adapter or control vector `scale` times as strongly from now on; 0: not at all. The
+  /// session is evaluated anew.
+  void set_adapter_scale(std::size_t index, float scale);
   /// Null when the model has no chat template, or with --raw: then text is completed.
   [[nodiscard]] generate::Chat* chat() noexcept { return chat_.get(); }
   /// Sampling defaults: Hearth's with the model's recommendations.
@@ -40,6 +45,7 @@ class Engine {
 
   std::unique_ptr<model::LoadedModel> model_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<Adapters> adapters_;
   std::unique_ptr<generate::ModelEvaluator> evaluator_;
   std::unique_ptr<generate::Session> session_;
   std::unique_ptr<generate::Chat> chat_;

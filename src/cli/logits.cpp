@@ -159,6 +159,7 @@ void add_logits_command(CLI::App& app) {
   command
       ->add_flag("--per-token", options.per_token, "A hidden state per token, after the last norm")
       ->excludes(pooled);
+  add_adapter_options(*command, options.adapters);
   command->add_option("--out", options.out, "The file to write")->required()->type_name("FILE");
   command->callback([flags] { run_logits(*flags); });
 }

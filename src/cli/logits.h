@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/adapters.h"
+
 namespace hearth::cli {
 
 struct LogitsOptions {
@@ -20,6 +22,7 @@ struct LogitsOptions {
   int threads = 0;
   bool exact = false, pooled = false, per_token = false;
   std::string out;
+  AdapterOptions adapters;
 };
 
 /// Evaluates, writes the rows, and prints the JSON object. Throws Error.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cli/adapters.h"
 #include "cli/image_rows.h"
 #include "cli/logits.h"
 #include "cli/models.h"
@@ -89,6 +90,7 @@ class LogitsRun {
       outputs = generate::target_outputs(spec, *draft, limit_);
     }
     model_ = model::LoadedModel::load(setup, {}, outputs);
+    adapters_ = Adapters(*model_, options.adapters).chosen();
     check_tokens();
     if (draft) {
       setup = model_->setup();
@@ -253,7 +255,7 @@ class LogitsRun {
   }
 
   void evaluate(std::span<const model::BatchRow> rows) {
-    const std::span<const float> logits = model_->run(rows);
+    const std::span<const float> logits = model_->run(rows, adapters_.get());
     if (states_) {
       const std::span<const float> hidden = model_->runner().hidden();
       state_rows_.insert(state_rows_.end(), hidden.begin(), hidden.end());
@@ -317,6 +319,7 @@ class LogitsRun {
   bool states_ = false;  // hidden states are wanted, not logits
   std::vector<std::int64_t> chunks_;
   std::unique_ptr<model::LoadedModel> model_, draft_model_;
+  std::shared_ptr<const model::AdapterSet> adapters_;
   std::optional<generate::Drafter> drafter_;
   std::optional<ImageRows> image_;
   std::unique_ptr<state::SequenceState> sequence_;

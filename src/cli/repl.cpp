@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <optional>
@@ -35,6 +37,8 @@ constexpr const char* kHelp =
     "  /load FILE          go on with a saved conversation\n"
     "  /retry              another answer to the last message\n"
     "  /clear              forget the conversation\n"
+    "  /lora [N [SCALE]]   show adapters and control vectors, or change one: /lora 1 0.5, /lora 1 "
+    "off\n"
     "  /stats              figures of the last answer, and memory\n"
     "  /quit               leave\n"
     "\n"
@@ -80,6 +84,7 @@ class Repl {
         {"/help", &Repl::help},   {"/system", &Repl::system}, {"/set", &Repl::set},
         {"/save", &Repl::save},   {"/load", &Repl::load},     {"/retry", &Repl::retry},
         {"/clear", &Repl::clear}, {"/stats", &Repl::stats},   {"/quit", &Repl::quit},
+        {"/lora", &Repl::lora},
     };
     return table;
   }
@@ -249,6 +254,45 @@ class Repl {
       set_value(*setting, value);
     }
     fmt::print("{} = {}\n\n", setting->name, printable(setting->show(options_), 4000));
+  }
+
+  void lora(std::string_view argument) {
+    const std::vector<Adapters::Entry>& entries = engine_.adapters().entries();
+    if (entries.empty()) {
+      throw Error("no adapters are loaded",
+                  "leave and start again with --lora FILE or --control-vector FILE");
+    }
+    if (!argument.empty()) change_adapter(argument);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      fmt::print("  {}  {:<30} {}\n", i + 1, printable(entries[i].name),
+                 entries[i].scale == 0 ? "off" : fmt::format("{}", entries[i].scale));
+    }
+    fmt::print("\n");
+  }
+
+  /// "N SCALE", "N on" or "N off".
+  void change_adapter(std::string_view argument) {
+    const std::vector<Adapters::Entry>& entries = engine_.adapters().entries();
+    const std::size_t space = std::min(argument.find(' '), argument.size());
+    const std::string_view value = trimmed(argument.substr(space));
+    std::size_t number = 0;
+    const auto [end, problem] = std::from_chars(argument.data(), argument.data() + space, number);
+    if (problem != std::errc() || end != argument.data() + space || number < 1 ||
+        number > entries.size()) {
+      throw Error(fmt::format("there is no adapter {}", printable(argument.substr(0, space))),
+                  "/lora lists them");
+    }
+    const Adapters::Entry& entry = entries[number - 1];
+    float scale = entry.given == 0 ? 1.0F : entry.given;
+    if (value == "off") {
+      scale = 0;
+    } else if (value != "on") {
+      const auto [stop, wrong] = std::from_chars(value.data(), value.data() + value.size(), scale);
+      if (wrong != std::errc() || stop != value.data() + value.size() || !std::isfinite(scale))
+        throw Error(fmt::format("'{}' is not a scale", printable(value)),
+                    "give a number, on or off");
+    }
+    engine_.set_adapter_scale(number - 1, scale);
   }
 
   /// Applies one changed setting; on an error nothing is changed.

@@ -117,6 +117,11 @@ void apply_kv(RunOptions& options, std::string_view value) {
   }
 }
 
+void add_scaled_file(std::vector<std::string>& list, std::string_view value) {
+  (void)parse_scaled_file(value);  // what is wrong with it is told before a model is loaded
+  list.emplace_back(value);
+}
+
 template <float SamplerSettings::*field>
 void apply_float(RunOptions& options, std::string_view value) {
   options.sampler.*field = static_cast<float>(parse_number(value));
@@ -297,6 +302,17 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"mapped", "--mapped", "", "Engine",
      "Use the weights where they are in the file instead of copying them", SettingKind::kSwitch,
      true, apply_switch<&RunOptions::mapped>, show_switch<&RunOptions::mapped>},
+    {"lora", "--lora", "FILE[:SCALE]", "Engine",
+     "Apply a LoRA adapter (GGUF or PEFT folder), SCALE times as strongly; may be given several "
+     "times",
+     SettingKind::kList, true,
+     [](RunOptions& o, std::string_view v) { add_scaled_file(o.adapters.loras, v); },
+     [](const RunOptions& o) { return shown(o.adapters.loras); }},
+    {"control-vector", "--control-vector", "FILE[:STRENGTH]", "Engine",
+     "Add a control vector (GGUF) to the layers' outputs; may be given several times",
+     SettingKind::kList, true,
+     [](RunOptions& o, std::string_view v) { add_scaled_file(o.adapters.control_vectors, v); },
+     [](const RunOptions& o) { return shown(o.adapters.control_vectors); }},
 
     {"json", "--json", "", "Output", "Print one JSON object instead of the text",
      SettingKind::kSwitch, true, apply_switch<&RunOptions::json>, show_switch<&RunOptions::json>},
@@ -310,6 +326,8 @@ void clear_list(RunOptions& options, const Setting& setting) {
   if (setting.name == "stop") options.stops.clear();
   if (setting.name == "dry-breaker") options.sampler.dry_breakers.clear();
   if (setting.name == "logit-bias") options.sampler.logit_bias.clear();
+  if (setting.name == "lora") options.adapters.loras.clear();
+  if (setting.name == "control-vector") options.adapters.control_vectors.clear();
 }
 
 }  // namespace

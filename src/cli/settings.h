@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/adapters.h"
 #include "generate/sampler_settings.h"
 #include "generate/session.h"
 #include "tensor/dtype.h"
@@ -38,6 +39,7 @@ struct RunOptions {
   tensor::DType kv_type = tensor::DType::kF16;
   bool exact = false;
   bool mapped = false;
+  AdapterOptions adapters;
 
   bool raw = false;
   bool special = false;

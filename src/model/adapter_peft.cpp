@@ -214,7 +214,9 @@ class PeftAdapter final : public AdapterSource {
   }
 
   [[nodiscard]] double alpha_of(const std::string& module) const {
-    return value_of(alphas_, module, alpha_);
+    const double alpha = value_of(alphas_, module, alpha_);
+    if (alpha == 0) config_.fail("lora_alpha", "is 0: the adapter would change nothing");
+    return alpha;
   }
 
   /// The values of a tensor as they are, into `out`.

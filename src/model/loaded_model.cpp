@@ -215,7 +215,10 @@ LoadedModel::AdapterPlan LoadedModel::plan_for(const std::filesystem::path& path
                                    limits.batch_rows, 0, limits, impl_->shared, &all);
   plan.arena_bytes = std::max(cost.arena_bytes, impl_->runner->arena_bytes());
   plan.memory.weights = counter->allocated(MemoryCategory::kWeights);
-  plan.memory.buffers = plan.arena_bytes - impl_->runner->arena_bytes();
+  const std::size_t buffers_before = impl_->backend->allocated(MemoryCategory::kBuffers);
+  impl_->backend->reserve(limits.batch_rows, counted->widest());
+  plan.memory.buffers = plan.arena_bytes - impl_->runner->arena_bytes() +
+                        (impl_->backend->allocated(MemoryCategory::kBuffers) - buffers_before);
   plan.memory.other = counted->host_bytes();
   return plan;
 }
@@ -234,7 +237,6 @@ std::shared_ptr<const Adapter> LoadedModel::load_adapter(const std::filesystem::
   }
   impl_->runner->grow_arena(plan.arena_bytes);
   auto adapter = std::make_shared<const Adapter>(plan.source, impl_->backend, impl_->residency());
-  impl_->backend->reserve(impl_->runner->limits().batch_rows, adapter->widest());
   impl_->adapters.push_back(adapter);
   return adapter;
 }

@@ -56,7 +56,8 @@ class LoadedModel {
   [[nodiscard]] std::shared_ptr<const Adapter> load_adapter(const std::filesystem::path& path);
   [[nodiscard]] std::shared_ptr<const ControlVector> load_control_vector(
       const std::filesystem::path& path) const;
-  /// What load_adapter would allocate, by category; the adapter's file is read for it.
+  /// What load_adapter would allocate, by category. The adapter's file is read, and workspaces are
+  /// reserved, for it.
   [[nodiscard]] MemoryReport plan_adapter(const std::filesystem::path& path) const;
   /// A choice for run(). It holds what it is made of.
   [[nodiscard]] std::shared_ptr<const AdapterSet> mix(

@@ -10,6 +10,12 @@
 
 namespace hearth {
 
+namespace {
+
+constexpr std::size_t kSmallPage = 4096;
+
+}  // namespace
+
 HugePages::HugePages(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
   const auto refuse = [bytes] {
@@ -18,6 +24,15 @@ HugePages::HugePages(std::size_t bytes) : size_(bytes) {
                 ExitCode::kDoesNotFit);
   };
   if (bytes > SIZE_MAX - 2 * kAlignment) refuse();
+  if (bytes < kAlignment / 2) {
+    // A huge page would be mostly unused, and is cleared as a whole when it is first touched.
+    mapped_ = (bytes + kSmallPage - 1) / kSmallPage * kSmallPage;
+    void* const small =
+        mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (small == MAP_FAILED) refuse();
+    data_ = static_cast<std::byte*>(small);
+    return;
+  }
   mapped_ = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   // One alignment more than needed, so that an aligned start exists; the ends are given back.
   const std::size_t reserved = mapped_ + kAlignment;

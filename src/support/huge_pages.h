@@ -7,7 +7,7 @@
 
 namespace hearth {
 
-/// Anonymous memory aligned to 2 MiB. Move-only; returned to the system on destruction.
+/// Anonymous memory, aligned to 2 MiB (small pieces to 4 KiB: they get ordinary pages). Move-only; returned to the system on destruction.
 /// Zero-filled, and only taken from the machine when touched.
 class HugePages {
  public:
