@@ -73,7 +73,9 @@ std::filesystem::path converted(const Checkpoint& checkpoint, const std::filesys
   std::filesystem::create_directories(folder);
   checkpoint.write(folder);
   const std::filesystem::path out = folder.string() + ".gguf";
-  model::convert::convert(folder, out, {.type = tensor::DType::kF32});
+  model::convert::ConvertOptions options;
+  options.type = tensor::DType::kF32;
+  model::convert::convert(folder, out, options);
   return out;
 }
 
