@@ -35,6 +35,8 @@ class Adapter {
   [[nodiscard]] const std::vector<Term>& terms() const noexcept { return terms_; }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return source_->path(); }
   [[nodiscard]] std::size_t host_bytes() const noexcept { return source_->host_bytes(); }
+  /// See AdapterSource::check.
+  void check() const { source_->check(); }
   /// Most input features of any of its matrices.
   [[nodiscard]] std::int64_t widest() const noexcept;
 

@@ -33,6 +33,8 @@ class GgufAdapter final : public AdapterSource {
     file_.check();
   }
 
+  void check() const override { file_.check(); }
+
  private:
   void check_kind() const {
     const gguf::Metadata& keys = file_.metadata();

@@ -45,6 +45,9 @@ class AdapterSource {
   AdapterSource(const AdapterSource&) = delete;
   AdapterSource& operator=(const AdapterSource&) = delete;
 
+  /// Throws Error if the file was truncated while its numbers are used where they are.
+  virtual void check() const {}
+
   [[nodiscard]] std::span<const AdapterTerm> terms() const noexcept { return terms_; }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
   /// Memory that numbers take which are not used where they are in the file.

@@ -257,6 +257,11 @@ std::span<const float> LoadedModel::run(std::span<const BatchRow> rows,
   const std::span<const float> logits = impl_->runner->run(rows);
   try {
     impl_->file->check();
+    if (adapters != nullptr) {
+      for (const std::weak_ptr<const Adapter>& each : impl_->adapters) {
+        if (const std::shared_ptr<const Adapter> adapter = each.lock()) adapter->check();
+      }
+    }
   } catch (...) {
     forget(rows);
     throw;

@@ -274,6 +274,18 @@ TEST(Adapter, RefusesEveryTruncation) {
   }
 }
 
+TEST(Adapter, TruncatedWhileInUseIsAnError) {
+  HEARTH_REQUIRE_FILE(golden("llama-plain"));
+  const TemporaryFolder folder;
+  const gguf::File file = gguf::File::open(golden("llama-plain"));
+  write_adapter(folder / "lora.gguf", file, 4, random_changes(file, {"attn_q.", "token_embd"}, 2));
+  const auto model = load_exactly(golden("llama-plain"));
+  const auto set = model->mix({{model->load_adapter(folder / "lora.gguf"), 1.0F}});
+  std::filesystem::resize_file(folder / "lora.gguf", 100);
+  EXPECT_THROW((void)logits_of(*model, set.get()), Error);
+  EXPECT_FALSE(logits_of(*model).empty());
+}
+
 TEST(Adapter, IgnoresNorms) {
   HEARTH_REQUIRE_FILE(golden("llama-plain"));
   const TemporaryFolder folder;
