@@ -40,7 +40,7 @@ struct Inspection {
   std::uint64_t parameters = 0;
   std::map<std::string_view, std::uint64_t> bytes_by_type;
   std::uint64_t active_parameters = 0;  // that one token passes through
-  std::size_t kv_bytes_per_token = 0;   // what grows with the context
+  double kv_bytes_per_token = 0;        // what grows with the context
   std::size_t state_bytes = 0;          // of one sequence: recurrent state and its snapshots
   bool planned = true;  // false: a draft model that needs tensors of the model it drafts for
 };
@@ -56,20 +56,6 @@ std::uint64_t unused_parameters(const spec::ModelSpec& spec) {
     }
   });
   return unused;
-}
-
-/// Bytes that every token of a long context adds: memories without a window.
-std::size_t growing_bytes(const spec::ModelSpec& spec, tensor::DType kv_type) {
-  std::size_t bytes = 0;
-  for (const spec::KvMemory& memory : spec.kv_memories) {
-    if (memory.group.window > 0 || memory.group.encoder) continue;
-    const std::int64_t values = memory.kv_heads * (memory.key_size + memory.value_size);
-    const std::size_t size =
-        tensor::info(memory.float32 ? tensor::DType::kF32 : kv_type).block_bytes;
-    bytes += static_cast<std::size_t>(values) * size /
-             static_cast<std::size_t>(memory.group.rows_per_cell);
-  }
-  return bytes;
 }
 
 Inspection inspect(const InspectOptions& options) {
@@ -90,7 +76,7 @@ Inspection inspect(const InspectOptions& options) {
     i.bytes_by_type[tensor::name(tensor.dtype)] += tensor.bytes;
   }
   i.active_parameters = i.parameters - std::min(i.parameters, unused_parameters(i.spec));
-  i.kv_bytes_per_token = growing_bytes(i.spec, i.setup.kv_type);
+  i.kv_bytes_per_token = model::kv_bytes_per_token(i.spec, i.setup.kv_type);
   i.planned = !i.spec.embedding.tokens.empty();
   if (!i.planned) return i;
   const auto backend = compute::make_cpu_backend({});
@@ -99,6 +85,12 @@ Inspection inspect(const InspectOptions& options) {
                                i.spec.causal ? i.setup.context - 1 : 0);
   i.state_bytes = i.decode.state_bytes / static_cast<std::size_t>(i.setup.sequences);
   return i;
+}
+
+/// Whole numbers without a fraction.
+Json number_json(double value) {
+  const auto whole = static_cast<std::int64_t>(value);
+  return static_cast<double>(whole) == value ? Json(whole) : Json(value);
 }
 
 Json tensors_json(const gguf::File& file) {
@@ -143,7 +135,7 @@ Json to_json(const Inspection& i, bool tensors) {
               {"bytes_by_type", std::move(types)}}},
             {"pooling", pooling_words(i.spec.pooling)},
             {"draft_heads", i.spec.draft_heads},
-            {"kv_bytes_per_token", i.kv_bytes_per_token},
+            {"kv_bytes_per_token", number_json(i.kv_bytes_per_token)},
             {"state_bytes", i.state_bytes},
             {"memory",
              {{"context", i.setup.context},
@@ -189,10 +181,10 @@ void print_stack(const spec::Stack& stack) {
 /// What grows with the context, and what does not.
 void print_kv(const Inspection& i) {
   if (i.memory.kv > 0) {
-    const std::string growth =
-        i.kv_bytes_per_token > 0
-            ? fmt::format("{} per token; grows with the context", bytes_text(i.kv_bytes_per_token))
-            : std::string("does not grow with the context: windows only");
+    const std::string growth = i.kv_bytes_per_token > 0
+                                   ? fmt::format("{} per token; grows with the context",
+                                                 amount(i.kv_bytes_per_token) + "B")
+                                   : std::string("does not grow with the context: windows only");
     const bool windows =
         std::any_of(i.spec.kv_memories.begin(), i.spec.kv_memories.end(),
                     [](const spec::KvMemory& memory) { return memory.group.window > 0; });

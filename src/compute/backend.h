@@ -346,6 +346,10 @@ class Backend {
   /// Makes the internal workspaces large enough for batches of `rows` rows of at most `columns`
   /// features, so that operations need no allocation. Called once, before the first pass.
   virtual void reserve(std::int64_t rows, std::int64_t columns) = 0;
+  /// Makes them large enough for products of a weight, as load_weight() does: what a plan calls
+  /// first, so that loading needs no more than was stated.
+  virtual void reserve_weight(const WeightSource& /*source*/, unsigned /*use*/,
+                              Residency /*residency*/) {}
 
   /// Runs what was recorded; waits; returns a sentence when something failed (a lost device, a
   /// failed read).

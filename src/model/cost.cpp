@@ -44,6 +44,18 @@ std::int64_t default_context(const spec::ModelSpec& spec) noexcept {
   return std::min(kMost, spec.position_limit > 0 ? spec.position_limit : spec.context_length);
 }
 
+double kv_bytes_per_token(const spec::ModelSpec& spec, tensor::DType kv_type) noexcept {
+  double bytes = 0;
+  for (const spec::KvMemory& memory : spec.kv_memories) {
+    if (memory.group.window > 0 || memory.group.encoder) continue;
+    const std::size_t size =
+        tensor::info(memory.float32 ? tensor::DType::kF32 : kv_type).block_bytes;
+    bytes += static_cast<double>(memory.kv_heads * (memory.key_size + memory.value_size)) *
+             static_cast<double>(size) / static_cast<double>(memory.group.rows_per_cell);
+  }
+  return bytes;
+}
+
 namespace {
 
 /// A sequence that holds `past` rows.
@@ -98,6 +110,8 @@ PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec, const s
     runner.encode(encoded, tokens);
   }
   cost.arena_bytes = runner.arena_high_water();
+  const std::span<const compute::WeightLoad> loads = backend->loads();
+  cost.loads.assign(loads.begin(), loads.end());
   cost.index_bytes = backend->allocated(MemoryCategory::kBuffers) - kUnlimited;
   return cost;
 }
@@ -108,8 +122,12 @@ MemoryPlan plan_memory(const gguf::File& file, const spec::ModelSpec& spec,
   const RunnerLimits limits = limits_of(setup, outputs);
   const PassCost cost =
       count_pass(file, spec, setup, backend, limits.batch_rows, 0, outputs, shared);
-  const std::size_t buffers_before = backend.allocated(MemoryCategory::kBuffers);
+  const std::size_t buffers_before =
+      shared != nullptr ? backend.allocated(MemoryCategory::kBuffers) : 0;
   backend.reserve(limits.batch_rows, cost.widest);
+  for (const compute::WeightLoad& load : cost.loads) {
+    backend.reserve_weight(load.source, load.use, load.residency);
+  }
   MemoryPlan plan;
   plan.arena_bytes = cost.arena_bytes;
   plan.memory.weights = cost.weight_bytes;
@@ -117,7 +135,8 @@ MemoryPlan plan_memory(const gguf::File& file, const spec::ModelSpec& spec,
   plan.memory.state = cost.state_bytes;
   plan.memory.buffers = cost.arena_bytes + cost.index_bytes +
                         (backend.allocated(MemoryCategory::kBuffers) - buffers_before);
-  plan.memory.other = backend.allocated(MemoryCategory::kOther) + output_bytes(spec, outputs);
+  plan.memory.other = output_bytes(spec, outputs);
+  if (shared == nullptr) plan.memory.other += backend.allocated(MemoryCategory::kOther);
   plan.memory.mapped = file.file_bytes();
   return plan;
 }

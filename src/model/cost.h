@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "compute/count/count_backend.h"
 #include "gguf/file.h"
@@ -25,6 +26,10 @@ namespace hearth::model {
 [[nodiscard]] std::size_t output_bytes(const spec::ModelSpec& spec,
                                        const Outputs& outputs) noexcept;
 
+/// Bytes of KV that every token of a long context adds: those of memories without a window. Not
+/// whole where a cell stands for several tokens.
+[[nodiscard]] double kv_bytes_per_token(const spec::ModelSpec& spec, tensor::DType kv_type) noexcept;
+
 struct PassCost {
   compute::Counts counts;
   std::size_t weight_bytes = 0;  // resident weights
@@ -33,10 +38,10 @@ struct PassCost {
   std::size_t arena_bytes = 0;   // high-water mark of the activations
   std::size_t index_bytes = 0;   // index tensors
   std::int64_t widest = 0;       // largest number of input features of any matrix
+  std::vector<compute::WeightLoad> loads{};  // views of the file's names and bytes
 };
 
 /// Bytes by category. `mapped`, not in total(), is the mapping of the file.
-/// total().
 struct MemoryReport {
   std::size_t weights = 0, kv = 0, state = 0, buffers = 0, other = 0;
   std::size_t mapped = 0;
@@ -56,7 +61,9 @@ struct MemoryReport {
                                   const Weights* shared = nullptr,
                                   const AdapterSet* adapters = nullptr);
 
-/// What an engine under `setup` will allocate on `backend`, whose workspaces it reserves.
+/// What an engine under `setup` will allocate on `backend`, whose workspaces it reserves: all of
+/// them are part of the plan, unless the weights of another model are `shared`, which has them in
+/// its own; then only their growth is.
 struct MemoryPlan {
   MemoryReport memory;
   std::size_t arena_bytes = 0;

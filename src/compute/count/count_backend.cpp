@@ -41,6 +41,7 @@ class Counter final : public CountBackend {
   [[nodiscard]] std::string_view name() const noexcept override { return "count"; }
   [[nodiscard]] const Counts& counts() const noexcept override { return counts_; }
   void reset_counts() noexcept override { counts_ = {}; }
+  [[nodiscard]] std::span<const WeightLoad> loads() const noexcept override { return loads_; }
 
   std::unique_ptr<Buffer> allocate(std::size_t bytes, MemoryCategory category) override {
     return std::make_unique<CountBuffer>(bytes, allocated_[static_cast<std::size_t>(category)]);
@@ -58,6 +59,7 @@ class Counter final : public CountBackend {
                                       Residency residency) override {
     allocated_[static_cast<std::size_t>(MemoryCategory::kWeights)] +=
         resident_bytes(source, use, residency);
+    loads_.push_back({source, use, residency});
     return std::make_unique<CountWeight>(source);
   }
   [[nodiscard]] std::size_t resident_bytes(const WeightSource& source, unsigned use,
@@ -263,6 +265,7 @@ class Counter final : public CountBackend {
   const Backend& target_;
   std::array<std::size_t, kMemoryCategories> allocated_{};
   Counts counts_;
+  std::vector<WeightLoad> loads_;
 };
 
 }  // namespace

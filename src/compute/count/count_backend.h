@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "compute/backend.h"
 
@@ -20,8 +21,17 @@ struct Counts {
   std::uint64_t state_bytes = 0;         // of recurrent state, read and written
 };
 
+/// What load_weight was called with.
+struct WeightLoad {
+  WeightSource source;
+  unsigned use = 0;
+  Residency residency = Residency::kPacked;
+};
+
 class CountBackend : public Backend {
  public:
+  /// All weights that were loaded, in order.
+  [[nodiscard]] virtual std::span<const WeightLoad> loads() const noexcept = 0;
   [[nodiscard]] virtual const Counts& counts() const noexcept = 0;
   virtual void reset_counts() noexcept = 0;
 };

@@ -115,11 +115,15 @@ class CpuBackend final : public Backend {
     }
     auto weight = std::make_unique<CpuWeight>(source, cpu::panel_format(source.dtype, exact_));
     if ((use & kUseMatmul) == 0) return weight;
-    const bool packed = is_packed(source, use, residency);
-    matmul_.reserve(kLeastRows, source.columns, packed ? 0 : weight->panel_bytes());
-    experts_.reserve_stack(source.matrices);
-    if (packed) weight->pack(slabs_, team_, kernels_.biased_weights);
+    reserve_for(*weight, use, residency);
+    if (is_packed(source, use, residency)) {
+      weight->pack(slabs_, team_, kernels_.biased_weights);
+    }
     return weight;
+  }
+  void reserve_weight(const WeightSource& source, unsigned use, Residency residency) override {
+    if ((use & kUseMatmul) == 0 || !quant::can_decode(source.dtype)) return;
+    reserve_for(CpuWeight(source, cpu::panel_format(source.dtype, exact_)), use, residency);
   }
   [[nodiscard]] std::size_t resident_bytes(const WeightSource& source, unsigned use,
                                            Residency residency) const noexcept override {
@@ -346,6 +350,12 @@ class CpuBackend final : public Backend {
  private:
   /// Decoded copies of quantized weights would be many times larger than the file, so exact mode
   /// makes panels at each use.
+  void reserve_for(const CpuWeight& weight, unsigned use, Residency residency) {
+    const WeightSource& source = weight.source();
+    const bool packed = is_packed(source, use, residency);
+    matmul_.reserve(kLeastRows, source.columns, packed ? 0 : weight.panel_bytes());
+    experts_.reserve_stack(source.matrices);
+  }
   [[nodiscard]] bool is_packed(const WeightSource& source, unsigned use,
                                Residency residency) const noexcept {
     const bool widened = exact_ && tensor::info(source.dtype).quantized;
