@@ -100,6 +100,21 @@ struct Weights::Impl {
     return shared->file == file || file->find_tensor(use.name) == nullptr;
   }
 
+  /// Draft models may leave their table of tokens to the model that they draft for.
+  void require_embedding(const spec::ModelSpec& spec) const {
+    if (!spec.embedding.tokens.empty()) return;
+    if (shared == nullptr) {
+      throw Error("this model drafts for another one, whose tokens it reads",
+                  "load it together with that model");
+    }
+    const auto table = shared->matrices.find(kTargetEmbedding);
+    if (table == shared->matrices.end() || table->second->columns() != spec.width ||
+        table->second->rows() < spec.vocabulary) {
+      throw Error("the table of tokens of the target does not fit the draft model",
+                  "use the target it was made for");
+    }
+  }
+
   void load_indices(const gguf::File& from, const std::string& name, compute::Backend& backend) {
     const gguf::TensorInfo* info = from.find_tensor(name);
     if (info == nullptr || info->dtype != tensor::DType::kI32) {
@@ -108,7 +123,8 @@ struct Weights::Impl {
     }
     index_buffers.push_back(
         backend.allocate(static_cast<std::size_t>(info->bytes), MemoryCategory::kWeights));
-    const Tensor view = vector_view(*info, index_buffers.back().get(), 0, tensor::DType::kI32);
+    const Tensor view = Tensor::contiguous(index_buffers.back().get(), 0, tensor::DType::kI32,
+                                           {info->elements() / info->shape[0], info->shape[0]});
     backend.write(view, from.data(*info).data());
     vectors.emplace(name, view);
   }
@@ -139,6 +155,7 @@ Weights::Weights(const gguf::File& file, const spec::ModelSpec& spec, compute::B
     : impl_(std::make_unique<Impl>()) {
   impl_->file = &file;
   impl_->shared = shared != nullptr ? shared->impl_.get() : nullptr;
+  impl_->require_embedding(spec);
   NameMap<MatrixRequest> matrices;
   std::vector<std::string> order;
   std::vector<const gguf::TensorInfo*> vectors;

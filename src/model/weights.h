@@ -15,6 +15,9 @@
 
 namespace hearth::model {
 
+/// The table of tokens that draft models without one of their own read: their target's.
+inline constexpr std::string_view kTargetEmbedding = "token_embd.weight";
+
 class Weights {
  public:
   /// Loads every tensor that `spec` names. Throws Error naming a tensor that is missing or has the

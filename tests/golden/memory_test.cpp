@@ -1,5 +1,5 @@
-// What a plan and `hearth inspect` state about memory against what engines allocate, for every model
-// of goldens/arch and its draft heads: after loading and after runs.
+// What a plan and `hearth inspect` state about memory against what engines allocate, for every
+// model of goldens/arch and its draft heads: after loading and after runs.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -74,8 +74,7 @@ MemoryReport difference(const MemoryReport& a, const MemoryReport& b) {
 spec::Setup setup_for(const std::filesystem::path& path, const spec::ModelSpec& spec, bool exact) {
   spec::Setup setup;
   setup.model = path;
-  setup.context =
-      spec.position_limit > 0 ? std::min(kContext, spec.position_limit) : kContext;
+  setup.context = spec.position_limit > 0 ? std::min(kContext, spec.position_limit) : kContext;
   setup.threads = 2;
   setup.exact = exact;
   setup.mapped = exact;
@@ -85,9 +84,8 @@ spec::Setup setup_for(const std::filesystem::path& path, const spec::ModelSpec& 
 
 model::Outputs outputs_for(const spec::ModelSpec& spec, const spec::Setup& setup) {
   if (spec.head.linear.present()) return {.logit_rows = 1};
-  return {.logit_rows = 0,
-          .hidden = model::HiddenRequest::kHidden,
-          .hidden_rows = setup.batch_rows};
+  return {
+      .logit_rows = 0, .hidden = model::HiddenRequest::kHidden, .hidden_rows = setup.batch_rows};
 }
 
 std::vector<std::int32_t> prompt_for(const spec::ModelSpec& spec) {
@@ -268,8 +266,8 @@ void PrintTo(const Entry& entry, std::ostream* out) { *out << entry.name; }
 std::string test_name(const ::testing::TestParamInfo<Entry>& info) {
   std::string name = std::filesystem::path(info.param.name).stem();
   std::replace_if(
-      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; },
-      '_');
+      name.begin(), name.end(),
+      [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 }
 
