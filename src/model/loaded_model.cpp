@@ -91,6 +91,26 @@ void fit_into_memory(Resolved& resolved, const gguf::File& file, const Describe&
   }
 }
 
+/// Completes a draft model in a file of its own: what it does not have is its target's.
+void borrow(spec::ModelSpec& draft, const spec::ModelSpec& target, const gguf::File& file) {
+  bool fits = true;
+  const auto is_own = [&](const std::string& name) { return file.find_tensor(name) != nullptr; };
+  if (draft.embedding.tokens.empty()) {
+    draft.embedding.tokens = target.embedding.tokens;
+    fits = draft.width == target.width && draft.vocabulary <= target.vocabulary &&
+           !is_own(draft.embedding.tokens);
+  }
+  if (!draft.head.linear.present()) {
+    const spec::Linear& head = draft.head.linear = target.head.linear;
+    if (draft.head.target_tokens.empty()) draft.logits = head.out;
+    fits = fits && head.in == draft.width && head.out == draft.logits && !is_own(head.weight) &&
+           !is_own(head.bias) && !is_own(head.scale);
+  }
+  if (fits) return;
+  throw Error("the draft model and its target have different widths or vocabularies",
+              "use the target it was made for");
+}
+
 }  // namespace
 
 struct LoadedModel::Impl {
@@ -156,12 +176,9 @@ std::unique_ptr<LoadedModel> LoadedModel::load_draft(LoadedModel& target, const 
   impl->backend = target.impl_->backend;
   const gguf::File& file = *impl->file;
   const auto describe = [&](std::int64_t context) {
-    spec::ModelSpec spec =
-        own_file ? describe_model(file, {context}) : describe_draft_head(file, {context}, head);
-    // What a draft model does not have is its target's.
-    const spec::ModelSpec& other = target.spec();
-    if (spec.embedding.tokens.empty()) spec.embedding.tokens = other.embedding.tokens;
-    if (!spec.head.linear.present()) spec.head.linear = other.head.linear;
+    if (!own_file) return describe_draft_head(file, {context}, head);
+    spec::ModelSpec spec = describe_model(file, {context});
+    borrow(spec, target.spec(), file);
     return spec;
   };
   impl->load(describe, given, {}, outputs, target.impl_->weights.get());
@@ -253,6 +270,11 @@ std::shared_ptr<const AdapterSet> LoadedModel::mix(
 
 std::span<const float> LoadedModel::run(std::span<const BatchRow> rows,
                                         const AdapterSet* adapters) {
+  for (const BatchRow& row : rows) {
+    if (impl_->spec.encoder && row.sequence->encoder_length() == 0) {
+      throw Error("the decoder of this model has no encoded text to read", "encode a text first");
+    }
+  }
   impl_->runner->set_adapters(adapters);
   const std::span<const float> logits = impl_->runner->run(rows);
   try {

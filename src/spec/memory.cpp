@@ -21,7 +21,7 @@ class Assigner {
       case KeySource::kBatch:
         break;
       case KeySource::kShared:
-        a.memory = memory_of(stack, a.shares_with);
+        a.memory = memory_of(stack, a);
         break;
       case KeySource::kEncoder:
         a.memory = kv({a.kv_heads, a.key_size, a.value_size, {1, 0, true}});
@@ -91,18 +91,34 @@ class Assigner {
     const bool limited = window.kind == WindowKind::kSliding || window.kind == WindowKind::kChunked;
     return limited ? bounded(window.size) : 0;
   }
-  static MemoryIndex memory_of(const Stack& stack, std::int32_t layer) {
-    if (layer >= 0 && static_cast<std::size_t>(layer) < stack.layers.size()) {
-      for (const Sublayer& sublayer : stack.layers[static_cast<std::size_t>(layer)].sublayers) {
-        for (const Branch& branch : sublayer.branches) {
-          const auto* attention = std::get_if<Attention>(&branch.body);
-          if (attention != nullptr && attention->memory >= 0) return attention->memory;
-        }
+  /// What the layer that `a` shares with remembers: as much as `a` reads, in heads like its own.
+  [[nodiscard]] MemoryIndex memory_of(const Stack& stack, const Attention& a) const {
+    const std::string layer = std::to_string(a.shares_with);
+    const Attention* const source = attention_of(stack, a.shares_with);
+    if (source == nullptr) {
+      throw Error("a layer of the model shares keys with layer " + layer + ", which has none",
+                  "the file is damaged or of an unknown kind");
+    }
+    const std::int64_t kept = window_cells(source->window);
+    const std::int64_t read = window_cells(a.window);
+    if (source->kv_heads != a.kv_heads || source->key_size != a.key_size ||
+        source->value_size != a.value_size || (kept > 0 && (read == 0 || read > kept))) {
+      throw Error("a layer of the model shares keys with layer " + layer +
+                      ", whose heads or window differ from its own",
+                  "the file is damaged or of an unknown kind");
+    }
+    return source->memory;
+  }
+  /// The first attention of a layer that remembers keys; null when there is none.
+  [[nodiscard]] static const Attention* attention_of(const Stack& stack, std::int32_t layer) {
+    if (layer < 0 || static_cast<std::size_t>(layer) >= stack.layers.size()) return nullptr;
+    for (const Sublayer& sublayer : stack.layers[static_cast<std::size_t>(layer)].sublayers) {
+      for (const Branch& branch : sublayer.branches) {
+        const auto* attention = std::get_if<Attention>(&branch.body);
+        if (attention != nullptr && attention->memory >= 0) return attention;
       }
     }
-    throw Error(
-        "a layer of the model shares keys with layer " + std::to_string(layer) + ", which has none",
-        "the file is damaged or of an unknown kind");
+    return nullptr;
   }
 
   ModelSpec& spec_;

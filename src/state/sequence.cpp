@@ -31,9 +31,17 @@ SequenceState::SequenceState(MemoryPool& pool, std::int64_t first_position)
 SequenceState::~SequenceState() { clear(); }
 
 void SequenceState::clear() noexcept {
-  truncate(0);
+  if (pending_slot_ >= 0) pool_->give_back_slot(pending_slot_);
+  pending_slot_ = -1;
+  forget_checkpoints();
   for (std::size_t g = 0; g < pages_.size(); ++g) shrink_pages(g, 0);
-  encoder_length_ = 0;
+  skips_.clear();
+  length_ = growing_ = encoder_length_ = 0;
+}
+
+void SequenceState::forget_checkpoints() noexcept {
+  for (const Checkpoint& checkpoint : checkpoints_) pool_->give_back_slot(checkpoint.slot);
+  checkpoints_.clear();
 }
 
 std::unique_ptr<SequenceState> SequenceState::fork() const {
@@ -77,7 +85,9 @@ void SequenceState::grow(std::int64_t count) {
       pending_slot_ = pool_->take_slot();
     }
   } catch (...) {
-    for (std::size_t g = 0; g < group; ++g) shrink_pages(g, length_);
+    for (std::size_t g = 0; g < group; ++g) {
+      if (!pool_->groups()[g].encoder) shrink_pages(g, length_);
+    }
     throw;
   }
   length_ += count;
@@ -198,8 +208,7 @@ std::int64_t SequenceState::truncate(std::int64_t length) noexcept {
   }
   if (pool_->recurrent()) length = checkpoints_.empty() ? 0 : checkpoints_.back().length;
   if (length > 0 && !windows_reach(length)) {
-    for (const Checkpoint& checkpoint : checkpoints_) pool_->give_back_slot(checkpoint.slot);
-    checkpoints_.clear();
+    forget_checkpoints();
     length = 0;
   }
   length_ = length;
@@ -336,10 +345,12 @@ void SequenceState::load(std::span<const std::byte> bytes) {
   if (length_ > 0 || encoder_length_ > 0 || growing_ > 0) {
     throw Error("a saved state can only be loaded into an empty sequence");
   }
+  const std::int64_t first_position = first_position_;
   try {
     read_saved(bytes);
   } catch (...) {
     clear();
+    first_position_ = first_position;
     throw;
   }
 }
@@ -360,14 +371,20 @@ void SequenceState::read_saved(std::span<const std::byte> bytes) {
   first_position_ = cursor.number(0, kMost);
   const std::int64_t length = cursor.number(0, max_cells());
   const std::int64_t encoder_length = cursor.number(0, max_cells());
-  for (std::int64_t skips = cursor.number(0, length); skips > 0; --skips) {
-    const std::int64_t at = cursor.number(0, length);
-    skips_.push_back({at, cursor.number(-kMost, kMost)});
+  std::int64_t skips = cursor.number(0, length);
+  for (std::int64_t least = 0; skips > 0; --skips) {
+    least = cursor.number(least, length);
+    // Positions are never negative.
+    skips_.push_back({least, cursor.number(-(first_position_ + least), kMost)});
   }
   for (std::size_t g = 0; g < pages_.size(); ++g) {
-    const std::int64_t rows = pool_->groups()[g].encoder ? encoder_length : length;
-    const std::int64_t count = pages_for(pool_->cells(g, rows));
-    const std::int64_t first = cursor.number(0, count);
+    const CellGroup& group = pool_->groups()[g];
+    const std::int64_t cells = pool_->cells(g, group.encoder ? encoder_length : length);
+    const std::int64_t count = pages_for(cells);
+    // The next row reads all that its window reaches.
+    const std::int64_t reach = std::max<std::int64_t>(0, cells - group.window + 1);
+    const std::int64_t first =
+        cursor.number(0, group.window > 0 ? std::min(count, reach / kPageCells) : 0);
     if (cursor.number(count, count) != count) Cursor::throw_damaged();
     pages_[g].list.assign(static_cast<std::size_t>(first), 0);
     pages_[g].first = first;

@@ -90,6 +90,7 @@ class SequenceState {
   };
 
   void clear() noexcept;
+  void forget_checkpoints() noexcept;
   void read_saved(std::span<const std::byte> bytes);
   void grow_pages(std::size_t group, std::int64_t length);
   void shrink_pages(std::size_t group, std::int64_t length) noexcept;

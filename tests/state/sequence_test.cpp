@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstring>
 
 #include "compute/reference/reference_backend.h"
 #include "support/error.h"
@@ -223,6 +224,79 @@ TEST_F(SequenceTest, SavesAndLoads) {
   const auto different = make_pool(memories(false, true));
   SequenceState refused(*different);
   EXPECT_THROW(refused.load(saved), Error);
+}
+
+TEST_F(SequenceTest, DamagedStatesLeaveNothingBehind) {
+  const spec::ModelSpec spec = memories(true, true);
+  const auto pool = make_pool(spec);
+  std::vector<std::byte> saved;
+  {
+    SequenceState sequence(*pool, 5);
+    add(sequence, 200);
+    sequence.set_position(200, 230);
+    saved = sequence.save();
+  }
+  SequenceState target(*pool, 7);
+  // The last bytes are missing, or there are more: the recurrent state has been read by then.
+  std::vector<std::byte> longer = saved;
+  longer.push_back(std::byte{0});
+  for (int i = 0; i < 20; ++i) {  // more often than there are slots
+    EXPECT_THROW(target.load(std::span(saved).first(saved.size() - 1)), Error);
+    EXPECT_THROW(target.load(longer), Error);
+    EXPECT_EQ(target.length(), 0);
+    EXPECT_EQ(target.next_position(), 7);
+    EXPECT_EQ(target.state_slot(), -1);
+    EXPECT_EQ(pool->free_pages(0), pool->pages(0));
+    EXPECT_EQ(pool->free_pages(1), pool->pages(1));
+  }
+  target.load(saved);
+  EXPECT_EQ(target.next_position(), 230);
+}
+
+TEST_F(SequenceTest, SavedStatesLackNothingThatIsRead) {
+  const spec::ModelSpec spec = memories(true, false);
+  const auto pool = make_pool(spec);
+  std::vector<std::byte> saved;
+  {
+    SequenceState sequence(*pool);
+    add(sequence, 130);
+    saved = sequence.save();
+  }
+  // Numbers of the header: magic, fingerprint, first position, length, encoder length, skips; then
+  // the first group's first page.
+  constexpr std::size_t kFirstPosition = 2, kFirstPage = 6;
+  const auto with = [&](std::size_t index, std::int64_t value) {
+    std::vector<std::byte> changed = saved;
+    std::memcpy(changed.data() + index * sizeof value, &value, sizeof value);
+    return changed;
+  };
+  SequenceState target(*pool);
+  EXPECT_THROW(target.load(with(kFirstPosition, -1)), Error);
+  // No window: every page is needed. As much of the data as would be left.
+  for (const std::int64_t first : {1, 3}) {
+    std::vector<std::byte> changed = with(kFirstPage, first);
+    constexpr std::ptrdiff_t kPageBytes = 4 * kPageCells * sizeof(float);
+    const auto data = changed.begin() + (kFirstPage + 2) * sizeof(std::int64_t);
+    changed.erase(data, data + first * kPageBytes);
+    EXPECT_THROW(target.load(changed), Error) << first;
+  }
+  EXPECT_EQ(pool->free_pages(0), pool->pages(0));
+  target.load(saved);
+  EXPECT_EQ(target.length(), 130);
+}
+
+TEST_F(SequenceTest, RefusedRowsLeaveTheEncodedTextAlone) {
+  spec::ModelSpec spec;
+  spec.kv_memories.push_back({1, 2, 2, {1, 0, true}});
+  spec.kv_memories.push_back({1, 2, 2, {}});
+  const auto pool = make_pool(spec, 2 * kPageCells);
+  SequenceState first(*pool);
+  add(first, kPageCells + 1);
+  SequenceState second(*pool);
+  second.set_encoder_length(kPageCells);
+  EXPECT_THROW(second.grow(1), Error);
+  EXPECT_EQ(second.pages(0).size(), 1U);
+  EXPECT_EQ(second.encoder_length(), kPageCells);
 }
 
 }  // namespace

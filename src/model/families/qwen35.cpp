@@ -39,7 +39,8 @@ Attention gated_attention(const FamilyReader& reader, std::int64_t layer) {
   a.kv_heads = reader.kv_heads(layer);
   a.key_size = reader.key_size();
   a.value_size = reader.value_size();
-  if (a.heads == 0 || a.kv_heads == 0 || a.key_size == 0 || a.value_size != a.key_size) {
+  if (a.heads == 0 || a.kv_heads == 0 || a.heads % a.kv_heads != 0 || a.key_size == 0 ||
+      a.value_size != a.key_size) {
     throw_bad(reader, "gives layer " + std::to_string(layer) + " impossible attention heads");
   }
   a.q = reader.linear(name("attn_q"), reader.width(), 2 * a.heads * a.key_size);

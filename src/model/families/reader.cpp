@@ -233,7 +233,8 @@ spec::LinearStack FamilyReader::stack(const std::string& name, std::int64_t in, 
                                       std::int64_t matrices) const {
   spec::LinearStack result{.weight = name + ".weight", .in = in, .out = out, .matrices = matrices};
   const gguf::TensorInfo& tensor = required_tensor(result.weight);
-  if (tensor.shape[0] != in || tensor.elements() != in * out * matrices) {
+  // The product of all three may overflow, that of two may not.
+  if (tensor.shape[0] != in || tensor.elements() / in != out * matrices) {
     throw Error("tensor '" + result.weight + "' has shape " + shape_text(tensor) + " where [" +
                     std::to_string(in) + ", " + std::to_string(out) + ", " +
                     std::to_string(matrices) + "] is needed",
