@@ -1,9 +1,11 @@
 // Parts of a model that are another part's or another file's: they must fit, whatever files say.
 #include "compute/cpu/cpu_backend.h"
+#include "gguf/writer.h"
 #include "golden_case.h"
 #include "model/loaded_model.h"
 #include "spec/memory.h"
 #include "support/error.h"
+#include "temporary_folder.h"
 
 namespace hearth::testing {
 namespace {
@@ -48,6 +50,33 @@ TEST(BorrowedParts, ADecoderNeedsAnEncodedText) {
   (void)t5->runner().encode(*sequence, tokens);
   EXPECT_THROW((void)t5->runner().encode(*sequence, tokens), Error) << "a second time";
   EXPECT_EQ(t5->run(rows).size(), static_cast<std::size_t>(t5->spec().logits));
+}
+
+/// Work memories are made for ranks that adapters have.
+TEST(BorrowedParts, AnAdapterOfAnAbsurdRankIsRefused) {
+  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
+  const auto model = model::LoadedModel::load(setup_of("deepseek2"), {}, {});
+  const gguf::TensorInfo& base = *model->file().find_tensor("blk.0.attn_output.weight");
+  const TemporaryFolder folder;
+  const auto write = [&](std::int64_t rank) {
+    const std::vector<std::byte> zeros(
+        static_cast<std::size_t>(rank * std::max(base.shape[0], base.shape[1])) * 2);
+    gguf::Writer writer;
+    writer.set("general.architecture", std::string_view("deepseek2"));
+    writer.set("general.type", std::string_view("adapter"));
+    writer.set("adapter.type", std::string_view("lora"));
+    writer.set("adapter.lora.alpha", 1.0F);
+    const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
+      const auto bytes = static_cast<std::size_t>(shape[0] * shape[1]) * 2;
+      writer.add_tensor(name, tensor::DType::kF16, shape, std::span(zeros).first(bytes));
+    };
+    add(base.name + ".lora_a", {base.shape[0], rank});
+    add(base.name + ".lora_b", {rank, base.shape[1]});
+    std::ofstream(folder / "adapter.gguf", std::ios::binary) << writer.bytes();
+    return folder / "adapter.gguf";
+  };
+  EXPECT_NO_THROW((void)model->load_adapter(write(8)));
+  EXPECT_THROW((void)model->load_adapter(write(20000)), Error);
 }
 
 /// Two layers with attention, of which the second reads the keys of the first.

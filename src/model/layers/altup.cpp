@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/layers/pass.h"
+#include "model/layers/recurrent.h"
 
 namespace hearth::model {
 
@@ -12,15 +13,6 @@ using tensor::DType;
 using tensor::Tensor;
 
 namespace {
-
-/// What pass.rows rows of memory look like as one factor or summand for all rows: [1, size].
-Tensor as_row(const Tensor& vector) {
-  Tensor row = vector;
-  row.rank = 2;
-  row.shape = {1, vector.elements(), 1, 1};
-  row.strides = {vector.elements(), 1, 1, 1};
-  return row;
-}
 
 Tensor stream_of(const Tensor& streams, std::int64_t index, std::int64_t width) {
   return streams.columns(index * width, width);
@@ -129,7 +121,7 @@ void run_altup_layer(Pass& pass, const spec::Layer& layer, const Tensor& stream)
 
   // The per-layer embedding enters all streams but the active one.
   const Tensor scaled = pass.scratch(width);
-  backend.multiply(stream_of(stream, 0, width), as_row(pass.weights.vector(altup.correct_scale)),
+  backend.multiply(stream_of(stream, 0, width), one_row(pass.weights.vector(altup.correct_scale)),
                    scaled);
   const Tensor signal = pass.scratch(width);
   per_layer_signal(pass, *layer.per_layer_input, scaled, signal);

@@ -72,13 +72,14 @@ void run_body(Pass& pass, const spec::GatedDeltaNet& g, const Tensor& x, const T
   const DeltaInputs in = project(pass, g, x);
 
   const Tensor mixed = pass.scratch(2 * keys + values);
-  backend.convolve({.x = in.qkv,
-                    .weight = pass.weights.vector(g.conv),
-                    .bias = {},
-                    .silu = true,
-                    .state = pass.memory.conv(g.memory),
-                    .rows = pass.recurrent,
-                    .out = mixed});
+  backend.convolve(
+      {.x = in.qkv,
+       .weight = as_matrix(pass.weights.vector(g.conv), 2 * keys + values, g.conv_taps),
+       .bias = {},
+       .silu = true,
+       .state = pass.memory.conv(g.memory),
+       .rows = pass.recurrent,
+       .out = mixed});
   const Tensor q = mixed.columns(0, keys).split_last(g.key_heads);
   const Tensor k = mixed.columns(keys, keys).split_last(g.key_heads);
   normalise_heads(pass, q, g.output_norm.epsilon);
@@ -127,7 +128,7 @@ void run_body(Pass& pass, const spec::KimiDeltaAttention& a, const Tensor& x, co
   std::int64_t first = 0;
   for (const std::string* conv : {&a.conv_q, &a.conv_k, &a.conv_v}) {
     backend.convolve({.x = raw.columns(first, width),
-                      .weight = pass.weights.vector(*conv),
+                      .weight = as_matrix(pass.weights.vector(*conv), width, a.conv_taps),
                       .bias = {},
                       .silu = true,
                       .state = pass.memory.conv(a.memory).slice(1, first, width),

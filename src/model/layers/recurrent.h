@@ -1,4 +1,4 @@
-// How the layers of recurrent mixers look at small weight tensors.
+// How layers look at small weight tensors.
 #pragma once
 
 #include <cstdint>
