@@ -12,39 +12,6 @@
 namespace hearth::testing {
 namespace {
 
-/// Cases that are also run the fast way, with rounded activations.
-const std::vector<std::string> kFastCases = {"llama-plain",
-                                             "llama-tied",
-                                             "llama-bias",
-                                             "llama-linear",
-                                             "llama-yarn",
-                                             "llama3-rope-factors",
-                                             "eagle3-target",
-                                             "llama-256-Q4_K_M",
-                                             "llama-256-Q6_K",
-                                             "llama-256-Q8_0",
-                                             "mistral3",
-                                             "qwen2",
-                                             "qwen3",
-                                             "gemma",
-                                             "gemma2",
-                                             "gemma3",
-                                             "phi2",
-                                             "phi3-short",
-                                             "smollm3",
-                                             "olmo2",
-                                             "granite",
-                                             "stablelm",
-                                             "starcoder2",
-                                             "gpt2",
-                                             "falcon",
-                                             "falcon-40b",
-                                             "bloom",
-                                             "command-r",
-                                             "cohere2",
-                                             "exaone4",
-                                             "glm4"};
-
 class ArchitectureGolden : public ::testing::TestWithParam<std::string> {};
 
 void check_case(const GoldenCase& golden, ModelOnBackend& model, double tolerance) {
@@ -166,6 +133,8 @@ TEST_P(FastGolden, StaysCloseToTheFloatReference) {
   HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
   const GoldenCase golden(GetParam());
   const std::vector<float> reference = golden.array("prompt_logits");
+  // Which cells an indexer chooses is sensitive to the rounding of its keys, and layers share it.
+  const double tolerance = GetParam() == "glm-dsa" ? 1e-2 : 1e-3;
   for (const std::string& instruction_set : compute::cpu_instruction_sets()) {
     ModelOnBackend model(golden.model(),
                          compute::make_cpu_backend(
@@ -173,7 +142,7 @@ TEST_P(FastGolden, StaysCloseToTheFloatReference) {
                          tensor::DType::kF16);
     model.restart(golden.description.value("pos0", std::int64_t{0}));
     const std::vector<float> logits = model.run(golden.ids("prompt_tokens"));
-    EXPECT_LE(nmse(logits, reference), 1e-3) << instruction_set;
+    EXPECT_LE(nmse(logits, reference), tolerance) << instruction_set;
     const auto vocabulary = static_cast<std::size_t>(model.spec().vocabulary);
     std::size_t same = 0;
     const std::size_t rows = logits.size() / vocabulary;
@@ -187,7 +156,8 @@ TEST_P(FastGolden, StaysCloseToTheFloatReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, FastGolden, ::testing::ValuesIn(kFastCases), test_name);
+INSTANTIATE_TEST_SUITE_P(Goldens, FastGolden, ::testing::ValuesIn(golden_cases("gen")), test_name);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FastGolden);
 INSTANTIATE_TEST_SUITE_P(Goldens, ArchitectureGolden, ::testing::ValuesIn(golden_cases("gen")),
                          test_name);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ArchitectureGolden);
