@@ -379,6 +379,17 @@ struct Runner::Impl {
     check_size(count);
     for (const std::int32_t token : tokens) check_token(token);
     sequence.set_encoder_length(count);
+    try {
+      return run_encoder(sequence, tokens);
+    } catch (...) {
+      sequence.forget_encoder();
+      throw;
+    }
+  }
+
+  std::span<const float> run_encoder(const state::SequenceState& sequence,
+                                     std::span<const std::int32_t> tokens) {
+    const auto count = static_cast<std::int64_t>(tokens.size());
     inputs.assign_encoder(sequence, tokens);
     const Arena::Scope scope(arena);
     Pass pass = inputs.begin(arena, count);

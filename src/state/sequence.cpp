@@ -182,6 +182,13 @@ void SequenceState::set_encoder_length(std::int64_t count) {
   encoder_length_ = count;
 }
 
+void SequenceState::forget_encoder() noexcept {
+  for (std::size_t g = 0; g < pages_.size(); ++g) {
+    if (pool_->groups()[g].encoder) shrink_pages(g, 0);
+  }
+  encoder_length_ = 0;
+}
+
 /// Whether the windows of a row after `length` cells still have all their cells.
 bool SequenceState::windows_reach(std::int64_t length) const noexcept {
   for (std::size_t g = 0; g < pages_.size(); ++g) {

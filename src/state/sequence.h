@@ -62,6 +62,8 @@ class SequenceState {
   [[nodiscard]] std::int32_t next_slot() const noexcept { return pending_slot_; }
   /// Cells for the encoder's output. Throws Error when there is one already, or no room.
   void set_encoder_length(std::int64_t count);
+  /// Takes set_encoder_length() back: the encoder failed.
+  void forget_encoder() noexcept;
 
   /// Forgets cells so that at most `length` are left; returns how many are (the rest must be
   /// evaluated again).
