@@ -181,10 +181,11 @@ void print_stack(const spec::Stack& stack) {
 /// What grows with the context, and what does not.
 void print_kv(const Inspection& i) {
   if (i.memory.kv > 0) {
-    const std::string growth = i.kv_bytes_per_token > 0
-                                   ? fmt::format("{} per token; grows with the context",
-                                                 amount(i.kv_bytes_per_token) + "B")
-                                   : std::string("does not grow with the context: windows only");
+    const std::string growth =
+        i.kv_bytes_per_token > 0
+            ? fmt::format("{} per token; grows with the context",
+                          bytes_text(static_cast<std::size_t>(i.kv_bytes_per_token + 0.5)))
+            : std::string("does not grow with the context: windows only");
     const bool windows =
         std::any_of(i.spec.kv_memories.begin(), i.spec.kv_memories.end(),
                     [](const spec::KvMemory& memory) { return memory.group.window > 0; });
