@@ -102,7 +102,7 @@ struct Weights::Impl {
 
   /// Draft models may leave their table of tokens to the model that they draft for.
   void require_embedding(const spec::ModelSpec& spec) const {
-    if (!spec.embedding.tokens.empty()) return;
+    if (!spec.embedding.tokens.empty() || !spec.embedding.hidden) return;
     if (shared == nullptr) {
       throw Error("this model drafts for another one, whose tokens it reads",
                   "load it together with that model");
