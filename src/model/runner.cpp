@@ -127,7 +127,9 @@ struct Runner::Impl {
   /// Embeddings of the pass's tokens, [T, width].
   void embed_tokens(Pass& pass, const Tensor& out) {
     const spec::Embedding& embedding = spec.embedding;
-    backend.get_rows(weights.matrix(embedding.tokens), pass.tokens, embedding.scale, out);
+    // A draft model without a table of its own reads its target's (Weights has made sure of it).
+    const std::string_view tokens = embedding.tokens.empty() ? kTargetEmbedding : embedding.tokens;
+    backend.get_rows(weights.matrix(tokens), pass.tokens, embedding.scale, out);
     if (pass.adapters != nullptr) adapt_embeddings(pass, out);
     if (!embedding.positions.empty()) {
       const Arena::Scope scope(arena);
