@@ -11,6 +11,9 @@ std::vector<const KernelTable*> available_kernels() {
   std::vector<const KernelTable*> tables;
 #if defined(__x86_64__)
   const machine::CpuFeatures features = machine::cpu_features();
+  if (features.avx512_vnni && features.avx512_vbmi && features.avx512_bf16) {
+    tables.push_back(&avx512bf16_kernels());
+  }
   if (features.avx512_vnni) tables.push_back(&avx512vnni_kernels());
   if (features.avx2) tables.push_back(&avx2_kernels());
 #endif

@@ -262,6 +262,8 @@ struct KernelTable {
 #if defined(__x86_64__)
 [[nodiscard]] const KernelTable& avx2_kernels() noexcept;
 [[nodiscard]] const KernelTable& avx512vnni_kernels() noexcept;
+/// AVX-512 with VNNI, VBMI and BF16.
+[[nodiscard]] const KernelTable& avx512bf16_kernels() noexcept;
 #endif
 
 }  // namespace hearth::compute::cpu

@@ -12,6 +12,7 @@ namespace {
 
 /// Signed weights stay signed: an unsigned byte times an int8 overflows the 16-bit sums of maddubs.
 constexpr bool kBiasedWeights = false;
+constexpr bool kHasBf16Dot = false;
 constexpr int kMaxTile = 4;
 
 struct F {

@@ -1,6 +1,6 @@
-// The sixteen-lane primitives that kernels are written in, for AVX-512 (F, BW, VL, DQ) with VNNI.
-// One register per vector. Included only by files compiled for this instruction set; everything is
-// in an anonymous namespace (see rooms.cmake).
+// The sixteen-lane primitives that kernels are written in, for AVX-512 (F, BW, VL, DQ) with VNNI,
+// and with BF16 where the file is compiled for it. One register per vector. Included only by files
+// compiled for these instruction sets; everything is in an anonymous namespace (see rooms.cmake).
 #pragma once
 
 #include <immintrin.h>
@@ -13,6 +13,12 @@ namespace {
 /// Signed int8 weights are stored with 128 added, because vpdpbusd multiplies unsigned by signed
 /// bytes.
 constexpr bool kBiasedWeights = true;
+/// Whether there are dot products of bfloat16 pairs (dot_bf16 and what goes with it, below).
+#ifdef __AVX512BF16__
+constexpr bool kHasBf16Dot = true;
+#else
+constexpr bool kHasBf16Dot = false;
+#endif
 /// How many columns (rows of the batch) a kernel's register tile holds at most.
 constexpr int kMaxTile = 8;
 
@@ -160,6 +166,22 @@ inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
   const __m512i wide = _mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(w)));
   return _mm512_dpwssd_epi32(sum, wide, _mm512_set1_epi32(pair));
 }
+
+#ifdef __AVX512BF16__
+/// Adds, in each lane, the products of its two bfloat16 numbers of a and b (32 numbers each).
+/// Subnormal numbers count as zero.
+inline F dot_bf16(F sum, B a, B b) {
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
+/// One pair in all lanes.
+inline B set_pair(const void* p) {
+  std::int32_t pair;
+  __builtin_memcpy(&pair, p, 4);
+  return _mm512_set1_epi32(pair);
+}
+/// Lanes of a, then of b, rounded to bfloat16.
+inline B to_bf16(F a, F b) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a)); }
+#endif
 
 }  // namespace
 }  // namespace hearth::compute::cpu

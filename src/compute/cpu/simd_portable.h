@@ -13,6 +13,7 @@ namespace hearth::compute::cpu {
 namespace {
 
 constexpr bool kBiasedWeights = false;
+constexpr bool kHasBf16Dot = false;
 constexpr int kMaxTile = 4;
 constexpr int kLanes = 16;
 
