@@ -259,7 +259,9 @@ TEST_P(CpuExperts, GroupedMatmulAgreesWithTheReference) {
       Bench exact = cpu_bench(GetParam(), 3 - round % 3, true);
       const std::vector<float> expected = g.run(reference);
       const std::vector<float> packed = g.run(cpu);
-      EXPECT_LT(nmse(expected, packed), quantized ? 3e-4 : 1e-11)
+      // Fast products may round halves, and what they meet, to bfloat16.
+      const bool halves = dtype == DType::kF16 || dtype == DType::kBF16;
+      EXPECT_LT(nmse(expected, packed), quantized ? 3e-4 : halves ? 1e-5 : 1e-11)
           << tensor::name(dtype) << " round " << round;
       EXPECT_TRUE(same_bits(packed, g.run(cpu, Residency::kMapped))) << tensor::name(dtype);
       EXPECT_LT(nmse(expected, g.run(exact)), 1e-11) << tensor::name(dtype);

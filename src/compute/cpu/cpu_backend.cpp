@@ -113,26 +113,28 @@ class CpuBackend final : public Backend {
       throw Error("tensor '" + printable(source.name) + "' has type " +
                   std::string(tensor::name(source.dtype)) + ", which cannot be used as a weight");
     }
-    auto weight = std::make_unique<CpuWeight>(source, cpu::panel_format(source.dtype, exact_));
+    auto weight =
+        std::make_unique<CpuWeight>(source, cpu::panel_format(source.dtype, exact_, kernels_));
     if ((use & kUseMatmul) == 0) return weight;
     reserve_for(*weight, use, residency);
     if (is_packed(source, use, residency)) {
-      weight->pack(slabs_, team_, kernels_.biased_weights);
+      weight->pack(slabs_, team_, kernels_);
     }
     return weight;
   }
   void reserve_weight(const WeightSource& source, unsigned use, Residency residency) override {
     if ((use & kUseMatmul) == 0 || !quant::can_decode(source.dtype)) return;
-    reserve_for(CpuWeight(source, cpu::panel_format(source.dtype, exact_)), use, residency);
+    reserve_for(CpuWeight(source, cpu::panel_format(source.dtype, exact_, kernels_)), use,
+                residency);
   }
   [[nodiscard]] std::size_t resident_bytes(const WeightSource& source, unsigned use,
                                            Residency residency) const noexcept override {
     if (!is_packed(source, use, residency)) return 0;
-    const CpuWeight weight(source, cpu::panel_format(source.dtype, exact_));
+    const CpuWeight weight(source, cpu::panel_format(source.dtype, exact_, kernels_));
     return weight.packed_bytes();
   }
   void reserve(std::int64_t rows, std::int64_t columns) override {
-    matmul_.reserve(std::max(rows, kLeastRows), columns, 0);
+    matmul_.reserve(std::max(rows, kLeastRows), columns);
     attention_.reserve(rows, columns);
     recurrent_.reserve(rows, columns);
   }
@@ -352,8 +354,8 @@ class CpuBackend final : public Backend {
   /// makes panels at each use.
   void reserve_for(const CpuWeight& weight, unsigned use, Residency residency) {
     const WeightSource& source = weight.source();
-    const bool packed = is_packed(source, use, residency);
-    matmul_.reserve(kLeastRows, source.columns, packed ? 0 : weight.panel_bytes());
+    matmul_.reserve(kLeastRows, source.columns);
+    matmul_.reserve_weight(weight, is_packed(source, use, residency));
     experts_.reserve_stack(source.matrices);
   }
   [[nodiscard]] bool is_packed(const WeightSource& source, unsigned use,

@@ -5,7 +5,9 @@
 // Included only by kernels_*.cpp, after the header of its instruction set.
 #pragma once
 
+#include "compute/cpu/dot_blocks256.h"
 #include "compute/cpu/kernels.h"
+#include "compute/cpu/quantize_kernels.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -28,73 +30,30 @@ inline const std::byte* row_of(const DotArguments& a, int c) {
   return a.row_table != nullptr ? a.row_table[c] : a.rows + c * a.row_stride;
 }
 
-// Blocks of 32: `for_steps` calls use(weights of four features, first feature) eight times; `start`
-// corrects for weights that are stored with an offset.
-
-struct Int8Block {
-  static constexpr std::int64_t kScaleBytes = 64, kBytes = 512;
-  static constexpr bool kMinimum = false;
-  static F scale(const std::byte* p) { return load(reinterpret_cast<const float*>(p)); }
-  static I start(const std::byte* minus128) {
-    return kBiasedWeights ? set_int(int_at(minus128)) : zero_int();
+/// -kZero times the sum of int8 values, from -2^kShift times it at `minus`.
+template <int kZero, int kShift>
+inline I offset(const std::byte* minus) {
+  constexpr int kLog = kZero == 128  ? 7
+                       : kZero == 32 ? 5
+                       : kZero == 16 ? 4
+                       : kZero == 8  ? 3
+                       : kZero == 4  ? 2
+                                     : 0;
+  if constexpr (kZero == 0 || (kZero == 128 && !kBiasedWeights)) {
+    return zero_int();
+  } else if constexpr (kLog > kShift) {
+    return shift_left<kLog - kShift>(set_int(int_at(minus)));
+  } else if constexpr (kLog < kShift) {
+    return shift_right<kShift - kLog>(set_int(int_at(minus)));
+  } else {
+    return set_int(int_at(minus));
   }
-  static I dot(I sum, B w, const std::int8_t* y) { return dot_byte(sum, w, y); }
-  template <class Use>
-  static void for_steps(const std::byte* p, Use use) {
-    for (int i = 0; i < 8; ++i) use(load_bytes(p + 64 * i), 4 * i);
-  }
-};
+}
 
-struct Q8_0Block : Int8Block {
-  static constexpr std::int64_t kScaleBytes = 32;
-  static F scale(const std::byte* p) { return load_half(p); }
-};
-
-struct Q4_0Block {
-  static constexpr std::int64_t kScaleBytes = 32, kBytes = 256;
-  static constexpr bool kMinimum = false;
-  static F scale(const std::byte* p) { return load_half(p); }
-  static I start(const std::byte* minus128) {
-    return shift_right<4>(set_int(int_at(minus128)));
-  }  // -8 sum
-  static I dot(I sum, B w, const std::int8_t* y) { return dot_small(sum, w, y); }
-  template <class Use>
-  static void for_steps(const std::byte* p, Use use) {
-    for (int i = 0; i < 4; ++i) {
-      const B both = load_bytes(p + 64 * i);
-      use(low_nibbles(both), 4 * i);
-      use(high_nibbles(both), 16 + 4 * i);
-    }
-  }
-};
-
-struct Q4_1Block : Q4_0Block {
-  static constexpr std::int64_t kScaleBytes = 64;
-  static constexpr bool kMinimum = true;
-  static I start(const std::byte*) { return zero_int(); }
-};
-
-struct Q5_0Block : Q4_0Block {
-  static constexpr std::int64_t kBytes = 320;
-  static I start(const std::byte* minus128) {
-    return shift_right<3>(set_int(int_at(minus128)));
-  }  // -16 sum
-  template <class Use>
-  static void for_steps(const std::byte* p, Use use) {
-    const B high = load_bytes(p);
-    for (int i = 0; i < 4; ++i) {
-      const B both = load_bytes(p + 64 + 64 * i);
-      use(with_high_bits<1>(low_nibbles(both), high, i), 4 * i);
-      use(with_high_bits<1>(high_nibbles(both), high, 4 + i), 16 + 4 * i);
-    }
-  }
-};
-
-struct Q5_1Block : Q5_0Block {
-  static constexpr std::int64_t kScaleBytes = 64;
-  static constexpr bool kMinimum = true;
-  static I start(const std::byte*) { return zero_int(); }
-};
+template <int kZero>
+inline I dot_step(I sum, B w, const std::byte* y) {
+  return kZero == 128 ? dot_byte(sum, w, int8s(y)) : dot_small(sum, w, int8s(y));
+}
 
 template <class Block, int kColumns>
 inline void dot32(const DotArguments& a, int first) {
@@ -106,174 +65,110 @@ inline void dot32(const DotArguments& a, int first) {
     row[c] = row_of(a, first + c);
     total[c] = zero();
   }
-  const auto add_block = [&](std::int64_t b, const std::byte* scales, const std::byte* weights)
+  const auto add_unit = [&](std::int64_t b, const std::byte* group, int unit)
       __attribute__((always_inline)) {
-    I sums[kColumns];
-    for (int c = 0; c < kColumns; ++c) sums[c] = Block::start(row[c] + layout.minus128 + 4 * b);
-    Block::for_steps(
-        weights, [&](B w, int k) __attribute__((always_inline)) {
+    constexpr int kHalves = Block::kHalves ? 2 : 1;
+    I sums[kHalves][kColumns];
+    for (int c = 0; c < kColumns; ++c) {
+      if constexpr (Block::kHalves) {
+        const std::byte* const minus = row[c] + layout.half_minus128 + 8 * b;
+        sums[0][c] = offset<Block::kZero, 7>(minus);
+        sums[1][c] = offset<Block::kZero, 7>(minus + 4);
+      } else {
+        sums[0][c] = offset<Block::kZero, 7>(row[c] + layout.minus128 + 4 * b);
+      }
+    }
+    Block::steps(
+        group, unit, [&](B w, int k) __attribute__((always_inline)) {
+          I* const to = sums[Block::kHalves ? k / 16 : 0];
           for (int c = 0; c < kColumns; ++c) {
-            sums[c] = Block::dot(sums[c], w, int8s(row[c] + 32 * b + k));
+            to[c] = dot_step<Block::kZero>(to[c], w, row[c] + 32 * b + k);
           }
         });
-    const F scale = Block::scale(scales);
     for (int c = 0; c < kColumns; ++c) {
-      total[c] = fma(mul(to_float(sums[c]), scale), set(float_at(row[c] + layout.scales + 4 * b)),
-                     total[c]);
-    }
-    if constexpr (Block::kMinimum) {
-      const F minimum = load_half(scales + 32);
-      for (int c = 0; c < kColumns; ++c) {
-        total[c] = fma(minimum, set(float_at(row[c] + layout.scaled_sums + 4 * b)), total[c]);
+      F value;
+      if constexpr (Block::kHalves) {
+        value = mul(to_float(sums[0][c]), Block::half_scale(group, unit, 0));
+        value = fma(to_float(sums[kHalves - 1][c]), Block::half_scale(group, unit, 1), value);
+      } else {
+        value = mul(to_float(sums[0][c]), Block::scale(group, unit));
+      }
+      total[c] = fma(value, set(float_at(row[c] + layout.scales + 4 * b)), total[c]);
+      if constexpr (Block::kMinimum) {
+        total[c] = fma(Block::minimum(group), set(float_at(row[c] + layout.scaled_sums + 4 * b)),
+                       total[c]);
       }
     }
   };
-  // 64 bytes of scales, then their one or two blocks: one stream, which the hardware fetches ahead.
-  constexpr std::int64_t kGroup = 64 / Block::kScaleBytes;
-  const std::byte* p = a.panel;
-  for (std::int64_t b = 0; b < blocks; b += kGroup, p += 64 + kGroup * Block::kBytes) {
-    add_block(b, p, p + 64);
-    if constexpr (kGroup == 2) {
-      if (b + 1 < blocks) add_block(b + 1, p + 32, p + 64 + Block::kBytes);
-    }
+  constexpr std::int64_t kGroupBytes = Block::kHeader + Block::kUnits * Block::kUnitBytes;
+  const std::byte* group = a.panel;
+  std::int64_t b = 0;
+  for (; b + Block::kUnits <= blocks; b += Block::kUnits, group += kGroupBytes) {
+    for (int unit = 0; unit < Block::kUnits; ++unit) add_unit(b + unit, group, unit);
   }
-  for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * kPanelRows, total[c]);
+  for (int unit = 0; b + unit < blocks; ++unit) add_unit(b + unit, group, unit);
+  for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * a.out_stride, total[c]);
 }
 
-// Blocks of 256 with integer scales per 32 (Q4_K, Q5_K: also minima) or 16 (Q6_K): integer sums
-// over the whole block, one conversion to float at its end.
-
-template <int kColumns, bool kFiveBits>
-struct K45 {
-  static constexpr std::int64_t kHeader = 64 + 128 + 128;
-  static constexpr std::int64_t kBytes = kHeader + (kFiveBits ? 512 : 0) + 2048;
-
-  /// Adds sub-block j, whose products are `sums`, to the totals.
-  static void add_scaled(const std::byte* p, const std::byte* const* row, std::int64_t k, int j,
-                         const Row256Layout& layout, const I* sums, I* totals) {
-    const I scale = widen_u8(p + 64 + 16 * j);
-    for (int c = 0; c < kColumns; ++c) {
-      const I sub_scale = set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * j));
-      totals[c] = add_int(totals[c], mul_int(mul_int(sums[c], scale), sub_scale));
-    }
-  }
-
-  static void sub_block(const std::byte* p, const std::byte* const* row, std::int64_t k, int j,
-                        const Row256Layout& layout, I* totals) {
-    const std::byte* const high = p + kHeader;
-    const std::byte* const nibbles = p + kHeader + (kFiveBits ? 512 : 0) + (j / 2) * 512;
-    I sums[kColumns];
-    for (int c = 0; c < kColumns; ++c) sums[c] = zero_int();
-    for (int i = 0; i < 8; ++i) {
-      const B both = load_bytes(nibbles + 64 * i);
-      B w = j % 2 == 0 ? low_nibbles(both) : high_nibbles(both);
-      if constexpr (kFiveBits) w = with_high_bits<1>(w, load_bytes(high + 64 * i), j);
-      for (int c = 0; c < kColumns; ++c)
-        sums[c] = dot_small(sums[c], w, int8s(row[c] + k + 32 * j + 4 * i));
-    }
-    add_scaled(p, row, k, j, layout, sums, totals);
-  }
-
-  /// Sub-blocks j and j + 1 together: every nibble vector is loaded once. For few columns only,
-  /// whose sums fit into registers twice.
-  static void sub_block_pair(const std::byte* p, const std::byte* const* row, std::int64_t k, int j,
-                             const Row256Layout& layout, I* totals) {
-    const std::byte* const high = p + kHeader;
-    const std::byte* const nibbles = p + kHeader + (kFiveBits ? 512 : 0) + (j / 2) * 512;
-    I first[kColumns];
-    I second[kColumns];
-    for (int c = 0; c < kColumns; ++c) first[c] = second[c] = zero_int();
-    for (int i = 0; i < 8; ++i) {
-      const B both = load_bytes(nibbles + 64 * i);
-      B w0 = low_nibbles(both);
-      B w1 = high_nibbles(both);
-      if constexpr (kFiveBits) {
-        const B bits = load_bytes(high + 64 * i);
-        w0 = with_high_bits<1>(w0, bits, j);
-        w1 = with_high_bits<1>(w1, bits, j + 1);
-      }
+/// The integer sums of a block of 256 stay integers until its end.
+template <class Block, int kColumns>
+inline void block256(const std::byte* p, const std::byte* const* row, std::int64_t k,
+                     const Row256Layout& layout, F* total) {
+  constexpr int kSubs = Block::kLanes;
+  constexpr int kQuads = Block::kSub / 4;
+  const typename Block::Scales scales(p);
+  I totals[kColumns];
+  for (int c = 0; c < kColumns; ++c) totals[c] = zero_int();
+  for (int part = 0; part < Block::kParts; ++part) {
+    I sums[kSubs][kColumns];
+    for (int lane = 0; lane < kSubs; ++lane) {
+      const int sub = Block::sub(part, lane);
       for (int c = 0; c < kColumns; ++c) {
-        const std::int8_t* const y = int8s(row[c] + k + 32 * j + 4 * i);
-        first[c] = dot_small(first[c], w0, y);
-        second[c] = dot_small(second[c], w1, y + 32);
+        sums[lane][c] =
+            Block::kSub == 32
+                ? offset<Block::kZero, 5>(row[c] + layout.minus32 + k / 8 + 4 * sub)
+                : offset<Block::kZero, 5>(row[c] + layout.half_minus32 + k / 4 + 4 * sub);
       }
     }
-    add_scaled(p, row, k, j, layout, first, totals);
-    add_scaled(p, row, k, j + 1, layout, second, totals);
-  }
-
-  static void block(const std::byte* p, const std::byte* const* row, std::int64_t k,
-                    const Row256Layout& layout, F* total) {
-    I sums[kColumns];
-    for (int c = 0; c < kColumns; ++c) sums[c] = zero_int();
-    for (int j = 0; j < 8; j += 2) {
-      if constexpr (kColumns <= 2) {
-        sub_block_pair(p, row, k, j, layout, sums);
-      } else {
-        sub_block(p, row, k, j, layout, sums);
-        sub_block(p, row, k, j + 1, layout, sums);
-      }
-    }
-    const F scale = load_half(p);
-    const F half_minimum = load_half(p + 32);
-    const F minimum = add(half_minimum, half_minimum);
-    for (int c = 0; c < kColumns; ++c) {
-      I minima = zero_int();
-      for (int pair = 0; pair < 4; ++pair) {
-        const auto* pair_sums =
-            reinterpret_cast<const std::int16_t*>(row[c] + layout.half_sums + k / 16 + 4 * pair);
-        minima = dot_pairs(minima, p + 192 + 32 * pair, pair_sums);
-      }
-      const F value = sub(mul(scale, to_float(sums[c])), mul(minimum, to_float(minima)));
-      total[c] = fma(value, set(float_at(row[c] + layout.scales + k / 64)), total[c]);
-    }
-  }
-};
-template <int kColumns>
-struct Q4_KBlock : K45<kColumns, false> {};
-template <int kColumns>
-struct Q5_KBlock : K45<kColumns, true> {};
-
-template <int kColumns>
-struct Q6_KBlock {
-  static constexpr std::int64_t kHeader = 64 + 256;
-  static constexpr std::int64_t kBytes = kHeader + 2048 + 1024;
-
-  static void block(const std::byte* p, const std::byte* const* row, std::int64_t k,
-                    const Row256Layout& layout, F* total) {
-    I sums[kColumns];
-    for (int c = 0; c < kColumns; ++c) sums[c] = zero_int();
-    // In the order of memory: the upper bits of four times 16 features, then their nibbles.
-    for (int order = 0; order < 16; ++order) {
-      const int quarter = order % 4;
-      const int group = order / 8 * 8 + 2 * quarter + order / 4 % 2;  // 16 features each
-      const std::byte* const high = p + kHeader + order / 4 * 768;
-      const std::byte* const nibbles = high + 256 + quarter % 2 * 256;
-      I part[kColumns];
-      for (int c = 0; c < kColumns; ++c) {
-        part[c] = set_int(int_at(row[c] + layout.minus32 + k / 4 + 4 * group));
-      }
-      for (int i = 0; i < 4; ++i) {
-        const B both = load_bytes(nibbles + 64 * i);
-        const B w = with_high_bits<2>(quarter < 2 ? low_nibbles(both) : high_nibbles(both),
-                                      load_bytes(high + 64 * i), 2 * quarter);
+    for (int i = 0; i < kQuads; ++i) {
+      B w[kSubs];
+      Block::step(p, part, i, w);
+      for (int lane = 0; lane < kSubs; ++lane) {
+        const std::int64_t at = k + Block::kSub * Block::sub(part, lane) + 4 * i;
         for (int c = 0; c < kColumns; ++c) {
-          part[c] = dot_small(part[c], w, int8s(row[c] + k + 16 * group + 4 * i));
+          sums[lane][c] = dot_step<Block::kZero>(sums[lane][c], w[lane], row[c] + at);
         }
       }
-      const I scale = widen_s8(p + 64 + 16 * group);
+    }
+    for (int lane = 0; lane < kSubs; ++lane) {
+      const int sub = Block::sub(part, lane);
+      const I scale = scales.scale(sub);
       for (int c = 0; c < kColumns; ++c) {
-        const I sub_scale = set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * (group / 2)));
-        sums[c] = add_int(sums[c], mul_int(mul_int(part[c], scale), sub_scale));
+        const I sub_scale =
+            set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * (sub * Block::kSub / 32)));
+        totals[c] = add_int(totals[c], mul_int(mul_int(sums[lane][c], scale), sub_scale));
       }
     }
-    const F scale = load_half(p);
-    for (int c = 0; c < kColumns; ++c) {
-      total[c] = fma(mul(scale, to_float(sums[c])), set(float_at(row[c] + layout.scales + k / 64)),
-                     total[c]);
-    }
   }
-};
+  const F unit = Block::unit(p);
+  for (int c = 0; c < kColumns; ++c) {
+    F value = mul(unit, to_float(totals[c]));
+    if constexpr (Block::kMinimum) {
+      // Pairs of sub-blocks; for those of 32 the sums are halved to fit.
+      I minima = zero_int();
+      const std::byte* const sums =
+          row[c] + (Block::kSub == 32 ? layout.half_sums + k / 16 : layout.sums16 + k / 8);
+      for (int pair = 0; pair < 128 / Block::kSub; ++pair) {
+        minima = dot_pairs(minima, scales.minima() + 32 * pair,
+                           reinterpret_cast<const std::int16_t*>(sums + 4 * pair));
+      }
+      F low = Block::minimum_unit(p);
+      if constexpr (Block::kSub == 32) low = add(low, low);
+      value = sub(value, mul(low, to_float(minima)));
+    }
+    total[c] = fma(value, set(float_at(row[c] + layout.scales + k / 64)), total[c]);
+  }
+}
 
 template <class Block, int kColumns>
 inline void dot256(const DotArguments& a, int first) {
@@ -286,8 +181,65 @@ inline void dot256(const DotArguments& a, int first) {
   }
   const std::byte* p = a.panel;
   for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes)
-    Block::block(p, row, k, layout, total);
-  for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * kPanelRows, total[c]);
+    block256<Block, kColumns>(p, row, k, layout, total);
+  for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * a.out_stride, total[c]);
+}
+
+/// Weights as the wide formats want them: unsigned where there are minima, else whole bytes.
+template <class Block>
+inline B widened(B w) {
+  constexpr int kShift = (kBiasedWeights ? 128 : 0) - Block::kZero;
+  if constexpr (Block::kMinimum || Block::kZero == 128) return w;
+  return add_bytes(w, bytes_of(kShift));
+}
+
+template <class Block>
+inline void expand32(const std::byte* panel, std::int64_t columns, std::byte* to) {
+  constexpr std::int64_t kGroupBytes = Block::kHeader + Block::kUnits * Block::kUnitBytes;
+  const auto put = [&to](F scales) {
+    store(reinterpret_cast<float*>(to), scales);
+    to += 64;
+  };
+  for (std::int64_t b = 0; b < columns / 32; ++b) {
+    const std::byte* const group = panel + b / Block::kUnits * kGroupBytes;
+    const int unit = static_cast<int>(b % Block::kUnits);
+    if constexpr (Block::kHalves) {
+      put(Block::half_scale(group, unit, 0));
+      put(Block::half_scale(group, unit, 1));
+    } else {
+      put(Block::scale(group, unit));
+    }
+    if constexpr (Block::kMinimum) put(Block::minimum(group));
+    Block::steps(group, unit, [&](B w, int k) { store_bytes(to + 16 * k, widened<Block>(w)); });
+    to += 512;
+  }
+}
+
+template <class Block>
+inline void expand256(const std::byte* panel, std::int64_t columns, std::byte* to) {
+  using Wide = Wide256Block<Block::kSub, Block::kMinimum>;
+  for (std::int64_t k = 0; k < columns; k += 256, panel += Block::kBytes, to += Wide::kBytes) {
+    const typename Block::Scales scales(panel);
+    store(reinterpret_cast<float*>(to), Block::unit(panel));
+    if constexpr (Block::kMinimum) {
+      store(reinterpret_cast<float*>(to + 64), Block::minimum_unit(panel));
+      __builtin_memcpy(to + Wide::kMinima, scales.minima(), 16 * Wide::kSubs);
+    }
+    for (int part = 0; part < Block::kParts; ++part) {
+      for (int lane = 0; lane < Block::kLanes; ++lane) {
+        const int sub = Block::sub(part, lane);
+        store_int(to + Wide::kScales + 64 * sub, scales.scale(sub));
+      }
+      for (int i = 0; i < Block::kSub / 4; ++i) {
+        B w[Block::kLanes];
+        Block::step(panel, part, i, w);
+        for (int lane = 0; lane < Block::kLanes; ++lane) {
+          store_bytes(to + Wide::kWeights + 16 * Block::kSub * Block::sub(part, lane) + 64 * i,
+                      widened<Block>(w[lane]));
+        }
+      }
+    }
+  }
 }
 
 // Float panels [feature][16]. Two partial sums per output (even and odd features), added at the
@@ -330,18 +282,53 @@ inline void dot_float(const DotArguments& a, int first) {
     const F w0 = Panel::lanes(p);
     for (int c = 0; c < kColumns; ++c) even[c] = fma(w0, set(float_at(row[c] + 4 * k)), even[c]);
   }
-  for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * kPanelRows, add(even[c], odd[c]));
+  for (int c = 0; c < kColumns; ++c)
+    store(a.out + (first + c) * a.out_stride, add(even[c], odd[c]));
 }
 
-// Cuts `count` columns into register tiles of 8, 4, 2 and 1.
-template <class Tiles>
+/// Pairs of bfloat16 weights times pairs of bfloat16 activations; a missing last one is zero.
+template <int kColumns>
+inline void dot_bfloat_pairs([[maybe_unused]] const DotArguments& a, [[maybe_unused]] int first) {
+#ifdef __AVX512BF16__
+  const std::byte* row[kColumns];
+  F even[kColumns];
+  F odd[kColumns];
+  for (int c = 0; c < kColumns; ++c) {
+    row[c] = row_of(a, first + c);
+    even[c] = zero();
+    odd[c] = zero();
+  }
+  const std::byte* p = a.panel;
+  const std::int64_t pairs = (a.columns + 1) / 2;
+  std::int64_t k = 0;
+  for (; k + 2 <= pairs; k += 2, p += 128) {
+    const B w0 = load_bytes(p);
+    const B w1 = load_bytes(p + 64);
+    for (int c = 0; c < kColumns; ++c) {
+      even[c] = dot_bf16(even[c], w0, set_pair(row[c] + 4 * k));
+      odd[c] = dot_bf16(odd[c], w1, set_pair(row[c] + 4 * k + 4));
+    }
+  }
+  if (k < pairs) {
+    const B w0 = load_bytes(p);
+    for (int c = 0; c < kColumns; ++c) even[c] = dot_bf16(even[c], w0, set_pair(row[c] + 4 * k));
+  }
+  for (int c = 0; c < kColumns; ++c)
+    store(a.out + (first + c) * a.out_stride, add(even[c], odd[c]));
+#endif
+}
+
+/// Cuts `count` columns into register tiles of at most kMost.
+template <class Tiles, int kMost>
 inline void dot_tiles(const DotArguments& a) {
   int first = 0;
-  if constexpr (kMaxTile >= 8) {
-    for (; a.count - first >= 8; first += 8) Tiles::template run<8>(a, first);
+  for (; a.count - first >= kMost; first += kMost) Tiles::template run<kMost>(a, first);
+  if constexpr (kMost > 4) {
+    for (; a.count - first >= 4; first += 4) Tiles::template run<4>(a, first);
   }
-  for (; a.count - first >= 4; first += 4) Tiles::template run<4>(a, first);
-  for (; a.count - first >= 2; first += 2) Tiles::template run<2>(a, first);
+  if constexpr (kMost > 2) {
+    for (; a.count - first >= 2; first += 2) Tiles::template run<2>(a, first);
+  }
   if (a.count > first) Tiles::template run<1>(a, first);
 }
 
@@ -352,11 +339,11 @@ struct Tiles32 {
     dot32<Block, kColumns>(a, first);
   }
 };
-template <template <int> class Block>
+template <class Block>
 struct Tiles256 {
   template <int kColumns>
   static void run(const DotArguments& a, int first) {
-    dot256<Block<kColumns>, kColumns>(a, first);
+    dot256<Block, kColumns>(a, first);
   }
 };
 template <class Panel>
@@ -366,60 +353,26 @@ struct TilesFloat {
     dot_float<Panel, kColumns>(a, first);
   }
 };
-
-// Quantization of activations: scale = largest magnitude / 127, round to nearest.
-
-inline void quantize_lanes(const float* x, std::int64_t vectors, float largest_magnitude,
-                           std::int8_t* out, std::int32_t* sums) {
-  const F inverse = set(largest_magnitude > 1e-30F ? 127.0F / largest_magnitude : 0.0F);
-  for (std::int64_t i = 0; i < vectors; ++i) {
-    const I q = round_to_int(mul(load(x + 16 * i), inverse));
-    store_int8(out + 16 * i, q);
-    sums[i] = sum_int(q);
+struct TilesBFloat {
+  template <int kColumns>
+  static void run(const DotArguments& a, int first) {
+    dot_bfloat_pairs<kColumns>(a, first);
   }
-}
+};
 
-inline float largest_magnitude(const float* x, std::int64_t vectors) {
-  F most = zero();
-  for (std::int64_t i = 0; i < vectors; ++i) most = max(most, abs(load(x + 16 * i)));
-  return largest(most);
-}
-
-inline void quantize_row32(const float* x, std::int64_t columns, std::byte* row) {
-  const Row32Layout layout(columns);
-  auto* const scales = reinterpret_cast<float*>(row + layout.scales);
-  auto* const minus128 = reinterpret_cast<std::int32_t*>(row + layout.minus128);
-  auto* const scaled_sums = reinterpret_cast<float*>(row + layout.scaled_sums);
-  for (std::int64_t b = 0; b < columns / 32; ++b) {
-    const float most = largest_magnitude(x + 32 * b, 2);
-    std::int32_t sums[2];
-    quantize_lanes(x + 32 * b, 2, most, reinterpret_cast<std::int8_t*>(row) + 32 * b, sums);
-    scales[b] = most / 127.0F;
-    minus128[b] = -128 * (sums[0] + sums[1]);
-    scaled_sums[b] = scales[b] * static_cast<float>(sums[0] + sums[1]);
-  }
-}
-
-inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row) {
-  const Row256Layout layout(columns);
-  auto* const scales = reinterpret_cast<float*>(row + layout.scales);
-  auto* const minus32 = reinterpret_cast<std::int32_t*>(row + layout.minus32);
-  auto* const sub_scales = reinterpret_cast<std::int32_t*>(row + layout.sub_scales);
-  auto* const half_sums = reinterpret_cast<std::int16_t*>(row + layout.half_sums);
-  for (std::int64_t b = 0; b < columns / 256; ++b) {
-    const float unit = largest_magnitude(x + 256 * b, 16) / kSubScales;
-    scales[b] = unit / 127.0F;
-    for (std::int64_t i = 8 * b; i < 8 * b + 8; ++i) {
-      const float most = largest_magnitude(x + 32 * i, 2);
-      int sub_scale = 1;
-      while (sub_scale < kSubScales && static_cast<float>(sub_scale) * unit < most) ++sub_scale;
-      std::int32_t sums[2];
-      quantize_lanes(x + 32 * i, 2, static_cast<float>(sub_scale) * unit,
-                     reinterpret_cast<std::int8_t*>(row) + 32 * i, sums);
-      sub_scales[i] = sub_scale;
-      minus32[2 * i] = -32 * sums[0];
-      minus32[2 * i + 1] = -32 * sums[1];
-      half_sums[i] = static_cast<std::int16_t>(sub_scale * (sums[0] + sums[1]) / 2);
+inline void interleave(const std::byte* const (&rows)[kPanelRows], std::int64_t quads, bool flip,
+                       std::byte* to) {
+  for (std::int64_t i = 0; i < quads; i += 16) {
+    const std::int64_t count = quads - i < 16 ? quads - i : 16;
+    F lanes[kPanelRows];
+    for (int lane = 0; lane < kPanelRows; ++lane) {
+      const auto* const from = reinterpret_cast<const float*>(rows[lane] + 4 * i);
+      lanes[lane] = count == 16 ? load(from) : load_first(from, count);
+    }
+    store_transposed(lanes, count, reinterpret_cast<float*>(to + 64 * i));
+    if (!flip) continue;
+    for (std::int64_t q = i; q < i + count; ++q) {
+      store_bytes(to + 64 * q, add_bytes(load_bytes(to + 64 * q), bytes_of(128)));
     }
   }
 }

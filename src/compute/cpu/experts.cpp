@@ -130,14 +130,14 @@ void ExpertEngine::route(const RouteArguments& a) noexcept {
 
 namespace {
 
-// Products that are grouped at once. Larger batches are cut, so that quantized activations fit.
+// Products that are grouped at once. Larger batches are cut, so that converted activations fit.
 constexpr std::int64_t kSlabProducts = 4096;
 // More rows of one matrix are cut, so that they stay in the second-level cache and are shared
 // evenly.
 constexpr std::int64_t kGroupRows = 128;
 // See MatmulEngine.
 constexpr std::int64_t kInlineWork = 1 << 16;
-constexpr std::int64_t kInlineQuantize = 1 << 14;
+constexpr std::int64_t kInlineConvert = 1 << 14;
 constexpr std::int64_t kUnitBytes = 1 << 17;
 
 }  // namespace
@@ -151,9 +151,7 @@ struct ExpertEngine::Slab {
   std::int64_t used = 0;  // K
   bool shared = false;    // x has one part, for all products of a row
   std::int64_t first = 0, count = 0;
-  std::int64_t stride32 = 0, stride256 = 0;  // of quantized inputs; 0: not wanted
-  std::byte* rows32 = nullptr;
-  std::byte* rows256 = nullptr;
+  ActivationRows converted;  // of inputs
 
   /// Inputs are numbered as the products, or as the rows of the batch when these share them.
   [[nodiscard]] std::int64_t input_of(std::int64_t product) const noexcept {
@@ -166,7 +164,7 @@ struct ExpertEngine::Slab {
   [[nodiscard]] const float* input(std::int64_t i) const noexcept {
     return shared ? x + i * row_stride : x + i / used * row_stride + i % used * part_stride;
   }
-  [[nodiscard]] bool quantized() const noexcept { return stride32 + stride256 > 0; }
+  [[nodiscard]] bool converts() const noexcept { return converted.bytes_per_row() > 0; }
 };
 
 void ExpertEngine::reserve_stack(std::int64_t matrices) {
@@ -206,13 +204,9 @@ std::span<const ExpertEngine::Group> ExpertEngine::group(const Slab& slab, const
   return {groups_, count};
 }
 
-void ExpertEngine::quantize(const Slab& slab, std::int64_t begin, std::int64_t end) const noexcept {
+void ExpertEngine::convert(const Slab& slab, std::int64_t begin, std::int64_t end) const noexcept {
   for (std::int64_t i = begin; i < end; ++i) {
-    const float* const x = slab.input(slab.first_input() + i);
-    if (slab.stride32 > 0) kernels_.quantize32(x, slab.columns, slab.rows32 + i * slab.stride32);
-    if (slab.stride256 > 0) {
-      kernels_.quantize256(x, slab.columns, slab.rows256 + i * slab.stride256);
-    }
+    slab.converted.convert(kernels_, slab.input(slab.first_input() + i), slab.columns, i);
   }
 }
 
@@ -234,19 +228,17 @@ void ExpertEngine::multiply_panel(const Slab& slab, const GroupedProjection& pro
   const auto input = [&](std::int64_t product) -> const std::byte* {
     const std::int64_t i = slab.input_of(product);
     if (format == RowFormat::kFloat) return reinterpret_cast<const std::byte*>(slab.input(i));
-    const std::int64_t row = i - slab.first_input();
-    return format == RowFormat::kBlocks32 ? slab.rows32 + row * slab.stride32
-                                          : slab.rows256 + row * slab.stride256;
+    const ActivationRows::Part& part = slab.converted.part(format);
+    return part.first + (i - slab.first_input()) * part.stride;
   };
   alignas(64) float tile[kDotColumns * kPanelRows];
   const std::byte* inputs[kDotColumns];
   float* outputs[kDotColumns];
+  const ReadyPanels ready(kernels_, weight, matrix, panel, 1, group.count,
+                          matmul_.native_scratch(thread), matmul_.wide_scratch(thread));
   DotArguments dot;
-  dot.panel = weight.panel(matrix, panel, kernels_.biased_weights, matmul_.scratch(thread));
-  dot.columns = slab.columns;
   dot.row_table = inputs;
   dot.out = tile;
-  const DotFunction multiply = kernels_.dot[static_cast<int>(weight.format())];
   for (std::int32_t done = 0; done < group.count; done += kDotColumns) {
     dot.count = std::min(kDotColumns, group.count - done);
     for (int c = 0; c < dot.count; ++c) {
@@ -255,7 +247,7 @@ void ExpertEngine::multiply_panel(const Slab& slab, const GroupedProjection& pro
       outputs[c] = floats_of(projection.out) + product / slab.used * projection.out.strides[0] +
                    product % slab.used * projection.out.strides[1] + first;
     }
-    multiply(dot);
+    ready.multiply(0, dot);
     for (int c = 0; c < dot.count; ++c) {
       for (std::int64_t r = 0; r < count; ++r) {
         outputs[c][r] = scale * tile[c * kPanelRows + r] + (bias != nullptr ? bias[r] : 0.0F);
@@ -286,9 +278,8 @@ void ExpertEngine::run_slab(const Slab& slab, std::span<const Group> groups,
   const std::int64_t total = static_cast<std::int64_t>(groups.size()) * panels;
   const int threads = team_.size();
   const bool alone = threads == 1 || panels * kPanelRows * slab.columns * slab.count <= kInlineWork;
-  const bool quantize_here =
-      slab.quantized() && (alone || inputs * slab.columns <= kInlineQuantize);
-  if (quantize_here) quantize(slab, 0, inputs);
+  const bool convert_here = slab.converts() && (alone || inputs * slab.columns <= kInlineConvert);
+  if (convert_here) convert(slab, 0, inputs);
   if (alone) {
     for (std::int64_t index = 0; index < total; ++index) multiply(index, 0);
     return;
@@ -298,7 +289,7 @@ void ExpertEngine::run_slab(const Slab& slab, std::span<const Group> groups,
   const bool few = slab.count < 4 * static_cast<std::int64_t>(groups.size());
   const std::int64_t grain =
       few ? std::clamp<std::int64_t>(kUnitBytes * panels / bytes, 1, fair) : 1;
-  std::atomic<std::int64_t> next_input{quantize_here || !slab.quantized() ? inputs : 0};
+  std::atomic<std::int64_t> next_input{convert_here || !slab.converts() ? inputs : 0};
   std::atomic<std::int64_t> inputs_done{next_input.load(std::memory_order_relaxed)};
   std::atomic<std::int64_t> next{0};
   team_.run([&](int thread) noexcept {
@@ -306,7 +297,7 @@ void ExpertEngine::run_slab(const Slab& slab, std::span<const Group> groups,
       const std::int64_t begin = next_input.fetch_add(4, std::memory_order_relaxed);
       if (begin >= inputs) break;
       const std::int64_t end = std::min(begin + 4, inputs);
-      quantize(slab, begin, end);
+      convert(slab, begin, end);
       inputs_done.fetch_add(end - begin, std::memory_order_release);
     }
     while (inputs_done.load(std::memory_order_acquire) < inputs) std::this_thread::yield();
@@ -333,22 +324,16 @@ void ExpertEngine::grouped_matmul(const Tensor& x, const Tensor& ids,
   for (const GroupedProjection& projection : projections) {
     const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
     matrices = std::max(matrices, weight.matrices());
-    const RowFormat format = row_format(weight.format());
-    if (format == RowFormat::kBlocks32) {
-      slab.stride32 = padded_stride(Row32Layout(slab.columns).bytes);
-    } else if (format == RowFormat::kBlocks256) {
-      slab.stride256 = padded_stride(Row256Layout(slab.columns).bytes);
-    }
+    slab.converted.want(row_format(weight.format()), slab.columns);
   }
   std::int64_t most = kSlabProducts;
-  if (slab.quantized()) {
+  if (slab.converts()) {
     const std::span<std::byte> space = matmul_.activations();
     // At least 16 rows of the widest matrix.
     const std::int64_t inputs =
-        static_cast<std::int64_t>(space.size()) / (slab.stride32 + slab.stride256);
+        static_cast<std::int64_t>(space.size()) / slab.converted.bytes_per_row();
     most = std::min(most, slab.shared ? (inputs - 1) * slab.used : inputs);
-    slab.rows32 = space.data();
-    slab.rows256 = space.data() + inputs * slab.stride32;
+    slab.converted.place(space.data(), inputs);
   }
   const std::int64_t products = ids.shape[0] * slab.used;
   for (slab.first = 0; slab.first < products; slab.first += most) {

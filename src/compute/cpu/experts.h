@@ -16,7 +16,7 @@ namespace hearth::compute::cpu {
 
 class ExpertEngine {
  public:
-  /// Quantizes and packs in the workspace of `matmul`, which must outlive the engine.
+  /// Converts and packs in the workspace of `matmul`, which must outlive the engine.
   ExpertEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger,
                const MatmulEngine& matmul)
       : team_(team), kernels_(kernels), ledger_(std::move(ledger)), matmul_(matmul) {}
@@ -37,7 +37,7 @@ class ExpertEngine {
   void run_slab(const Slab& slab, std::span<const Group> groups,
                 std::span<const GroupedProjection> projections) noexcept;
   std::span<const Group> group(const Slab& slab, const Tensor& ids, std::int64_t matrices) noexcept;
-  void quantize(const Slab& slab, std::int64_t begin, std::int64_t end) const noexcept;
+  void convert(const Slab& slab, std::int64_t begin, std::int64_t end) const noexcept;
   void multiply_panel(const Slab& slab, const GroupedProjection& projection, const Group& group,
                       std::int64_t panel, int thread) const noexcept;
 

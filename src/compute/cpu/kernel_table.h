@@ -11,17 +11,74 @@
 namespace hearth::compute::cpu {
 namespace {
 
+constexpr int kNarrowTile = kMaxTile < 4 ? kMaxTile : 4;
+template <class Panel>
+constexpr DotFunction wide_float = dot_tiles<TilesFloat<Panel>, kMaxTile>;
+template <class Block>
+constexpr DotFunction narrow32 = dot_tiles<Tiles32<Block>, kNarrowTile>;
+template <class Block>
+constexpr DotFunction narrow256 = dot_tiles<Tiles256<Block>, kNarrowTile>;
+template <class Block>
+constexpr DotFunction wide32 = dot_tiles<Tiles32<Block>, kMaxTile>;
+template <int kSub, bool kMinimum>
+constexpr DotFunction wide256 = dot_tiles<Tiles256<Wide256Block<kSub, kMinimum>>, kMaxTile>;
+
 constexpr KernelTable make_table(const char* name) {
   return {
       .name = name,
       .biased_weights = kBiasedWeights,
-      // In the order of PanelFormat.
-      .dot = {dot_tiles<TilesFloat<F32Panel>>, dot_tiles<TilesFloat<F16Panel>>,
-              dot_tiles<TilesFloat<BF16Panel>>, dot_tiles<Tiles32<Int8Block>>,
-              dot_tiles<Tiles32<Q8_0Block>>, dot_tiles<Tiles32<Q4_0Block>>,
-              dot_tiles<Tiles32<Q4_1Block>>, dot_tiles<Tiles32<Q5_0Block>>,
-              dot_tiles<Tiles32<Q5_1Block>>, dot_tiles<Tiles256<Q4_KBlock>>,
-              dot_tiles<Tiles256<Q5_KBlock>>, dot_tiles<Tiles256<Q6_KBlock>>},
+      .bfloat_pairs = kHasBf16Dot,
+      // In the order of PanelFormat. Formats that are expanded for many columns have small tiles.
+      .dot = {wide_float<F32Panel>,       wide_float<F16Panel>,
+              wide_float<BF16Panel>,      dot_tiles<TilesBFloat, kMaxTile>,
+              narrow32<Q8_0Block>,        narrow32<Q4_0Block>,
+              narrow32<Q4_1Block>,        narrow32<Q5_0Block>,
+              narrow32<Q5_1Block>,        narrow32<IQ4_NLBlock>,
+              narrow32<MXFP4Block>,       narrow32<NVFP4Block>,
+              narrow32<Q1_0Block>,        narrow32<Q2_0Block>,
+              narrow256<Q2_KBlock>,       narrow256<Q3_KBlock>,
+              narrow256<Q4_KBlock>,       narrow256<Q5_KBlock>,
+              narrow256<Q6_KBlock>,       narrow256<IQ4_XSBlock>,
+              narrow256<IQ3_XXSBlock>,    narrow256<IQ3_SBlock>,
+              narrow256<IQ2Block>,        narrow256<IQ1Block>,
+              narrow256<TernaryBlock>,    wide32<Wide32Block>,
+              wide32<Wide32MinimumBlock>, wide32<Wide16Block>,
+              wide256<32, false>,         wide256<32, true>,
+              wide256<16, false>,         wide256<16, true>},
+      .expand = {nullptr,
+                 nullptr,
+                 nullptr,
+                 nullptr,
+                 expand32<Q8_0Block>,
+                 expand32<Q4_0Block>,
+                 expand32<Q4_1Block>,
+                 expand32<Q5_0Block>,
+                 expand32<Q5_1Block>,
+                 expand32<IQ4_NLBlock>,
+                 expand32<MXFP4Block>,
+                 expand32<NVFP4Block>,
+                 expand32<Q1_0Block>,
+                 expand32<Q2_0Block>,
+                 expand256<Q2_KBlock>,
+                 expand256<Q3_KBlock>,
+                 expand256<Q4_KBlock>,
+                 expand256<Q5_KBlock>,
+                 expand256<Q6_KBlock>,
+                 expand256<IQ4_XSBlock>,
+                 expand256<IQ3_XXSBlock>,
+                 expand256<IQ3_SBlock>,
+                 expand256<IQ2Block>,
+                 expand256<IQ1Block>,
+                 expand256<TernaryBlock>,
+                 nullptr,
+                 nullptr,
+                 nullptr,
+                 nullptr,
+                 nullptr,
+                 nullptr,
+                 nullptr},
+      .interleave_quads = interleave,
+      .to_bfloat = bfloat_row,
       .quantize32 = quantize_row32,
       .quantize256 = quantize_row256,
       .norm_rms = norm_rms_row,

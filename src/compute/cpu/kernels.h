@@ -16,27 +16,52 @@ inline constexpr std::int64_t kPanelRows = 16;
 /// Most columns (rows of the batch) that one call of a dot kernel takes.
 inline constexpr int kDotColumns = 8;
 
-/// The layouts of a panel. kF32, kF16 and kBF16 are multiplied with float activations, the others
-/// with int8 ones.
+/// The layouts of a panel (panels.h). kF32, kF16 and kBF16 are multiplied with float activations,
+/// the others with int8 ones. The last ones are what a panel of another format is expanded to
+/// before it meets many rows of a batch: int8 weights and ready-made scales.
 enum class PanelFormat : std::uint8_t {
   kF32,
   kF16,
   kBF16,
-  kInt8,  // int8 with a float scale per 32: what other formats are recoded to
+  kBF16Pairs,  // multiplied with activations rounded to bfloat16
+  // Blocks of 32, 64 or 128 with a float scale; activations in blocks of 32.
   kQ8_0,
   kQ4_0,
   kQ4_1,
   kQ5_0,
-  kQ5_1,  // as in the file, blocks of 32
+  kQ5_1,
+  kIQ4_NL,
+  kMXFP4,
+  kNVFP4,
+  kQ1_0,
+  kQ2_0,
+  // Blocks of 256 with integer scales; activations in blocks of 256.
+  kQ2_K,
+  kQ3_K,
   kQ4_K,
   kQ5_K,
-  kQ6_K,  // as in the file, blocks of 256
+  kQ6_K,
+  kIQ4_XS,
+  kIQ3_XXS,
+  kIQ3_S,
+  kIQ2,
+  kIQ1,
+  kTernary,
+  // Expanded.
+  kWide32,         // a float scale per 32
+  kWide32Minimum,  // and a float minimum
+  kWide16,         // a float scale per 16, activations in blocks of 32
+  kWide256x32,     // an integer scale per 32
+  kWide256x32Minimum,
+  kWide256x16,  // an integer scale per 16
+  kWide256x16Minimum,
 };
-inline constexpr int kPanelFormats = 12;
+inline constexpr int kPanelFormats = static_cast<int>(PanelFormat::kWide256x16Minimum) + 1;
 
 /// How a format wants its activations.
 enum class RowFormat : std::uint8_t {
   kFloat,     // as they are
+  kBFloat,    // rounded to bfloat16
   kBlocks32,  // int8 with a float scale per 32 values
   kBlocks256  // int8 with a float scale per 256 values and a small integer scale per 32
 };
@@ -47,34 +72,41 @@ struct Row32Layout {
   explicit constexpr Row32Layout(std::int64_t columns)
       : scales(columns),
         minus128(columns + columns / 8),
-        scaled_sums(columns + columns / 4),
-        bytes(columns + 3 * columns / 8) {}
-  std::int64_t scales;       // float per block
-  std::int64_t minus128;     // int32 per block: -128 times the sum of the int8 values
-  std::int64_t scaled_sums;  // float per block: scale times the sum
+        scaled_sums(minus128 + columns / 8),
+        half_minus128(scaled_sums + columns / 8),
+        bytes(half_minus128 + columns / 4) {}
+  std::int64_t scales;         // float per block
+  std::int64_t minus128;       // int32 per block: -128 times the sum of the int8 values
+  std::int64_t scaled_sums;    // float per block: scale times the sum
+  std::int64_t half_minus128;  // int32 per 16: -128 times their sum
   std::int64_t bytes;
 };
 struct Row256Layout {
   explicit constexpr Row256Layout(std::int64_t columns)
       : scales(columns),
         minus32(columns + columns / 64),
-        sub_scales(minus32 + columns / 4),
+        sub_scales(minus32 + columns / 8),
         half_sums(sub_scales + columns / 8),
-        bytes(half_sums + columns / 16) {}
-  std::int64_t scales;      // float per 256: a value is scale * sub-scale * int8
-  std::int64_t minus32;     // int32 per 16: -32 times the sum of the int8 values
-  std::int64_t sub_scales;  // int32 per 32: 1 .. kSubScales
-  std::int64_t half_sums;   // int16 per 32: half of sub-scale times the sum of the int8 values
+        half_minus32(half_sums + columns / 16),
+        sums16(half_minus32 + columns / 4),
+        bytes(sums16 + columns / 8) {}
+  std::int64_t scales;        // float per 256: a value is scale * sub-scale * int8
+  std::int64_t minus32;       // int32 per 32: -32 times the sum of the int8 values
+  std::int64_t sub_scales;    // int32 per 32: 1 .. kSubScales
+  std::int64_t half_sums;     // int16 per 32: half of sub-scale times the sum of the int8 values
+  std::int64_t half_minus32;  // int32 per 16: -32 times their sum
+  std::int64_t sums16;        // int16 per 16: sub-scale times their sum
   std::int64_t bytes;
 };
 /// Sub-scales halve the rounding error of one scale per 256 values at one multiplication per 32.
-/// The largest integer sum, that of Q6_K, is 256 * 32 * 127 * 128 * kSubScales < 2^31; half a sum
-/// is at most 32 * 127 * kSubScales / 2 < 2^15.
+/// The largest integer sums, those of Q6_K and IQ4_XS, are 256 * 32 * 127 * 128 * kSubScales <
+/// 2^31; half a sum of 32 is at most 32 * 127 * kSubScales / 2, and one of 16 as much, < 2^15.
 inline constexpr int kSubScales = 16;
 
-/// out[c][16] = panel (16 rows of `columns` features) times activation rows c = 0 .. count-1 (count
-/// <= kDotColumns), which are `row_stride` apart, or anywhere: then `row_table` points to them.
-/// Each output depends on its own activation row only, bit for bit, whatever `count` is.
+/// out[c * out_stride ...][16] = panel (16 rows of `columns` features) times activation rows c = 0
+/// .. count-1 (count <= kDotColumns), which are `row_stride` apart, or anywhere: then `row_table`
+/// points to them. Each output depends on its own activation row only, bit for bit, whatever
+/// `count` is.
 struct DotArguments {
   const std::byte* panel = nullptr;
   std::int64_t columns = 0;
@@ -83,8 +115,10 @@ struct DotArguments {
   const std::byte* const* row_table = nullptr;  // instead of rows and row_stride
   int count = 0;
   float* out = nullptr;
+  std::int64_t out_stride = kPanelRows;
 };
 using DotFunction = void (*)(const DotArguments&);
+using ExpandFunction = void (*)(const std::byte* panel, std::int64_t columns, std::byte* to);
 
 struct NormRow {
   const float* x = nullptr;
@@ -197,7 +231,16 @@ struct KernelTable {
   const char* name;
   /// Whether signed weight bytes are stored with 128 added.
   bool biased_weights;
+  /// Whether BF16 and F16 weights are kept as kBF16Pairs (but not for exact results).
+  bool bfloat_pairs;
   DotFunction dot[kPanelFormats];
+  /// Writes a panel of `columns` features in its expanded format; null for the other formats.
+  ExpandFunction expand[kPanelFormats];
+  /// to[i][lane] = quad i (four bytes) of rows[lane], for i < quads; `flip`: with 128 added to
+  /// every byte.
+  void (*interleave_quads)(const std::byte* const (&rows)[kPanelRows], std::int64_t quads,
+                           bool flip, std::byte* to);
+  void (*to_bfloat)(const float* x, std::int64_t size, std::byte* to);
 
   void (*quantize32)(const float* x, std::int64_t columns, std::byte* row);
   void (*quantize256)(const float* x, std::int64_t columns, std::byte* row);

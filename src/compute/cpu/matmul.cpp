@@ -9,14 +9,22 @@
 namespace hearth::compute::cpu {
 namespace {
 
-// Larger batches are cut, so that quantized activations stay near the cores.
+// Larger batches are cut, so that converted activations stay near the cores.
 constexpr std::int64_t kSlabRows = 512;
 // Below this many multiply-adds waking the team costs more than it saves.
 constexpr std::int64_t kInlineWork = 1 << 16;
-// Quantizing this many values on one thread takes a few microseconds.
-constexpr std::int64_t kInlineQuantize = 1 << 14;
+// Converting this many values on one thread takes a few microseconds.
+constexpr std::int64_t kInlineConvert = 1 << 14;
+// Of the second-level cache: expanded panels, and the rows that meet them, take this much each.
+constexpr std::int64_t kWideBytes = 320 << 10;
+constexpr std::int64_t kRowBytes = 384 << 10;
+constexpr std::int64_t kMostWidePanels = 8;
 
 std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
+
+std::size_t bytes_of(PanelFormat format, std::int64_t columns) noexcept {
+  return (panel_bytes(format, columns) + 63) / 64 * 64;
+}
 
 }  // namespace
 
@@ -25,51 +33,143 @@ std::int64_t padded_stride(std::int64_t bytes) noexcept {
   return stride % 1024 == 0 ? stride + 64 : stride;
 }
 
-void CpuWeight::make_panel(std::int64_t matrix, std::int64_t panel, bool biased,
+// ---- Weights ------------------------------------------------------------------------------------
+
+void CpuWeight::make_panel(std::int64_t matrix, std::int64_t panel, const KernelTable& kernels,
                            std::byte* to) const noexcept {
-  pack_panel(source(), format_, biased, matrix * rows() + panel * kPanelRows, panel_rows(panel),
+  pack_panel(kernels, source(), format_, matrix * rows() + panel * kPanelRows, panel_rows(panel),
              to);
 }
 
-const std::byte* CpuWeight::panel(std::int64_t matrix, std::int64_t panel, bool biased,
-                                  std::byte* scratch) const noexcept {
+const std::byte* CpuWeight::panel(std::int64_t matrix, std::int64_t panel,
+                                  const KernelTable& kernels, std::byte* scratch) const noexcept {
   if (memory_.data() != nullptr) {
     return memory_.data() + static_cast<std::size_t>(matrix * panels() + panel) * panel_bytes_;
   }
-  make_panel(matrix, panel, biased, scratch);
+  make_panel(matrix, panel, kernels, scratch);
   return scratch;
 }
 
-void CpuWeight::pack(WeightSlabs& slabs, ThreadTeam& team, bool biased) {
+void CpuWeight::pack(WeightSlabs& slabs, ThreadTeam& team, const KernelTable& kernels) {
   memory_ = slabs.allocate(packed_bytes());
   const auto grain =
       std::max<std::int64_t>(1, (std::int64_t{1} << 18) / static_cast<std::int64_t>(panel_bytes_));
   team.for_chunks(panels() * matrices(), grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
-      make_panel(i / panels(), i % panels(), biased,
+      make_panel(i / panels(), i % panels(), kernels,
                  memory_.data() + static_cast<std::size_t>(i) * panel_bytes_);
     }
   });
 }
 
-void MatmulEngine::reserve(std::int64_t rows, std::int64_t columns, std::size_t panel_bytes) {
-  rows = std::min(rows, kSlabRows);
-  if (rows > rows_ || columns > columns_) {
-    rows_ = std::max(rows_, rows);
-    columns_ = std::max(columns_, round_up(columns, 256));
-    stride32_ = padded_stride(Row32Layout(columns_).bytes);
-    stride256_ = padded_stride(Row256Layout(columns_).bytes);
-    activations_ = AccountedPages();
-    activations_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
-                                  static_cast<std::size_t>(rows_ * (stride32_ + stride256_)));
+ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, std::int64_t matrix,
+                         std::int64_t first, std::int64_t count, std::int64_t rows,
+                         std::byte* native, std::byte* wide) noexcept
+    : columns_(weight.columns()) {
+  const ExpandFunction expand = kernels.expand[static_cast<int>(weight.format())];
+  if (rows < kExpandRows || expand == nullptr) {
+    start_ = weight.panel(matrix, first, kernels, native);
+    stride_ = weight.panel_bytes();
+    multiply_ = kernels.dot[static_cast<int>(weight.format())];
+    return;
   }
-  if (panel_bytes > scratch_bytes_) {
-    scratch_bytes_ = (panel_bytes + 63) / 64 * 64;
-    scratch_ = AccountedPages();
-    scratch_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
-                              scratch_bytes_ * static_cast<std::size_t>(team_.size()));
+  const PanelFormat format = wide_format(weight.format());
+  start_ = wide;
+  stride_ = bytes_of(format, columns_);
+  multiply_ = kernels.dot[static_cast<int>(format)];
+  for (std::int64_t i = 0; i < count; ++i) {
+    expand(weight.panel(matrix, first + i, kernels, native), columns_,
+           wide + static_cast<std::size_t>(i) * stride_);
   }
 }
+
+void ReadyPanels::multiply(std::int64_t index, DotArguments& dot) const noexcept {
+  dot.panel = start_ + static_cast<std::size_t>(index) * stride_;
+  dot.columns = columns_;
+  multiply_(dot);
+}
+
+// ---- Activations --------------------------------------------------------------------------------
+
+void ActivationRows::want(RowFormat format, std::int64_t columns) noexcept {
+  switch (format) {
+    case RowFormat::kFloat:
+      return;
+    case RowFormat::kBFloat:
+      bfloats.stride = padded_stride(round_up(2 * columns, 64));
+      return;
+    case RowFormat::kBlocks32:
+      blocks32.stride = padded_stride(Row32Layout(columns).bytes);
+      return;
+    case RowFormat::kBlocks256:
+      blocks256.stride = padded_stride(Row256Layout(columns).bytes);
+      return;
+  }
+}
+
+void ActivationRows::place(std::byte* space, std::int64_t rows) noexcept {
+  for (Part* part : {&blocks32, &blocks256, &bfloats}) {
+    part->first = space;
+    space += rows * part->stride;
+  }
+}
+
+void ActivationRows::convert(const KernelTable& kernels, const float* x, std::int64_t columns,
+                             std::int64_t row) const noexcept {
+  if (blocks32.stride > 0) kernels.quantize32(x, columns, blocks32.first + row * blocks32.stride);
+  if (blocks256.stride > 0) {
+    kernels.quantize256(x, columns, blocks256.first + row * blocks256.stride);
+  }
+  if (bfloats.stride > 0) kernels.to_bfloat(x, columns, bfloats.first + row * bfloats.stride);
+}
+
+const ActivationRows::Part& ActivationRows::part(RowFormat format) const noexcept {
+  return format == RowFormat::kBlocks32    ? blocks32
+         : format == RowFormat::kBlocks256 ? blocks256
+                                           : bfloats;
+}
+
+void MatmulEngine::reserve(std::int64_t rows, std::int64_t columns) {
+  rows = std::min(rows, kSlabRows);
+  if (rows <= rows_ && columns <= columns_) return;
+  rows_ = std::max(rows_, rows);
+  columns_ = std::max(columns_, round_up(columns, 256));
+  ActivationRows all;
+  all.want(RowFormat::kBlocks32, columns_);
+  all.want(RowFormat::kBlocks256, columns_);
+  if (kernels_.bfloat_pairs) all.want(RowFormat::kBFloat, columns_);
+  activations_ = AccountedPages();
+  activations_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
+                                static_cast<std::size_t>(rows_ * all.bytes_per_row()));
+}
+
+std::int64_t MatmulEngine::wide_panels(const CpuWeight& weight) const noexcept {
+  if (kernels_.expand[static_cast<int>(weight.format())] == nullptr) {
+    return weight.is_packed() ? kMostWidePanels : 1;
+  }
+  const auto bytes =
+      static_cast<std::int64_t>(bytes_of(wide_format(weight.format()), weight.columns()));
+  return std::clamp<std::int64_t>(kWideBytes / bytes, 1, kMostWidePanels);
+}
+
+void MatmulEngine::reserve_weight(const CpuWeight& weight, bool packed) {
+  std::size_t native = packed ? 0 : bytes_of(weight.format(), weight.columns());
+  std::size_t wide = 0;
+  if (kernels_.expand[static_cast<int>(weight.format())] != nullptr) {
+    wide = bytes_of(wide_format(weight.format()), weight.columns()) *
+           static_cast<std::size_t>(wide_panels(weight));
+  }
+  native = std::max(native, native_bytes_);
+  wide = std::max(wide, wide_bytes_);
+  if (native == native_bytes_ && wide == wide_bytes_) return;
+  native_bytes_ = native;
+  wide_bytes_ = wide;
+  scratch_ = AccountedPages();
+  scratch_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
+                            (native + wide) * static_cast<std::size_t>(team_.size()));
+}
+
+// ---- Products -----------------------------------------------------------------------------------
 
 /// What one pass over a slab of the batch works on.
 struct MatmulEngine::Pass {
@@ -78,58 +178,58 @@ struct MatmulEngine::Pass {
   std::int64_t rows = 0;
   std::int64_t first_row = 0;
   std::int64_t columns = 0;
-  bool blocks32 = false;
-  bool blocks256 = false;
-  std::byte* rows32 = nullptr;
-  std::byte* rows256 = nullptr;
+  ActivationRows converted;
 };
 
-void MatmulEngine::quantize(const Pass& pass, std::int64_t begin, std::int64_t end) const noexcept {
-  for (std::int64_t t = begin; t < end; ++t) {
-    const float* const x = pass.x + t * pass.x_stride;
-    if (pass.blocks32) kernels_.quantize32(x, pass.columns, pass.rows32 + t * stride32_);
-    if (pass.blocks256) kernels_.quantize256(x, pass.columns, pass.rows256 + t * stride256_);
-  }
-}
+/// Some panels of a projection by some rows of the slab.
+struct MatmulEngine::Unit {
+  const Projection& projection;
+  std::int64_t panel, panels;
+  std::int64_t begin, end;
+};
 
-void MatmulEngine::multiply_panel(const Pass& pass, const Projection& projection,
-                                  std::int64_t panel, std::int64_t begin, std::int64_t end,
-                                  int thread) const noexcept {
-  const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
+void MatmulEngine::multiply(const Pass& pass, const Unit& unit, int thread) const noexcept {
+  const auto& weight = static_cast<const CpuWeight&>(*unit.projection.weight);
+  const ReadyPanels ready(kernels_, weight, 0, unit.panel, unit.panels, unit.end - unit.begin,
+                          native_scratch(thread), wide_scratch(thread));
   DotArguments dot;
-  dot.panel = weight.panel(0, panel, kernels_.biased_weights, scratch(thread));
-  dot.columns = pass.columns;
   const std::byte* rows = nullptr;
-  switch (row_format(weight.format())) {
-    case RowFormat::kFloat:
-      rows = reinterpret_cast<const std::byte*>(pass.x);
-      dot.row_stride = pass.x_stride * 4;
-      break;
-    case RowFormat::kBlocks32:
-      rows = pass.rows32;
-      dot.row_stride = stride32_;
-      break;
-    case RowFormat::kBlocks256:
-      rows = pass.rows256;
-      dot.row_stride = stride256_;
-      break;
+  if (row_format(weight.format()) == RowFormat::kFloat) {
+    rows = reinterpret_cast<const std::byte*>(pass.x);
+    dot.row_stride = pass.x_stride * 4;
+  } else {
+    const ActivationRows::Part& part = pass.converted.part(row_format(weight.format()));
+    rows = part.first;
+    dot.row_stride = part.stride;
   }
+  const Tensor& to = unit.projection.out;
+  float* const out = floats_of(to) + pass.first_row * to.strides[0];
   alignas(64) float tile[kDotColumns * kPanelRows];
-  dot.out = tile;
-  const std::int64_t first = panel * kPanelRows;
-  const std::int64_t count = weight.panel_rows(panel);
-  const float* const bias = projection.bias ? floats_of(projection.bias) + first : nullptr;
-  float* const out = floats_of(projection.out) + pass.first_row * projection.out.strides[0] + first;
-  const DotFunction multiply = kernels_.dot[static_cast<int>(weight.format())];
-  for (std::int64_t t = begin; t < end; t += kDotColumns) {
-    dot.rows = rows + t * dot.row_stride;
-    dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, end - t));
-    multiply(dot);
-    for (int c = 0; c < dot.count; ++c) {
-      float* const to = out + (t + c) * projection.out.strides[0];
-      const float* const from = tile + c * kPanelRows;
-      for (std::int64_t r = 0; r < count; ++r) {
-        to[r] = projection.scale * from[r] + (bias != nullptr ? bias[r] : 0.0F);
+  const bool direct = unit.projection.scale == 1.0F && !unit.projection.bias;
+  const std::int64_t block = std::max<std::int64_t>(
+      2 * kDotColumns, kRowBytes / dot.row_stride / kDotColumns * kDotColumns);
+  for (std::int64_t start = unit.begin; start < unit.end; start += block) {
+    const std::int64_t stop = std::min(start + block, unit.end);
+    for (std::int64_t i = 0; i < unit.panels; ++i) {
+      const std::int64_t first = (unit.panel + i) * kPanelRows;
+      const std::int64_t count = weight.panel_rows(unit.panel + i);
+      const bool whole = direct && count == kPanelRows;
+      const float* const bias =
+          unit.projection.bias ? floats_of(unit.projection.bias) + first : nullptr;
+      dot.out_stride = whole ? to.strides[0] : kPanelRows;
+      for (std::int64_t t = start; t < stop; t += kDotColumns) {
+        dot.rows = rows + t * dot.row_stride;
+        dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, stop - t));
+        dot.out = whole ? out + t * to.strides[0] + first : tile;
+        ready.multiply(i, dot);
+        if (whole) continue;
+        for (int c = 0; c < dot.count; ++c) {
+          float* const row = out + (t + c) * to.strides[0] + first;
+          const float* const from = tile + c * kPanelRows;
+          for (std::int64_t r = 0; r < count; ++r) {
+            row[r] = unit.projection.scale * from[r] + (bias != nullptr ? bias[r] : 0.0F);
+          }
+        }
       }
     }
   }
@@ -143,51 +243,75 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   pass.rows = std::min(rows_, x.shape[0] - first_row);
   pass.first_row = first_row;
   pass.columns = x.shape[1];
-  pass.rows32 = activations_.data();
-  pass.rows256 = activations_.data() + rows_ * stride32_;
+  const int threads = team_.size();
   std::int64_t panels = 0;
   std::int64_t bytes = 0;
+  std::int64_t grain = kMostWidePanels;
   for (const Projection& projection : projections) {
     const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
-    const RowFormat format = row_format(weight.format());
-    pass.blocks32 |= format == RowFormat::kBlocks32;
-    pass.blocks256 |= format == RowFormat::kBlocks256;
+    pass.converted.want(row_format(weight.format()), pass.columns);
     panels += weight.panels();
     bytes += weight.panels() * static_cast<std::int64_t>(weight.panel_bytes());
+    grain = std::min(grain, wide_panels(weight));
   }
-  // Panel number `index` of all projections together, for rows [begin, end).
-  const auto multiply = [&](std::int64_t index, std::int64_t begin, std::int64_t end, int thread) {
-    for (const Projection& projection : projections) {
-      const std::int64_t own = static_cast<const CpuWeight&>(*projection.weight).panels();
-      if (index < own) return multiply_panel(pass, projection, index, begin, end, thread);
-      index -= own;
+  pass.converted.place(activations_.data(), rows_);
+  const bool converts = pass.converted.bytes_per_row() > 0;
+  const auto convert = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      pass.converted.convert(kernels_, pass.x + t * pass.x_stride, pass.columns, t);
     }
   };
-  const int threads = team_.size();
-  const bool needs_rows = pass.blocks32 || pass.blocks256;
-  const bool quantize_here =
-      needs_rows && (threads == 1 || pass.rows * pass.columns <= kInlineQuantize);
-  if (quantize_here) quantize(pass, 0, pass.rows);
-  if (threads == 1 || panels * kPanelRows * pass.columns * pass.rows <= kInlineWork) {
-    if (needs_rows && !quantize_here) quantize(pass, 0, pass.rows);
-    for (std::int64_t panel = 0; panel < panels; ++panel) multiply(panel, 0, pass.rows, 0);
-    return;
-  }
-  // Units of work: some panels (about 128 KiB, so that the counter costs nothing and the memory
-  // stream stays long) by all rows, or by some rows where there are few panels.
+  const bool alone = threads == 1 || panels * kPanelRows * pass.columns * pass.rows <= kInlineWork;
+  const bool convert_here = converts && (alone || pass.rows * pass.columns <= kInlineConvert);
+  if (convert_here) convert(0, pass.rows);
+  // Units of work: as many panels as are expanded at once; for few rows about 128 KiB, so that the
+  // counter costs nothing and the memory stream stays long; and some of the rows only where there
+  // are few panels.
   const std::int64_t fair = std::max<std::int64_t>(1, panels / (4 * threads));
-  const std::int64_t grain =
-      pass.rows > kDotColumns
-          ? 1
-          : std::clamp<std::int64_t>((std::int64_t{1} << 17) * panels / bytes, 1, fair);
-  const std::int64_t panel_units = (panels + grain - 1) / grain;
+  const bool few = pass.rows < ReadyPanels::kExpandRows;
+  if (few) grain = (std::int64_t{1} << 17) * panels / bytes;
+  grain = std::clamp<std::int64_t>(grain, 1, fair);
   std::int64_t row_grain = pass.rows;
-  while (panel_units * ((pass.rows + row_grain - 1) / row_grain) < 4 * threads &&
+  const auto row_units = [&] { return (pass.rows + row_grain - 1) / row_grain; };
+  while (!alone && (panels + grain - 1) / grain * row_units() < 4 * threads &&
          row_grain > 8 * kDotColumns) {
     row_grain = round_up(row_grain / 2, kDotColumns);
   }
-  const std::int64_t row_units = (pass.rows + row_grain - 1) / row_grain;
-  std::atomic<std::int64_t> next_row{quantize_here || !needs_rows ? pass.rows : 0};
+  // Unit number `index`: units do not cross projections.
+  const auto multiply_unit = [&](std::int64_t index, int thread) {
+    const std::int64_t begin = index % row_units() * row_grain;
+    const std::int64_t end = std::min(begin + row_grain, pass.rows);
+    std::int64_t group = index / row_units();
+    for (const Projection& projection : projections) {
+      const std::int64_t own = static_cast<const CpuWeight&>(*projection.weight).panels();
+      const std::int64_t groups = (own + grain - 1) / grain;
+      if (group >= groups) {
+        group -= groups;
+        continue;
+      }
+      const std::int64_t first = group * grain;
+      const std::int64_t count = std::min(grain, own - first);
+      if (few) {
+        // Panels are not expanded, and one that must be made has room for itself only.
+        for (std::int64_t i = 0; i < count; ++i) {
+          multiply(pass, {projection, first + i, 1, begin, end}, thread);
+        }
+        return;
+      }
+      return multiply(pass, {projection, first, count, begin, end}, thread);
+    }
+  };
+  std::int64_t units = 0;
+  for (const Projection& projection : projections) {
+    units += (static_cast<const CpuWeight&>(*projection.weight).panels() + grain - 1) / grain;
+  }
+  units *= row_units();
+  if (alone) {
+    if (converts && !convert_here) convert(0, pass.rows);
+    for (std::int64_t unit = 0; unit < units; ++unit) multiply_unit(unit, 0);
+    return;
+  }
+  std::atomic<std::int64_t> next_row{convert_here || !converts ? pass.rows : 0};
   std::atomic<std::int64_t> rows_done{next_row.load(std::memory_order_relaxed)};
   std::atomic<std::int64_t> next_unit{0};
   team_.run([&](int thread) noexcept {
@@ -195,18 +319,14 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
       const std::int64_t begin = next_row.fetch_add(4, std::memory_order_relaxed);
       if (begin >= pass.rows) break;
       const std::int64_t end = std::min(begin + 4, pass.rows);
-      quantize(pass, begin, end);
+      convert(begin, end);
       rows_done.fetch_add(end - begin, std::memory_order_release);
     }
     while (rows_done.load(std::memory_order_acquire) < pass.rows) std::this_thread::yield();
     for (;;) {
       const std::int64_t unit = next_unit.fetch_add(1, std::memory_order_relaxed);
-      if (unit >= panel_units * row_units) return;
-      const std::int64_t first = unit / row_units * grain;
-      const std::int64_t begin = unit % row_units * row_grain;
-      const std::int64_t end = std::min(begin + row_grain, pass.rows);
-      for (std::int64_t panel = first; panel < std::min(first + grain, panels); ++panel)
-        multiply(panel, begin, end, thread);
+      if (unit >= units) return;
+      multiply_unit(unit, thread);
     }
   });
 }

@@ -23,10 +23,11 @@ class CpuWeight final : public Weight {
       : Weight(source), format_(format), panel_bytes_(cpu::panel_bytes(format, source.columns)) {}
 
   /// Packs all panels now.
-  void pack(WeightSlabs& slabs, ThreadTeam& team, bool biased);
+  void pack(WeightSlabs& slabs, ThreadTeam& team, const KernelTable& kernels);
 
   [[nodiscard]] PanelFormat format() const noexcept { return format_; }
   [[nodiscard]] std::size_t panel_bytes() const noexcept { return panel_bytes_; }
+  [[nodiscard]] bool is_packed() const noexcept { return memory_.data() != nullptr; }
   /// Panels of one matrix.
   [[nodiscard]] std::int64_t panels() const noexcept {
     return (rows() + kPanelRows - 1) / kPanelRows;
@@ -40,11 +41,12 @@ class CpuWeight final : public Weight {
     return std::min(kPanelRows, rows() - panel * kPanelRows);
   }
   /// A panel of a matrix, made in `scratch` (panel_bytes()) when the weight is not packed.
-  [[nodiscard]] const std::byte* panel(std::int64_t matrix, std::int64_t panel, bool biased,
+  [[nodiscard]] const std::byte* panel(std::int64_t matrix, std::int64_t panel,
+                                       const KernelTable& kernels,
                                        std::byte* scratch) const noexcept;
 
  private:
-  void make_panel(std::int64_t matrix, std::int64_t panel, bool biased,
+  void make_panel(std::int64_t matrix, std::int64_t panel, const KernelTable& kernels,
                   std::byte* to) const noexcept;
 
   PanelFormat format_;
@@ -55,44 +57,91 @@ class CpuWeight final : public Weight {
 /// A row stride that keeps rows in different cache sets.
 [[nodiscard]] std::int64_t padded_stride(std::int64_t bytes) noexcept;
 
+/// Rows of activations in every format that weights want them in: `first` and `stride` in bytes,
+/// stride 0 where nothing wants it.
+struct ActivationRows {
+  struct Part {
+    std::byte* first = nullptr;
+    std::int64_t stride = 0;
+  };
+  Part blocks32, blocks256, bfloats;
+
+  /// Adds what `format` wants for rows of `columns` values.
+  void want(RowFormat format, std::int64_t columns) noexcept;
+  [[nodiscard]] std::int64_t bytes_per_row() const noexcept {
+    return blocks32.stride + blocks256.stride + bfloats.stride;
+  }
+  /// Lays the parts out for `rows` rows from `space` on.
+  void place(std::byte* space, std::int64_t rows) noexcept;
+  void convert(const KernelTable& kernels, const float* x, std::int64_t columns,
+               std::int64_t row) const noexcept;
+  /// The part of a format other than kFloat.
+  [[nodiscard]] const Part& part(RowFormat format) const noexcept;
+};
+
+/// Panels of one matrix of a weight, ready to be multiplied: as they are kept, or, for many rows,
+/// expanded, so that their codes are read once and not once per tile.
+class ReadyPanels {
+ public:
+  /// At least this many rows make expanding worth it.
+  static constexpr std::int64_t kExpandRows = 9;
+
+  /// `native`: room for a panel that must be made; `wide`: for `count` expanded panels.
+  ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, std::int64_t matrix,
+              std::int64_t first, std::int64_t count, std::int64_t rows, std::byte* native,
+              std::byte* wide) noexcept;
+  /// Multiplies panel first + index with `dot.count` rows; the panel and the columns are filled in.
+  void multiply(std::int64_t index, DotArguments& dot) const noexcept;
+
+ private:
+  DotFunction multiply_ = nullptr;
+  const std::byte* start_ = nullptr;
+  std::size_t stride_ = 0;
+  std::int64_t columns_ = 0;
+};
+
 class MatmulEngine {
  public:
   MatmulEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger)
       : team_(team), kernels_(kernels), ledger_(std::move(ledger)) {}
 
-  /// Grows the workspace for batches of `rows` rows of at most `columns` features, and for making
-  /// panels of at most `panel_bytes` on the fly. Throws Error.
-  void reserve(std::int64_t rows, std::int64_t columns, std::size_t panel_bytes);
+  /// Grows the workspace for batches of `rows` rows of at most `columns` features. Throws Error.
+  void reserve(std::int64_t rows, std::int64_t columns);
+  /// Grows the workspace for a weight: `packed`, or with panels made at each use. Throws Error.
+  void reserve_weight(const CpuWeight& weight, bool packed);
 
   void run(const Tensor& x, std::span<const Projection> projections) noexcept;
 
-  /// The workspace for quantized rows and for a panel made by thread `thread`, free between calls
-  /// of run(): grouped products use it too.
+  /// The workspace for converted rows and for panels made by thread `thread`, free between calls of
+  /// run(): grouped products use it too.
   [[nodiscard]] std::span<std::byte> activations() const noexcept {
     return {activations_.data(), activations_.size()};
   }
-  [[nodiscard]] std::byte* scratch(int thread) const noexcept {
-    return scratch_.data() + static_cast<std::size_t>(thread) * scratch_bytes_;
+  [[nodiscard]] std::byte* native_scratch(int thread) const noexcept {
+    return scratch_.data() + static_cast<std::size_t>(thread) * (native_bytes_ + wide_bytes_);
+  }
+  [[nodiscard]] std::byte* wide_scratch(int thread) const noexcept {
+    return native_scratch(thread) + native_bytes_;
   }
 
  private:
   struct Pass;
+  struct Unit;
   void run_slab(const Tensor& x, std::span<const Projection> projections,
                 std::int64_t first_row) noexcept;
-  void quantize(const Pass& pass, std::int64_t begin, std::int64_t end) const noexcept;
-  void multiply_panel(const Pass& pass, const Projection& projection, std::int64_t panel,
-                      std::int64_t begin, std::int64_t end, int thread) const noexcept;
+  void multiply(const Pass& pass, const Unit& unit, int thread) const noexcept;
+  /// How many expanded panels of a weight a thread has room for.
+  [[nodiscard]] std::int64_t wide_panels(const CpuWeight& weight) const noexcept;
 
   ThreadTeam& team_;
   const KernelTable& kernels_;
   std::shared_ptr<Ledger> ledger_;
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
-  std::int64_t stride32_ = 0;
-  std::int64_t stride256_ = 0;
-  std::size_t scratch_bytes_ = 0;
-  AccountedPages activations_;  // rows_ rows of blocks of 32, then rows_ rows of blocks of 256
-  AccountedPages scratch_;      // one panel per thread
+  std::size_t native_bytes_ = 0;
+  std::size_t wide_bytes_ = 0;
+  AccountedPages activations_;
+  AccountedPages scratch_;  // per thread: a panel, expanded panels
 };
 
 }  // namespace hearth::compute::cpu

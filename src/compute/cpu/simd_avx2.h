@@ -158,6 +158,19 @@ inline I widen_u8(const void* p) {
   const __m128i x = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm256_cvtepu8_epi32(x), _mm256_cvtepu8_epi32(_mm_srli_si128(x, 8))};
 }
+inline I widen_pairs(const void* p) {
+  const auto* bytes = static_cast<const __m128i*>(p);
+  return {_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes)),
+          _mm256_cvtepu8_epi16(_mm_loadu_si128(bytes + 1))};
+}
+inline I and_int(I x, std::int32_t mask) {
+  const __m256i bits = _mm256_set1_epi32(mask);
+  return {_mm256_and_si256(x.a, bits), _mm256_and_si256(x.b, bits)};
+}
+inline void store_int(void* p, I x) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), x.a);
+  _mm256_storeu_si256(static_cast<__m256i*>(p) + 1, x.b);
+}
 inline I widen_s8(const void* p) {
   const __m128i x = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_srli_si128(x, 8))};
@@ -173,16 +186,45 @@ inline B high_nibbles(B x) {
   return {_mm256_and_si256(_mm256_srli_epi16(x.a, 4), mask),
           _mm256_and_si256(_mm256_srli_epi16(x.b, 4), mask)};
 }
-template <int kCount>
-inline B with_high_bits(B nibbles, B high, int bit) {
-  const __m256i mask = _mm256_set1_epi8(kCount == 1 ? 0x10 : 0x30);
-  const __m128i left = _mm_cvtsi32_si128(bit < 4 ? 4 - bit : 0);
-  const __m128i right = _mm_cvtsi32_si128(bit > 4 ? bit - 4 : 0);
+template <int kShift, int kMask>
+inline B field(B x) {
+  const __m256i mask = _mm256_set1_epi8(static_cast<char>(kMask));
+  return {_mm256_and_si256(_mm256_srli_epi16(x.a, kShift), mask),
+          _mm256_and_si256(_mm256_srli_epi16(x.b, kShift), mask)};
+}
+inline B shift_left_one(B x) { return {_mm256_add_epi8(x.a, x.a), _mm256_add_epi8(x.b, x.b)}; }
+inline B or_bytes(B x, B y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+inline B bytes_of(int value) {
+  const __m256i bytes = _mm256_set1_epi8(static_cast<char>(value));
+  return {bytes, bytes};
+}
+inline B add_bytes(B x, B y) { return {_mm256_add_epi8(x.a, y.a), _mm256_add_epi8(x.b, y.b)}; }
+inline void store_bytes(void* p, B x) { store_int(p, x); }
+inline B load_table(const std::uint8_t (&values)[16]) {
+  const __m256i table =
+      _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
+  return {table, table};
+}
+inline B lookup(B table, B codes) {
+  return {_mm256_shuffle_epi8(table.a, codes.a), _mm256_shuffle_epi8(table.b, codes.b)};
+}
+inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
+  const __m256i one = _mm256_set1_epi32(1 << bit);
+  const auto pick = [&](__m256i x, __m256i set, __m256i clear) {
+    return _mm256_blendv_epi8(clear, set, _mm256_cmpeq_epi32(_mm256_and_si256(x, one), one));
+  };
+  return {pick(bits.a, if_set.a, if_clear.a), pick(bits.b, if_set.b, if_clear.b)};
+}
+template <int kCount, int kPosition = 4>
+inline B with_high_bits(B low, B high, int bit) {
+  const __m256i mask = _mm256_set1_epi8(((1 << kCount) - 1) << kPosition);
+  const __m128i left = _mm_cvtsi32_si128(bit < kPosition ? kPosition - bit : 0);
+  const __m128i right = _mm_cvtsi32_si128(bit > kPosition ? bit - kPosition : 0);
   const auto merge = [&](__m256i n, __m256i h) {
     return _mm256_or_si256(
         n, _mm256_and_si256(_mm256_srl_epi32(_mm256_sll_epi32(h, left), right), mask));
   };
-  return {merge(nibbles.a, high.a), merge(nibbles.b, high.b)};
+  return {merge(low.a, high.a), merge(low.b, high.b)};
 }
 
 inline __m256i spread_four(const std::int8_t* p) {

@@ -129,6 +129,12 @@ inline void store_int8(std::int8_t* p, I a) {
 inline I widen_u8(const void* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
 }
+/// 32 bytes as two 16-bit halves of every lane.
+inline I widen_pairs(const void* p) {
+  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
+inline I and_int(I a, std::int32_t mask) { return _mm512_and_si512(a, _mm512_set1_epi32(mask)); }
+inline void store_int(void* p, I a) { _mm512_storeu_si512(p, a); }
 inline I widen_s8(const void* p) {
   return _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
 }
@@ -138,12 +144,32 @@ inline B low_nibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 inline B high_nibbles(B a) {
   return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
 }
-/// nibbles | (bits of `high` at position `bit`, moved to position 4), masked to 1 or 2 bits there.
-template <int kCount>
-inline B with_high_bits(B nibbles, B high, int bit) {
-  const __m512i moved = _mm512_rolv_epi32(high, _mm512_set1_epi32((36 - bit) & 31));
+/// (a >> kShift) & kMask in every byte.
+template <int kShift, int kMask>
+inline B field(B a) {
+  return _mm512_and_si512(_mm512_srli_epi16(a, kShift), _mm512_set1_epi8(static_cast<char>(kMask)));
+}
+inline B shift_left_one(B a) { return _mm512_add_epi8(a, a); }
+inline B or_bytes(B a, B b) { return _mm512_or_si512(a, b); }
+inline B bytes_of(int value) { return _mm512_set1_epi8(static_cast<char>(value)); }
+inline B add_bytes(B a, B b) { return _mm512_add_epi8(a, b); }
+inline void store_bytes(void* p, B a) { _mm512_storeu_si512(p, a); }
+inline B load_table(const std::uint8_t (&values)[16]) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
+}
+/// table[code] for codes 0 .. 15.
+inline B lookup(B table, B codes) { return _mm512_shuffle_epi8(table, codes); }
+/// In lanes whose bit `bit` is set `if_set`, else `if_clear`.
+inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
+  return _mm512_mask_blend_epi32(_mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << bit)),
+                                 if_clear, if_set);
+}
+/// low | (kCount bits of `high` from position `bit`, moved to kPosition)
+template <int kCount, int kPosition = 4>
+inline B with_high_bits(B low, B high, int bit) {
+  const __m512i moved = _mm512_rolv_epi32(high, _mm512_set1_epi32((32 + kPosition - bit) & 31));
   // a | (b & c)
-  return _mm512_ternarylogic_epi32(nibbles, moved, _mm512_set1_epi8(kCount == 1 ? 0x10 : 0x30),
+  return _mm512_ternarylogic_epi32(low, moved, _mm512_set1_epi8(((1 << kCount) - 1) << kPosition),
                                    0xF8);
 }
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr bool kBiasedWeights = false;
 constexpr bool kHasBf16Dot = false;
-constexpr int kMaxTile = 4;
+constexpr int kMaxTile = 2;
 constexpr int kLanes = 16;
 
 struct F {
@@ -174,6 +174,14 @@ inline I widen_u8(const void* p) {
   const auto* bytes = static_cast<const std::uint8_t*>(p);
   return make<I>([&](int i) { return std::int32_t{bytes[i]}; });
 }
+inline I widen_pairs(const void* p) {
+  const auto* bytes = static_cast<const std::uint8_t*>(p);
+  return make<I>([&](int i) { return bytes[2 * i] | bytes[2 * i + 1] << 16; });
+}
+inline I and_int(I a, std::int32_t mask) {
+  return make<I>([&](int i) { return a.v[i] & mask; });
+}
+inline void store_int(void* p, I a) { std::memcpy(p, a.v, sizeof a.v); }
 inline I widen_s8(const void* p) {
   const auto* bytes = static_cast<const std::int8_t*>(p);
   return make<I>([&](int i) { return std::int32_t{bytes[i]}; });
@@ -190,10 +198,37 @@ inline B low_nibbles(B a) {
 inline B high_nibbles(B a) {
   return make_bytes([&](int i) { return a.v[i] >> 4; });
 }
-template <int kCount>
-inline B with_high_bits(B nibbles, B high, int bit) {
-  constexpr int kMask = kCount == 1 ? 1 : 3;
-  return make_bytes([&](int i) { return nibbles.v[i] | ((high.v[i] >> bit) & kMask) << 4; });
+template <int kShift, int kMask>
+inline B field(B a) {
+  return make_bytes([&](int i) { return (a.v[i] >> kShift) & kMask; });
+}
+inline B shift_left_one(B a) {
+  return make_bytes([&](int i) { return 2 * a.v[i]; });
+}
+inline B or_bytes(B a, B b) {
+  return make_bytes([&](int i) { return a.v[i] | b.v[i]; });
+}
+inline B bytes_of(int value) {
+  return make_bytes([&](int) { return value; });
+}
+inline B add_bytes(B a, B b) {
+  return make_bytes([&](int i) { return a.v[i] + b.v[i]; });
+}
+inline void store_bytes(void* p, B a) { std::memcpy(p, a.v, sizeof a.v); }
+inline B load_table(const std::uint8_t (&values)[16]) {
+  return make_bytes([&](int i) { return values[i % 16]; });
+}
+inline B lookup(B table, B codes) {
+  return make_bytes([&](int i) { return table.v[codes.v[i]]; });
+}
+inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
+  return make_bytes(
+      [&](int i) { return (bits.v[i / 4] >> bit & 1) != 0 ? if_set.v[i] : if_clear.v[i]; });
+}
+template <int kCount, int kPosition = 4>
+inline B with_high_bits(B low, B high, int bit) {
+  constexpr int kMask = (1 << kCount) - 1;
+  return make_bytes([&](int i) { return low.v[i] | ((high.v[i] >> bit) & kMask) << kPosition; });
 }
 
 template <class Byte>

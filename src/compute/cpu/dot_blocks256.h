@@ -1,0 +1,294 @@
+// Panels of blocks of 256 weights with integer scales, as the dot kernels read them. Layouts:
+// panels.h.
+//
+// Included only by kernels_*.cpp, after the header of its instruction set.
+#pragma once
+
+#include "compute/cpu/dot_blocks32.h"
+
+namespace hearth::compute::cpu {
+namespace {
+
+// A block type says how kBytes are read: in kParts parts, each of kLanes sub-blocks of kSub
+// features that lie in the same bytes. sub(part, lane) is the number of a sub-block; step(block,
+// part, i, w) gives its features 4 i .. 4 i + 3 of every lane. Weights come with kZero added, as in
+// dot_blocks32.h. Scales(block).scale(sub) is the integer scale of a sub-block; unit(block) the
+// float one of the block. kMinimum: Scales has minima(), pairs of bytes for dot_pairs, and
+// minimum_unit.
+
+constexpr std::int64_t kHead = 64;  // [16] half units, and minima's or padding
+
+/// A byte per sub-block.
+template <bool kSigned>
+struct ByteScales {
+  const std::byte* bytes;
+  explicit ByteScales(const std::byte* block) : bytes(block + kHead) {}
+  [[nodiscard]] I scale(int sub) const {
+    return kSigned ? widen_s8(bytes + 16 * sub) : widen_u8(bytes + 16 * sub);
+  }
+};
+
+/// A nibble n per sub-block, for 2 n + 1.
+struct NibbleScales {
+  const std::byte* bytes;
+  explicit NibbleScales(const std::byte* block) : bytes(block + kHead) {}
+  [[nodiscard]] I scale(int sub) const {
+    const I both = widen_u8(bytes + 16 * (sub / 2));
+    const I nibble = sub % 2 == 0 ? and_int(both, 15) : shift_right<4>(both);
+    return add_int(add_int(nibble, nibble), set_int(1));
+  }
+};
+
+struct NoScales {
+  explicit NoScales(const std::byte*) {}
+  [[nodiscard]] static I scale(int) { return set_int(1); }
+};
+
+/// Scales and minima as bytes, those of two sub-blocks beside each other: [pairs][16][2].
+template <int kPairs>
+struct PairScales {
+  alignas(64) std::byte scales[32 * kPairs];
+  alignas(64) std::byte lows[32 * kPairs];
+  [[nodiscard]] I scale(int sub) const {
+    const I both = widen_pairs(scales + 32 * (sub / 2));
+    return sub % 2 == 0 ? and_int(both, 0xFFFF) : shift_right<16>(both);
+  }
+  [[nodiscard]] const std::byte* minima() const { return lows; }
+};
+
+/// The twelve bytes of Q4_K and Q5_K (quant-blocks.md section 3), each four as two pairs.
+struct KScales : PairScales<4> {
+  explicit KScales(const std::byte* block) {
+    const B first = load_bytes(block + kHead);
+    const B second = load_bytes(block + kHead + 64);
+    const B third = load_bytes(block + kHead + 128);
+    store_bytes(scales, field<0, 63>(first));
+    store_bytes(scales + 64, or_bytes(field<0, 15>(third), field<2, 0x30>(first)));
+    store_bytes(lows, field<0, 63>(second));
+    store_bytes(lows + 64, or_bytes(field<4, 15>(third), field<2, 0x30>(second)));
+  }
+};
+
+/// Low nibbles: scales, high ones: minima.
+struct Q2_KScales : PairScales<8> {
+  explicit Q2_KScales(const std::byte* block) {
+    for (int i = 0; i < 4; ++i) {
+      const B both = load_bytes(block + kHead + 64 * i);
+      store_bytes(scales + 64 * i, low_nibbles(both));
+      store_bytes(lows + 64 * i, high_nibbles(both));
+    }
+  }
+};
+
+/// What is common to formats whose byte holds nibbles of two sub-blocks of 32.
+template <std::int64_t kHeaderBytes, std::int64_t kHighBytes>
+struct NibbleParts {
+  static constexpr std::int64_t kHeader = kHeaderBytes;
+  static constexpr std::int64_t kBytes = kHeaderBytes + kHighBytes + 2048;
+  static constexpr int kSub = 32, kLanes = 2, kParts = 4;
+  static constexpr int sub(int part, int lane) { return 2 * part + lane; }
+  static F unit(const std::byte* block) { return load_half(block); }
+  static F minimum_unit(const std::byte* block) { return load_half(block + 32); }
+  static B both(const std::byte* block, int part, int i) {
+    return load_bytes(block + kHeader + kHighBytes + 512 * part + 64 * i);
+  }
+};
+
+struct Q4_KBlock : NibbleParts<kHead + 192, 0> {
+  using Scales = KScales;
+  static constexpr bool kMinimum = true;
+  static constexpr int kZero = 0;
+  static void step(const std::byte* block, int part, int i, B (&w)[2]) {
+    const B nibbles = both(block, part, i);
+    w[0] = low_nibbles(nibbles);
+    w[1] = high_nibbles(nibbles);
+  }
+};
+
+struct Q5_KBlock : NibbleParts<kHead + 192, 512> {
+  using Scales = KScales;
+  static constexpr bool kMinimum = true;
+  static constexpr int kZero = 0;
+  static void step(const std::byte* block, int part, int i, B (&w)[2]) {
+    const B nibbles = both(block, part, i);
+    const B high = load_bytes(block + kHeader + 64 * i);
+    w[0] = with_high_bits<1>(low_nibbles(nibbles), high, 2 * part);
+    w[1] = with_high_bits<1>(high_nibbles(nibbles), high, 2 * part + 1);
+  }
+};
+
+template <class Values, class ScaleBytes, std::int64_t kHeaderBytes>
+struct NibbleTableBlock : NibbleParts<kHeaderBytes, 0> {
+  using Scales = ScaleBytes;
+  static constexpr bool kMinimum = false;
+  static constexpr int kZero = 128;
+  static void step(const std::byte* block, int part, int i, B (&w)[2]) {
+    const B table = load_table(Values::kBytes);
+    const B nibbles = NibbleParts<kHeaderBytes, 0>::both(block, part, i);
+    w[0] = lookup(table, low_nibbles(nibbles));
+    w[1] = lookup(table, high_nibbles(nibbles));
+  }
+};
+
+using IQ4_XSBlock = NibbleTableBlock<NonLinear4, ByteScales<true>, kHead + 128>;
+
+/// Magnitudes of IQ3_S; from 8 on, negative.
+struct IQ3_SValues {
+  static constexpr std::uint8_t kBytes[16] = {
+      whole(1),  whole(3),  whole(5),  whole(7),  whole(9),  whole(11),  whole(13),  whole(15),
+      whole(-1), whole(-3), whole(-5), whole(-7), whole(-9), whole(-11), whole(-13), whole(-15)};
+};
+struct IQ3_XXSValues {
+  static constexpr std::uint8_t kBytes[16] = {whole(4),   whole(12),  whole(20),  whole(28),
+                                              whole(36),  whole(44),  whole(52),  whole(62),
+                                              whole(-4),  whole(-12), whole(-20), whole(-28),
+                                              whole(-36), whole(-44), whole(-52), whole(-62)};
+};
+using IQ3_SBlock = NibbleTableBlock<IQ3_SValues, NibbleScales, kHead + 64>;
+
+struct IQ3_XXSBlock : NibbleTableBlock<IQ3_XXSValues, NibbleScales, kHead + 64> {
+  static F unit(const std::byte* block) { return mul(load_half(block), set(0.25F)); }
+};
+
+/// 4 parts, each: the upper bits of 16 features of four quarters, the nibbles of quarters 0 and 2,
+/// and those of 1 and 3.
+struct Q6_KBlock {
+  using Scales = ByteScales<true>;
+  static constexpr std::int64_t kBytes = kHead + 256 + 3072;
+  static constexpr int kSub = 16, kLanes = 4, kParts = 4;
+  static constexpr bool kMinimum = false;
+  static constexpr int kZero = 32;
+  static constexpr int sub(int part, int lane) { return part / 2 * 8 + 2 * lane + part % 2; }
+  static F unit(const std::byte* block) { return load_half(block); }
+  static void step(const std::byte* block, int part, int i, B (&w)[4]) {
+    const std::byte* const p = block + kHead + 256 + 768 * part + 64 * i;
+    const B high = load_bytes(p);
+    const B even = load_bytes(p + 256);
+    const B odd = load_bytes(p + 512);
+    w[0] = with_high_bits<2>(low_nibbles(even), high, 0);
+    w[1] = with_high_bits<2>(low_nibbles(odd), high, 2);
+    w[2] = with_high_bits<2>(high_nibbles(even), high, 4);
+    w[3] = with_high_bits<2>(high_nibbles(odd), high, 6);
+  }
+};
+
+/// What is common to formats whose byte holds two bits of four sub-blocks of 16: part 2 h + s has
+/// features 128 h + 32 lane + 16 s ...
+template <std::int64_t kHeaderBytes>
+struct TwoBitParts {
+  static constexpr std::int64_t kHeader = kHeaderBytes;
+  static constexpr std::int64_t kBytes = kHeaderBytes + 1024;
+  static constexpr int kSub = 16, kLanes = 4, kParts = 4;
+  static constexpr int sub(int part, int lane) { return part / 2 * 8 + 2 * lane + part % 2; }
+  static F unit(const std::byte* block) { return load_half(block); }
+  static F minimum_unit(const std::byte* block) { return load_half(block + 32); }
+  static void codes(const std::byte* block, int part, int i, B (&w)[4]) {
+    const B four = load_bytes(block + kHeader + 256 * part + 64 * i);
+    w[0] = field<0, 3>(four);
+    w[1] = field<2, 3>(four);
+    w[2] = field<4, 3>(four);
+    w[3] = field<6, 3>(four);
+  }
+};
+
+struct Q2_KBlock : TwoBitParts<kHead + 256> {
+  using Scales = Q2_KScales;
+  static constexpr bool kMinimum = true;
+  static constexpr int kZero = 0;
+  static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
+};
+
+struct TernaryBlock : TwoBitParts<kHead> {
+  using Scales = NoScales;
+  static constexpr bool kMinimum = false;
+  static constexpr int kZero = 1;
+  static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
+};
+
+/// A third bit: bit 4 h + lane of the bytes of features 16 s ...
+template <std::int64_t kScaleBytes>
+struct ThreeBitParts : TwoBitParts<kHead + kScaleBytes + 512> {
+  using Base = TwoBitParts<kHead + kScaleBytes + 512>;
+  static void codes(const std::byte* block, int part, int i, B (&w)[4]) {
+    Base::codes(block, part, i, w);
+    const B third = load_bytes(block + kHead + kScaleBytes + part % 2 * 256 + 64 * i);
+    for (int lane = 0; lane < 4; ++lane) {
+      w[lane] = with_high_bits<1, 2>(w[lane], third, part / 2 * 4 + lane);
+    }
+  }
+};
+
+struct Q3_KBlock : ThreeBitParts<256> {
+  using Scales = ByteScales<true>;
+  static constexpr bool kMinimum = false;
+  static constexpr int kZero = 4;
+  static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
+};
+
+/// IQ2_XXS, IQ2_XS and IQ2_S: a magnitude and a sign.
+struct IQ2Block : ThreeBitParts<128> {
+  using Scales = NibbleScales;
+  static constexpr bool kMinimum = false;
+  static constexpr int kZero = 128;
+  static constexpr std::uint8_t kValues[16] = {whole(8),  whole(25),  whole(43),  whole(0),
+                                               whole(-8), whole(-25), whole(-43), whole(0)};
+  static F unit(const std::byte* block) { return mul(load_half(block), set(0.125F)); }
+  static void step(const std::byte* block, int part, int i, B (&w)[4]) {
+    const B table = load_table(kValues);
+    codes(block, part, i, w);
+    for (int lane = 0; lane < 4; ++lane) w[lane] = lookup(table, w[lane]);
+  }
+};
+
+/// IQ1_S and IQ1_M: eight times -1, 0 or 1, plus or minus one: bit g of a lane's int32 for the
+/// shift of features 8 g to 8 g + 7.
+struct IQ1Block : TwoBitParts<kHead + 128 + 64> {
+  using Scales = NibbleScales;
+  static constexpr bool kMinimum = false;
+  static constexpr int kZero = 128;
+  static constexpr std::uint8_t kUp[16] = {whole(-7), whole(1), whole(9)};
+  static F unit(const std::byte* block) { return mul(load_half(block), set(0.125F)); }
+  static void step(const std::byte* block, int part, int i, B (&w)[4]) {
+    const B up = load_table(kUp);
+    const B none = bytes_of(0);
+    const B two_less = bytes_of(-2);
+    const I shifts = load_int(block + kHead + 128);
+    codes(block, part, i, w);
+    for (int lane = 0; lane < 4; ++lane) {
+      const int group = 2 * sub(part, lane) + i / 2;
+      w[lane] = add_bytes(lookup(up, w[lane]), select_lanes(shifts, group, two_less, none));
+    }
+  }
+};
+
+// What the others are expanded to: [16] float units (and minima's), [sub-blocks][16] int32 scales
+// (and pairs of minima), weights.
+
+template <int kSubFeatures, bool kHasMinimum>
+struct Wide256Block {
+  static constexpr int kSub = kSubFeatures, kSubs = 256 / kSub;
+  static constexpr bool kMinimum = kHasMinimum;
+  static constexpr int kZero = kHasMinimum ? 0 : 128;
+  static constexpr std::int64_t kScales = kHasMinimum ? 128 : 64;
+  static constexpr std::int64_t kMinima = kScales + 64 * kSubs;
+  static constexpr std::int64_t kWeights = kMinima + (kHasMinimum ? 16 * kSubs : 0);
+  static constexpr std::int64_t kBytes = kWeights + 4096;
+  static constexpr int kLanes = 1, kParts = kSubs;
+  static constexpr int sub(int part, int) { return part; }
+  struct Scales {
+    const std::byte* block;
+    explicit Scales(const std::byte* p) : block(p) {}
+    [[nodiscard]] I scale(int sub) const { return load_int(block + kScales + 64 * sub); }
+    [[nodiscard]] const std::byte* minima() const { return block + kMinima; }
+  };
+  static F unit(const std::byte* block) { return load(reinterpret_cast<const float*>(block)); }
+  static F minimum_unit(const std::byte* block) {
+    return load(reinterpret_cast<const float*>(block + 64));
+  }
+  static void step(const std::byte* block, int part, int i, B (&w)[1]) {
+    w[0] = load_bytes(block + kWeights + 16 * kSub * part + 64 * i);
+  }
+};
+
+}  // namespace
+}  // namespace hearth::compute::cpu
