@@ -58,6 +58,8 @@ function(hearth_target_instruction_sets)
       set(flags ${HEARTH_X86_BASE_AVX512} -mavx512vnni)
     elseif(source MATCHES "_avx512bf16\\.cpp$")
       set(flags ${HEARTH_X86_BASE_AVX512} -mavx512vnni -mavx512vbmi -mavx512bf16)
+    elseif(source MATCHES "kernels_portable\\.cpp$")
+      continue()  # a minute of compiling for what nobody runs
     elseif(source MATCHES "/compute/cpu/|/src/quant/")
       set(flags ${HEARTH_FAST})
     else()

@@ -1,8 +1,9 @@
 // Attention over paged keys and values with an online softmax (Milakov & Gimelshein 2018,
-// arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135), in float32.
+// arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135), in float32, or with products of bfloat16
+// where the keys and values have 16 bits and the kernels can (attention_tiles.h).
 //
-// Cells are taken in tiles of kTile on an absolute grid (cell 0, 64, ...) and gathered into chunks
-// of kChunk cells whose partial results are merged in order. So the order of every sum depends on
+// Cells are taken in tiles of 64 on an absolute grid (cell 0, 64, ...) and gathered into chunks of
+// 512 cells whose partial results are merged in order. So the order of every sum depends on
 // the row's own range of cells only: a row gets the same bits alone or in any batch, on any number
 // of threads, and a long range can be shared by several threads.
 #pragma once
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "compute/backend.h"
@@ -18,6 +20,8 @@
 #include "support/thread_team.h"
 
 namespace hearth::compute::cpu {
+
+struct AttentionUnit;
 
 class AttentionEngine {
  public:
@@ -36,18 +40,17 @@ class AttentionEngine {
 
  private:
   struct Pass;
-  struct Scratch;
-  struct Partial;
   void make_tiles(const AttendArguments& a, Pass& pass) noexcept;
   void run_unit(const Pass& pass, std::int64_t unit, int thread) noexcept;
-  [[nodiscard]] Scratch scratch(int thread) const noexcept;
-
   /// Consecutive rows of one sequence whose ranges of cells touch: they share tiles of keys.
   struct RowTile {
     std::int64_t row = 0;
     std::int32_t count = 0;
     std::int32_t begin = 0, end = 0;  // union of their ranges
   };
+  template <class Tiles>
+  void attend_unit(const Pass& pass, std::int64_t unit, const RowTile& tile,
+                   std::span<const AttentionUnit> heads, int thread) noexcept;
 
   ThreadTeam& team_;
   const KernelTable& kernels_;

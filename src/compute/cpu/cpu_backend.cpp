@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention.h"
@@ -60,7 +61,8 @@ std::int64_t rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(const CpuOptions& options)
-      : kernels_(choose_kernels(options.instruction_set)),
+      : kernels_(options.exact ? cpu::without_pairs(choose_kernels(options.instruction_set))
+                               : choose_kernels(options.instruction_set)),
         exact_(options.exact),
         team_(options.threads > 0 ? options.threads : machine::usable_cores()),
         ledger_(std::make_shared<Ledger>()),
@@ -216,6 +218,7 @@ class CpuBackend final : public Backend {
                 const Tensor& pool) noexcept override {
     const std::int64_t page_cells = pool.shape[2];
     const std::int64_t size = values.shape[2];
+    const cpu::KvLayout layout = cpu::kv_layout(pool, part, kernels_);
     for_rows(values.shape[0], values.shape[1] * size, [&](std::int64_t t) {
       const std::int64_t cell = int_at(rows.row_cell, t);
       const std::int64_t page =
@@ -224,14 +227,32 @@ class CpuBackend final : public Backend {
       for (std::int64_t head = 0; head < values.shape[1]; ++head) {
         const float* const from =
             floats_of(values) + t * values.strides[0] + head * values.strides[1];
-        const std::int64_t to = page * pool.strides[0] + head * pool.strides[1];
-        if (pool.dtype == DType::kF16) {
-          std::uint16_t half[kMaxHeadSize];
-          kernels_.to_half(from, half, size);
-          cpu::store_cell(half, size, part, pool, cell % page_cells,
-                          reinterpret_cast<std::uint16_t*>(bytes_of(pool)) + to);
-        } else {
-          cpu::store_cell(from, size, part, pool, cell % page_cells, floats_of(pool) + to);
+        std::byte* const to =
+            bytes_of(pool) + cpu::pool_bytes(pool, page * pool.strides[0] + head * pool.strides[1]);
+        const auto store = [&](const auto* elements) {
+          using Element = std::remove_cvref_t<decltype(*elements)>;
+          cpu::store_cell(elements, size, part, layout, page_cells, cell % page_cells,
+                          reinterpret_cast<Element*>(to));
+        };
+        std::uint16_t narrow[kMaxHeadSize];
+        switch (pool.dtype) {
+          case DType::kF16:
+            kernels_.to_half(from, narrow, size);
+            store(narrow);
+            break;
+          case DType::kBF16:
+            for (std::int64_t i = 0; i < size; ++i) {
+              narrow[i] = tensor::bfloat16_from_float(from[i]);
+            }
+            store(narrow);
+            break;
+          case DType::kQ8_0:
+            quant::encode(pool.dtype, {from, static_cast<std::size_t>(size)},
+                          {to + cpu::pool_bytes(pool, cell % page_cells * size),
+                           static_cast<std::size_t>(cpu::pool_bytes(pool, size))});
+            break;
+          default:
+            store(from);
         }
       }
     });

@@ -36,5 +36,11 @@ inline void keep_largest_row(float* x, float multiplier, std::int64_t size) {
   for_lanes(size, [&](auto get, auto put) { put(x, max(zero(), sub(get(x), cutoff))); });
 }
 
+inline void blend_row(float* to, float a, const float* from, float b, std::int64_t size) {
+  for (std::int64_t i = 0; i < size; i += 16) {
+    store(to + i, add(mul(load(to + i), set(a)), mul(load(from + i), set(b))));
+  }
+}
+
 }  // namespace
 }  // namespace hearth::compute::cpu

@@ -38,4 +38,12 @@ const KernelTable& choose_kernels(const std::string& wanted) {
               "choose one of: " + known);
 }
 
+const KernelTable& without_pairs(const KernelTable& kernels) {
+  if (kernels.pair_attention == nullptr) return kernels;
+  for (const KernelTable* table : available_kernels()) {
+    if (table->pair_attention == nullptr) return *table;
+  }
+  return portable_kernels();
+}
+
 }  // namespace hearth::compute::cpu

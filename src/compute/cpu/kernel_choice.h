@@ -15,4 +15,8 @@ namespace hearth::compute::cpu {
 /// of that name.
 [[nodiscard]] const KernelTable& choose_kernels(const std::string& wanted);
 
+/// `kernels`, or, where they round keys and values to bfloat16, the best ones of the same processor
+/// that compute attention in float32: for exact evaluation.
+[[nodiscard]] const KernelTable& without_pairs(const KernelTable& kernels);
+
 }  // namespace hearth::compute::cpu

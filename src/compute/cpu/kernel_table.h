@@ -23,7 +23,8 @@ constexpr DotFunction wide32 = dot_tiles<Tiles32<Block>, kMaxTile>;
 template <int kSub, bool kMinimum>
 constexpr DotFunction wide256 = dot_tiles<Tiles256<Wide256Block<kSub, kMinimum>>, kMaxTile>;
 
-constexpr KernelTable make_table(const char* name) {
+constexpr KernelTable make_table(const char* name,
+                                 const PairAttentionKernels* pair_attention = nullptr) {
   return {
       .name = name,
       .biased_weights = kBiasedWeights,
@@ -110,6 +111,8 @@ constexpr KernelTable make_table(const char* name) {
       .sum_squares = sum_squares_row,
       .keep_largest = keep_largest_row,
       .panel_to_values = turn_panel,
+      .blend = blend_row,
+      .pair_attention = pair_attention,
   };
 }
 

@@ -227,6 +227,72 @@ struct SelectiveRows {
   std::int64_t out_stride = 0;
 };
 
+// Attention with dot products of bfloat16 pairs (attention_kernels.h), on tiles of kAttentionTile
+// cells. Keys are panels [element pairs][16 cells][2 elements], values panels [32 cell pairs][16
+// elements][2 cells], all of 16-bit numbers.
+
+inline constexpr std::int64_t kAttentionTile = 64;
+
+/// Half-precision numbers x count as 2^-112 x, which is what their bits mean as bfloat16.
+enum class PairFormat : std::uint8_t { kBF16, kF16 };
+
+/// scores[query][64] = keys of four panels times queries.
+struct ScoreTile {
+  PairFormat format = PairFormat::kBF16;
+  const std::byte* keys[4] = {};
+  const std::byte* ahead[4] = {};          // what is read next, to be fetched
+  const std::uint16_t* queries = nullptr;  // [count][pairs][2] bfloat16
+  std::int64_t query_stride = 0;           // numbers
+  std::int64_t pairs = 0;
+  int count = 0;
+  float* scores = nullptr;
+};
+
+/// Softmax weights, as bfloat16, of `count` queries' scores relative to the running maximum, times
+/// 2^shift; what was summed before shrinks by factors[query]. Invisible cells score minus infinity.
+struct WeighTile {
+  const float* scores = nullptr;
+  std::uint16_t* weights = nullptr;  // [count][64]
+  float* maxima = nullptr;
+  float* sums = nullptr;  // [count][16]: running sums of weights, by lane
+  float* factors = nullptr;
+  float shift = 0;
+  int count = 0;
+};
+
+/// sums[query] = factors[query] * sums[query] + weights[query] times values of the cells first_cell
+/// (which is even) .. end_cell - 1 of the tile.
+struct ValueTile {
+  PairFormat format = PairFormat::kBF16;
+  const std::byte* values = nullptr;
+  const std::byte* ahead = nullptr;  // what is read next, to be fetched
+  std::int64_t panel_bytes = 0;      // from 16 elements to the next
+  std::int64_t panels = 0;
+  std::int64_t first_cell = 0, end_cell = 0;
+  const std::uint16_t* weights = nullptr;
+  const float* factors = nullptr;
+  float* sums = nullptr;
+  std::int64_t stride = 0;
+  int count = 0;
+};
+
+struct PairAttentionKernels {
+  void (*score)(const ScoreTile&);
+  void (*weigh)(const WeighTile&);
+  void (*value)(const ValueTile&);
+  /// to = bfloat16 of factor * x, made finite, padded with a zero to an even size.
+  void (*pack_query)(const float* x, float factor, std::int64_t size, std::uint16_t* to);
+  /// `count` halves (a multiple of 32) as bfloat16 of 2^-112 times them.
+  void (*from_halves)(const std::byte* from, std::int64_t count, std::byte* to);
+  /// A panel of keys as floats [2 * pairs][16].
+  void (*to_floats)(const std::byte* keys, PairFormat format, std::int64_t pairs, float* to);
+  /// One panel of `pairs` pairs of bfloat16 keys as 16 cells of value panels, panel_bytes apart.
+  void (*turn)(const std::byte* keys, std::int64_t pairs, std::byte* values,
+               std::int64_t panel_bytes);
+  /// Of sixteen lanes.
+  float (*sum)(const float* lanes);
+};
+
 struct KernelTable {
   const char* name;
   /// Whether signed weight bytes are stored with 128 added.
@@ -262,14 +328,14 @@ struct KernelTable {
   void (*rope_adjacent)(float* x, const float* table, std::int64_t pairs, float direction);
   void (*to_half)(const float* x, std::uint16_t* out, std::int64_t size);
 
-  /// panel[i][lane] = element i of keys[lane], of `size` floats (or halves); a null key gives
-  /// zeros.
-  void (*keys_to_panel)(const std::byte* const (&keys)[kPanelRows], bool half, std::int64_t size,
-                        float* panel);
+  /// panel[i][lane] = element i of keys[lane], of `size` elements as a pool keeps them in rows
+  /// (F32, F16, BF16 or Q8_0); a null key gives zeros.
+  void (*keys_to_panel)(const std::byte* const (&keys)[kPanelRows], PanelFormat format,
+                        std::int64_t size, float* panel);
   /// One value row of `size` into panels [size / 16 rounded up][row_count][16] at row `row`; null:
   /// zeros.
-  void (*value_to_panels)(const std::byte* value, bool half, std::int64_t size, std::int64_t row,
-                          std::int64_t row_count, float* panels);
+  void (*value_to_panels)(const std::byte* value, PanelFormat format, std::int64_t size,
+                          std::int64_t row, std::int64_t row_count, float* panels);
   /// scores[i] = exp(scores[i] - maximum), size a multiple of 16; returns the sum.
   float (*exp_row)(float* scores, float maximum, std::int64_t size);
   float (*largest)(const float* x, std::int64_t size);  // size a multiple of 16
@@ -295,10 +361,14 @@ struct KernelTable {
   float (*sum_squares)(const float* x, std::int64_t size);
   /// x = relu(x - (mean + multiplier * deviation))
   void (*keep_largest)(float* x, float multiplier, std::int64_t size);
-  /// The first `size` elements of the sixteen keys of a panel (of floats or halves) as value rows
+  /// The first `size` elements of the sixteen keys of a panel (F32, F16 or BF16) as value rows
   /// row .. row + 15 of panels [size / 16 rounded up][row_count][16].
-  void (*panel_to_values)(const std::byte* panel, bool half, std::int64_t size, std::int64_t row,
-                          std::int64_t row_count, float* panels);
+  void (*panel_to_values)(const std::byte* panel, PanelFormat format, std::int64_t size,
+                          std::int64_t row, std::int64_t row_count, float* panels);
+  /// to = a * to + b * from; size is a multiple of 16.
+  void (*blend)(float* to, float a, const float* from, float b, std::int64_t size);
+  /// Null where there are no dot products of bfloat16.
+  const PairAttentionKernels* pair_attention;
 };
 
 [[nodiscard]] const KernelTable& portable_kernels() noexcept;

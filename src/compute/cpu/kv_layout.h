@@ -1,9 +1,14 @@
 // How the CPU backend keeps keys and values inside a page of a pool. A page of one KV head holds
 // P cells of `size` values; nobody but this backend looks into it, so they are stored as the panels
-// that the dot kernels read, and attention neither transposes nor converts them again:
-//   keys    [P / 16][size][16 cells]        when P is a multiple of 16
-//   values  [size / 16][P cells][16 values] when P is a multiple of 64 and size of 16
-// and otherwise as rows [P][size], which attention gathers into panels.
+// that the kernels read, and attention neither transposes nor converts them again.
+//
+//   panels  keys    [P / 16][size][16 cells]          when P is a multiple of 16
+//           values  [size / 16][P cells][16 values]   when P is a multiple of 64 and size of 16
+//   pairs   keys    [P / 16][size / 2][16 cells][2 values]
+//           values  [size / 16][P / 2][16 values][2 cells]
+//           16-bit numbers for kernels with dot products of bfloat16, when P is a multiple of 64
+//           and size of 2 or 16
+//   rows    [P][size] otherwise, and blocks; attention gathers them into panels.
 #pragma once
 
 #include <algorithm>
@@ -16,28 +21,103 @@
 
 namespace hearth::compute::cpu {
 
-[[nodiscard]] inline bool keys_in_panels(const Tensor& pool) noexcept {
-  return pool.shape[2] % kPanelRows == 0;
+enum class KvLayout : std::uint8_t { kRows, kPanels, kPairs };
+
+[[nodiscard]] inline bool is_sixteen_bits(DType type) noexcept {
+  return type == DType::kF16 || type == DType::kBF16;
 }
-[[nodiscard]] inline bool values_in_panels(const Tensor& pool) noexcept {
-  return pool.shape[2] % 64 == 0 && pool.shape[3] % kPanelRows == 0;
+
+[[nodiscard]] inline KvLayout kv_layout(const Tensor& pool, KvPart part,
+                                        const KernelTable& kernels) noexcept {
+  const std::int64_t cells = pool.shape[2];
+  const std::int64_t size = pool.shape[3];
+  const bool keys = part == KvPart::kKeys;
+  if (tensor::info(pool.dtype).quantized) return KvLayout::kRows;
+  if (is_sixteen_bits(pool.dtype) && kernels.pair_attention != nullptr) {
+    const bool fits = cells % kAttentionTile == 0 && size % (keys ? 2 : kPanelRows) == 0;
+    return fits ? KvLayout::kPairs : KvLayout::kRows;
+  }
+  const bool fits =
+      keys ? cells % kPanelRows == 0 : cells % kAttentionTile == 0 && size % kPanelRows == 0;
+  return fits ? KvLayout::kPanels : KvLayout::kRows;
+}
+
+[[nodiscard]] inline PanelFormat panel_format_of(const Tensor& pool) noexcept {
+  switch (pool.dtype) {
+    case DType::kF16:
+      return PanelFormat::kF16;
+    case DType::kBF16:
+      return PanelFormat::kBF16;
+    case DType::kQ8_0:
+      return PanelFormat::kQ8_0;
+    default:
+      return PanelFormat::kF32;
+  }
+}
+
+/// Bytes of `elements` elements of a pool: whole blocks.
+[[nodiscard]] inline std::int64_t pool_bytes(const Tensor& pool, std::int64_t elements) noexcept {
+  const tensor::DTypeInfo& info = tensor::info(pool.dtype);
+  return elements / info.block_elements * info.block_bytes;
+}
+
+/// Where element i of the cell at `slot` is in its page, in elements; not for rows.
+[[nodiscard]] inline std::int64_t place_in_page(KvLayout layout, KvPart part, std::int64_t cells,
+                                                std::int64_t size, std::int64_t slot,
+                                                std::int64_t i) noexcept {
+  if (layout == KvLayout::kPairs) {
+    return part == KvPart::kKeys
+               ? slot / kPanelRows * kPanelRows * size + i / 2 * 32 + slot % kPanelRows * 2 + i % 2
+               : i / kPanelRows * kPanelRows * cells + slot / 2 * 32 + i % kPanelRows * 2 +
+                     slot % 2;
+  }
+  return part == KvPart::kKeys ? (slot / kPanelRows * size + i) * kPanelRows + slot % kPanelRows
+                               : (i / kPanelRows * cells + slot) * kPanelRows + i % kPanelRows;
 }
 
 /// Writes one cell's `size` values (as `Element`s, already of the pool's type) into a page of a
 /// head.
 template <class Element>
-void store_cell(const Element* from, std::int64_t size, KvPart part, const Tensor& pool,
-                std::int64_t slot, Element* page) noexcept {
-  if (part == KvPart::kKeys && keys_in_panels(pool)) {
-    Element* to = page + slot / kPanelRows * size * kPanelRows + slot % kPanelRows;
-    for (std::int64_t i = 0; i < size; ++i, to += kPanelRows) *to = from[i];
-  } else if (part == KvPart::kValues && values_in_panels(pool)) {
-    Element* to = page + slot * kPanelRows;
-    for (std::int64_t i = 0; i < size; i += kPanelRows, to += pool.shape[2] * kPanelRows) {
-      std::copy_n(from + i, kPanelRows, to);
-    }
-  } else {
+void store_cell(const Element* from, std::int64_t size, KvPart part, KvLayout layout,
+                std::int64_t cells, std::int64_t slot, Element* page) noexcept {
+  if (layout == KvLayout::kRows) {
     std::copy_n(from, size, page + slot * size);
+    return;
+  }
+  const bool pairs = layout == KvLayout::kPairs;
+  Element* to = page + place_in_page(layout, part, cells, size, slot, 0);
+  if (part == KvPart::kKeys && pairs) {
+    for (std::int64_t i = 0; i < size; i += 2, to += 2 * kPanelRows) std::copy_n(from + i, 2, to);
+  } else if (part == KvPart::kKeys) {
+    for (std::int64_t i = 0; i < size; ++i, to += kPanelRows) *to = from[i];
+  } else {
+    for (std::int64_t i = 0; i < size; i += kPanelRows, to += cells * kPanelRows) {
+      for (std::int64_t j = 0; j < kPanelRows; ++j) to[pairs ? 2 * j : j] = from[i + j];
+    }
+  }
+}
+
+/// The opposite: the first `count` elements of a cell.
+template <class Element>
+void load_cell(const Element* page, std::int64_t size, KvPart part, KvLayout layout,
+               std::int64_t cells, std::int64_t slot, std::int64_t count, Element* to) noexcept {
+  if (layout == KvLayout::kRows) {
+    std::copy_n(page + slot * size, count, to);
+    return;
+  }
+  const bool pairs = layout == KvLayout::kPairs;
+  const Element* from = page + place_in_page(layout, part, cells, size, slot, 0);
+  if (part == KvPart::kKeys && pairs) {
+    for (std::int64_t i = 0; i < count; i += 2, from += 2 * kPanelRows) {
+      std::copy_n(from, std::min<std::int64_t>(2, count - i), to + i);
+    }
+  } else if (part == KvPart::kKeys) {
+    for (std::int64_t i = 0; i < count; ++i, from += kPanelRows) to[i] = *from;
+  } else {
+    for (std::int64_t i = 0; i < count; i += kPanelRows, from += cells * kPanelRows) {
+      const std::int64_t lanes = std::min(kPanelRows, count - i);
+      for (std::int64_t j = 0; j < lanes; ++j) to[i + j] = from[pairs ? 2 * j : j];
+    }
   }
 }
 

@@ -17,72 +17,73 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
-/// The cells of one KV head of a pool, kept as panels or as rows (kv_layout.h).
+/// The cells of one KV head of a pool (kv_layout.h).
 class HeadPages {
  public:
   HeadPages(const Tensor& pool, KvPart part, std::int64_t kv_head, const Tensor& page_table,
-            std::int64_t sequence) noexcept
-      : half_(pool.dtype == DType::kF16),
-        keys_(part == KvPart::kKeys),
-        panels_(keys_ ? keys_in_panels(pool) : values_in_panels(pool)),
+            std::int64_t sequence, const KernelTable& kernels) noexcept
+      : kernels_(kernels),
+        pool_(pool),
+        part_(part),
+        layout_(kv_layout(pool, part, kernels)),
         page_cells_(pool.shape[2]),
         size_(pool.shape[3]),
-        page_stride_(pool.strides[0] * element()),
-        base_(bytes_of(pool) + kv_head * pool.strides[1] * element()),
+        page_stride_(pool_bytes(pool, pool.strides[0])),
+        base_(bytes_of(pool) + pool_bytes(pool, kv_head * pool.strides[1])),
         table_(ints_of(page_table) + sequence * page_table.strides[0]) {}
 
-  [[nodiscard]] bool half() const noexcept { return half_; }
-  [[nodiscard]] PanelFormat format() const noexcept {
-    return half_ ? PanelFormat::kF16 : PanelFormat::kF32;
+  [[nodiscard]] PanelFormat format() const noexcept { return panel_format_of(pool_); }
+  [[nodiscard]] std::int64_t bytes(std::int64_t elements) const noexcept {
+    return pool_bytes(pool_, elements);
   }
-  /// Where sixteen keys from `cell` on, a multiple of sixteen, are as a panel; null when they are
-  /// rows.
-  [[nodiscard]] const std::byte* panel(std::int64_t cell) const noexcept {
-    return panels_ ? page(cell) + cell % page_cells_ * size_ * element() : nullptr;
+  /// Sixteen keys from `cell` on, a multiple of sixteen, as a panel: in place, or unpacked to
+  /// `buffer`; null when they are kept as rows.
+  [[nodiscard]] const std::byte* panel(std::int64_t cell, float* buffer,
+                                       PanelFormat& format) const noexcept {
+    if (layout_ == KvLayout::kRows) return nullptr;
+    const std::byte* const stored = page(cell) + bytes(cell % page_cells_ * size_);
+    format = panel_format_of(pool_);
+    if (layout_ == KvLayout::kPanels) return stored;
+    kernels_.pair_attention->to_floats(
+        stored, format == PanelFormat::kF16 ? PairFormat::kF16 : PairFormat::kBF16, size_ / 2,
+        buffer);
+    format = PanelFormat::kF32;
+    return reinterpret_cast<const std::byte*>(buffer);
   }
   /// The first `count` elements of a cell, next to each other: in place, or copied to `buffer`.
   [[nodiscard]] const std::byte* row(std::int64_t cell, std::int64_t count,
                                      std::byte* buffer) const noexcept {
     const std::int64_t slot = cell % page_cells_;
-    if (!panels_) return page(cell) + slot * size_ * element();
-    if (half_) {
-      copy_row(reinterpret_cast<const std::uint16_t*>(page(cell)), slot, count,
-               reinterpret_cast<std::uint16_t*>(buffer));
+    if (layout_ == KvLayout::kRows) return page(cell) + bytes(slot * size_);
+    const auto copy = [&]<class Element>(Element* to) {
+      load_cell(reinterpret_cast<const Element*>(page(cell)), size_, part_, layout_, page_cells_,
+                slot, count, to);
+    };
+    if (is_sixteen_bits(pool_.dtype)) {
+      copy(reinterpret_cast<std::uint16_t*>(buffer));
     } else {
-      copy_row(reinterpret_cast<const std::uint32_t*>(page(cell)), slot, count,
-               reinterpret_cast<std::uint32_t*>(buffer));
+      copy(reinterpret_cast<std::uint32_t*>(buffer));
     }
     return buffer;
   }
   /// One element, of a pool of floats.
   [[nodiscard]] float at(std::int64_t cell, std::int64_t i) const noexcept {
     const std::int64_t slot = cell % page_cells_;
-    const auto* const floats = reinterpret_cast<const float*>(page(cell));
-    if (!panels_) return floats[slot * size_ + i];
-    if (keys_) return floats[(slot / kPanelRows * size_ + i) * kPanelRows + slot % kPanelRows];
-    return floats[(i / kPanelRows * page_cells_ + slot) * kPanelRows + i % kPanelRows];
+    const std::int64_t place = layout_ == KvLayout::kRows
+                                   ? slot * size_ + i
+                                   : place_in_page(layout_, part_, page_cells_, size_, slot, i);
+    return reinterpret_cast<const float*>(page(cell))[place];
   }
 
  private:
-  [[nodiscard]] std::int64_t element() const noexcept { return half_ ? 2 : 4; }
   [[nodiscard]] const std::byte* page(std::int64_t cell) const noexcept {
     return base_ + table_[cell / page_cells_] * page_stride_;
   }
-  template <class Element>
-  void copy_row(const Element* page, std::int64_t slot, std::int64_t count,
-                Element* to) const noexcept {
-    if (keys_) {
-      const Element* from = page + slot / kPanelRows * size_ * kPanelRows + slot % kPanelRows;
-      for (std::int64_t i = 0; i < count; ++i, from += kPanelRows) to[i] = *from;
-      return;
-    }
-    const Element* from = page + slot * kPanelRows;
-    for (std::int64_t i = 0; i < count; i += kPanelRows, from += page_cells_ * kPanelRows) {
-      std::copy_n(from, std::min(kPanelRows, count - i), to + i);
-    }
-  }
 
-  bool half_, keys_, panels_;
+  const KernelTable& kernels_;
+  const Tensor& pool_;
+  KvPart part_;
+  KvLayout layout_;
   std::int64_t page_cells_, size_, page_stride_;
   const std::byte* base_;
   const std::int32_t* table_;
@@ -195,32 +196,31 @@ class Gatherer {
   /// Scores of up to sixteen cells, whose values become rows `first` .. of the tile's panels.
   void score_block(const HeadPages& keys, const HeadPages* values, const std::int32_t* cells,
                    std::int64_t count, std::int64_t first) noexcept {
-    const std::byte* panel = are_one_panel(cells, count) ? keys.panel(cells[0]) : nullptr;
-    PanelFormat format = keys.format();
+    PanelFormat format = PanelFormat::kF32;
+    const std::byte* panel =
+        are_one_panel(cells, count) ? keys.panel(cells[0], panel_, format) : nullptr;
     const bool turned = panel != nullptr && values == nullptr;
-    if (turned) kernels_.panel_to_values(panel, keys.half(), value_size_, first, kTile, values_);
+    if (turned) kernels_.panel_to_values(panel, format, value_size_, first, kTile, values_);
     const std::byte* lanes[kPanelRows] = {};
     if (panel == nullptr) {
       for (std::int64_t lane = 0; lane < count; ++lane) {
-        lanes[lane] =
-            keys.row(cells[lane], key_size_, rows_ + lane * key_size_ * (keys.half() ? 2 : 4));
+        lanes[lane] = keys.row(cells[lane], key_size_, rows_ + lane * keys.bytes(key_size_));
       }
-      kernels_.keys_to_panel(lanes, keys.half(), key_size_, panel_);
+      kernels_.keys_to_panel(lanes, keys.format(), key_size_, panel_);
       panel = reinterpret_cast<const std::byte*>(panel_);
-      format = PanelFormat::kF32;
     }
     multiply(kernels_, format, panel, key_size_, q_, key_size_, queries_,
              [&](std::int64_t query, const float* scores) {
                std::copy_n(scores, kPanelRows, scores_ + query * kTile + first);
              });
     if (turned) return;
-    const bool half = values == nullptr ? keys.half() : values->half();
+    const PanelFormat value_format = values == nullptr ? keys.format() : values->format();
     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
       const std::byte* value = lanes[lane];
       if (values != nullptr) {
         value = lane < count ? values->row(cells[lane], value_size_, rows_) : nullptr;
       }
-      kernels_.value_to_panels(value, half, value_size_, first + lane, kTile, values_);
+      kernels_.value_to_panels(value, value_format, value_size_, first + lane, kTile, values_);
     }
   }
 
@@ -260,11 +260,12 @@ void SelectionEngine::attend_group(const SelectedAttendArguments& a, const HeadG
                     heads, a.q.shape[2], a.out.shape[2], a.scale);
   for (const KvSource& source : a.sources) {
     const std::int64_t kv_head = group * source.keys.shape[1] / groups.count;
-    const HeadPages keys(source.keys, KvPart::kKeys, kv_head, source.page_table, sequence);
+    const HeadPages keys(source.keys, KvPart::kKeys, kv_head, source.page_table, sequence,
+                         kernels_);
     const bool apart = static_cast<bool>(source.values);
     const HeadPages values(apart ? source.values : source.keys,
                            apart ? KvPart::kValues : KvPart::kKeys, kv_head, source.page_table,
-                           sequence);
+                           sequence, kernels_);
     const auto attend_to = [&](const std::int32_t* cells, std::int64_t count) {
       gatherer.add(keys, apart ? &values : nullptr, cells, count);
     };
@@ -320,14 +321,13 @@ constexpr std::int64_t kPanelFloats = kPanelRows * kMaxHeadSize;
 const std::byte* panel_of(const KernelTable& kernels, const HeadPages& keys, std::int64_t block,
                           std::int64_t begin, std::int64_t end, std::int64_t size, float* to,
                           PanelFormat& format) noexcept {
-  format = keys.format();
-  if (const std::byte* const panel = keys.panel(block)) return panel;
+  if (const std::byte* const panel = keys.panel(block, to, format)) return panel;
   const std::byte* lanes[kPanelRows] = {};
   for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
     const std::int64_t cell = block + lane;
     if (cell >= begin && cell < end) lanes[lane] = keys.row(cell, size, nullptr);
   }
-  kernels.keys_to_panel(lanes, keys.half(), size, to);
+  kernels.keys_to_panel(lanes, keys.format(), size, to);
   format = PanelFormat::kF32;
   return reinterpret_cast<const std::byte*>(to);
 }
@@ -336,7 +336,8 @@ const std::byte* panel_of(const KernelTable& kernels, const HeadPages& keys, std
 
 void SelectionEngine::score_cells(const SelectCellsArguments& a, std::int64_t t, std::int64_t begin,
                                   std::int64_t end, float* panel, float* to) noexcept {
-  const HeadPages keys(a.keys, KvPart::kKeys, 0, a.rows.page_table, int_at(a.rows.row_sequence, t));
+  const HeadPages keys(a.keys, KvPart::kKeys, 0, a.rows.page_table, int_at(a.rows.row_sequence, t),
+                       kernels_);
   const std::int64_t size = a.q.shape[2];
   const float* const q = floats_of(a.q) + t * a.q.strides[0];
   const float* const weights = floats_of(a.weights) + t * a.weights.strides[0];
@@ -434,7 +435,8 @@ void SelectionEngine::choose_blocks(const SelectBlocksArguments& a, std::int64_t
                                     std::int64_t group, int thread) noexcept {
   float* const panel = attention_.workspace(thread);
   Best best(reinterpret_cast<Best::Candidate*>(panel + kPanelFloats), a.top_k);
-  const HeadPages keys(a.keys, KvPart::kKeys, 0, a.rows.page_table, int_at(a.rows.row_sequence, t));
+  const HeadPages keys(a.keys, KvPart::kKeys, 0, a.rows.page_table, int_at(a.rows.row_sequence, t),
+                       kernels_);
   const std::int64_t size = a.q.shape[2];
   const float* const q = floats_of(a.q) + t * a.q.strides[0] + group * a.q.strides[1];
   const std::int64_t end = int_at(a.row_end, t);
@@ -498,8 +500,8 @@ void SelectionEngine::compress(const CompressArguments& a) noexcept {
   const auto pool_part = [&](std::int64_t n, std::int64_t begin, std::int64_t end) {
     const std::int64_t block = int_at(a.block, n);
     const std::int64_t sequence = int_at(a.block_sequence, n);
-    const HeadPages values(a.values, KvPart::kValues, 0, a.page_table, sequence);
-    const HeadPages gates(a.gates, KvPart::kKeys, 0, a.page_table, sequence);
+    const HeadPages values(a.values, KvPart::kValues, 0, a.page_table, sequence, kernels_);
+    const HeadPages gates(a.gates, KvPart::kKeys, 0, a.page_table, sequence, kernels_);
     // Overlapping: the items begin one block earlier, and those use the first half of the channels.
     const std::int64_t first = (block + 1) * a.ratio - items;
     const auto channel = [&](std::int64_t item, std::int64_t i) {

@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace hearth::compute::cpu {
@@ -207,6 +208,55 @@ inline B set_pair(const void* p) {
 }
 /// Lanes of a, then of b, rounded to bfloat16.
 inline B to_bf16(F a, F b) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a)); }
+/// 32 half-precision numbers x as bfloat16 of 2^-112 x, ties rounded away from zero: the exponent
+/// field keeps its value. Subnormal ones stay subnormal, that is zero for dot_bf16; infinity and
+/// NaN become numbers.
+inline B half_to_bf16(B x) {
+  const __m512i rounded = _mm512_add_epi16(x, _mm512_set1_epi16(4));
+  // The shift copies the sign into the three bits below it, which are cleared again.
+  return _mm512_and_si512(_mm512_srai_epi16(rounded, 3),
+                          _mm512_set1_epi16(static_cast<short>(0x8FFF)));
+}
+/// The low halves of the lanes as half-precision numbers.
+inline F half_of_int(I x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
+inline void store_bytes(void* p, B x) { _mm512_storeu_si512(p, x); }
+inline B zero_bytes() { return _mm512_setzero_si512(); }
+inline void prefetch(const std::byte* p) { _mm_prefetch(p, _MM_HINT_T1); }
+/// Of every four bytes the first two; the others are zero.
+inline B first_of_pairs(B x) { return _mm512_and_si512(x, _mm512_set1_epi32(0xFFFF)); }
+/// Of every four 16-bit numbers the middle two change places.
+inline B swap_middle_words(B x) {
+  const __m512i order =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+  return _mm512_shuffle_epi8(x, order);
+}
+/// Transposes 8 x 8 elements of 64 bits.
+inline void transpose_eight(B (&rows)[8]) {
+  __m512i pairs[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm512_unpacklo_epi64(rows[i], rows[i + 1]);      // columns 0, 2, 4, 6
+    pairs[i + 1] = _mm512_unpackhi_epi64(rows[i], rows[i + 1]);  // columns 1, 3, 5, 7
+  }
+  for (int odd = 0; odd < 2; ++odd) {
+    // 128-bit parts 0 and 2, or 1 and 3, of two rows of parts.
+    const __m512i low02 = _mm512_shuffle_i64x2(pairs[odd], pairs[2 + odd], 0x88);
+    const __m512i low13 = _mm512_shuffle_i64x2(pairs[odd], pairs[2 + odd], 0xDD);
+    const __m512i high02 = _mm512_shuffle_i64x2(pairs[4 + odd], pairs[6 + odd], 0x88);
+    const __m512i high13 = _mm512_shuffle_i64x2(pairs[4 + odd], pairs[6 + odd], 0xDD);
+    rows[odd] = _mm512_shuffle_i64x2(low02, high02, 0x88);
+    rows[4 + odd] = _mm512_shuffle_i64x2(low02, high02, 0xDD);
+    rows[2 + odd] = _mm512_shuffle_i64x2(low13, high13, 0x88);
+    rows[6 + odd] = _mm512_shuffle_i64x2(low13, high13, 0xDD);
+  }
+}
+inline F nearest(F x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/// x * 2^n for whole n.
+inline F times_power(F x, F n) { return _mm512_scalef_ps(x, n); }
+/// a * b - c
+inline F sub_product(F a, F b, F c) { return _mm512_fmsub_ps(a, b, c); }
+inline float first_lane(F x) { return _mm512_cvtss_f32(x); }
 #endif
 
 }  // namespace

@@ -27,7 +27,7 @@ void TransposedEngine::multiply_matrix(const TransposedArguments& a, std::int64_
       const auto offset = static_cast<std::size_t>(first_row + begin + r) * row_bytes;
       quant::decode(source.dtype, source.bytes.subspan(offset, row_bytes),
                     {row, static_cast<std::size_t>(columns)});
-      kernels_.value_to_panels(reinterpret_cast<const std::byte*>(row), false, columns, r, count,
+      kernels_.value_to_panels(reinterpret_cast<const std::byte*>(row), PanelFormat::kF32, columns, r, count,
                                panels);
     }
     const std::int64_t x_product = a.x.shape[1] == 1 ? 0 : product;

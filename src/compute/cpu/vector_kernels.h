@@ -292,51 +292,65 @@ inline void to_half_row(const float* x, std::uint16_t* out, std::int64_t size) {
 
 // Attention.
 
-/// Sixteen (or, at the end, fewer) elements of a key or value as floats; the lanes beyond are zero.
-inline F cache_lanes(const std::byte* p, bool half, std::int64_t first, std::int64_t size) {
-  const std::int64_t rest = size - first;
-  if (!half) {
-    const auto* floats = reinterpret_cast<const float*>(p) + first;
-    return rest >= 16 ? load(floats) : load_first(floats, rest);
+/// Sixteen elements of a row of a pool.
+inline F cache_lanes(const std::byte* p, PanelFormat format, std::int64_t first) {
+  switch (format) {
+    case PanelFormat::kF16:
+      return load_half(p + 2 * first);
+    case PanelFormat::kBF16:
+      return load_bfloat(p + 2 * first);
+    case PanelFormat::kQ8_0: {
+      // Blocks of a half-precision scale and 32 bytes.
+      const std::byte* const block = p + first / 32 * 34;
+      std::uint16_t scale[16];
+      for (std::uint16_t& lane : scale) __builtin_memcpy(&lane, block, 2);
+      return mul(to_float(widen_s8(block + 2 + first % 32)), load_half(scale));
+    }
+    default:
+      return load(reinterpret_cast<const float*>(p) + first);
   }
-  const std::byte* const halves = p + 2 * first;
-  if (rest >= 16) return load_half(halves);
+}
+/// The same where only `rest` < 16 elements are left: the lanes beyond are zero.
+inline F last_cache_lanes(const std::byte* p, PanelFormat format, std::int64_t first,
+                          std::int64_t rest) {
+  if (format == PanelFormat::kF32) {
+    return load_first(reinterpret_cast<const float*>(p) + first, rest);
+  }
   std::uint16_t padded[16] = {};
-  __builtin_memcpy(padded, halves, static_cast<std::size_t>(2 * rest));
-  return load_half(padded);
+  __builtin_memcpy(padded, p + 2 * first, static_cast<std::size_t>(2 * rest));
+  return format == PanelFormat::kF16 ? load_half(padded) : load_bfloat(padded);
+}
+inline F cache_lanes(const std::byte* p, PanelFormat format, std::int64_t first,
+                     std::int64_t size) {
+  return size - first >= 16 ? cache_lanes(p, format, first)
+                            : last_cache_lanes(p, format, first, size - first);
 }
 
-inline void pack_keys(const std::byte* const (&keys)[kPanelRows], bool half, std::int64_t size,
-                      float* panel) {
+inline void pack_keys(const std::byte* const (&keys)[kPanelRows], PanelFormat format,
+                      std::int64_t size, float* panel) {
   for (std::int64_t i = 0; i < size; i += 16) {
     F block[kPanelRows];
     for (int key = 0; key < kPanelRows; ++key) {
-      block[key] = keys[key] == nullptr ? zero() : cache_lanes(keys[key], half, i, size);
+      block[key] = keys[key] == nullptr ? zero() : cache_lanes(keys[key], format, i, size);
     }
     store_transposed(block, size - i < 16 ? size - i : 16, panel + i * 16);
   }
 }
 
-inline void pack_value(const std::byte* value, bool half, std::int64_t size, std::int64_t row,
-                       std::int64_t row_count, float* panels) {
+inline void pack_value(const std::byte* value, PanelFormat format, std::int64_t size,
+                       std::int64_t row, std::int64_t row_count, float* panels) {
   for (std::int64_t i = 0; i < size; i += 16) {
     store(panels + (i / 16 * row_count + row) * 16,
-          value == nullptr ? zero() : cache_lanes(value, half, i, size));
+          value == nullptr ? zero() : cache_lanes(value, format, i, size));
   }
 }
 
-inline void turn_panel(const std::byte* panel, bool half, std::int64_t size, std::int64_t row,
-                       std::int64_t row_count, float* panels) {
+inline void turn_panel(const std::byte* panel, PanelFormat format, std::int64_t size,
+                       std::int64_t row, std::int64_t row_count, float* panels) {
   for (std::int64_t i = 0; i < size; i += 16) {
     F block[kPanelRows];
     for (int j = 0; j < kPanelRows; ++j) {
-      if (i + j >= size) {
-        block[j] = zero();
-      } else if (half) {
-        block[j] = load_half(panel + 32 * (i + j));
-      } else {
-        block[j] = load(reinterpret_cast<const float*>(panel) + 16 * (i + j));
-      }
+      block[j] = i + j >= size ? zero() : cache_lanes(panel, format, 16 * (i + j));
     }
     store_transposed(block, 16, panels + (i / 16 * row_count + row) * 16);
   }

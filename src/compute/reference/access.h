@@ -59,12 +59,26 @@ inline std::int32_t int_at(const Tensor& t, std::int64_t i, std::int64_t j = 0) 
   return *reinterpret_cast<const std::int32_t*>(address(t, i, j, 0, 0));
 }
 
-/// An element of a KV pool, widened.
+/// The block (for plain types: the element) of a KV pool that element i of a cell is in. Blocks are
+/// along the elements of a cell.
+inline std::byte* pool_block(const Tensor& pool, std::int64_t page, std::int64_t head,
+                             std::int64_t slot, std::int64_t i) noexcept {
+  const std::int64_t element =
+      page * pool.strides[0] + head * pool.strides[1] + slot * pool.strides[2] + i;
+  const tensor::DTypeInfo& type = tensor::info(pool.dtype);
+  return static_cast<ReferenceBuffer*>(pool.buffer)->data() + pool.offset +
+         static_cast<std::size_t>(element / type.block_elements * type.block_bytes);
+}
+
+/// An element of a KV pool, widened. F32, F16, BF16 or Q8_0.
 inline double pool_at(const Tensor& pool, std::int64_t page, std::int64_t head, std::int64_t slot,
                       std::int64_t i) noexcept {
-  const std::byte* element = address(pool, page, head, slot, i);
-  if (pool.dtype == DType::kF32) return *reinterpret_cast<const float*>(element);
-  return tensor::float_from_half(*reinterpret_cast<const std::uint16_t*>(element));
+  const auto block_size = static_cast<std::int64_t>(tensor::info(pool.dtype).block_elements);
+  float values[32];
+  quant::decode(pool.dtype,
+                {pool_block(pool, page, head, slot, i), tensor::info(pool.dtype).block_bytes},
+                {values, static_cast<std::size_t>(block_size)});
+  return values[i % block_size];
 }
 
 /// The cell of a sequence: its page and its slot in the page.

@@ -176,15 +176,16 @@ class ReferenceBackend final : public Backend {
 
   void store_kv(KvPart /*part*/, const Tensor& values, const KvRows& rows,
                 const Tensor& pool) noexcept override {
+    const tensor::DTypeInfo& type = tensor::info(pool.dtype);
+    std::vector<float> block(type.block_elements);
     for_each(values, [&](auto t, auto head, auto i) {
+      if (i % type.block_elements != 0) return;
       const Cell cell = locate(rows, pool.shape[2], t, int_at(rows.row_cell, t));
-      std::byte* to = address(pool, cell.page, head, cell.slot, i);
-      const float value = at(values, t, head, i);
-      if (pool.dtype == DType::kF32) {
-        *reinterpret_cast<float*>(to) = value;
-      } else {
-        *reinterpret_cast<std::uint16_t*>(to) = tensor::half_from_float(value);
+      for (std::size_t j = 0; j < block.size(); ++j) {
+        block[j] = at(values, t, head, i + static_cast<std::int64_t>(j));
       }
+      quant::encode(pool.dtype, block,
+                    {pool_block(pool, cell.page, head, cell.slot, i), type.block_bytes});
     });
   }
 

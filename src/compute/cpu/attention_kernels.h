@@ -1,0 +1,260 @@
+// Attention on tiles of 64 cells with dot products of bfloat16 pairs and sums in float32, for
+// instruction sets with kHasBf16Dot. Each sum has one order, whatever the number of queries and
+// wherever the keys and values come from, so a query gets the same bits alone or in any company.
+//
+// Included only by kernels_avx512bf16.cpp, after the header of its instruction set.
+#pragma once
+
+#include "compute/cpu/kernels.h"
+
+namespace hearth::compute::cpu {
+namespace {
+
+/// Queries that share what is loaded of keys or values: with four panels 24 sums, four operands.
+constexpr int kTileQueries = 6;
+
+template <PairFormat kFormat>
+inline B load_pairs(const std::byte* p) {
+  return kFormat == PairFormat::kF16 ? half_to_bf16(load_bytes(p)) : load_bytes(p);
+}
+
+// ---- Scores: lanes are cells, pairs are neighbouring elements of keys and queries --------------
+
+template <PairFormat kFormat, int kQueries>
+inline void score_queries(const ScoreTile& a, int first) {
+  constexpr int kPanels = 4;
+  F sums[kQueries][kPanels];
+  for (auto& row : sums) {
+    for (F& lanes : row) lanes = zero();
+  }
+  const std::uint16_t* const queries = a.queries + first * a.query_stride;
+  for (std::int64_t pair = 0; pair < a.pairs; ++pair) {
+    B keys[kPanels];
+    for (int p = 0; p < kPanels; ++p) {
+      keys[p] = load_pairs<kFormat>(a.keys[p] + 64 * pair);
+      prefetch(a.ahead[p] + 64 * pair);
+    }
+    for (int q = 0; q < kQueries; ++q) {
+      const B query = set_pair(queries + q * a.query_stride + 2 * pair);
+      for (int p = 0; p < kPanels; ++p) sums[q][p] = dot_bf16(sums[q][p], keys[p], query);
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    for (int p = 0; p < kPanels; ++p) {
+      store(a.scores + (first + q) * kAttentionTile + 16 * p, sums[q][p]);
+    }
+  }
+}
+
+/// Calls body<n>(first) for all of `count` queries in parts of nearly the same size n, at most
+/// kTileQueries.
+template <class Body>
+inline void for_query_parts(int count, Body body) {
+  const int parts = (count + kTileQueries - 1) / kTileQueries;
+  for (int part = 0, first = 0; part < parts; ++part) {
+    const int size = (count - first) / (parts - part);
+    switch (size) {
+      case 1:
+        body.template operator()<1>(first);
+        break;
+      case 2:
+        body.template operator()<2>(first);
+        break;
+      case 3:
+        body.template operator()<3>(first);
+        break;
+      case 4:
+        body.template operator()<4>(first);
+        break;
+      case 5:
+        body.template operator()<5>(first);
+        break;
+      default:
+        body.template operator()<6>(first);
+    }
+    first += size;
+  }
+}
+
+inline void score_tile(const ScoreTile& a) {
+  for_query_parts(a.count, [&]<int kQueries>(int first) {
+    if (a.format == PairFormat::kF16) {
+      score_queries<PairFormat::kF16, kQueries>(a, first);
+    } else {
+      score_queries<PairFormat::kBF16, kQueries>(a, first);
+    }
+  });
+}
+
+// ---- Softmax ------------------------------------------------------------------------------------
+
+/// 2^x for x <= 127, to 3e-6 of it: 2^n times a polynomial of degree 4 on |r| <= 1/2, the best of
+/// those that are 1 at 0 (a factor of 1 must change nothing). Minus infinity gives 0, NaN stays
+/// NaN.
+inline F power_of_two(F x) {
+  static constexpr float kMinimax[] = {9.5828753e-3F, 5.5906482e-2F, 2.40240991e-1F, 6.93124175e-1F,
+                                       1.0F};
+  x = max(set(-1000.0F), x);
+  const F n = nearest(x);
+  return times_power(polynomial(sub(x, n), kMinimax), n);
+}
+
+/// One query's 64 scores become weights relative to the running maximum.
+inline void weigh_query(const WeighTile& a, std::int64_t q) {
+  constexpr float kLog2E = 1.44269504088896341F;
+  const float* const scores = a.scores + q * kAttentionTile;
+  F x[4];
+  for (int i = 0; i < 4; ++i) x[i] = load(scores + 16 * i);
+  const float before = a.maxima[q];
+  const float most = largest(max(max(x[0], x[1]), max(x[2], x[3])));
+  const float maximum = before < most ? most : before;
+  // Where all scores are minus infinity their weights must be zero, not NaN.
+  const float reference = maximum < -3e38F ? 0.0F : maximum;
+  const F base = set(reference * kLog2E - a.shift);
+  const F factor = power_of_two(set((before - reference) * kLog2E));
+  F total = mul(load(a.sums + 16 * q), factor);
+  for (F& lanes : x) {
+    lanes = power_of_two(sub_product(lanes, set(kLog2E), base));
+    total = add(total, lanes);
+  }
+  std::uint16_t* const weights = a.weights + q * kAttentionTile;
+  store_bytes(weights, to_bf16(x[0], x[1]));
+  store_bytes(weights + 32, to_bf16(x[2], x[3]));
+  store(a.sums + 16 * q, total);
+  a.maxima[q] = maximum;
+  a.factors[q] = first_lane(factor);
+}
+
+inline void weigh_tile(const WeighTile& a) {
+  for (std::int64_t q = 0; q < a.count; ++q) weigh_query(a, q);
+}
+
+// ---- Values: lanes are elements of the values, pairs are neighbouring cells --------------------
+
+template <PairFormat kFormat, int kQueries, int kPanels>
+inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
+  const std::byte* const values = a.values + panel * a.panel_bytes;
+  const std::byte* const ahead = a.ahead + panel * a.panel_bytes;
+  const std::uint16_t* const weights = a.weights + first * kAttentionTile;
+  float* const to = a.sums + first * a.stride + 16 * panel;
+  F sums[kQueries][kPanels];
+  for (int q = 0; q < kQueries; ++q) {
+    for (int p = 0; p < kPanels; ++p) {
+      sums[q][p] = mul(load(to + q * a.stride + 16 * p), set(a.factors[first + q]));
+    }
+  }
+  const auto step = [&](std::int64_t pair, auto change) __attribute__((always_inline)) {
+    B cells[kPanels];
+    for (int p = 0; p < kPanels; ++p) {
+      cells[p] = change(load_pairs<kFormat>(values + p * a.panel_bytes + 64 * pair));
+      prefetch(ahead + p * a.panel_bytes + 64 * pair);
+    }
+    for (int q = 0; q < kQueries; ++q) {
+      const B weight = set_pair(weights + q * kAttentionTile + 2 * pair);
+      for (int p = 0; p < kPanels; ++p) sums[q][p] = dot_bf16(sums[q][p], cells[p], weight);
+    }
+  };
+  const std::int64_t end = a.end_cell / 2;
+  for (std::int64_t pair = a.first_cell / 2; pair < end; ++pair) {
+    step(pair, [](B pairs) { return pairs; });
+  }
+  // The second cell of the last pair may never have been written.
+  if (a.end_cell % 2 != 0) step(end, [](B pairs) { return first_of_pairs(pairs); });
+  for (int q = 0; q < kQueries; ++q) {
+    for (int p = 0; p < kPanels; ++p) store(to + q * a.stride + 16 * p, sums[q][p]);
+  }
+}
+
+template <PairFormat kFormat>
+inline void value_panels(const ValueTile& a) {
+  for_query_parts(a.count, [&]<int kQueries>(int first) {
+    std::int64_t panel = 0;
+    for (; panel + 4 <= a.panels; panel += 4) add_values<kFormat, kQueries, 4>(a, first, panel);
+    if (panel + 2 <= a.panels) {
+      add_values<kFormat, kQueries, 2>(a, first, panel);
+      panel += 2;
+    }
+    if (panel < a.panels) add_values<kFormat, kQueries, 1>(a, first, panel);
+  });
+}
+
+inline void value_tile(const ValueTile& a) {
+  if (a.format == PairFormat::kF16) {
+    value_panels<PairFormat::kF16>(a);
+  } else {
+    value_panels<PairFormat::kBF16>(a);
+  }
+}
+
+// ---- Preparing ----------------------------------------------------------------------------------
+
+inline void pack_query(const float* x, float factor, std::int64_t size, std::uint16_t* to) {
+  const F scale = set(factor);
+  const F limit = set(3e38F);  // rounds to a finite number
+  const auto scaled = [&](F lanes) { return min(limit, max(set(-3e38F), mul(lanes, scale))); };
+  std::int64_t i = 0;
+  for (; i + 32 <= size; i += 32) {
+    store_bytes(to + i, to_bf16(scaled(load(x + i)), scaled(load(x + i + 16))));
+  }
+  if (i == size) return;
+  const std::int64_t rest = size - i;
+  const F low = rest >= 16 ? load(x + i) : load_first(x + i, rest);
+  const F high = rest > 16 ? load_first(x + i + 16, rest - 16) : zero();
+  std::uint16_t last[32];
+  store_bytes(last, to_bf16(scaled(low), scaled(high)));
+  __builtin_memcpy(to + i, last, static_cast<std::size_t>((rest + 1) / 2 * 4));
+}
+
+inline void halves_to_pairs(const std::byte* from, std::int64_t count, std::byte* to) {
+  for (std::int64_t i = 0; i < count; i += 32) {
+    store_bytes(to + 2 * i, half_to_bf16(load_bytes(from + 2 * i)));
+  }
+}
+
+inline void pairs_to_floats(const std::byte* keys, PairFormat format, std::int64_t pairs,
+                            float* to) {
+  for (std::int64_t pair = 0; pair < pairs; ++pair) {
+    const I both = load_int(keys + 64 * pair);
+    F first, second;
+    if (format == PairFormat::kF16) {
+      first = half_of_int(both);
+      second = half_of_int(shift_right<16>(both));
+    } else {
+      first = float_of(shift_left<16>(both));
+      second = float_of(shift_left<16>(shift_right<16>(both)));
+    }
+    store(to + 32 * pair, first);
+    store(to + 32 * pair + 16, second);
+  }
+}
+
+/// [elements / 2][16 cells][2 elements] becomes [8 cell pairs][16 elements][2 cells] for every 16
+/// elements: 8 x 8 blocks of pairs of pairs are transposed.
+inline void turn_pairs(const std::byte* keys, std::int64_t pairs, std::byte* values,
+                       std::int64_t panel_bytes) {
+  for (std::int64_t first = 0; first < pairs; first += 8, values += panel_bytes) {
+    B rows[8];
+    for (std::int64_t r = 0; r < 8; ++r) {
+      rows[r] =
+          first + r < pairs ? swap_middle_words(load_bytes(keys + 64 * (first + r))) : zero_bytes();
+    }
+    transpose_eight(rows);
+    for (int r = 0; r < 8; ++r) store_bytes(values + 64 * r, rows[r]);
+  }
+}
+
+inline float sum_lanes(const float* lanes) { return sum(load(lanes)); }
+
+constexpr PairAttentionKernels kPairAttention = {
+    .score = score_tile,
+    .weigh = weigh_tile,
+    .value = value_tile,
+    .pack_query = pack_query,
+    .from_halves = halves_to_pairs,
+    .to_floats = pairs_to_floats,
+    .turn = turn_pairs,
+    .sum = sum_lanes,
+};
+
+}  // namespace
+}  // namespace hearth::compute::cpu

@@ -1,0 +1,158 @@
+// One unit of attention, some queries of one KV head, on tiles of cells: in float32, or with dot
+// products of bfloat16 pairs. Used by AttentionEngine, which merges the results of chunks of cells.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "compute/backend.h"
+#include "compute/cpu/kernels.h"
+
+namespace hearth::compute::cpu {
+
+inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+/// Takes parts of a thread's work memory, each aligned to 64 bytes.
+class Workspace {
+ public:
+  explicit Workspace(std::span<float> memory) noexcept : memory_(memory) {}
+  [[nodiscard]] float* take(std::int64_t floats) noexcept {
+    float* const taken = memory_.data();
+    memory_ = memory_.subspan(static_cast<std::size_t>((floats + 15) / 16 * 16));
+    return taken;
+  }
+  /// `count` elements of 16 bits.
+  [[nodiscard]] std::uint16_t* take_halves(std::int64_t count) noexcept {
+    return reinterpret_cast<std::uint16_t*>(take((count + 1) / 2));
+  }
+
+ private:
+  std::span<float> memory_;
+};
+
+/// Running results of some queries: maximum, sum of exponentials and weighted sum of values.
+struct AttentionPartial {
+  float* maxima = nullptr;
+  float* sums = nullptr;
+  float* values = nullptr;  // [query][value stride]
+
+  /// From query `first` on.
+  [[nodiscard]] AttentionPartial from(std::int64_t first, std::int64_t stride) const noexcept {
+    return {maxima + first, sums + first, values + first * stride};
+  }
+  void clear(std::int64_t queries, std::int64_t stride) const noexcept {
+    std::fill_n(maxima, queries, kMinusInfinity);
+    std::fill_n(sums, queries, 0.0F);
+    std::fill_n(values, queries * stride, 0.0F);
+  }
+};
+
+/// Which queries a unit has, rows of a tile times some heads of one KV head, and where their cells
+/// are.
+struct AttentionUnit {
+  const AttendArguments* a = nullptr;
+  std::int64_t first_row = 0, rows = 0;
+  std::int64_t first_head = 0, heads = 0;
+  std::int64_t kv_head = 0;
+  const std::int32_t* table = nullptr;  // pages of the sequence
+  std::int64_t page_cells = 0;
+  std::int64_t key_size = 0, value_size = 0, value_stride = 0;
+
+  [[nodiscard]] std::int64_t count() const noexcept { return rows * heads; }
+  [[nodiscard]] std::int64_t row(std::int64_t query) const noexcept {
+    return first_row + query / heads;
+  }
+  [[nodiscard]] std::int64_t head(std::int64_t query) const noexcept {
+    return first_head + query % heads;
+  }
+};
+
+/// Caps and biases one query's raw scores of the cells first_cell .. first_cell + 63; those that it
+/// does not see score minus infinity. False when it sees none of them; then the scores are left.
+[[nodiscard]] bool adjust_scores(const AttendArguments& a, const KernelTable& kernels,
+                                 std::int64_t row, std::int64_t head, std::int64_t first_cell,
+                                 float* scores) noexcept;
+
+/// The interface of both: begin(), attend() for tiles of one chunk in ascending order, end().
+class FloatTiles {
+ public:
+  /// Queries that share a tile at most.
+  [[nodiscard]] static std::int64_t most_queries(std::int64_t key_size,
+                                                 std::int64_t value_size) noexcept;
+
+  /// Floats of memory that all units of a thread share: they need it within attend() only.
+  [[nodiscard]] static std::int64_t shared_floats(const AttentionUnit& unit) noexcept;
+
+  FloatTiles() = default;
+  FloatTiles(const AttentionUnit& unit, const KernelTable& kernels, Workspace& own,
+             Workspace shared) noexcept;
+  void begin(const AttentionPartial& result) noexcept;
+  /// Attention to those of the cells [first, first + 64) that are in [begin, end). What is read
+  /// next, the tile at `next_first` of `next`, may be fetched.
+  void attend(std::int64_t first, std::int64_t begin, std::int64_t end,
+              const AttentionPartial& result, const FloatTiles& next,
+              std::int64_t next_first) noexcept;
+  void end(const AttentionPartial& /*result*/) noexcept {}
+
+  /// Sums are this times what they stand for; values divided by sums times output_scale() are the
+  /// output.
+  [[nodiscard]] float sum_scale() const noexcept { return 1; }
+  [[nodiscard]] float output_scale() const noexcept { return 1; }
+
+ private:
+  struct Panels;
+  Panels panels(std::int64_t first, std::int64_t begin, std::int64_t end) noexcept;
+  void gather(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
+  void turn(const Panels& panels, std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
+
+  const AttentionUnit* unit_ = nullptr;
+  const KernelTable* kernels_ = nullptr;
+  float *queries_ = nullptr, *keys_ = nullptr, *values_ = nullptr, *scores_ = nullptr,
+        *factors_ = nullptr;
+};
+
+/// Keys and values of 16 bits. Queries and weights are rounded to bfloat16, as are half-precision
+/// keys and values.
+class PairTiles {
+ public:
+  [[nodiscard]] static std::int64_t most_queries(std::int64_t key_size,
+                                                 std::int64_t value_size) noexcept;
+
+  [[nodiscard]] static std::int64_t shared_floats(const AttentionUnit& unit) noexcept;
+
+  PairTiles() = default;
+  PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Workspace& own,
+            Workspace shared) noexcept;
+  void begin(const AttentionPartial& result) noexcept;
+  void attend(std::int64_t first, std::int64_t begin, std::int64_t end,
+              const AttentionPartial& result, const PairTiles& next,
+              std::int64_t next_first) noexcept;
+  void end(const AttentionPartial& result) noexcept;
+
+  [[nodiscard]] float sum_scale() const noexcept;
+  [[nodiscard]] float output_scale() const noexcept;
+
+ private:
+  struct Panels;
+  struct Range {
+    std::int64_t begin = 0, end = 0;
+  };
+  [[nodiscard]] Range visible_queries(std::int64_t first) const noexcept;
+  [[nodiscard]] Panels stored(std::int64_t first) const noexcept;
+  [[nodiscard]] Panels panels(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
+  void gather_keys(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
+  void gather_values(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
+  void mask_scores(std::int64_t first, Range queries) noexcept;
+
+  const AttentionUnit* unit_ = nullptr;
+  const KernelTable* kernels_ = nullptr;
+  PairFormat stored_format_ = PairFormat::kBF16;
+  bool convert_ = false;
+  std::int64_t padded_key_size_ = 0;
+  std::uint16_t *queries_ = nullptr, *keys_ = nullptr, *values_ = nullptr, *weights_ = nullptr;
+  float *scores_ = nullptr, *factors_ = nullptr, *sums_ = nullptr;
+};
+
+}  // namespace hearth::compute::cpu
