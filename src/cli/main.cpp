@@ -33,6 +33,7 @@ void add_commands(CLI::App& app) {
   add_rerank_command(app);
   add_render_command(app);
   add_convert_command(app);
+  add_bench_command(app);
   add_completion_command(app);
 }
 

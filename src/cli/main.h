@@ -30,6 +30,7 @@ void add_rerank_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_up_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 
 }  // namespace hearth::cli

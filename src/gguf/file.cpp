@@ -42,13 +42,14 @@ void swap_data(Part& part) {
   part.bytes = {part.swapped_copy.get(), part.bytes.size()};
 }
 
-Part parse_part(Mapping mapping, std::span<const std::byte> bytes, std::string name) {
+Part parse_part(Mapping mapping, std::span<const std::byte> bytes, std::string name,
+                bool with_data = true) {
   Part part;
   part.mapping = std::move(mapping);
   part.name = std::move(name);
   part.bytes = bytes;
-  part.header = HeaderReader(part.bytes, part.name).read();
-  if (part.header.swapped) swap_data(part);
+  part.header = HeaderReader(part.bytes, part.name, with_data).read();
+  if (part.header.swapped && with_data) swap_data(part);
   part.mapping.check();
   return part;
 }
@@ -146,6 +147,21 @@ File File::from_bytes(std::span<const std::byte> bytes, const std::string& name)
   impl->add_part(std::move(part));
   impl->index_tensors();
   impl->check_tensor_count(split);
+  return File(std::move(impl));
+}
+
+File File::open_header(const std::filesystem::path& path) {
+  auto impl = std::make_unique<Impl>();
+  impl->path = path;
+  Mapping mapping(path);
+  const auto bytes = mapping.bytes();
+  Part part = parse_part(std::move(mapping), bytes, path.string(), /*with_data=*/false);
+  if (read_split_keys(part.header.metadata, part.name).count > 1) {
+    throw_bad_file(part.name, 0, "the model is split into parts, and this is one of them",
+                   "join the parts, or name another file");
+  }
+  impl->add_part(std::move(part));
+  impl->index_tensors();
   return File(std::move(impl));
 }
 

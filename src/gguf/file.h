@@ -108,6 +108,9 @@ class File {
   /// Opens `path`; when it is a part of a split model, all parts (they must be in the same folder).
   /// Throws Error.
   [[nodiscard]] static File open(const std::filesystem::path& path);
+  /// Opens the header of one file, whose data may be missing: a download that has just begun.
+  /// data() must not be asked for. Throws Error; parts of a split model are refused.
+  [[nodiscard]] static File open_header(const std::filesystem::path& path);
   /// Parses a whole file held in memory, which must outlive the result (tests, fuzzing). Splits are
   /// refused.
   [[nodiscard]] static File from_bytes(std::span<const std::byte> bytes,

@@ -430,7 +430,8 @@ void HeaderReader::set_bytes(TensorInfo& tensor, std::uint64_t at) const {
 }
 
 void HeaderReader::place_tensors() {
-  const std::uint64_t size = bytes_.size();
+  constexpr std::uint64_t kAnywhere = std::uint64_t{1} << 62;
+  const std::uint64_t size = with_data_ ? bytes_.size() : kAnywhere;
   for (const TensorPlace& place : places_) {
     TensorInfo& tensor = header_.tensors[place.index];
     const bool inside = header_.data_start <= size && tensor.offset <= size - header_.data_start &&

@@ -41,8 +41,9 @@ struct Header {
 /// size.
 class HeaderReader {
  public:
-  HeaderReader(std::span<const std::byte> bytes, std::string_view name)
-      : bytes_(bytes), name_(name) {}
+  /// `with_data` false: tensor data may be missing behind the end of `bytes`.
+  HeaderReader(std::span<const std::byte> bytes, std::string_view name, bool with_data = true)
+      : bytes_(bytes), name_(name), with_data_(with_data) {}
 
   /// Throws Error when anything in the header is not as the format says.
   [[nodiscard]] Header read();
@@ -82,6 +83,7 @@ class HeaderReader {
 
   std::span<const std::byte> bytes_;
   std::string_view name_;
+  bool with_data_;
   std::uint64_t position_ = 0;
   Header header_;
   std::vector<std::uint64_t> key_positions_;

@@ -295,6 +295,8 @@ void Writer::emit(std::span<const Entry> entries, std::span<const Tensor> tensor
   }
 }
 
+std::string Writer::header() const { return header_bytes(entries_, tensors_, alignment_); }
+
 std::string Writer::bytes() const {
   std::string all;
   emit(entries_, tensors_, alignment_, [&](std::span<const std::byte> some) {

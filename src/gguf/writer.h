@@ -96,6 +96,8 @@ class Writer {
   void add_floats(std::string_view name, std::vector<std::int64_t> shape,
                   std::span<const float> values, tensor::DType dtype = tensor::DType::kF32);
 
+  /// The file up to its tensor data, padded to its alignment.
+  [[nodiscard]] std::string header() const;
   /// The file as bytes.
   [[nodiscard]] std::string bytes() const;
   /// Writes the file; it appears under its name only when it is complete.

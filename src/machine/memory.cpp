@@ -46,4 +46,17 @@ MemoryFacts memory_facts() {
   return facts;
 }
 
+ProcessMemory process_memory() {
+  ProcessMemory memory;
+  std::ifstream stream("/proc/self/status");
+  for (std::string line; std::getline(stream, line);) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const std::size_t bytes = std::strtoull(line.c_str() + colon + 1, nullptr, 10) * 1024;
+    if (line.compare(0, colon, "VmRSS") == 0) memory.resident = bytes;
+    if (line.compare(0, colon, "RssAnon") == 0) memory.anonymous = bytes;
+  }
+  return memory;
+}
+
 }  // namespace hearth::machine

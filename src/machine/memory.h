@@ -14,4 +14,13 @@ struct MemoryFacts {
 /// Reads the system's present state. Zeroes when the system does not say.
 [[nodiscard]] MemoryFacts memory_facts();
 
+/// What this process holds in main memory now, in bytes.
+struct ProcessMemory {
+  std::size_t resident = 0;   // VmRSS
+  std::size_t anonymous = 0;  // of it, what is not backed by a file
+};
+
+/// Zeroes when the system does not say.
+[[nodiscard]] ProcessMemory process_memory();
+
 }  // namespace hearth::machine

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstring>
+#include <string_view>
 
+#include "compute/cpu/bf16_peak.h"
 #include "compute/cpu/kernel_choice.h"
 #include "support/huge_pages.h"
 
@@ -55,18 +58,45 @@ double MachineSpeed::read_bandwidth() {
   return static_cast<double>(m.buffer.size()) / (now() - start);
 }
 
-double MachineSpeed::int8_peak(double seconds) {
-  Impl& m = *impl_;
+namespace {
+
+/// Multiply-adds per second of all threads in `count(value)`, which does some and says how many.
+template <class Value, class Count>
+double peak(ThreadTeam& team, std::atomic<std::uint32_t>& sink, double seconds, Count count) {
   std::atomic<std::int64_t> done{0};
   const double start = now();
-  m.team.run([&](int) noexcept {
+  team.run([&](int) noexcept {
     while (now() - start < seconds) {
-      std::int32_t value = 0;
-      done.fetch_add(m.kernels.int8_peak(20000, &value), std::memory_order_relaxed);
-      m.sink.fetch_xor(static_cast<std::uint32_t>(value), std::memory_order_relaxed);
+      Value value = 0;
+      done.fetch_add(count(&value), std::memory_order_relaxed);
+      sink.fetch_xor(std::bit_cast<std::uint32_t>(value), std::memory_order_relaxed);
     }
   });
   return static_cast<double>(done.load()) / (now() - start);
 }
+
+constexpr std::int64_t kRounds = 20000;
+
+}  // namespace
+
+double MachineSpeed::int8_peak(double seconds) {
+  return peak<std::int32_t>(impl_->team, impl_->sink, seconds, [this](std::int32_t* value) {
+    return impl_->kernels.int8_peak(kRounds, value);
+  });
+}
+
+double MachineSpeed::bf16_peak(double seconds) {
+  const bool used = std::string_view(impl_->kernels.name).starts_with("avx512");
+  if (!used || !compute::cpu::has_bf16_products()) return 0;
+  return peak<float>(impl_->team, impl_->sink, seconds,
+                     [](float* value) { return compute::cpu::bf16_peak(kRounds, value); });
+}
+
+double MachineSpeed::f32_peak(double seconds) {
+  return peak<float>(impl_->team, impl_->sink, seconds,
+                     [this](float* value) { return impl_->kernels.f32_peak(kRounds, value); });
+}
+
+std::size_t MachineSpeed::buffer_bytes() const noexcept { return impl_->buffer.size(); }
 
 }  // namespace hearth::measure

@@ -1,4 +1,4 @@
-// What this machine can do at most: the two limits that every speed of an engine is a fraction of.
+// What this machine can do at most: the limits that every speed of an engine is a fraction of.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +24,13 @@ class MachineSpeed {
   /// Int8 multiply-adds per second of the dot-product instruction on registers, over about
   /// `seconds`.
   [[nodiscard]] double int8_peak(double seconds = 0.05);
+  /// The same of the bfloat16 dot-product instruction; 0 where the CPU has none or the instruction
+  /// set does not use it.
+  [[nodiscard]] double bf16_peak(double seconds = 0.05);
+  /// The same of fused multiply-adds of floats.
+  [[nodiscard]] double f32_peak(double seconds = 0.05);
+  /// Memory that this holds.
+  [[nodiscard]] std::size_t buffer_bytes() const noexcept;
 
  private:
   struct Impl;

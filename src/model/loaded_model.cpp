@@ -150,10 +150,22 @@ LoadedModel::~LoadedModel() = default;
 std::unique_ptr<LoadedModel> LoadedModel::load(const spec::Setup& given,
                                                const std::function<void(double)>& progress,
                                                const Outputs& outputs) {
+  auto file = std::make_shared<gguf::File>(gguf::File::open(given.model));
+  return load(std::move(file),
+              compute::make_cpu_backend({.threads = given.threads,
+                                         .exact = given.exact,
+                                         .instruction_set = given.instruction_set}),
+              given, progress, outputs);
+}
+
+std::unique_ptr<LoadedModel> LoadedModel::load(std::shared_ptr<gguf::File> opened,
+                                               std::shared_ptr<compute::Backend> backend,
+                                               const spec::Setup& given,
+                                               const std::function<void(double)>& progress,
+                                               const Outputs& outputs) {
   auto impl = std::make_unique<Impl>();
-  impl->file = std::make_shared<gguf::File>(gguf::File::open(given.model));
-  impl->backend = compute::make_cpu_backend(
-      {.threads = given.threads, .exact = given.exact, .instruction_set = given.instruction_set});
+  impl->file = std::move(opened);
+  impl->backend = std::move(backend);
   const gguf::File& file = *impl->file;
   const auto describe = [&](std::int64_t context) {
     spec::ModelSpec spec = describe_model(file, {context});

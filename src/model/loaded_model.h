@@ -26,6 +26,12 @@ class LoadedModel {
   [[nodiscard]] static std::unique_ptr<LoadedModel> load(
       const spec::Setup& setup, const std::function<void(double)>& progress,
       const Outputs& outputs = {});
+  /// The same from an open file, on a backend of the caller's (which decides about threads,
+  /// exactness and instruction set instead of the setup).
+  [[nodiscard]] static std::unique_ptr<LoadedModel> load(
+      std::shared_ptr<gguf::File> file, std::shared_ptr<compute::Backend> backend,
+      const spec::Setup& setup, const std::function<void(double)>& progress,
+      const Outputs& outputs = {});
   /// A model that drafts for `target`, which must outlive it: next-token-prediction block `head` of
   /// the target's own file, or (`setup.model` given) a draft model in a file of its own. It runs on
   /// the target's backend and uses the target's tensors where it has none of its own.

@@ -392,6 +392,21 @@ inline std::int64_t measure_int8(std::int64_t rounds, std::int32_t* sink) {
   return rounds * kChains * 64;
 }
 
+inline std::int64_t measure_f32(std::int64_t rounds, float* sink) {
+  constexpr int kChains = kMaxTile >= 8 ? 16 : 4;
+  F sums[kChains];
+  for (int c = 0; c < kChains; ++c) sums[c] = set(static_cast<float>(c));
+  const F weight = set(0.5F);
+  const F x = set(0.25F);
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    for (int c = 0; c < kChains; ++c) sums[c] = fma(sums[c], weight, x);
+  }
+  float total = 0;
+  for (const F& chain : sums) total += sum(chain);
+  *sink = total;
+  return rounds * kChains * 16;
+}
+
 inline std::uint32_t sum_memory(const std::byte* data, std::size_t bytes) {
   I sums[4] = {zero_int(), zero_int(), zero_int(), zero_int()};
   for (std::size_t i = 0; i + 256 <= bytes; i += 256) {
