@@ -3,56 +3,12 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string_view>
 
-#include "compute/backend.h"
+#include "compute/forward/forwarding_backend.h"
 
 namespace hearth::compute {
-
-/// The operations of Backend; kUpload is write().
-enum class Operation : std::uint8_t {
-  kUpload,
-  kGetRows,
-  kMatmul,
-  kNorm,
-  kRopeTable,
-  kRope,
-  kStoreKv,
-  kAttend,
-  kActivate,
-  kActivateXielu,
-  kActivateGated,
-  kAdd,
-  kScale,
-  kScaleRows,
-  kClamp,
-  kSoftcap,
-  kGather,
-  kMultiply,
-  kMix,
-  kMatchNorm,
-  kKeepLargest,
-  kRoute,
-  kGroupedMatmul,
-  kTransposedMatmul,
-  kAttendSelected,
-  kSelectCells,
-  kSelectBlocks,
-  kCompress,
-  kConvolve,
-  kDeltaScan,
-  kSelectiveScan,
-  kStateSpaceScan,
-  kRwkvScan,
-  kHyperWeights,
-};
-inline constexpr std::size_t kOperations = static_cast<std::size_t>(Operation::kHyperWeights) + 1;
-
-/// The name of the operation in Backend.
-[[nodiscard]] std::string_view operation_name(Operation operation) noexcept;
 
 struct OperationProfile {
   std::uint64_t calls = 0;
@@ -60,8 +16,9 @@ struct OperationProfile {
 };
 using Profile = std::array<OperationProfile, kOperations>;
 
-class ProfileBackend : public Backend {
+class ProfileBackend : public ForwardingBackend {
  public:
+  using ForwardingBackend::ForwardingBackend;
   [[nodiscard]] virtual const Profile& profile() const noexcept = 0;
   virtual void reset_profile() noexcept = 0;
 };
