@@ -16,6 +16,7 @@
 #include "gguf/file.h"
 #include "gguf/writer.h"
 #include "machine/cpu.h"
+#include "measure/samples.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
 #include "model/runner.h"
@@ -25,6 +26,7 @@ namespace hearth::bench {
 namespace {
 
 using compute::Operation;
+using measure::median;
 using tensor::DType;
 
 constexpr std::int64_t kShort = 1024;
@@ -256,11 +258,6 @@ struct Sample {
   double whole = 0;
   std::array<double, compute::kOperations> operations{};
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 class Bench {
  public:

@@ -4,10 +4,8 @@
 //
 //   build/bench/experts [ROUNDS] [TYPE...]      default: 9 rounds, Q8_0 Q4_K
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +13,8 @@
 #include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
 #include "measure/machine_speed.h"
+#include "measure/random_blocks.h"
+#include "measure/samples.h"
 #include "support/error.h"
 #include "support/thread_team.h"
 #include "tensor/dtype.h"
@@ -25,21 +25,14 @@ namespace {
 using compute::GroupedProjection;
 using compute::Projection;
 using compute::Weight;
+using measure::median;
+using measure::now;
 using tensor::DType;
 using tensor::Tensor;
 
 constexpr std::int64_t kWidth = 2048, kExpertWidth = 768, kExperts = 128, kUsed = 8;
 constexpr std::int64_t kPrompt = 512;
 constexpr int kDecoded = 32;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 class Random {
  public:
@@ -53,19 +46,10 @@ class Random {
   std::uint64_t state_ = 0x9E3779B97F4A7C15U;
 };
 
-/// Random blocks whose scales are small halves.
+/// Random blocks of small values.
 std::vector<std::byte> random_weight(DType dtype, std::int64_t elements, Random& random) {
   std::vector<std::byte> bytes(tensor::row_bytes(dtype, static_cast<std::size_t>(elements)));
-  for (std::size_t i = 0; i + 8 <= bytes.size(); i += 8) {
-    const std::uint64_t value = random.next();
-    std::memcpy(&bytes[i], &value, sizeof value);
-  }
-  const std::size_t scale_at = dtype == DType::kQ6_K ? 208 : 0;
-  const std::size_t scales = dtype == DType::kQ4_K || dtype == DType::kQ5_K ? 2 : 1;
-  const std::uint16_t half = tensor::half_from_float(0.0005F);
-  for (std::size_t i = 0; i < bytes.size(); i += tensor::info(dtype).block_bytes) {
-    for (std::size_t s = 0; s < scales; ++s) std::memcpy(&bytes[i + scale_at + 2 * s], &half, 2);
-  }
+  measure::fill_random_blocks(dtype, random.next(), bytes);
   return bytes;
 }
 
@@ -200,11 +184,8 @@ int main_with(int count, char** arguments) {
               compute::chosen_cpu_instruction_set().c_str());
   for (const std::string& name : names) {
     const auto dtype = tensor::dtype_from_name(name);
-    constexpr DType kUsable[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ5_K,
-                                 DType::kQ6_K};
-    if (!dtype || std::find(std::begin(kUsable), std::end(kUsable), *dtype) == std::end(kUsable)) {
-      throw Error("the benchmark has no random blocks of type '" + printable(name) + "'",
-                  "use Q8_0, Q4_0, Q4_K, Q5_K or Q6_K");
+    if (!dtype || !measure::has_random_blocks(*dtype)) {
+      throw Error("weights are not stored as '" + printable(name) + "'", "use Q8_0 or Q4_K, say");
     }
     run(*dtype, rounds);
   }

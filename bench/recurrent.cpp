@@ -4,7 +4,6 @@
 //
 //   build/bench/recurrent [ROUNDS] [THREADS]      default: 5 rounds (medians), all cores
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +16,7 @@
 #include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
 #include "measure/machine_speed.h"
+#include "measure/samples.h"
 #include "support/error.h"
 #include "support/thread_team.h"
 
@@ -25,6 +25,7 @@ namespace {
 
 using compute::Backend;
 using compute::MemoryCategory;
+using measure::median;
 using tensor::Buffer;
 using tensor::DType;
 using tensor::Tensor;
@@ -147,19 +148,15 @@ std::vector<Mixer> mixers(Backend& backend, Tensors& tensors) {
   };
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 template <class Body>
 double seconds(Body body) {
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = measure::now();
   body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return measure::now() - begin;
 }
 
-void measure(const Mixer& mixer, Tensors& tensors, measure::MachineSpeed& machine, int rounds) {
+void measure_mixer(const Mixer& mixer, Tensors& tensors, measure::MachineSpeed& machine,
+                   int rounds) {
   // States of many layers, so that each comes from memory.
   const std::int64_t floats = mixer.heads * mixer.rows * mixer.columns;
   const std::int64_t slots = std::max<std::int64_t>(2, (std::int64_t{32} << 20) / floats);
@@ -212,7 +209,7 @@ void run(int rounds, int threads) {
   Tensors shared(*backend);
   for (const Mixer& mixer : mixers(*backend, shared)) {
     Tensors own(*backend);
-    measure(mixer, own, machine, rounds);
+    measure_mixer(mixer, own, machine, rounds);
   }
 }
 

@@ -54,14 +54,20 @@ void require_generation(const spec::ModelSpec& spec) {
 
 }  // namespace
 
-Engine::Engine(const std::filesystem::path& path, const RunOptions& load) {
+Engine::Engine(const std::filesystem::path& path, const RunOptions& load,
+               std::shared_ptr<compute::Backend> backend) {
   const auto start = std::chrono::steady_clock::now();
   {
     ProgressLine progress;
-    model_ = model::LoadedModel::load(make_setup(path, load), [&progress](double fraction) {
+    const auto show = [&progress](double fraction) {
       if (InterruptGuard::interrupted()) throw QuietExit{ExitCode::kInterrupted};
       progress.show(fmt::format("Loading the model: {:.0f} %", fraction * 100));
-    });
+    };
+    const spec::Setup setup = make_setup(path, load);
+    model_ = backend ? model::LoadedModel::load(
+                           std::make_shared<gguf::File>(gguf::File::open(setup.model)),
+                           std::move(backend), setup, show)
+                     : model::LoadedModel::load(setup, show);
   }
   require_generation(model_->spec());
   tokenizer_ = text::Tokenizer::create(model_->file().metadata());

@@ -20,8 +20,10 @@ class Engine {
  public:
   /// Loads the model, showing progress on stderr when that is a terminal; ends with QuietExit when
   /// Ctrl-C was pressed meanwhile. `load` gives context, threads and formats; with `load.raw` the
-  /// chat template is not looked at.
-  Engine(const std::filesystem::path& path, const RunOptions& load);
+  /// chat template is not looked at. `backend`: to compute on, instead of a CPU backend as `load`
+  /// says.
+  Engine(const std::filesystem::path& path, const RunOptions& load,
+         std::shared_ptr<compute::Backend> backend = nullptr);
 
   [[nodiscard]] model::LoadedModel& model() noexcept { return *model_; }
   [[nodiscard]] const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }

@@ -199,6 +199,10 @@ std::uint64_t File::file_bytes() const noexcept {
 const std::filesystem::path& File::path() const noexcept { return impl_->path; }
 std::size_t File::parts() const noexcept { return impl_->parts.size(); }
 
+void File::forget_pages() const noexcept {
+  for (const Part& part : impl_->parts) part.mapping.forget_pages();
+}
+
 void File::check() const {
   for (const Part& part : impl_->parts) part.mapping.check();
 }

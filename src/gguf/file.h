@@ -134,6 +134,9 @@ class File {
   [[nodiscard]] std::uint64_t file_bytes() const noexcept;
   [[nodiscard]] const std::filesystem::path& path() const noexcept;
   [[nodiscard]] std::size_t parts() const noexcept;
+  /// Says that the data was used and will hardly be again: it no longer counts as memory of this
+  /// process (Mapping::forget_pages).
+  void forget_pages() const noexcept;
   /// Throws Error if a mapped part was truncated since it was opened. Cheap: call it after every
   /// pass.
   void check() const;

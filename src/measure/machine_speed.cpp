@@ -3,22 +3,18 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <chrono>
 #include <cstring>
 #include <string_view>
 
 #include "compute/cpu/bf16_peak.h"
 #include "compute/cpu/kernel_choice.h"
+#include "measure/samples.h"
 #include "support/huge_pages.h"
 
 namespace hearth::measure {
 namespace {
 
 constexpr std::size_t kShare = std::size_t{1} << 20;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace
 

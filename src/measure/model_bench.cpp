@@ -1,7 +1,6 @@
 #include "measure/model_bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <map>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "machine/cpu.h"
 #include "machine/memory.h"
 #include "measure/machine_speed.h"
+#include "measure/samples.h"
 #include "model/cost.h"
 #include "model/loaded_model.h"
 #include "support/error.h"
@@ -26,15 +26,6 @@ namespace hearth::measure {
 using text::TokenId;
 
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 /// The type that most bytes are stored in.
 std::string main_type(const gguf::File& file) {
@@ -193,7 +184,8 @@ void Bench::load(const BenchModel& source, const spec::Setup& given, const Decor
 MachineSpeed& Bench::machine() {
   if (!machine_) {
     team_ = std::make_unique<ThreadTeam>(result_.threads);
-    machine_ = std::make_unique<MachineSpeed>(*team_, model_->setup().instruction_set);
+    machine_ =
+        std::make_unique<MachineSpeed>(*team_, model_->setup().instruction_set, plan_.probe_bytes);
   }
   return *machine_;
 }
@@ -342,14 +334,14 @@ void Bench::count(std::int64_t depth, BenchRow& row) const {
 void Bench::measure_prefill(std::int64_t depth, std::uint64_t round) {
   if (plan_.prompt == 0) return;
   MachineSpeed& limits = machine();
-  const double int8_before = limits.int8_peak();
-  const double bf16_before = limits.bf16_peak();
-  const double f32_before = limits.f32_peak();
+  const double int8_before = limits.int8_peak(plan_.probe_seconds);
+  const double bf16_before = limits.bf16_peak(plan_.probe_seconds);
+  const double f32_before = limits.f32_peak(plan_.probe_seconds);
   double seconds = 0;
   profiled(rows_[0].prefill_profile, [&] { seconds = prefill(depth, plan_.prompt, round); });
-  const double int8 = (int8_before + limits.int8_peak()) / 2;
-  const double bf16 = (bf16_before + limits.bf16_peak()) / 2;
-  const double f32 = (f32_before + limits.f32_peak()) / 2;
+  const double int8 = (int8_before + limits.int8_peak(plan_.probe_seconds)) / 2;
+  const double bf16 = (bf16_before + limits.bf16_peak(plan_.probe_seconds)) / 2;
+  const double f32 = (f32_before + limits.f32_peak(plan_.probe_seconds)) / 2;
   const double products = rows_[0].prompt_multiply_adds / seconds;
   int8_.push_back(int8);
   bf16_.push_back(bf16);

@@ -26,6 +26,9 @@ struct BenchPlan {
   std::vector<int> batches = {1};  // sequences that are decoded together
   int rounds = 5;
   bool profile = false;
+  /// How the machine is measured: see MachineSpeed.
+  std::size_t probe_bytes = std::size_t{512} << 20;
+  double probe_seconds = 0.05;
   /// When it becomes true, Error (ExitCode::kInterrupted) is thrown before the next pass. May be
   /// null.
   const std::atomic<bool>* cancel = nullptr;

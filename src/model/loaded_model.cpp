@@ -141,6 +141,7 @@ struct LoadedModel::Impl {
     runner = std::make_unique<Runner>(spec, *weights, *backend, *pool, limits_of(setup, outputs),
                                       resolved.plan.arena_bytes);
     file->check();
+    if (!setup.mapped) file->forget_pages();  // the weights are not to be in memory twice
   }
 };
 

@@ -170,6 +170,10 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 
 Mapping::~Mapping() { release(); }
 
+void Mapping::forget_pages() const noexcept {
+  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+}
+
 void Mapping::release() noexcept {
   if (slot_ >= 0) {
     mapped_ranges[slot_].end.store(0);

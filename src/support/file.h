@@ -30,6 +30,10 @@ class Mapping {
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
 
+  /// Gives back the page tables: what was read no longer counts as memory of this process. It can
+  /// be read again, from the page cache while it is there.
+  void forget_pages() const noexcept;
+
   /// Throws Error if pages of the mapping were lost since it was made (the file was truncated).
   void check() const;
   /// True once a page was lost. Async-signal-safe writer, relaxed reader.
