@@ -71,9 +71,14 @@ class Builder {
     add(name, DType::kF32, std::move(sizes));
   }
   void add(const std::string& name, DType dtype, std::vector<std::int64_t> sizes) {
+    constexpr std::int64_t kMost = std::int64_t{1} << 48;  // far beyond any memory
     std::int64_t elements = 1;
-    for (const std::int64_t size : sizes) elements *= size;
+    for (const std::int64_t size : sizes) {
+      if (elements > kMost / size) refuse_size(name);
+      elements *= size;
+    }
     const std::uint64_t bytes = tensor::row_bytes(dtype, static_cast<std::size_t>(elements));
+    if (shape_.data_bytes > static_cast<std::uint64_t>(kMost)) refuse_size(name);
     shape_.data_bytes += (bytes + kShapeAlignment - 1) / kShapeAlignment * kShapeAlignment;
     shape_.writer.add_tensor(
         name, dtype, std::move(sizes),
@@ -83,6 +88,12 @@ class Builder {
   [[nodiscard]] Shape finish() { return std::move(shape_); }
 
  private:
+  [[noreturn]] void refuse_size(const std::string& tensor) const {
+    throw Error("the tensors of '" + printable(shape_.name) + "' up to '" + printable(tensor) +
+                    "' are too large for any memory",
+                "use a smaller model", ExitCode::kDoesNotFit);
+  }
+
   Shape shape_;
   std::optional<DType> dtype_;
   std::string prefix_;
