@@ -4,9 +4,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
-#include <string_view>
 
-#include "compute/cpu/bf16_peak.h"
 #include "compute/cpu/kernel_choice.h"
 #include "measure/samples.h"
 #include "support/huge_pages.h"
@@ -82,10 +80,11 @@ double MachineSpeed::int8_peak(double seconds) {
 }
 
 double MachineSpeed::bf16_peak(double seconds) {
-  const bool used = std::string_view(impl_->kernels.name).starts_with("avx512");
-  if (!used || !compute::cpu::has_bf16_products()) return 0;
-  return peak<float>(impl_->team, impl_->sink, seconds,
-                     [](float* value) { return compute::cpu::bf16_peak(kRounds, value); });
+  float value = 0;
+  if (impl_->kernels.bf16_peak(1, &value) == 0) return 0;
+  return peak<float>(impl_->team, impl_->sink, seconds, [this](float* sum) {
+    return impl_->kernels.bf16_peak(kRounds, sum);
+  });
 }
 
 double MachineSpeed::f32_peak(double seconds) {

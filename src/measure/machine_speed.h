@@ -24,8 +24,7 @@ class MachineSpeed {
   /// Int8 multiply-adds per second of the dot-product instruction on registers, over about
   /// `seconds`.
   [[nodiscard]] double int8_peak(double seconds = 0.05);
-  /// The same of the bfloat16 dot-product instruction; 0 where the CPU has none or the instruction
-  /// set does not use it.
+  /// The same of the bfloat16 dot-product instruction; 0 where the instruction set has none.
   [[nodiscard]] double bf16_peak(double seconds = 0.05);
   /// The same of fused multiply-adds of floats.
   [[nodiscard]] double f32_peak(double seconds = 0.05);

@@ -130,6 +130,28 @@ TEST(GgufFile, GapsBetweenTensorsAndAnyOrderAreFine) {
   EXPECT_EQ(file.find_tensor("b")->offset - file.find_tensor("a")->offset, 128U);
 }
 
+TEST(GgufFile, HeadersCanBeReadWithoutTheData) {
+  const TemporaryFolder folder;
+  for (const bool swapped : {false, true}) {
+    RawFile raw = RawFile(swapped).header(2, 1).entry("general.architecture", "test");
+    raw.tensor("a", {32, 4}, 8, 0).tensor("b", {64}, 0, 160);
+    const auto path = folder / "cut.gguf";
+    write_file_atomically(path, raw.bytes());
+    EXPECT_THROW((void)File::open(path), Error);
+    const File file = File::open_header(path);
+    EXPECT_EQ(file.metadata().get_string("general.architecture"), "test");
+    ASSERT_EQ(file.tensors().size(), 2U);
+    EXPECT_EQ(file.find_tensor("a")->bytes, 4U * 34U);
+    // A header that ends too early is still an error, and so is one that contradicts itself.
+    write_file_atomically(path, raw.bytes().substr(0, raw.bytes().size() - 1));
+    EXPECT_THROW((void)File::open_header(path), Error);
+  }
+  RawFile overlapping = RawFile().header(2, 0);
+  overlapping.tensor("a", {32, 4}, 8, 0).tensor("b", {64}, 0, 32);
+  write_file_atomically(folder / "bad.gguf", overlapping.bytes());
+  EXPECT_THROW((void)File::open_header(folder / "bad.gguf"), Error);
+}
+
 TEST(GgufFile, MovesKeepTheModel) {
   const RawFile raw = plain_numbers(true, 3);
   File file = parse(raw.bytes());

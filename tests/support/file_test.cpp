@@ -41,6 +41,15 @@ TEST(Mapping, ShowsTheBytesOfTheFile) {
   EXPECT_NO_THROW(mapping.check());
 }
 
+TEST(Mapping, CanBeReadAfterItsPagesWereForgotten) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "a", std::string("hello"));
+  const Mapping mapping(folder / "a");
+  mapping.forget_pages();
+  EXPECT_EQ(std::memcmp(mapping.bytes().data(), "hello", 5), 0);
+  EXPECT_NO_THROW(mapping.check());
+}
+
 TEST(Mapping, AnEmptyFileIsAnEmptyMapping) {
   const TemporaryFolder folder;
   write_file_atomically(folder / "a", std::string());

@@ -341,8 +341,9 @@ struct KernelTable {
   float (*largest)(const float* x, std::int64_t size);  // size a multiple of 16
   /// One int8 dot product per call and lane, for measuring the machine: returns multiply-adds done.
   std::int64_t (*int8_peak)(std::int64_t rounds, std::int32_t* sink);
-  /// The same of float multiply-adds.
+  /// The same of float multiply-adds, and of bfloat16 dot products: 0 where they are not used.
   std::int64_t (*f32_peak)(std::int64_t rounds, float* sink);
+  std::int64_t (*bf16_peak)(std::int64_t rounds, float* sink);
   /// Sums `bytes` bytes (a multiple of 1024) as 32-bit words: reads memory as fast as it can.
   std::uint32_t (*read_memory)(const std::byte* data, std::size_t bytes);
 

@@ -407,6 +407,28 @@ inline std::int64_t measure_f32(std::int64_t rounds, float* sink) {
   return rounds * kChains * 16;
 }
 
+/// A template, so that dot_bf16 is only looked for where there is one.
+template <bool kHasDot>
+inline std::int64_t measure_bf16(std::int64_t rounds, float* sink) {
+  if constexpr (kHasDot) {
+    constexpr int kChains = 16;
+    constexpr std::uint16_t kPair[2] = {0x3F00, 0x3F00};  // 0.5
+    const auto pair = [](auto p) { return set_pair(p); }(&kPair);
+    F sums[kChains];
+    for (int c = 0; c < kChains; ++c) sums[c] = set(static_cast<float>(c));
+    for (std::int64_t round = 0; round < rounds; ++round) {
+      for (int c = 0; c < kChains; ++c) sums[c] = dot_bf16(sums[c], pair, pair);
+    }
+    float total = 0;
+    for (const F& chain : sums) total += sum(chain);
+    *sink = total;
+    return rounds * kChains * 32;
+  } else {
+    *sink = 0;
+    return 0;
+  }
+}
+
 inline std::uint32_t sum_memory(const std::byte* data, std::size_t bytes) {
   I sums[4] = {zero_int(), zero_int(), zero_int(), zero_int()};
   for (std::size_t i = 0; i + 256 <= bytes; i += 256) {
