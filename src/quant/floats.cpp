@@ -1,4 +1,5 @@
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -60,16 +61,27 @@ void decode_i64(const std::byte* from, std::size_t blocks, float* to) {
   decode_numbers<std::int64_t>(from, blocks, to);
 }
 
-void encode_f32(const float* from, std::size_t blocks, std::byte* to) {
+void encode_f32(const float* from, const RowWeights& /*weights*/, std::size_t blocks,
+                std::byte* to) {
   if (blocks != 0) std::memcpy(to, from, blocks * sizeof(float));
 }
 
-void encode_f16(const float* from, std::size_t blocks, std::byte* to) {
-  for (std::size_t i = 0; i < blocks; ++i) store(to + 2 * i, tensor::half_from_float(from[i]));
+void encode_f16(const float* from, const RowWeights& /*weights*/, std::size_t blocks,
+                std::byte* to) {
+  for (std::size_t i = 0; i < blocks; ++i) {
+    std::uint16_t half = tensor::half_from_float(from[i]);
+    if ((half & 0x7FFF) == 0x7C00 && std::isfinite(from[i])) --half;  // the largest finite one
+    store(to + 2 * i, half);
+  }
 }
 
-void encode_bf16(const float* from, std::size_t blocks, std::byte* to) {
-  for (std::size_t i = 0; i < blocks; ++i) store(to + 2 * i, tensor::bfloat16_from_float(from[i]));
+void encode_bf16(const float* from, const RowWeights& /*weights*/, std::size_t blocks,
+                 std::byte* to) {
+  for (std::size_t i = 0; i < blocks; ++i) {
+    std::uint16_t half = tensor::bfloat16_from_float(from[i]);
+    if ((half & 0x7FFF) == 0x7F80 && std::isfinite(from[i])) --half;
+    store(to + 2 * i, half);
+  }
 }
 
 }  // namespace hearth::quant

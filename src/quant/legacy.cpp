@@ -1,11 +1,9 @@
 // In all 4- and 5-bit blocks here, byte i of the nibble array holds value i (low) and value i + 16
 // (high).
-#include <cmath>
 #include <cstdint>
 
 #include "quant/bytes.h"
 #include "quant/families.h"
-#include "quant/rounding.h"
 
 namespace hearth::quant {
 namespace {
@@ -82,31 +80,6 @@ void decode_q8_1(const std::byte* from, std::size_t blocks, float* to) {
     const std::uint8_t* bytes = as_u8(from + 4);
     for (int i = 0; i < kBlock; ++i) {
       to[i] = static_cast<float>(static_cast<std::int8_t>(bytes[i])) * scale;
-    }
-  }
-}
-
-void encode_q4_0(const float* from, std::size_t blocks, std::byte* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += kBlock, to += 18) {
-    // The value of largest magnitude maps to -8, the end of the range that has one level more.
-    const float scale = signed_extreme(from, kBlock) / -8.0F;
-    const float inverse = inverse_or_zero(scale);
-    store(to, tensor::half_from_float(scale));
-    for (int i = 0; i < 16; ++i) {
-      const int low = truncated(from[i] * inverse + 8.5F, 0, 15);
-      const int high = truncated(from[i + 16] * inverse + 8.5F, 0, 15);
-      to[2 + i] = static_cast<std::byte>(low | high << 4);
-    }
-  }
-}
-
-void encode_q8_0(const float* from, std::size_t blocks, std::byte* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += kBlock, to += 34) {
-    const float scale = std::fabs(signed_extreme(from, kBlock)) / 127.0F;
-    const float inverse = inverse_or_zero(scale);
-    store(to, tensor::half_from_float(scale));
-    for (int i = 0; i < kBlock; ++i) {
-      to[2 + i] = static_cast<std::byte>(rounded(from[i] * inverse, -127, 127));
     }
   }
 }

@@ -19,10 +19,26 @@ namespace hearth::quant {
 /// once, in the order the format document gives.
 void decode(tensor::DType dtype, std::span<const std::byte> blocks, std::span<float> out) noexcept;
 
-/// Encodes values into blocks by the straightforward method (round to nearest, no importance
-/// weights). Only for the types `can_encode` names: F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K;
-/// better encoders come with `hearth quantize`.
+/// Whether `encode_row` knows the type: every type of weights that `decode` knows (F32, F16, BF16
+/// and all quantized ones but the activation types Q8_1 and Q8_K).
 [[nodiscard]] bool can_encode(tensor::DType dtype) noexcept;
+
+/// Whether the type is of little use without importance: IQ1_*, IQ2_* and IQ3_XXS.
+[[nodiscard]] bool needs_importance(tensor::DType dtype) noexcept;
+
+/// Encodes one row (a multiple of the block size) into `blocks`, exactly row_bytes(dtype,
+/// row.size()) bytes. `importance` is empty, or holds row.size() weights >= 0: the mean square of
+/// each input column over calibration text. Without it the squared error of the decoded values is
+/// made small; with it their error weighted by importance * sqrt(spread + value^2)
+/// (reference/quant-blocks.md section 5). Formats that only widen or narrow numbers ignore it.
+///
+/// Deterministic. Finite values never become infinite: what a format cannot hold becomes its
+/// largest value. Quantized types take a NaN for zero and an infinity for the largest float; the
+/// float types keep both. A block of zeros decodes to zeros. Uses up to about 100 KiB of stack.
+void encode_row(tensor::DType dtype, std::span<const float> row, std::span<const float> importance,
+                std::span<std::byte> blocks) noexcept;
+
+/// encode_row without importance, for any number of whole blocks (also several rows at once).
 void encode(tensor::DType dtype, std::span<const float> values,
             std::span<std::byte> blocks) noexcept;
 
