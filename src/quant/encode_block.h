@@ -2,8 +2,10 @@
 // errors, sums over it, and half-precision scales. Internal to the room.
 //
 // Every encoder minimises  E = Σ w_i (x_i - decoded_i)^2  where w_i = 1 without importance, and
-// w_i = a_i sqrt(σ² + x_i²) with it (a_i: importance of the column; σ²: mean square of the row or
-// block, see Spread). The factor beside a_i is empirical: reference/quant-blocks.md section 5.
+//   w_i = a_i r_i + c mean(r),   r_i = sqrt(σ² + x_i²)
+// with it (a_i: importance of the column relative to the others'; σ²: mean square of the row or
+// block, see Spread). The factor r is empirical: reference/quant-blocks.md section 5. The constant
+// adds some of the plain error, see kPlainShare.
 #pragma once
 
 #include <cstddef>
@@ -48,12 +50,12 @@ class RowWeights {
 
   [[nodiscard]] bool equal() const noexcept { return importance_ == nullptr; }
   [[nodiscard]] double mean_square() const noexcept { return mean_square_; }
-  /// Importance of a column relative to the mean of the row's, never quite zero.
+  /// Importance of a column relative to that of the row's typical one.
   [[nodiscard]] float relative(std::size_t column) const noexcept;
 
  private:
   const float* importance_;
-  double inverse_mean_ = 0;
+  double inverse_centre_ = 0;
   double mean_square_ = 0;
 };
 

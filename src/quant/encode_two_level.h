@@ -53,6 +53,12 @@ class TwoLevelSearch {
       }
       if (!(best.error < before)) break;
     }
+    // Blocks of few distinct values can be exact with products d S q of small factors far from the
+    // usual ones.
+    if (best.error > 0 && best.error < 1e-6F * block_.power) {
+      reach_ = highest - lowest;
+      for (const float end : ends) refine(nearest_half(largest / end, block_.unit), 2, best);
+    }
     return best;
   }
 
