@@ -5,16 +5,30 @@
 #include <limits>
 
 namespace hearth::quant {
+
+/// Errors of all parts at factors that grow by a constant ratio.
+struct CodebookSearch::Curves {
+  static constexpr int kSteps = 160;
+
+  float log_low;
+  float steps_per_log;
+  int offsets[kMostScales];  ///< of factor(s) from factor(0), in steps
+  float error[kMostParts][kSteps];
+
+  [[nodiscard]] int step_of(float factor) const noexcept {
+    return static_cast<int>(std::lround((std::log(factor) - log_low) * steps_per_log));
+  }
+  [[nodiscard]] float factor(int step) const noexcept {
+    return std::exp(log_low + static_cast<float>(step) / steps_per_log);
+  }
+};
+
 namespace {
 
 constexpr float kHuge = std::numeric_limits<float>::max();
 
-struct Lowest {
-  int index;
-  float value;
-};
-
-Lowest lowest_line(const float* twice_a, const float* b, int count, float factor) {
+/// Index of the line that is lowest at `factor`.
+int lowest_line(const float* twice_a, const float* b, int count, float factor) {
   Float4 least = all4(kHuge);
   Float4 where{};
   Float4 index{0, 1, 2, 3};
@@ -25,62 +39,113 @@ Lowest lowest_line(const float* twice_a, const float* b, int count, float factor
     where = lower ? index : where;
     index += 4.0F;
   }
-  Lowest best{static_cast<int>(where[0]), least[0]};
+  int best = 0;
   for (int k = 1; k < 4; ++k) {
-    const int at = static_cast<int>(where[k]);
-    if (least[k] < best.value || (least[k] == best.value && at < best.index)) {
-      best = {at, least[k]};
+    if (least[k] < least[best] || (least[k] == least[best] && where[k] < where[best])) best = k;
+  }
+  return static_cast<int>(where[best]);
+}
+
+/// Quickhull: between two lines of the envelope, only lines below the point where they cross can
+/// belong to it; the lowest of them there does, and splits the interval and the candidates.
+class EnvelopeBuilder {
+ public:
+  EnvelopeBuilder(const float* twice_a, const float* b, int count) noexcept
+      : twice_a_(twice_a), b_(b), count_(count) {}
+
+  [[nodiscard]] Envelope build(FactorRange range) noexcept {
+    const int left = lowest_line(twice_a_, b_, count_, range.low);
+    const int right = lowest_line(twice_a_, b_, count_, range.high);
+    add(left);
+    if (right != left) {
+      add(right);
+      split(left, right, {nullptr, count_}, 0);
+    }
+    for (; envelope_.count % 4 != 0; ++envelope_.count) {  // copies, for vector loops
+      const auto n = static_cast<std::size_t>(envelope_.count);
+      envelope_.a[n] = envelope_.a[0];
+      envelope_.b[n] = envelope_.b[0];
+      envelope_.point[n] = envelope_.point[0];
+    }
+    return envelope_;
+  }
+
+ private:
+  /// Null indices: all lines.
+  struct Candidates {
+    const std::uint16_t* indices;
+    int count;
+  };
+
+  void add(int i) noexcept {
+    const auto n = static_cast<std::size_t>(envelope_.count++);
+    envelope_.a[n] = 0.5F * twice_a_[i];
+    envelope_.b[n] = b_[i];
+    envelope_.point[n] = static_cast<std::uint16_t>(i);
+  }
+
+  /// `used`: how much of the pool the callers hold. Every call adds a line, which bounds the depth.
+  void split(int left, int right, Candidates from, int used) noexcept {
+    const float slope = b_[left] - b_[right];
+    const float height = twice_a_[left] - twice_a_[right];
+    if (envelope_.count == Envelope::kMost || !(slope > 0) || !(height > 0)) return;
+    const float factor = height / slope;
+    const float crossing = b_[left] * factor - twice_a_[left];
+    const float limit = crossing - 1e-6F * std::fabs(crossing);
+    std::uint16_t* kept = pool_.data() + used;
+    int below = 0;
+    int lowest = -1;
+    float least = limit;
+    const int room = static_cast<int>(pool_.size()) - used;
+    const auto consider = [&](int i) {
+      const float value = b_[i] * factor - twice_a_[i];
+      if (!(value < limit)) return;
+      if (below < room) kept[below] = static_cast<std::uint16_t>(i);
+      ++below;
+      if (value < least) {
+        least = value;
+        lowest = i;
+      }
+    };
+    if (from.indices != nullptr) {
+      for (int n = 0; n < from.count; ++n) consider(from.indices[n]);
+    } else {
+      consider_all(factor, limit, consider);
+    }
+    if (lowest < 0) return;
+    add(lowest);
+    Candidates next = from;
+    if (below <= room) {
+      next = {kept, below};
+      used += below;
+    }
+    split(left, lowest, next, used);
+    split(lowest, right, next, used);
+  }
+
+  /// Calls consider(i) for the lines below `limit`, and perhaps some others.
+  template <typename Consider>
+  void consider_all(float factor, float limit, Consider consider) const noexcept {
+    for (int i = 0; i < count_; i += 4) {
+      const Float4 value = load4(b_ + i) * factor - load4(twice_a_ + i);
+      const auto below = value < limit;
+      if ((below[0] | below[1] | below[2] | below[3]) == 0) continue;
+      for (int k = i; k < i + 4; ++k) consider(k);
     }
   }
-  return best;
-}
+
+  const float* twice_a_;
+  const float* b_;
+  int count_;
+  Envelope envelope_;
+  std::array<std::uint16_t, 4096> pool_;
+};
 
 }  // namespace
 
 Envelope lower_envelope(const float* twice_a, const float* b, int count,
                         FactorRange range) noexcept {
-  Envelope envelope;
-  const auto add = [&](int i) {
-    const auto n = static_cast<std::size_t>(envelope.count++);
-    envelope.a[n] = 0.5F * twice_a[i];
-    envelope.b[n] = b[i];
-    envelope.point[n] = static_cast<std::uint16_t>(i);
-  };
-  const int left = lowest_line(twice_a, b, count, range.low).index;
-  const int right = lowest_line(twice_a, b, count, range.high).index;
-  add(left);
-  if (right != left) add(right);
-  // Between two lines of the envelope, the lowest line where they cross is either one of them (no
-  // line lies between) or a third one, which splits the interval.
-  struct Pair {
-    int left;
-    int right;
-  };
-  Pair open[Envelope::kMost + 2];
-  int opened = 0;
-  open[opened++] = {left, right};
-  while (opened > 0 && envelope.count < Envelope::kMost) {
-    const Pair pair = open[--opened];
-    const float slope = b[pair.left] - b[pair.right];
-    const float height = twice_a[pair.left] - twice_a[pair.right];
-    if (!(slope > 0) || !(height > 0)) continue;
-    const float factor = height / slope;
-    const Lowest lowest = lowest_line(twice_a, b, count, factor);
-    const float value = b[pair.left] * factor - twice_a[pair.left];
-    if (lowest.index == pair.left || lowest.index == pair.right) continue;
-    if (!(lowest.value < value - 1e-6F * std::fabs(value))) continue;
-    add(lowest.index);
-    if (opened + 2 > Envelope::kMost) continue;
-    open[opened++] = {pair.left, lowest.index};
-    open[opened++] = {lowest.index, pair.right};
-  }
-  for (; envelope.count % 4 != 0; ++envelope.count) {  // copies, for vector loops
-    const auto n = static_cast<std::size_t>(envelope.count);
-    envelope.a[n] = envelope.a[0];
-    envelope.b[n] = envelope.b[0];
-    envelope.point[n] = envelope.point[0];
-  }
-  return envelope;
+  return EnvelopeBuilder(twice_a, b, count).build(range);
 }
 
 float Envelope::at(float factor) const noexcept {
@@ -125,9 +190,20 @@ float CodebookSearch::part_error(int part, float factor) const noexcept {
   return error;
 }
 
-CodebookSearch::PartChoice CodebookSearch::choose(int part, float scale) const noexcept {
+CodebookSearch::PartChoice CodebookSearch::choose(const Curves& curves, int part,
+                                                  float scale) const noexcept {
+  // Only sub-scales whose error on the curve is close to the least are worth computing.
+  float estimates[kMostScales];
+  float least = kHuge;
+  const int first = curves.step_of(scale * factors_[0]);
+  for (std::size_t s = 0; s < factors_.size(); ++s) {
+    const int step = std::clamp(first + curves.offsets[s], 0, Curves::kSteps - 1);
+    estimates[s] = curves.error[part][step];
+    least = std::min(least, estimates[s]);
+  }
   PartChoice best{0, kHuge};
   for (std::size_t s = 0; s < factors_.size(); ++s) {
+    if (estimates[s] > least + 0.015F * std::fabs(least)) continue;
     const float error = part_error(part, scale * factors_[s]);
     if (error < best.error) best = {static_cast<int>(s), error};
   }
@@ -179,53 +255,53 @@ float CodebookSearch::solved_scale(const Result& result) const noexcept {
   return b > 0 ? a / b : 0.0F;
 }
 
-void CodebookSearch::refine(HalfScale scale, int rounds, const Block& block,
+void CodebookSearch::refine(const Curves& curves, HalfScale scale, const Block& block,
                             Result& best) const noexcept {
-  for (int round = 0; round < rounds && scale.value > 0; ++round) {
+  for (int round = 0; round < 4 && scale.value > 0; ++round) {
     Result result;
     result.scale = scale;
     for (int part = 0; part < parts_; ++part) {
-      const PartChoice choice = choose(part, scale.value);
+      const PartChoice choice = choose(curves, part, scale.value);
       result.part_scale[static_cast<std::size_t>(part)] = choice.scale;
       result.error += choice.error;
     }
-    const bool better = result.error < best.error;
-    if (better || round + 1 < rounds) decide(result);
-    if (better) best = result;
-    if (round + 1 == rounds) return;
+    decide(result);
+    if (result.error < best.error) best = result;
     const HalfScale solved = nearest_half(solved_scale(result), block.unit);
     if (solved.bits == scale.bits) return;
     scale = solved;
   }
 }
 
-CodebookSearch::Result CodebookSearch::best(const Block& block) const noexcept {
-  // Errors of all parts at factors that grow by a constant ratio.
-  const float ratio = std::pow(range_.high / range_.low, 1.0F / (kSteps - 1));
-  float curves[kMostParts][kSteps];
-  float factor = range_.low;
-  for (int step = 0; step < kSteps; ++step, factor *= ratio) {
-    for (int part = 0; part < parts_; ++part) curves[part][step] = part_error(part, factor);
+void CodebookSearch::draw(Curves& curves) const noexcept {
+  const float log_ratio = std::log(range_.high / range_.low) / (Curves::kSteps - 1);
+  curves.log_low = std::log(range_.low);
+  curves.steps_per_log = 1.0F / log_ratio;
+  for (int step = 0; step < Curves::kSteps; ++step) {
+    const float factor = curves.factor(step);
+    for (int part = 0; part < parts_; ++part) curves.error[part][step] = part_error(part, factor);
   }
-  // Scales in the same ratio (of which the smallest sub-scale may leave the range below and the
-  // largest above): every part takes its best sub-scale from its curve.
-  int offsets[16];
   for (std::size_t s = 0; s < factors_.size(); ++s) {
-    offsets[s] =
-        static_cast<int>(std::lround(std::log(factors_[s] / factors_[0]) / std::log(ratio)));
+    curves.offsets[s] =
+        static_cast<int>(std::lround(std::log(factors_[s] / factors_[0]) / log_ratio));
   }
-  const int first = -offsets[factors_.size() - 1];
-  constexpr int kMostScales = 2 * kSteps;
-  float totals[kMostScales];
-  const int scales = std::min(kMostScales, kSteps - first);
+}
+
+CodebookSearch::Result CodebookSearch::best(const Block& block) const noexcept {
+  Curves curves;
+  draw(curves);
+  // All scales on the steps of the curves, from one whose largest sub-scale gives the lowest factor
+  // to one whose smallest gives the highest; every part takes its best sub-scale from its curve.
+  const int first = -curves.offsets[factors_.size() - 1];
+  float totals[2 * Curves::kSteps];
+  const int scales = std::min(2 * Curves::kSteps, Curves::kSteps - first);
   for (int i = 0; i < scales; ++i) {
     totals[i] = 0;
     for (int part = 0; part < parts_; ++part) {
       float least = 0;
       for (std::size_t s = 0; s < factors_.size(); ++s) {
-        const int step = first + i + offsets[s];
-        if (step < 0 || step >= kSteps) continue;
-        least = std::min(least, curves[part][step]);
+        const int step = first + i + curves.offsets[s];
+        if (step >= 0 && step < Curves::kSteps) least = std::min(least, curves.error[part][step]);
       }
       totals[i] += least;
     }
@@ -235,15 +311,9 @@ CodebookSearch::Result CodebookSearch::best(const Block& block) const noexcept {
   for (int n = 0; n < kRefined; ++n) {
     const int i = static_cast<int>(std::min_element(totals, totals + scales) - totals);
     if (!(totals[i] < 0)) break;
-    const float scale = range_.low * std::pow(ratio, static_cast<float>(first + i)) / factors_[0];
-    refine(nearest_half(scale, block.unit), 4, block, best);
+    const float scale = curves.factor(first + i) / factors_[0];
+    refine(curves, nearest_half(scale, block.unit), block, best);
     totals[i] = 0;
-  }
-  for (int round = 0; round < 2 && best.scale.bits != 0; ++round) {
-    const HalfScale middle = best.scale;
-    for (const int step : {-2, -1, 1, 2})
-      refine(next_half(middle, step, block.unit), 1, block, best);
-    if (best.scale.bits == middle.bits) break;
   }
   return best;
 }

@@ -55,6 +55,7 @@ class CodebookSearch {
  public:
   static constexpr int kMostCells = 64;
   static constexpr int kMostParts = 16;
+  static constexpr int kMostScales = 16;
   static constexpr int kMostEnvelopes = 128;
 
   struct Result {
@@ -79,17 +80,17 @@ class CodebookSearch {
   [[nodiscard]] Result best(const Block& block) const noexcept;
 
  private:
-  static constexpr int kSteps = 160;
-
   struct PartChoice {
     int scale;
     float error;
   };
-  struct Refined;
+  struct Curves;
 
   [[nodiscard]] float part_error(int part, float factor) const noexcept;
-  [[nodiscard]] PartChoice choose(int part, float scale) const noexcept;
-  void refine(HalfScale scale, int rounds, const Block& block, Result& best) const noexcept;
+  [[nodiscard]] PartChoice choose(const Curves& curves, int part, float scale) const noexcept;
+  void draw(Curves& curves) const noexcept;
+  void refine(const Curves& curves, HalfScale scale, const Block& block,
+              Result& best) const noexcept;
   [[nodiscard]] float solved_scale(const Result& result) const noexcept;
   void decide(Result& result) const noexcept;
 

@@ -43,9 +43,8 @@ class TwoLevelSearch {
     best.error = block_.power;
     if (largest == 0) return best;
     for (const float end : ends) refine(nearest_half(largest / end, block_.unit), 2, best);
-    // Around the winner: its neighbours differ in rounding only, which decides for blocks of few
-    // distinct values.
-    for (int round = 0; round < 2; ++round) {
+    // Where the error is near the rounding of halves, the neighbours of the winner.
+    for (int round = 0; round < 2 && best.error < 1e-4F * block_.power; ++round) {
       const float before = best.error;
       const HalfScale middle = best.scale;
       for (const int step : {-2, -1, 1, 2}) {

@@ -120,9 +120,9 @@ class AffineSuperBlock {
     }
   }
 
-  /// `scale_ends` and `minimum_ends`: S and M of the parts with the largest scale and minimum.
-  [[nodiscard]] Result best(std::span<const float> scale_ends,
-                            std::span<const float> minimum_ends) noexcept {
+  /// Tries all pairs of `ends`: S and M of the parts with the largest scale and minimum. A part
+  /// may choose S up to `reach` from its own best scale.
+  [[nodiscard]] Result scan(std::span<const float> ends, int reach = 1) const noexcept {
     float scale = 0;
     float minimum = 0;
     for (int p = 0; p < shape_.parts; ++p) {
@@ -130,15 +130,37 @@ class AffineSuperBlock {
       minimum = std::max(minimum, ideal_[p].minimum);
     }
     Result best;
-    for (const float scale_end : scale_ends) {
+    for (const float scale_end : ends) {
       const HalfScale d = nearest_half(scale / scale_end, block_.unit);
-      for (const float minimum_end : minimum_ends) {
-        refine(d, nearest_half(minimum / minimum_end, block_.unit), 2, best);
+      for (const float minimum_end : ends) {
+        refine(d, nearest_half(minimum / minimum_end, block_.unit), {1, reach}, best);
         if (minimum == 0) break;
       }
     }
-    polish(best);
     return best;
+  }
+
+  /// Solves for (d, dmin) and lets the parts choose again until that does not help. Where the error
+  /// is near the rounding of halves, their neighbours are tried, too.
+  void polish(Result& best) const noexcept {
+    for (int round = 0; round < 4; ++round) {
+      const Result start = best;
+      refine(start.scale, start.minimum, {3, 1}, best);
+      if (best.error < 1e-4F * block_.power) {
+        for (const int step : {-1, 1}) {
+          refine(next_half(start.scale, step, block_.unit), start.minimum, {1, 1}, best);
+          refine(start.scale, next_half(start.minimum, step, block_.unit), {1, 1}, best);
+        }
+      }
+      if (!(best.error < start.error)) break;
+    }
+    // Blocks of few distinct values can be exact with products d S q of small factors far from the
+    // usual ones.
+    if (best.error > 0 && best.error < 1e-6F * block_.power) {
+      constexpr float kManyEnds[] = {63, 62, 60.5F, 58, 55, 49, 42};
+      const Result exact = scan(kManyEnds, shape_.last_scale);
+      if (exact.error < best.error) best = exact;
+    }
   }
 
  private:
@@ -176,7 +198,7 @@ class AffineSuperBlock {
   }
 
   /// The best (S, M) near the part's own scale and minimum.
-  [[nodiscard]] Choice choose(int p, float d, float dmin) const noexcept {
+  [[nodiscard]] Choice choose(int p, float d, float dmin, int reach) const noexcept {
     const Part& part = parts_[p];
     const Pair ideal = ideal_[p];
     const float per_scale = safe_inverse(d);
@@ -194,8 +216,8 @@ class AffineSuperBlock {
       }
       return sums;
     };
-    for (int scale = std::max(0, middle - 1); scale <= std::min(shape_.last_scale, middle + 1);
-         ++scale) {
+    for (int scale = std::max(0, middle - reach);
+         scale <= std::min(shape_.last_scale, middle + reach); ++scale) {
       // A larger scale needs a larger minimum to keep the middle of the range where it is.
       const float shifted =
           ideal.minimum + 0.5F * part.high * (d * static_cast<float>(scale) - ideal.scale);
@@ -215,9 +237,14 @@ class AffineSuperBlock {
     return best;
   }
 
-  /// Lets the parts choose, then solves for (d, dmin), up to `rounds` times.
-  void refine(HalfScale d, HalfScale dmin, int rounds, Result& best) noexcept {
-    for (int round = 0; round < rounds; ++round) {
+  struct Effort {
+    int rounds;
+    int reach;
+  };
+
+  /// Lets the parts choose, then solves for (d, dmin), for some rounds.
+  void refine(HalfScale d, HalfScale dmin, Effort effort, Result& best) const noexcept {
+    for (int round = 0; round < effort.rounds; ++round) {
       Result result;
       result.scale = d;
       result.minimum = dmin;
@@ -229,7 +256,7 @@ class AffineSuperBlock {
       float sx = 0;
       float mx = 0;
       for (int p = 0; p < shape_.parts; ++p) {
-        const Choice choice = choose(p, d.value, dmin.value);
+        const Choice choice = choose(p, d.value, dmin.value, effort.reach);
         result.parts[p] = {choice.scale, choice.minimum};
         result.error += choice.sums.error;
         const auto s = static_cast<float>(choice.scale);
@@ -259,19 +286,6 @@ class AffineSuperBlock {
     }
   }
 
-  /// Neighbouring halves, and further rounds from the best.
-  void polish(Result& best) noexcept {
-    for (int round = 0; round < 3; ++round) {
-      const Result start = best;
-      refine(start.scale, start.minimum, 3, best);
-      for (const int step : {-1, 1}) {
-        refine(next_half(start.scale, step, block_.unit), start.minimum, 1, best);
-        refine(start.scale, next_half(start.minimum, step, block_.unit), 1, best);
-      }
-      if (!(best.error < start.error)) break;
-    }
-  }
-
   const Block& block_;
   Shape shape_;
   Part parts_[kMostParts];
@@ -290,17 +304,20 @@ void negate(Block& block) {
   for (int i = 0; i < block.size; ++i) block.x[i] = -block.x[i];
 }
 
-Stored encode_block(Block& block, const Shape& shape, std::span<const float> scale_ends,
-                    std::span<const float> minimum_ends) {
-  Result best = AffineSuperBlock(block, shape).best(scale_ends, minimum_ends);
+Stored encode_block(Block& block, const Shape& shape, std::span<const float> ends) {
+  const AffineSuperBlock upright(block, shape);
+  Result best = upright.scan(ends);
   negate(block);
-  const Result turned = AffineSuperBlock(block, shape).best(scale_ends, minimum_ends);
+  const AffineSuperBlock upside_down(block, shape);
+  const Result turned = upside_down.scan(ends);
   std::uint16_t sign = 0x8000;
   if (turned.error < best.error) {
     best = turned;
+    upside_down.polish(best);
   } else {
     negate(block);
     sign = 0;
+    upright.polish(best);
   }
   Stored stored;
   stored.scale = best.scale.bits ^ sign;
@@ -317,8 +334,8 @@ Stored encode_block(Block& block, const Shape& shape, std::span<const float> sca
   return stored;
 }
 
-constexpr float kEnds63[] = {63, 62, 60.5F};
-constexpr float kEnds15[] = {15, 14.2F, 13.3F, 12.4F, 11.5F};
+constexpr float kEnds63[] = {63, 60};
+constexpr float kEnds15[] = {15, 13.5F, 12};
 
 /// Calls write(stored, to) for every super-block that is not zero; others are all zero bytes.
 template <typename Write>
@@ -330,7 +347,7 @@ void encode_super_blocks(const float* from, const RowWeights& weights, std::size
     std::memset(to, 0, bytes);
     const std::size_t column = b * kSuperBlock;
     if (!block.load(from + column, kSuperBlock, weights, column, spread)) continue;
-    write(encode_block(block, shape, ends, ends), reinterpret_cast<std::uint8_t*>(to));
+    write(encode_block(block, shape, ends), reinterpret_cast<std::uint8_t*>(to));
   }
 }
 
