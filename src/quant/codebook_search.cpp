@@ -1,6 +1,7 @@
 #include "quant/codebook_search.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -13,11 +14,13 @@ struct CodebookSearch::Curves {
   float log_low;
   float steps_per_log;
   int offsets[kMostScales];  ///< of factor(s) from factor(0), in steps
-  float error[kMostParts][kSteps];
+  float factors[kSteps];
+  alignas(16) float error[kMostParts][3 * kSteps];  ///< step 0 at kSteps; zeros around the steps
 
   [[nodiscard]] int step_of(float factor) const noexcept {
     return static_cast<int>(std::lround((std::log(factor) - log_low) * steps_per_log));
   }
+  /// Also of steps outside the curves.
   [[nodiscard]] float factor(int step) const noexcept {
     return std::exp(log_low + static_cast<float>(step) / steps_per_log);
   }
@@ -61,11 +64,12 @@ class EnvelopeBuilder {
       add(right);
       split(left, right, {nullptr, count_}, 0);
     }
-    for (; envelope_.count % 4 != 0; ++envelope_.count) {  // copies, for vector loops
+    sort();
+    for (; envelope_.count % 4 != 0; ++envelope_.count) {  // copies of the last, for vector loops
       const auto n = static_cast<std::size_t>(envelope_.count);
-      envelope_.a[n] = envelope_.a[0];
-      envelope_.b[n] = envelope_.b[0];
-      envelope_.point[n] = envelope_.point[0];
+      envelope_.a[n] = envelope_.a[n - 1];
+      envelope_.b[n] = envelope_.b[n - 1];
+      envelope_.point[n] = envelope_.point[n - 1];
     }
     return envelope_;
   }
@@ -82,6 +86,18 @@ class EnvelopeBuilder {
     envelope_.a[n] = 0.5F * twice_a_[i];
     envelope_.b[n] = b_[i];
     envelope_.point[n] = static_cast<std::uint16_t>(i);
+  }
+
+  /// By falling slope: in the order in which they are lowest as the factor grows.
+  void sort() noexcept {
+    Envelope& e = envelope_;
+    for (int i = 1; i < e.count; ++i) {
+      for (int k = i; k > 0 && e.b[k] > e.b[k - 1]; --k) {
+        std::swap(e.a[k], e.a[k - 1]);
+        std::swap(e.b[k], e.b[k - 1]);
+        std::swap(e.point[k], e.point[k - 1]);
+      }
+    }
   }
 
   /// `used`: how much of the pool the callers hold. Every call adds a line, which bounds the depth.
@@ -129,7 +145,8 @@ class EnvelopeBuilder {
     for (int i = 0; i < count_; i += 4) {
       const Float4 value = load4(b_ + i) * factor - load4(twice_a_ + i);
       const auto below = value < limit;
-      if ((below[0] | below[1] | below[2] | below[3]) == 0) continue;
+      const auto halves = std::bit_cast<std::array<std::uint64_t, 2>>(below);
+      if ((halves[0] | halves[1]) == 0) continue;
       for (int k = i; k < i + 4; ++k) consider(k);
     }
   }
@@ -198,7 +215,7 @@ CodebookSearch::PartChoice CodebookSearch::choose(const Curves& curves, int part
   const int first = curves.step_of(scale * factors_[0]);
   for (std::size_t s = 0; s < factors_.size(); ++s) {
     const int step = std::clamp(first + curves.offsets[s], 0, Curves::kSteps - 1);
-    estimates[s] = curves.error[part][step];
+    estimates[s] = curves.error[part][Curves::kSteps + step];
     least = std::min(least, estimates[s]);
   }
   PartChoice best{0, kHuge};
@@ -210,49 +227,43 @@ CodebookSearch::PartChoice CodebookSearch::choose(const Curves& curves, int part
   return best;
 }
 
-/// Fills alternative and point from scale and part_scale.
-void CodebookSearch::decide(Result& result) const noexcept {
+/// Fills alternative and point from scale and part_scale. Returns the scale that suits these lines
+/// best, d = Σ factor a / Σ factor² b.
+float CodebookSearch::decide(Result& result) const noexcept {
   const int cells = cell_count_ / parts_;
+  float sum_a = 0;
+  float sum_b = 0;
   for (int c = 0; c < cell_count_; ++c) {
     const Cell& cell = cells_[static_cast<std::size_t>(c)];
     const int scale = result.part_scale[static_cast<std::size_t>(c / cells)];
-    const float factor = result.scale.value * factors_[static_cast<std::size_t>(scale)];
+    const float multiple = factors_[static_cast<std::size_t>(scale)];
+    const float factor = result.scale.value * multiple;
     float least = kHuge;
+    float chosen_a = 0;
+    float chosen_b = 0;
     int at = cell.first;
     for (int alternative = 0; alternative < cell.alternatives; ++alternative) {
-      float sum = 0;
+      float a = 0;
+      float b = 0;
       for (int e = 0; e < cell.envelopes; ++e, ++at) {
         const Envelope& envelope = envelopes_[static_cast<std::size_t>(at)];
         const int line = envelope.line_at(factor);
         result.point[static_cast<std::size_t>(at)] = envelope.point[line];
-        sum += factor * (envelope.b[line] * factor - 2.0F * envelope.a[line]);
+        a += envelope.a[line];
+        b += envelope.b[line];
       }
-      if (sum < least) {
-        least = sum;
+      const float error = b * factor - 2.0F * a;
+      if (error < least) {
+        least = error;
+        chosen_a = a;
+        chosen_b = b;
         result.alternative[static_cast<std::size_t>(c)] = alternative;
       }
     }
+    sum_a += multiple * chosen_a;
+    sum_b += multiple * multiple * chosen_b;
   }
-}
-
-/// d = Σ factor a / Σ factor² b over the lines that `result` uses.
-float CodebookSearch::solved_scale(const Result& result) const noexcept {
-  const int cells = cell_count_ / parts_;
-  float a = 0;
-  float b = 0;
-  for (int c = 0; c < cell_count_; ++c) {
-    const Cell& cell = cells_[static_cast<std::size_t>(c)];
-    const int scale = result.part_scale[static_cast<std::size_t>(c / cells)];
-    const float factor = factors_[static_cast<std::size_t>(scale)];
-    const int first = cell.first + cell.envelopes * result.alternative[static_cast<std::size_t>(c)];
-    for (int e = first; e < first + cell.envelopes; ++e) {
-      const Envelope& envelope = envelopes_[static_cast<std::size_t>(e)];
-      const int line = envelope.line_at(result.scale.value * factor);
-      a += factor * envelope.a[line];
-      b += factor * factor * envelope.b[line];
-    }
-  }
-  return b > 0 ? a / b : 0.0F;
+  return sum_b > 0 ? sum_a / sum_b : 0.0F;
 }
 
 void CodebookSearch::refine(const Curves& curves, HalfScale scale, const Block& block,
@@ -265,11 +276,28 @@ void CodebookSearch::refine(const Curves& curves, HalfScale scale, const Block& 
       result.part_scale[static_cast<std::size_t>(part)] = choice.scale;
       result.error += choice.error;
     }
-    decide(result);
+    const HalfScale solved = nearest_half(decide(result), block.unit);
     if (result.error < best.error) best = result;
-    const HalfScale solved = nearest_half(solved_scale(result), block.unit);
     if (solved.bits == scale.bits) return;
     scale = solved;
+  }
+}
+
+/// Adds the least errors of `envelope` at all steps. As the factor grows, its lines are lowest one
+/// after the other.
+void CodebookSearch::add_curve(const Envelope& envelope, const float* factors,
+                               float* sums) noexcept {
+  int line = 0;
+  for (int step = 0; step < Curves::kSteps; ++step) {
+    const float factor = factors[step];
+    float value = envelope.b[line] * factor - 2.0F * envelope.a[line];
+    while (line + 1 < envelope.count) {
+      const float next = envelope.b[line + 1] * factor - 2.0F * envelope.a[line + 1];
+      if (!(next < value)) break;
+      value = next;
+      ++line;
+    }
+    sums[step] += factor * value;
   }
 }
 
@@ -277,9 +305,24 @@ void CodebookSearch::draw(Curves& curves) const noexcept {
   const float log_ratio = std::log(range_.high / range_.low) / (Curves::kSteps - 1);
   curves.log_low = std::log(range_.low);
   curves.steps_per_log = 1.0F / log_ratio;
-  for (int step = 0; step < Curves::kSteps; ++step) {
-    const float factor = curves.factor(step);
-    for (int part = 0; part < parts_; ++part) curves.error[part][step] = part_error(part, factor);
+  for (int step = 0; step < Curves::kSteps; ++step) curves.factors[step] = curves.factor(step);
+  const int cells = cell_count_ / parts_;
+  for (int part = 0; part < parts_; ++part) {
+    std::fill_n(curves.error[part], 3 * Curves::kSteps, 0.0F);
+    float* error = curves.error[part] + Curves::kSteps;
+    for (int c = part * cells; c < (part + 1) * cells; ++c) {
+      const Cell& cell = cells_[static_cast<std::size_t>(c)];
+      const Envelope* envelope = &envelopes_[static_cast<std::size_t>(cell.first)];
+      float least[Curves::kSteps];
+      for (int alternative = 0; alternative < cell.alternatives; ++alternative) {
+        float sums[Curves::kSteps] = {};
+        for (int e = 0; e < cell.envelopes; ++e) add_curve(*envelope++, curves.factors, sums);
+        for (int step = 0; step < Curves::kSteps; ++step) {
+          least[step] = alternative == 0 ? sums[step] : std::min(least[step], sums[step]);
+        }
+      }
+      for (int step = 0; step < Curves::kSteps; ++step) error[step] += least[step];
+    }
   }
   for (std::size_t s = 0; s < factors_.size(); ++s) {
     curves.offsets[s] =
@@ -287,25 +330,33 @@ void CodebookSearch::draw(Curves& curves) const noexcept {
   }
 }
 
+/// Errors for all scales on the steps of the curves, from one whose largest sub-scale gives the
+/// lowest factor (step `first` of the curves is then below them) to one whose smallest gives the
+/// highest; every part takes its best sub-scale from its curve.
+void CodebookSearch::scan(const Curves& curves, int first, std::span<float> totals) const noexcept {
+  std::fill(totals.begin(), totals.end(), 0.0F);
+  const int count = static_cast<int>(totals.size());
+  for (int part = 0; part < parts_; ++part) {
+    alignas(16) float least[2 * Curves::kSteps] = {};
+    for (std::size_t s = 0; s < factors_.size(); ++s) {
+      const float* error = curves.error[part] + Curves::kSteps + first + curves.offsets[s];
+      for (int i = 0; i < count; i += 4) {
+        const Float4 here = load4(error + i);
+        const Float4 before = load4(least + i);
+        store4(least + i, here < before ? here : before);
+      }
+    }
+    for (int i = 0; i < count; ++i) totals[static_cast<std::size_t>(i)] += least[i];
+  }
+}
+
 CodebookSearch::Result CodebookSearch::best(const Block& block) const noexcept {
   Curves curves;
   draw(curves);
-  // All scales on the steps of the curves, from one whose largest sub-scale gives the lowest factor
-  // to one whose smallest gives the highest; every part takes its best sub-scale from its curve.
-  const int first = -curves.offsets[factors_.size() - 1];
+  const int first = -std::min(curves.offsets[factors_.size() - 1], Curves::kSteps);
   float totals[2 * Curves::kSteps];
-  const int scales = std::min(2 * Curves::kSteps, Curves::kSteps - first);
-  for (int i = 0; i < scales; ++i) {
-    totals[i] = 0;
-    for (int part = 0; part < parts_; ++part) {
-      float least = 0;
-      for (std::size_t s = 0; s < factors_.size(); ++s) {
-        const int step = first + i + curves.offsets[s];
-        if (step >= 0 && step < Curves::kSteps) least = std::min(least, curves.error[part][step]);
-      }
-      totals[i] += least;
-    }
-  }
+  const int scales = (Curves::kSteps - first) / 4 * 4;
+  scan(curves, first, std::span(totals, static_cast<std::size_t>(scales)));
   Result best;
   constexpr int kRefined = 4;
   for (int n = 0; n < kRefined; ++n) {

@@ -18,7 +18,8 @@
 
 namespace hearth::quant {
 
-/// The lines that are lowest for some factor.
+/// The lines that are lowest for some factor, by falling b; `count` is a multiple of 4 (the last
+/// may be repeated).
 struct Envelope {
   static constexpr int kMost = 24;
 
@@ -88,11 +89,12 @@ class CodebookSearch {
 
   [[nodiscard]] float part_error(int part, float factor) const noexcept;
   [[nodiscard]] PartChoice choose(const Curves& curves, int part, float scale) const noexcept;
+  static void add_curve(const Envelope& envelope, const float* factors, float* sums) noexcept;
   void draw(Curves& curves) const noexcept;
+  void scan(const Curves& curves, int first, std::span<float> totals) const noexcept;
   void refine(const Curves& curves, HalfScale scale, const Block& block,
               Result& best) const noexcept;
-  [[nodiscard]] float solved_scale(const Result& result) const noexcept;
-  void decide(Result& result) const noexcept;
+  [[nodiscard]] float decide(Result& result) const noexcept;
 
   int parts_;
   std::span<const float> factors_;

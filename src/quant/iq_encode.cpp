@@ -40,13 +40,28 @@ struct GridTable {
 
 /// The lines of one group for all points of a grid: with the right signs and with one flipped.
 template <int width, std::size_t count>
-struct GroupLines {
-  static constexpr int kCount = static_cast<int>(count);
-  alignas(16) float twice_a[count];
-  alignas(16) float flipped_twice_a[count];
-  alignas(16) float b[count];
+class GroupLines {
+ public:
+  /// `flip`: whether flipped_envelope will be asked for.
+  void set(const GridTable<width, count>& grid, const float* x, const float* w,
+           bool flip) noexcept {
+    if (flip) {
+      fill<true>(grid, x, w);
+    } else {
+      fill<false>(grid, x, w);
+    }
+  }
 
-  void set(const GridTable<width, count>& grid, const float* x, const float* w) noexcept {
+  [[nodiscard]] Envelope envelope(FactorRange range) const noexcept {
+    return lower_envelope(twice_a_, b_, kCount, range);
+  }
+  [[nodiscard]] Envelope flipped_envelope(FactorRange range) const noexcept {
+    return lower_envelope(flipped_twice_a_, b_, kCount, range);
+  }
+
+ private:
+  template <bool flip>
+  void fill(const GridTable<width, count>& grid, const float* x, const float* w) noexcept {
     Float4 weights[width];
     Float4 products[width];
     for (int k = 0; k < width; ++k) {
@@ -62,20 +77,18 @@ struct GroupLines {
         const Float4 product = products[k] * level;
         a += product;
         square += weights[k] * level * level;
-        smallest = product < smallest ? product : smallest;
+        if constexpr (flip) smallest = product < smallest ? product : smallest;
       }
-      store4(&twice_a[i], a);
-      store4(&flipped_twice_a[i], a - 2.0F * smallest);
-      store4(&b[i], square);
+      store4(&twice_a_[i], a);
+      if constexpr (flip) store4(&flipped_twice_a_[i], a - 2.0F * smallest);
+      store4(&b_[i], square);
     }
   }
 
-  [[nodiscard]] Envelope envelope(FactorRange range) const noexcept {
-    return lower_envelope(twice_a, b, kCount, range);
-  }
-  [[nodiscard]] Envelope flipped_envelope(FactorRange range) const noexcept {
-    return lower_envelope(flipped_twice_a, b, kCount, range);
-  }
+  static constexpr int kCount = static_cast<int>(count);
+  alignas(16) float twice_a_[count];
+  alignas(16) float flipped_twice_a_[count];
+  alignas(16) float b_[count];
 };
 
 /// Bit k set: x[k] is negative.
@@ -133,9 +146,10 @@ CodebookSearch::Result search_iq2(const Block& block, const GridTable<8, count>&
   GroupLines<8, count> lines;
   for (int group = 0; group < 32; ++group) {
     const float* x = block.x + 8 * group;
-    lines.set(grid, x, block.w + 8 * group);
-    *search.add_cell(1, 1) = parity && odd(signs_of(x)) ? lines.flipped_envelope(search.range())
-                                                        : lines.envelope(search.range());
+    const bool flip = parity && odd(signs_of(x));
+    lines.set(grid, x, block.w + 8 * group, flip);
+    *search.add_cell(1, 1) =
+        flip ? lines.flipped_envelope(search.range()) : lines.envelope(search.range());
   }
   return search.best(block);
 }
@@ -244,11 +258,11 @@ void encode_iq3_xxs(const float* from, const RowWeights& weights, std::size_t bl
     int envelopes = 0;
     GroupLines<4, 256> lines[2];
     for (int pair = 0; pair < 32; ++pair) {
+      const bool flip = odd(signs_of(block.x + 8 * pair));
       for (int half = 0; half < 2; ++half) {
         const int at = 8 * pair + 4 * half;
-        lines[half].set(*grid, block.x + at, block.w + at);
+        lines[half].set(*grid, block.x + at, block.w + at, flip);
       }
-      const bool flip = odd(signs_of(block.x + 8 * pair));
       Envelope* cell = search.add_cell(2, flip ? 2 : 1);
       const FactorRange range = search.range();
       cell[0] = flip ? lines[0].flipped_envelope(range) : lines[0].envelope(range);
@@ -294,7 +308,7 @@ void encode_iq3_s(const float* from, const RowWeights& weights, std::size_t bloc
     CodebookSearch search(8, kIq3SFactors, range_for(block, 1, 15));
     GroupLines<4, 512> lines;
     for (int group = 0; group < 64; ++group) {
-      lines.set(*grid, block.x + 4 * group, block.w + 4 * group);
+      lines.set(*grid, block.x + 4 * group, block.w + 4 * group, false);
       *search.add_cell(1, 1) = lines.envelope(search.range());
     }
     const auto best = search.best(block);
