@@ -154,16 +154,20 @@ template <typename Levels>
   float largest = 0;
   for (int i = 0; i < block.size; ++i) largest = std::max(largest, std::fabs(block.x[i]));
   float least = block.power;
-  for (int t = 0; t < trials.count && count + 2 <= kMost; ++t) {
-    const float scale = largest / (trials.first + trials.step * static_cast<float>(t));
-    for (const float sign : {1.0F, -1.0F}) {
-      const Measured m = measure<Levels>(block.x, block.w, block.size, sign * scale);
+  const auto try_steps = [&](float steps) {
+    for (const float scale : {largest / steps, -largest / steps}) {
+      const Measured m = measure<Levels>(block.x, block.w, block.size, scale);
       // The error of these codes with their solved scale.
       const float gain = m.qq > 0 ? m.xq * m.xq / m.qq : 0.0F;
       scales[count] = m.solved_scale();
       errors[count] = block.power - gain;
       least = std::min(least, errors[count++]);
     }
+  };
+  // Values of few magnitudes may be exact far from the end of the levels.
+  for (float steps = 1; steps < trials.first; steps *= 2) try_steps(steps);
+  for (int t = 0; t < trials.count && count + 2 <= kMost; ++t) {
+    try_steps(trials.first + trials.step * static_cast<float>(t));
   }
   // Rounding the scale costs up to 2^-22 of the power, so all that are this close may win.
   const float close = least * 1.01F + block.power * 2e-7F;

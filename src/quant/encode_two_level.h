@@ -53,10 +53,15 @@ class TwoLevelSearch {
       if (!(best.error < before)) break;
     }
     // Blocks of few distinct values can be exact with products d S q of small factors far from the
-    // usual ones.
+    // usual ones, most likely where d has few bits.
     if (best.error > 0 && best.error < 1e-6F * block_.power) {
       reach_ = highest - lowest;
       for (const float end : ends) refine(nearest_half(largest / end, block_.unit), 2, best);
+      float value = 0;
+      for (int i = 0; i < block_.size; ++i) value = std::max(value, std::fabs(block_.x[i]));
+      for (float products = 1; products < Levels::kLargest * -lowest; products *= 2) {
+        refine(nearest_half(value / products, block_.unit), 1, best);
+      }
     }
     return best;
   }

@@ -77,7 +77,7 @@ class GroupLines {
         const Float4 product = products[k] * level;
         a += product;
         square += weights[k] * level * level;
-        if constexpr (flip) smallest = product < smallest ? product : smallest;
+        if constexpr (flip) smallest = min4(product, smallest);
       }
       store4(&twice_a_[i], a);
       if constexpr (flip) store4(&flipped_twice_a_[i], a - 2.0F * smallest);

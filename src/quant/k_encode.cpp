@@ -53,7 +53,7 @@ void encode_q6_k(const float* from, const RowWeights& weights, std::size_t block
     if (!block.load(from + b * kSuperBlock, kSuperBlock, weights, b * kSuperBlock, Spread::kNone)) {
       continue;
     }
-    TwoLevelSearch<Levels, 16, 16, -128, 127> search(block, {29.5F, 0.3F, 14}, 1);
+    TwoLevelSearch<Levels, 16, 16, -128, 127> search(block, {27.0F, 0.5F, 14}, 1);
     const auto best = search.best({-128, 127, -125.5F, 123, -119, 116, -111, 104});
     store(to + 208, best.scale.bits);
     auto* bytes = reinterpret_cast<std::uint8_t*>(to);
