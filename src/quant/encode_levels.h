@@ -172,6 +172,10 @@ template <typename Levels>
   // Rounding the scale costs up to 2^-22 of the power, so all that are this close may win.
   const float close = least * 1.01F + block.power * 2e-7F;
   Choice best{HalfScale{0, 0}, block.power};
+  // The usual recipe: the largest value on the last level.
+  for (const float end : {Levels::kLargest, -Levels::kLargest}) {
+    try_halves<Levels>(block, nearest_half(largest / end, block.unit), 0, best);
+  }
   int last = -1;
   for (int t = 0; t < count; ++t) {
     if (errors[t] > close) continue;

@@ -87,6 +87,7 @@ class AffineSearch {
     // All values equal to one half, or nearly: any scale is as good.
     try_pair(0.0F, wx_ / w_);
     const float range = high_ - low_;
+    try_pair(range / static_cast<float>(last_), low_);  // the usual recipe
     if (range > 0) {
       // `steps` of the range: fractional ones near the number of levels; all whole ones, at which
       // values of few distinct magnitudes may fall on levels.
