@@ -24,10 +24,10 @@ class TwoLevelSearch {
     int parts_scales[parts] = {};
   };
 
-  /// `trials`: of the scale of a part (see Trials). `reach`: how many whole S to either side of a
-  /// part's own best scale it may choose.
-  TwoLevelSearch(const Block& block, Trials trials, int reach) noexcept
-      : block_(block), reach_(reach) {
+  /// `trials`: of the scale of a part (see Trials). `exact_below`: an error, relative to storing
+  /// zeros, far below the usual one of the format.
+  TwoLevelSearch(const Block& block, Trials trials, float exact_below) noexcept
+      : block_(block), exact_below_(exact_below) {
     for (int part = 0; part < parts; ++part) find_part_scales(part, trials);
   }
 
@@ -54,7 +54,7 @@ class TwoLevelSearch {
     }
     // Blocks of few distinct values can be exact with products d S q of small factors far from the
     // usual ones, most likely where d has few bits.
-    if (best.error > 0 && best.error < 1e-6F * block_.power) {
+    if (best.error > 0 && best.error < exact_below_ * block_.power) {
       reach_ = highest - lowest;
       for (const float end : ends) refine(nearest_half(largest / end, block_.unit), 2, best);
       float value = 0;
@@ -142,7 +142,8 @@ class TwoLevelSearch {
   }
 
   const Block& block_;
-  int reach_;
+  float exact_below_;
+  int reach_ = 1;  ///< how many whole S to either side of its own best scale a part may choose
   float ideal_[parts][2];
 };
 

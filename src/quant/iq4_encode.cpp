@@ -35,7 +35,7 @@ void encode_iq4_xs(const float* from, const RowWeights& weights, std::size_t blo
   for (std::size_t b = 0; b < blocks; ++b, to += 136) {
     std::memset(to, 0, 136);
     if (!block.load(from + 256 * b, 256, weights, 256 * b, Spread::kTwiceBlock)) continue;
-    TwoLevelSearch<NonLinearLevels, 8, 32, -32, 31> search(block, {84.0F, 2.0F, 30}, 1);
+    TwoLevelSearch<NonLinearLevels, 8, 32, -32, 31> search(block, {84.0F, 2.0F, 30}, 3e-4F);
     const auto best = search.best({-32, 31, -31, 30, -30, 29, -28});
     store(to, best.scale.bits);
     auto* bytes = reinterpret_cast<std::uint8_t*>(to);

@@ -24,7 +24,7 @@ void encode_q3_k(const float* from, const RowWeights& weights, std::size_t block
                     Spread::kTwiceBlock)) {
       continue;
     }
-    TwoLevelSearch<Levels, 16, 16, -32, 31> search(block, {2.2F, 0.12F, 22}, 1);
+    TwoLevelSearch<Levels, 16, 16, -32, 31> search(block, {2.2F, 0.12F, 22}, 1e-3F);
     const auto best = search.best({-32, 31, -31, 30, -30, 29, -28.5F, 27, -27, 25.5F, -24, 22.5F});
     store(to + 108, best.scale.bits);
     auto* bytes = reinterpret_cast<std::uint8_t*>(to);
@@ -53,7 +53,7 @@ void encode_q6_k(const float* from, const RowWeights& weights, std::size_t block
     if (!block.load(from + b * kSuperBlock, kSuperBlock, weights, b * kSuperBlock, Spread::kNone)) {
       continue;
     }
-    TwoLevelSearch<Levels, 16, 16, -128, 127> search(block, {27.0F, 0.5F, 14}, 1);
+    TwoLevelSearch<Levels, 16, 16, -128, 127> search(block, {27.0F, 0.5F, 14}, 1.6e-5F);
     const auto best = search.best({-128, 127, -125.5F, 123, -119, 116, -111, 104});
     store(to + 208, best.scale.bits);
     auto* bytes = reinterpret_cast<std::uint8_t*>(to);

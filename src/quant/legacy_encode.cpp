@@ -121,8 +121,13 @@ class AffineSearch {
     }
   }
 
+  struct Solved {
+    float scale;
+    float minimum;
+  };
+
   /// Least squares of x ≈ d q + m for the measured codes.
-  std::pair<float, float> solve(const AffineSums& sums, float scale) const {
+  Solved solve(const AffineSums& sums, float scale) const {
     const float determinant = w_ * sums.qq - sums.q * sums.q;
     if (determinant > 1e-6F * w_ * sums.qq) {
       scale = (w_ * sums.xq - wx_ * sums.q) / determinant;

@@ -34,7 +34,7 @@ void decode(tensor::DType dtype, std::span<const std::byte> blocks, std::span<fl
 ///
 /// Deterministic. Finite values never become infinite: what a format cannot hold becomes its
 /// largest value. Quantized types take a NaN for zero and an infinity for the largest float; the
-/// float types keep both. A block of zeros decodes to zeros. Uses up to about 100 KiB of stack.
+/// float types keep both. A block of zeros decodes to zeros. Uses up to about 150 KiB of stack.
 void encode_row(tensor::DType dtype, std::span<const float> row, std::span<const float> importance,
                 std::span<std::byte> blocks) noexcept;
 
