@@ -15,9 +15,9 @@ float finite(float value) noexcept {
 }
 
 /// How much of the plain squared error is mixed in. Importance is measured on some text and may be
-/// far off for other text; this much keeps the plain error of every golden row below that of the
-/// reference encoder while the weighted error hardly changes.
-constexpr double kPlainShare = .5;
+/// far off for other text; this much brings the plain error of every golden row down to that of the
+/// reference encoder (within 0.1 %) while the weighted error hardly changes.
+constexpr double kPlainShare = 0.5;
 
 /// Far below what any half-precision scale times a sub-scale can reach (2^-24 at least), yet large
 /// enough for the inverses of units to be finite.
