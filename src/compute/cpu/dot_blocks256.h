@@ -14,7 +14,13 @@ namespace {
 // part, i, w) gives its features 4 i .. 4 i + 3 of every lane. Weights come with kZero added, as in
 // dot_blocks32.h. Scales(block).scale(sub) is the integer scale of a sub-block; unit(block) the
 // float one of the block. kMinimum: Scales has minima(), pairs of bytes for dot_pairs, and
-// minimum_unit.
+// minimum_unit. kScaled: there are integer scales. kShifts: shifts() are pairs of what the two
+// eights of a sub-block of 16 have added to their weights; shift_bytes() the same for the bytes of
+// step().
+
+struct Block256 {
+  static constexpr bool kScaled = true, kShifts = false;
+};
 
 constexpr std::int64_t kHead = 64;  // [16] half units, and minima's or padding
 
@@ -34,8 +40,8 @@ struct NibbleScales {
   explicit NibbleScales(const std::byte* block) : bytes(block + kHead) {}
   [[nodiscard]] I scale(int sub) const {
     const I both = widen_u8(bytes + 16 * (sub / 2));
-    const I nibble = sub % 2 == 0 ? and_int(both, 15) : shift_right<4>(both);
-    return add_int(add_int(nibble, nibble), set_int(1));
+    const I twice = sub % 2 == 0 ? add_int(both, both) : shift_right<3>(both);
+    return add_int(and_int(twice, 30), set_int(1));
   }
 };
 
@@ -82,7 +88,7 @@ struct Q2_KScales : PairScales<8> {
 
 /// What is common to formats whose byte holds nibbles of two sub-blocks of 32.
 template <std::int64_t kHeaderBytes, std::int64_t kHighBytes>
-struct NibbleParts {
+struct NibbleParts : Block256 {
   static constexpr std::int64_t kHeader = kHeaderBytes;
   static constexpr std::int64_t kBytes = kHeaderBytes + kHighBytes + 2048;
   static constexpr int kSub = 32, kLanes = 2, kParts = 4;
@@ -152,7 +158,7 @@ struct IQ3_XXSBlock : NibbleTableBlock<IQ3_XXSValues, NibbleScales, kHead + 64> 
 
 /// 4 parts, each: the upper bits of 16 features of four quarters, the nibbles of quarters 0 and 2,
 /// and those of 1 and 3.
-struct Q6_KBlock {
+struct Q6_KBlock : Block256 {
   using Scales = ByteScales<true>;
   static constexpr std::int64_t kBytes = kHead + 256 + 3072;
   static constexpr int kSub = 16, kLanes = 4, kParts = 4;
@@ -175,7 +181,7 @@ struct Q6_KBlock {
 /// What is common to formats whose byte holds two bits of four sub-blocks of 16: part 2 h + s has
 /// features 128 h + 32 lane + 16 s ...
 template <std::int64_t kHeaderBytes>
-struct TwoBitParts {
+struct TwoBitParts : Block256 {
   static constexpr std::int64_t kHeader = kHeaderBytes;
   static constexpr std::int64_t kBytes = kHeaderBytes + 1024;
   static constexpr int kSub = 16, kLanes = 4, kParts = 4;
@@ -200,6 +206,7 @@ struct Q2_KBlock : TwoBitParts<kHead + 256> {
 
 struct TernaryBlock : TwoBitParts<kHead> {
   using Scales = NoScales;
+  static constexpr bool kScaled = false;
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 1;
   static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
@@ -225,39 +232,60 @@ struct Q3_KBlock : ThreeBitParts<256> {
   static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
 };
 
-/// IQ2_XXS, IQ2_XS and IQ2_S: a magnitude and a sign.
+/// IQ2_XXS, IQ2_XS and IQ2_S: a magnitude and, in the third bit, a sign. A nibble has the codes of
+/// two lanes: a table for each looks them up without taking them apart.
 struct IQ2Block : ThreeBitParts<128> {
   using Scales = NibbleScales;
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 128;
-  static constexpr std::uint8_t kValues[16] = {whole(8),  whole(25),  whole(43),  whole(0),
-                                               whole(-8), whole(-25), whole(-43), whole(0)};
+  static constexpr std::uint8_t kFirst[16] = {
+      whole(8), whole(25), whole(43), whole(0), whole(8), whole(25), whole(43), whole(0),
+      whole(8), whole(25), whole(43), whole(0), whole(8), whole(25), whole(43), whole(0)};
+  static constexpr std::uint8_t kSecond[16] = {
+      whole(8),  whole(8),  whole(8),  whole(8),  whole(25), whole(25), whole(25), whole(25),
+      whole(43), whole(43), whole(43), whole(43), whole(0),  whole(0),  whole(0),  whole(0)};
   static F unit(const std::byte* block) { return mul(load_half(block), set(0.125F)); }
   static void step(const std::byte* block, int part, int i, B (&w)[4]) {
-    const B table = load_table(kValues);
-    codes(block, part, i, w);
-    for (int lane = 0; lane < 4; ++lane) w[lane] = lookup(table, w[lane]);
+    const B first = load_table(kFirst);
+    const B second = load_table(kSecond);
+    const B codes = load_bytes(block + kHeader + 256 * part + 64 * i);
+    const B signs = load_bytes(block + kHead + 128 + part % 2 * 256 + 64 * i);
+    const B low = low_nibbles(codes);
+    const B high = high_nibbles(codes);
+    const int bit = part / 2 * 4;
+    // 128 + v becomes 256 - 128 - v, too.
+    w[0] = negate_where(lookup(first, low), signs, bit);
+    w[1] = negate_where(lookup(second, low), signs, bit + 1);
+    w[2] = negate_where(lookup(first, high), signs, bit + 2);
+    w[3] = negate_where(lookup(second, high), signs, bit + 3);
   }
 };
 
-/// IQ1_S and IQ1_M: eight times -1, 0 or 1, plus or minus one: bit g of a lane's int32 for the
-/// shift of features 8 g to 8 g + 7.
+/// IQ1_S and IQ1_M: eight times -1, 0 or 1, plus or minus one, the same for eight features: a
+/// lane's int32 has a bit for each eight, those of even ones in its lower half; set for minus.
 struct IQ1Block : TwoBitParts<kHead + 128 + 64> {
   using Scales = NibbleScales;
-  static constexpr bool kMinimum = false;
-  static constexpr int kZero = 128;
-  static constexpr std::uint8_t kUp[16] = {whole(-7), whole(1), whole(9)};
+  static constexpr bool kMinimum = false, kShifts = true;
+  static constexpr int kZero = 8;
   static F unit(const std::byte* block) { return mul(load_half(block), set(0.125F)); }
+  static I bits(const std::byte* block, int sub) {
+    return and_int(shift_right_by(load_int(block + kHead + 128), sub), 0x00010001);
+  }
+  /// 16-bit 1 or -1, one for each eight of the sub-block.
+  static I shifts(const std::byte* block, int sub) {
+    return or_int(sub_words(zero_int(), bits(block, sub)), set_int(0x00010001));
+  }
+  static B shift_bytes(const std::byte* block, int sub, int i) {
+    const int bit = i / 2 == 0 ? 0 : 16;
+    return select_lanes(bits(block, sub), bit, bytes_of(-1), bytes_of(1));
+  }
+  /// Codes times eight.
   static void step(const std::byte* block, int part, int i, B (&w)[4]) {
-    const B up = load_table(kUp);
-    const B none = bytes_of(0);
-    const B two_less = bytes_of(-2);
-    const I shifts = load_int(block + kHead + 128);
-    codes(block, part, i, w);
-    for (int lane = 0; lane < 4; ++lane) {
-      const int group = 2 * sub(part, lane) + i / 2;
-      w[lane] = add_bytes(lookup(up, w[lane]), select_lanes(shifts, group, two_less, none));
-    }
+    const B four = load_bytes(block + kHeader + 256 * part + 64 * i);
+    w[0] = field<-3, 0x18>(four);
+    w[1] = field<-1, 0x18>(four);
+    w[2] = field<1, 0x18>(four);
+    w[3] = field<3, 0x18>(four);
   }
 };
 
@@ -265,7 +293,7 @@ struct IQ1Block : TwoBitParts<kHead + 128 + 64> {
 // (and pairs of minima), weights.
 
 template <int kSubFeatures, bool kHasMinimum>
-struct Wide256Block {
+struct Wide256Block : Block256 {
   static constexpr int kSub = kSubFeatures, kSubs = 256 / kSub;
   static constexpr bool kMinimum = kHasMinimum;
   static constexpr int kZero = kHasMinimum ? 0 : 128;

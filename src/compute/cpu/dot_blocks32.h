@@ -12,7 +12,7 @@ namespace {
 // A block type says how a group (kHeader bytes of scales, then kUnits units of kUnitBytes) is read:
 // scale(group, unit), and steps(group, unit, use), which calls use(weights of four features, first
 // feature) eight times. Weights come with kZero added: 0 to 63, or, for kZero = 128, whole bytes as
-// dot_byte wants them. kHalves: there is a scale for each half of a unit.
+// dot_byte wants them. kHalves: there is a scale for each half of a unit, and half_steps().
 
 /// A signed byte as dot_byte wants it.
 constexpr std::uint8_t whole(int value) {
@@ -127,6 +127,17 @@ struct NVFP4Block : TableBlock<E2M1> {
   static constexpr PanelFormat kWide = PanelFormat::kWide16;
   /// E4M3 without its sign: exponent and mantissa moved into a float whose exponent is 120 too
   /// small, subnormal numbers included; halved, because the table is doubled.
+  /// As steps(), with the half of the features as a template argument.
+  template <class Use>
+  static void half_steps(const std::byte* group, int unit, Use use) {
+    const std::byte* const p = group + kHeader + unit * kUnitBytes;
+    const B table = load_table(E2M1::kBytes);
+    for (int i = 0; i < 4; ++i) {
+      const B both = load_bytes(p + 64 * i);
+      use.template operator()<0>(lookup(table, low_nibbles(both)), 4 * i);
+      use.template operator()<1>(lookup(table, high_nibbles(both)), 16 + 4 * i);
+    }
+  }
   static F half_scale(const std::byte* group, int unit, int half) {
     const I bits = widen_u8(group + 32 * unit + 16 * half);
     return mul(float_of(shift_left<20>(bits)), set(0x1p119F));
@@ -198,8 +209,13 @@ struct Wide16Block : Wide32Block {
     return load(reinterpret_cast<const float*>(group + 64 * half));
   }
   template <class Use>
-  static void steps(const std::byte* group, int, Use use) {
-    for (int i = 0; i < 8; ++i) use(load_bytes(group + kHeader + 64 * i), 4 * i);
+  static void half_steps(const std::byte* group, int, Use use) {
+    for (int i = 0; i < 4; ++i) {
+      use.template operator()<0>(load_bytes(group + kHeader + 64 * i), 4 * i);
+    }
+    for (int i = 4; i < 8; ++i) {
+      use.template operator()<1>(load_bytes(group + kHeader + 64 * i), 4 * i);
+    }
   }
 };
 

@@ -78,13 +78,21 @@ inline void dot32(const DotArguments& a, int first) {
         sums[0][c] = offset<Block::kZero, 7>(row[c] + layout.minus128 + 4 * b);
       }
     }
-    Block::steps(
-        group, unit, [&](B w, int k) __attribute__((always_inline)) {
-          I* const to = sums[Block::kHalves ? k / 16 : 0];
-          for (int c = 0; c < kColumns; ++c) {
-            to[c] = dot_step<Block::kZero>(to[c], w, row[c] + 32 * b + k);
-          }
-        });
+    if constexpr (Block::kHalves) {
+      Block::half_steps(
+          group, unit, [&]<int kHalf>(B w, int k) __attribute__((always_inline)) {
+            for (int c = 0; c < kColumns; ++c) {
+              sums[kHalf][c] = dot_step<Block::kZero>(sums[kHalf][c], w, row[c] + 32 * b + k);
+            }
+          });
+    } else {
+      Block::steps(
+          group, unit, [&](B w, int k) __attribute__((always_inline)) {
+            for (int c = 0; c < kColumns; ++c) {
+              sums[0][c] = dot_step<Block::kZero>(sums[0][c], w, row[c] + 32 * b + k);
+            }
+          });
+    }
     for (int c = 0; c < kColumns; ++c) {
       F value;
       if constexpr (Block::kHalves) {
@@ -110,43 +118,68 @@ inline void dot32(const DotArguments& a, int first) {
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * a.out_stride, total[c]);
 }
 
-/// The integer sums of a block of 256 stay integers until its end.
+/// The sums of part `part`, times the scales of its sub-blocks where there are any.
+template <class Block, int kColumns>
+inline void part256(const std::byte* p, const typename Block::Scales& scales,
+                    const std::byte* const* row, std::int64_t k, const Row256Layout& layout,
+                    int part, I (&sums)[Block::kLanes][kColumns]) {
+  constexpr int kQuads = Block::kSub / 4;
+  for (int lane = 0; lane < Block::kLanes; ++lane) {
+    const int sub = Block::sub(part, lane);
+    for (int c = 0; c < kColumns; ++c) {
+      sums[lane][c] = Block::kSub == 32
+                          ? offset<Block::kZero, 5>(row[c] + layout.minus32 + k / 8 + 4 * sub)
+                          : offset<Block::kZero, 5>(row[c] + layout.half_minus32 + k / 4 + 4 * sub);
+      if constexpr (Block::kShifts) {
+        sums[lane][c] = dot_wide_pairs(sums[lane][c], Block::shifts(p, sub),
+                                       row[c] + layout.sums8 + k / 4 + 4 * sub);
+      }
+    }
+  }
+  for (int i = 0; i < kQuads; ++i) {
+    B w[Block::kLanes];
+    Block::step(p, part, i, w);
+    for (int lane = 0; lane < Block::kLanes; ++lane) {
+      const std::int64_t at = k + Block::kSub * Block::sub(part, lane) + 4 * i;
+      for (int c = 0; c < kColumns; ++c) {
+        sums[lane][c] = dot_step<Block::kZero>(sums[lane][c], w[lane], row[c] + at);
+      }
+    }
+  }
+  if constexpr (Block::kScaled) {
+    for (int lane = 0; lane < Block::kLanes; ++lane) {
+      const I scale = scales.scale(Block::sub(part, lane));
+      for (int c = 0; c < kColumns; ++c) sums[lane][c] = mul_int(sums[lane][c], scale);
+    }
+  }
+}
+
+/// The integer sums of a block of 256 stay integers until its end. Sub-blocks of 16 come in parts
+/// 2 q and 2 q + 1 that share the sub-scales of activations.
 template <class Block, int kColumns>
 inline void block256(const std::byte* p, const std::byte* const* row, std::int64_t k,
                      const Row256Layout& layout, F* total) {
-  constexpr int kSubs = Block::kLanes;
-  constexpr int kQuads = Block::kSub / 4;
+  constexpr int kShared = 32 / Block::kSub;
   const typename Block::Scales scales(p);
   I totals[kColumns];
   for (int c = 0; c < kColumns; ++c) totals[c] = zero_int();
-  for (int part = 0; part < Block::kParts; ++part) {
-    I sums[kSubs][kColumns];
-    for (int lane = 0; lane < kSubs; ++lane) {
-      const int sub = Block::sub(part, lane);
-      for (int c = 0; c < kColumns; ++c) {
-        sums[lane][c] =
-            Block::kSub == 32
-                ? offset<Block::kZero, 5>(row[c] + layout.minus32 + k / 8 + 4 * sub)
-                : offset<Block::kZero, 5>(row[c] + layout.half_minus32 + k / 4 + 4 * sub);
-      }
-    }
-    for (int i = 0; i < kQuads; ++i) {
-      B w[kSubs];
-      Block::step(p, part, i, w);
-      for (int lane = 0; lane < kSubs; ++lane) {
-        const std::int64_t at = k + Block::kSub * Block::sub(part, lane) + 4 * i;
+  for (int part = 0; part < Block::kParts; part += kShared) {
+    I sums[Block::kLanes][kColumns];
+    part256<Block, kColumns>(p, scales, row, k, layout, part, sums);
+    if constexpr (kShared == 2) {
+      I others[Block::kLanes][kColumns];
+      part256<Block, kColumns>(p, scales, row, k, layout, part + 1, others);
+      for (int lane = 0; lane < Block::kLanes; ++lane) {
         for (int c = 0; c < kColumns; ++c) {
-          sums[lane][c] = dot_step<Block::kZero>(sums[lane][c], w[lane], row[c] + at);
+          sums[lane][c] = add_int(sums[lane][c], others[lane][c]);
         }
       }
     }
-    for (int lane = 0; lane < kSubs; ++lane) {
-      const int sub = Block::sub(part, lane);
-      const I scale = scales.scale(sub);
+    for (int lane = 0; lane < Block::kLanes; ++lane) {
+      const int group = Block::sub(part, lane) / kShared;
       for (int c = 0; c < kColumns; ++c) {
-        const I sub_scale =
-            set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * (sub * Block::kSub / 32)));
-        totals[c] = add_int(totals[c], mul_int(mul_int(sums[lane][c], scale), sub_scale));
+        const I sub_scale = set_int(int_at(row[c] + layout.sub_scales + k / 8 + 4 * group));
+        totals[c] = add_int(totals[c], mul_int(sums[lane][c], sub_scale));
       }
     }
   }
@@ -234,8 +267,10 @@ inline void expand256(const std::byte* panel, std::int64_t columns, std::byte* t
         B w[Block::kLanes];
         Block::step(panel, part, i, w);
         for (int lane = 0; lane < Block::kLanes; ++lane) {
-          store_bytes(to + Wide::kWeights + 16 * Block::kSub * Block::sub(part, lane) + 64 * i,
-                      widened<Block>(w[lane]));
+          const int sub = Block::sub(part, lane);
+          B wide = widened<Block>(w[lane]);
+          if constexpr (Block::kShifts) wide = add_bytes(wide, Block::shift_bytes(panel, sub, i));
+          store_bytes(to + Wide::kWeights + 16 * Block::kSub * sub + 64 * i, wide);
         }
       }
     }

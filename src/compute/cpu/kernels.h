@@ -89,13 +89,15 @@ struct Row256Layout {
         half_sums(sub_scales + columns / 8),
         half_minus32(half_sums + columns / 16),
         sums16(half_minus32 + columns / 4),
-        bytes(sums16 + columns / 8) {}
+        sums8(sums16 + columns / 8),
+        bytes(sums8 + columns / 4) {}
   std::int64_t scales;        // float per 256: a value is scale * sub-scale * int8
   std::int64_t minus32;       // int32 per 32: -32 times the sum of the int8 values
   std::int64_t sub_scales;    // int32 per 32: 1 .. kSubScales
   std::int64_t half_sums;     // int16 per 32: half of sub-scale times the sum of the int8 values
   std::int64_t half_minus32;  // int32 per 16: -32 times their sum
   std::int64_t sums16;        // int16 per 16: sub-scale times their sum
+  std::int64_t sums8;         // int16 per 8: their sum
   std::int64_t bytes;
 };
 /// Sub-scales halve the rounding error of one scale per 256 values at one multiplication per 32.

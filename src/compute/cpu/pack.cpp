@@ -262,7 +262,8 @@ void stage_levels(DType dtype, PanelFormat format, const std::byte* from, std::i
       put_nibble_scales(levels.scales, 16, 1, lane, block);
       std::uint32_t shifts = 0;
       for (int g = 0; g < 32; ++g) {
-        shifts |= (((q[8 * g] + 16) & 7) == 7 ? 1U : 0U) << g;  // a multiple of eight minus one
+        const bool minus = ((q[8 * g] + 16) & 7) == 7;  // a multiple of eight minus one
+        shifts |= (minus ? 1U : 0U) << (g / 2 + g % 2 * 16);
       }
       std::memcpy(block + 64 + 128 + 4 * lane, &shifts, 4);
       for (int i = 0; i < 256; ++i) codes[i] = static_cast<std::uint8_t>((q[i] + 12) / 8);

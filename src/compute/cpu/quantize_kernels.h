@@ -25,6 +25,12 @@ inline float largest_magnitude(const float* x, std::int64_t vectors) {
   return largest(most);
 }
 
+inline int sum_eight(const std::int8_t* q) {
+  int sum = 0;
+  for (int i = 0; i < 8; ++i) sum += q[i];
+  return sum;
+}
+
 inline void quantize_row32(const float* x, std::int64_t columns, std::byte* row) {
   const Row32Layout layout(columns);
   auto* const scales = reinterpret_cast<float*>(row + layout.scales);
@@ -51,6 +57,7 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
   auto* const half_sums = reinterpret_cast<std::int16_t*>(row + layout.half_sums);
   auto* const half_minus32 = reinterpret_cast<std::int32_t*>(row + layout.half_minus32);
   auto* const sums16 = reinterpret_cast<std::int16_t*>(row + layout.sums16);
+  auto* const sums8 = reinterpret_cast<std::int16_t*>(row + layout.sums8);
   for (std::int64_t b = 0; b < columns / 256; ++b) {
     const float unit = largest_magnitude(x + 256 * b, 16) / kSubScales;
     scales[b] = unit / 127.0F;
@@ -68,6 +75,11 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
       half_sums[i] = static_cast<std::int16_t>(sub_scale * (sums[0] + sums[1]) / 2);
       sums16[2 * i] = static_cast<std::int16_t>(sub_scale * sums[0]);
       sums16[2 * i + 1] = static_cast<std::int16_t>(sub_scale * sums[1]);
+      for (int half = 0; half < 2; ++half) {
+        const int first = sum_eight(reinterpret_cast<const std::int8_t*>(row) + 32 * i + 16 * half);
+        sums8[4 * i + 2 * half] = static_cast<std::int16_t>(first);
+        sums8[4 * i + 2 * half + 1] = static_cast<std::int16_t>(sums[half] - first);
+      }
     }
   }
 }

@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace hearth::compute::cpu {
@@ -167,6 +168,12 @@ inline I and_int(I x, std::int32_t mask) {
   const __m256i bits = _mm256_set1_epi32(mask);
   return {_mm256_and_si256(x.a, bits), _mm256_and_si256(x.b, bits)};
 }
+inline I or_int(I x, I y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+inline I shift_right_by(I x, int bits) {
+  const __m128i count = _mm_cvtsi32_si128(bits);
+  return {_mm256_srl_epi32(x.a, count), _mm256_srl_epi32(x.b, count)};
+}
+inline I sub_words(I x, I y) { return {_mm256_sub_epi16(x.a, y.a), _mm256_sub_epi16(x.b, y.b)}; }
 inline void store_int(void* p, I x) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), x.a);
   _mm256_storeu_si256(static_cast<__m256i*>(p) + 1, x.b);
@@ -189,8 +196,10 @@ inline B high_nibbles(B x) {
 template <int kShift, int kMask>
 inline B field(B x) {
   const __m256i mask = _mm256_set1_epi8(static_cast<char>(kMask));
-  return {_mm256_and_si256(_mm256_srli_epi16(x.a, kShift), mask),
-          _mm256_and_si256(_mm256_srli_epi16(x.b, kShift), mask)};
+  const auto moved = [](__m256i v) {
+    return kShift < 0 ? _mm256_slli_epi16(v, -kShift) : _mm256_srli_epi16(v, kShift);
+  };
+  return {_mm256_and_si256(moved(x.a), mask), _mm256_and_si256(moved(x.b), mask)};
 }
 inline B shift_left_one(B x) { return {_mm256_add_epi8(x.a, x.a), _mm256_add_epi8(x.b, x.b)}; }
 inline B or_bytes(B x, B y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
@@ -214,6 +223,14 @@ inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
     return _mm256_blendv_epi8(clear, set, _mm256_cmpeq_epi32(_mm256_and_si256(x, one), one));
   };
   return {pick(bits.a, if_set.a, if_clear.a), pick(bits.b, if_set.b, if_clear.b)};
+}
+inline B negate_where(B w, B bits, int bit) {
+  const __m256i one = _mm256_set1_epi8(static_cast<char>(1 << bit));
+  const auto negate = [&](__m256i v, __m256i b) {
+    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(b, one), one);
+    return _mm256_sub_epi8(_mm256_xor_si256(v, set), set);
+  };
+  return {negate(w.a, bits.a), negate(w.b, bits.b)};
 }
 template <int kCount, int kPosition = 4>
 inline B with_high_bits(B low, B high, int bit) {
@@ -245,6 +262,13 @@ inline I dot_byte(I sum, B w, const std::int8_t* p) {
   const __m256i y = spread_four(p);
   return {add_products(sum.a, _mm256_abs_epi8(w.a), _mm256_sign_epi8(y, w.a)),
           add_products(sum.b, _mm256_abs_epi8(w.b), _mm256_sign_epi8(y, w.b))};
+}
+inline I dot_wide_pairs(I sum, I w, const std::byte* y) {
+  std::int32_t value;
+  __builtin_memcpy(&value, y, 4);
+  const __m256i pair = _mm256_set1_epi32(value);
+  return {_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, pair)),
+          _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, pair))};
 }
 inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
   std::int32_t value;

@@ -135,6 +135,10 @@ inline I widen_pairs(const void* p) {
   return _mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
 }
 inline I and_int(I a, std::int32_t mask) { return _mm512_and_si512(a, _mm512_set1_epi32(mask)); }
+inline I or_int(I a, I b) { return _mm512_or_si512(a, b); }
+inline I shift_right_by(I a, int bits) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(bits)); }
+/// a - b in 16-bit halves.
+inline I sub_words(I a, I b) { return _mm512_sub_epi16(a, b); }
 inline void store_int(void* p, I a) { _mm512_storeu_si512(p, a); }
 inline I widen_s8(const void* p) {
   return _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
@@ -145,10 +149,11 @@ inline B low_nibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 inline B high_nibbles(B a) {
   return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
 }
-/// (a >> kShift) & kMask in every byte.
+/// (a >> kShift) & kMask in every byte; a negative shift is one to the left.
 template <int kShift, int kMask>
 inline B field(B a) {
-  return _mm512_and_si512(_mm512_srli_epi16(a, kShift), _mm512_set1_epi8(static_cast<char>(kMask)));
+  const __m512i moved = kShift < 0 ? _mm512_slli_epi16(a, -kShift) : _mm512_srli_epi16(a, kShift);
+  return _mm512_and_si512(moved, _mm512_set1_epi8(static_cast<char>(kMask)));
 }
 inline B shift_left_one(B a) { return _mm512_add_epi8(a, a); }
 inline B or_bytes(B a, B b) { return _mm512_or_si512(a, b); }
@@ -164,6 +169,11 @@ inline B lookup(B table, B codes) { return _mm512_shuffle_epi8(table, codes); }
 inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
   return _mm512_mask_blend_epi32(_mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << bit)),
                                  if_clear, if_set);
+}
+/// Bytes of w whose bit of `bits` is set are negated.
+inline B negate_where(B w, B bits, int bit) {
+  const __mmask64 set = _mm512_test_epi8_mask(bits, _mm512_set1_epi8(static_cast<char>(1 << bit)));
+  return _mm512_mask_sub_epi8(w, set, _mm512_setzero_si512(), w);
 }
 /// low | (kCount bits of `high` from position `bit`, moved to kPosition)
 template <int kCount, int kPosition = 4>
@@ -186,6 +196,12 @@ inline I dot_small(I sum, B w, const std::int8_t* y) {
 /// The same for weights of a whole byte as pack() stores them (biased here: the caller starts at
 /// -128 times the sum of y).
 inline I dot_byte(I sum, B w, const std::int8_t* y) { return dot_small(sum, w, y); }
+/// Adds, in each lane, the products of its two 16-bit halves with the pair at y.
+inline I dot_wide_pairs(I sum, I w, const std::byte* y) {
+  std::int32_t pair;
+  __builtin_memcpy(&pair, y, 4);
+  return _mm512_dpwssd_epi32(sum, w, _mm512_set1_epi32(pair));
+}
 /// Adds, in each lane, the products of its two unsigned bytes of w (32 bytes in all) with y[0..1].
 inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
   std::int32_t pair;
@@ -219,7 +235,6 @@ inline B half_to_bf16(B x) {
 }
 /// The low halves of the lanes as half-precision numbers.
 inline F half_of_int(I x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
-inline void store_bytes(void* p, B x) { _mm512_storeu_si512(p, x); }
 inline B zero_bytes() { return _mm512_setzero_si512(); }
 inline void prefetch(const std::byte* p) { _mm_prefetch(p, _MM_HINT_T1); }
 /// Of every four bytes the first two; the others are zero.

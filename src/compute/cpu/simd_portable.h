@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -181,6 +182,19 @@ inline I widen_pairs(const void* p) {
 inline I and_int(I a, std::int32_t mask) {
   return make<I>([&](int i) { return a.v[i] & mask; });
 }
+inline I or_int(I a, I b) {
+  return make<I>([&](int i) { return a.v[i] | b.v[i]; });
+}
+inline I shift_right_by(I a, int count) {
+  return make<I>([&](int i) { return wrap(bits(a.v[i]) >> count); });
+}
+inline I sub_words(I a, I b) {
+  return make<I>([&](int i) {
+    const std::uint32_t low = (bits(a.v[i]) - bits(b.v[i])) & 0xFFFFU;
+    const std::uint32_t high = (bits(a.v[i]) >> 16) - (bits(b.v[i]) >> 16);
+    return wrap(low | high << 16);
+  });
+}
 inline void store_int(void* p, I a) { std::memcpy(p, a.v, sizeof a.v); }
 inline I widen_s8(const void* p) {
   const auto* bytes = static_cast<const std::int8_t*>(p);
@@ -200,7 +214,9 @@ inline B high_nibbles(B a) {
 }
 template <int kShift, int kMask>
 inline B field(B a) {
-  return make_bytes([&](int i) { return (a.v[i] >> kShift) & kMask; });
+  constexpr int kLeft = kShift < 0 ? -kShift : 0;
+  constexpr int kRight = kShift < 0 ? 0 : kShift;
+  return make_bytes([&](int i) { return (a.v[i] << kLeft >> kRight) & kMask; });
 }
 inline B shift_left_one(B a) {
   return make_bytes([&](int i) { return 2 * a.v[i]; });
@@ -225,6 +241,9 @@ inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
   return make_bytes(
       [&](int i) { return (bits.v[i / 4] >> bit & 1) != 0 ? if_set.v[i] : if_clear.v[i]; });
 }
+inline B negate_where(B w, B bits, int bit) {
+  return make_bytes([&](int i) { return (bits.v[i] >> bit & 1) != 0 ? -w.v[i] : w.v[i]; });
+}
 template <int kCount, int kPosition = 4>
 inline B with_high_bits(B low, B high, int bit) {
   constexpr int kMask = (1 << kCount) - 1;
@@ -241,6 +260,14 @@ inline I dot_bytes(I sum, const B& w, const std::int8_t* y) {
 }
 inline I dot_small(I sum, B w, const std::int8_t* y) { return dot_bytes<std::uint8_t>(sum, w, y); }
 inline I dot_byte(I sum, B w, const std::int8_t* y) { return dot_bytes<std::int8_t>(sum, w, y); }
+inline I dot_wide_pairs(I sum, I w, const std::byte* y) {
+  std::int16_t pair[2];
+  std::memcpy(pair, y, sizeof pair);
+  return make<I>([&](int i) {
+    const auto low = static_cast<std::int16_t>(w.v[i]);
+    return sum.v[i] + low * pair[0] + (w.v[i] >> 16) * pair[1];
+  });
+}
 inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
   const auto* bytes = static_cast<const std::uint8_t*>(w);
   return make<I>([&](int i) { return sum.v[i] + bytes[2 * i] * y[0] + bytes[2 * i + 1] * y[1]; });
