@@ -169,8 +169,8 @@ Json to_json(const Subject& subject, const BenchResult& result, const BenchRow& 
       {"decode_tps", when(decode, row.decode_tps.median)},
       {"prefill_fraction", when(prefill, row.prefill_fraction)},
       {"decode_fraction", when(decode, row.decode_fraction)},
-      {"read_gbs", when(decode, row.read_bandwidth / 1e9)},
-      {"int8_gmacs", when(prefill, row.int8_peak / 1e9)},
+      {"read_gbs", row.read_bandwidth / 1e9},
+      {"int8_gmacs", row.int8_peak / 1e9},
       {"rss_bytes", row.rss_bytes},
       {"load_ms", result.load_seconds * 1e3},
       {"batch", row.batch},
@@ -179,8 +179,8 @@ Json to_json(const Subject& subject, const BenchResult& result, const BenchRow& 
       {"decode_spread", when(decode, row.decode_tps.spread)},
       {"prefill_fraction_bf16", when(prefill && row.bf16_peak > 0, row.prefill_fraction_bf16)},
       {"prefill_fraction_f32", when(prefill, row.prefill_fraction_f32)},
-      {"bf16_gmacs", when(prefill && row.bf16_peak > 0, row.bf16_peak / 1e9)},
-      {"f32_gmacs", when(prefill, row.f32_peak / 1e9)},
+      {"bf16_gmacs", when(row.bf16_peak > 0, row.bf16_peak / 1e9)},
+      {"f32_gmacs", row.f32_peak / 1e9},
       {"prompt_macs", when(prefill, row.prompt_multiply_adds)},
       {"pass_weight_bytes", row.pass_weight_bytes},
       {"pass_kv_bytes", row.pass_kv_bytes},
@@ -259,15 +259,11 @@ void print_text(const Subject& subject, const BenchResult& result, const measure
                megabytes(row.rss_bytes));
   }
   const BenchRow& first = result.rows.front();
-  std::string limits;
-  if (first.read_bandwidth > 0)
-    limits += fmt::format(", reads {:.1f} GB/s", first.read_bandwidth / 1e9);
-  if (first.int8_peak > 0) {
-    limits += fmt::format(", int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} G multiply-adds/s",
-                          first.int8_peak / 1e9, first.bf16_peak / 1e9, first.f32_peak / 1e9);
-  }
-  fmt::print("\nThis machine, measured in turn{}. ± is half the spread of {} rounds.\n", limits,
-             plan.rounds);
+  fmt::print(
+      "\nThis machine, measured in turn: reads {:.1f} GB/s; int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} "
+      "G multiply-adds/s. ± is half the spread of {} rounds.\n",
+      first.read_bandwidth / 1e9, first.int8_peak / 1e9, first.bf16_peak / 1e9,
+      first.f32_peak / 1e9, plan.rounds);
   if (!plan.profile) return;
   for (const BenchRow& row : result.rows) {
     fmt::print("\ndepth {}, batch {}\n", row.depth, row.batch);

@@ -82,9 +82,8 @@ double MachineSpeed::int8_peak(double seconds) {
 double MachineSpeed::bf16_peak(double seconds) {
   float value = 0;
   if (impl_->kernels.bf16_peak(1, &value) == 0) return 0;
-  return peak<float>(impl_->team, impl_->sink, seconds, [this](float* sum) {
-    return impl_->kernels.bf16_peak(kRounds, sum);
-  });
+  return peak<float>(impl_->team, impl_->sink, seconds,
+                     [this](float* sum) { return impl_->kernels.bf16_peak(kRounds, sum); });
 }
 
 double MachineSpeed::f32_peak(double seconds) {

@@ -1,6 +1,7 @@
 #include "measure/model_bench.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <map>
 #include <optional>
@@ -331,21 +332,29 @@ void Bench::count(std::int64_t depth, BenchRow& row) const {
   row.pass_state_bytes = counts.state_bytes;
 }
 
+/// Limits are measured in any case, so that every row has them.
 void Bench::measure_prefill(std::int64_t depth, std::uint64_t round) {
-  if (plan_.prompt == 0) return;
   MachineSpeed& limits = machine();
-  const double int8_before = limits.int8_peak(plan_.probe_seconds);
-  const double bf16_before = limits.bf16_peak(plan_.probe_seconds);
-  const double f32_before = limits.f32_peak(plan_.probe_seconds);
+  const auto peaks = [&] {
+    return std::array<double, 3>{limits.int8_peak(plan_.probe_seconds),
+                                 limits.bf16_peak(plan_.probe_seconds),
+                                 limits.f32_peak(plan_.probe_seconds)};
+  };
+  if (plan_.prompt > 0) fill(depth);
+  const std::array<double, 3> before = peaks();
   double seconds = 0;
-  profiled(rows_[0].prefill_profile, [&] { seconds = prefill(depth, plan_.prompt, round); });
-  const double int8 = (int8_before + limits.int8_peak(plan_.probe_seconds)) / 2;
-  const double bf16 = (bf16_before + limits.bf16_peak(plan_.probe_seconds)) / 2;
-  const double f32 = (f32_before + limits.f32_peak(plan_.probe_seconds)) / 2;
-  const double products = rows_[0].prompt_multiply_adds / seconds;
+  if (plan_.prompt > 0) {
+    profiled(rows_[0].prefill_profile, [&] { seconds = prefill(depth, plan_.prompt, round); });
+  }
+  const std::array<double, 3> after = peaks();
+  const double int8 = (before[0] + after[0]) / 2;
+  const double bf16 = (before[1] + after[1]) / 2;
+  const double f32 = (before[2] + after[2]) / 2;
   int8_.push_back(int8);
   bf16_.push_back(bf16);
   f32_.push_back(f32);
+  if (plan_.prompt == 0) return;
+  const double products = rows_[0].prompt_multiply_adds / seconds;
   prefill_.speed.push_back(static_cast<double>(plan_.prompt) / seconds);
   prefill_.fraction.push_back(products / int8);
   prefill_.fraction_bf16.push_back(bf16 > 0 ? products / bf16 : 0);
@@ -353,13 +362,17 @@ void Bench::measure_prefill(std::int64_t depth, std::uint64_t round) {
 }
 
 void Bench::measure_decode(std::int64_t depth, std::size_t batch, std::uint64_t round) {
-  if (plan_.generated == 0) return;
   BenchRow& row = rows_[batch];
   MachineSpeed& limits = machine();
   std::vector<double> reads;
   const auto read = [&] {
     for (int i = 0; i < 3; ++i) reads.push_back(limits.read_bandwidth());
   };
+  if (plan_.generated == 0) {
+    read();
+    read_.push_back(median(reads));
+    return;
+  }
   if (row.batch == 1) {
     sequences_.clear();
     fill(depth);
@@ -419,16 +432,16 @@ void Bench::run_depth(std::int64_t depth) {
       row.prefill_fraction = median(prefill_.fraction);
       row.prefill_fraction_bf16 = median(prefill_.fraction_bf16);
       row.prefill_fraction_f32 = median(prefill_.fraction_f32);
-      row.int8_peak = median(int8_);
-      row.bf16_peak = median(bf16_);
-      row.f32_peak = median(f32_);
       row.prefill_profile = rows_[0].prefill_profile;
     }
     if (!decode_[i].speed.empty()) {
       row.decode_tps = spread_of(decode_[i].speed);
       row.decode_fraction = median(decode_[i].fraction);
-      row.read_bandwidth = median(read_);
     }
+    row.read_bandwidth = median(read_);
+    row.int8_peak = median(int8_);
+    row.bf16_peak = median(bf16_);
+    row.f32_peak = median(f32_);
     row.rss_bytes = memory.resident - std::min(memory.resident, own);
     row.anonymous_bytes = memory.anonymous - std::min(memory.anonymous, own);
     result_.rows.push_back(row);

@@ -136,7 +136,7 @@ TEST_F(ModelBench, SequencesThatAreDecodedTogetherShareTheWeights) {
   EXPECT_EQ(three.pass_kv_bytes, 3 * one.pass_kv_bytes);
   EXPECT_EQ(three.pass_weight_bytes, one.pass_weight_bytes + 2 * kWidth / 32 * 34);
   EXPECT_EQ(one.prefill_tps.median, 0);
-  EXPECT_EQ(one.int8_peak, 0);
+  EXPECT_GT(one.int8_peak, 0);
 }
 
 TEST_F(ModelBench, ProfileNamesTheOperationsOfBothParts) {
