@@ -200,9 +200,7 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
     for (std::size_t i = 0; i < heads.size(); ++i) tiles[i].begin(result_of(i));
     for (std::int64_t first = begin / kTile * kTile; first < end; first += kTile) {
       for (std::size_t i = 0; i < heads.size(); ++i) {
-        const bool last = i + 1 == heads.size();
-        const std::int64_t next_first = last && first + kTile < end ? first + kTile : first;
-        tiles[i].attend(first, begin, end, result_of(i), tiles[last ? 0 : i + 1], next_first);
+        tiles[i].attend(first, begin, end, result_of(i));
       }
     }
     for (std::size_t i = 0; i < heads.size(); ++i) tiles[i].end(result_of(i));

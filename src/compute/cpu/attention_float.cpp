@@ -213,8 +213,7 @@ void FloatTiles::begin(const AttentionPartial& result) noexcept {
 }
 
 void FloatTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
-                        const AttentionPartial& result, const FloatTiles& /*next*/,
-                        std::int64_t /*next_first*/) noexcept {
+                        const AttentionPartial& result) noexcept {
   const AttendArguments& a = *unit_->a;
   const std::int64_t count = unit_->count();
   const Panels tile = panels(first, begin, end);

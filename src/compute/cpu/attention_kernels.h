@@ -12,6 +12,10 @@ namespace {
 
 /// Queries that share what is loaded of keys or values: with four panels 24 sums, four operands.
 constexpr int kTileQueries = 6;
+/// Bytes of a pair of elements of 64 keys.
+constexpr std::int64_t kTileRow = 4 * kAttentionTile;
+/// How far ahead of what is read the next is fetched, in bytes.
+constexpr std::int64_t kAhead = 4096;
 
 template <PairFormat kFormat>
 inline B load_pairs(const std::byte* p) {
@@ -28,11 +32,12 @@ inline void score_queries(const ScoreTile& a, int first) {
     for (F& lanes : row) lanes = zero();
   }
   const std::uint16_t* const queries = a.queries + first * a.query_stride;
-  for (std::int64_t pair = 0; pair < a.pairs; ++pair) {
+  const std::byte* from = a.keys;
+  for (std::int64_t pair = 0; pair < a.pairs; ++pair, from += kTileRow) {
     B keys[kPanels];
     for (int p = 0; p < kPanels; ++p) {
-      keys[p] = load_pairs<kFormat>(a.keys[p] + 64 * pair);
-      prefetch(a.ahead[p] + 64 * pair);
+      keys[p] = load_pairs<kFormat>(from + 64 * p);
+      prefetch(from + 64 * p + kAhead);
     }
     for (int q = 0; q < kQueries; ++q) {
       const B query = set_pair(queries + q * a.query_stride + 2 * pair);
@@ -133,8 +138,8 @@ inline void weigh_tile(const WeighTile& a) {
 
 template <PairFormat kFormat, int kQueries, int kPanels>
 inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
-  const std::byte* const values = a.values + panel * a.panel_bytes;
-  const std::byte* const ahead = a.ahead + panel * a.panel_bytes;
+  constexpr std::int64_t kRow = 64 * kPanels;  // bytes of a pair of cells
+  const std::byte* const values = a.values + panel * 32 * kAttentionTile;
   const std::uint16_t* const weights = a.weights + first * kAttentionTile;
   float* const to = a.sums + first * a.stride + 16 * panel;
   F sums[kQueries][kPanels];
@@ -146,8 +151,9 @@ inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
   const auto step = [&](std::int64_t pair, auto change) __attribute__((always_inline)) {
     B cells[kPanels];
     for (int p = 0; p < kPanels; ++p) {
-      cells[p] = change(load_pairs<kFormat>(values + p * a.panel_bytes + 64 * pair));
-      prefetch(ahead + p * a.panel_bytes + 64 * pair);
+      const std::byte* const from = values + pair * kRow + 64 * p;
+      cells[p] = change(load_pairs<kFormat>(from));
+      prefetch(from + kAhead);
     }
     for (int q = 0; q < kQueries; ++q) {
       const B weight = set_pair(weights + q * kAttentionTile + 2 * pair);
@@ -170,11 +176,9 @@ inline void value_panels(const ValueTile& a) {
   for_query_parts(a.count, [&]<int kQueries>(int first) {
     std::int64_t panel = 0;
     for (; panel + 4 <= a.panels; panel += 4) add_values<kFormat, kQueries, 4>(a, first, panel);
-    if (panel + 2 <= a.panels) {
-      add_values<kFormat, kQueries, 2>(a, first, panel);
-      panel += 2;
-    }
-    if (panel < a.panels) add_values<kFormat, kQueries, 1>(a, first, panel);
+    if (a.panels - panel == 3) add_values<kFormat, kQueries, 3>(a, first, panel);
+    if (a.panels - panel == 2) add_values<kFormat, kQueries, 2>(a, first, panel);
+    if (a.panels - panel == 1) add_values<kFormat, kQueries, 1>(a, first, panel);
   });
 }
 
@@ -214,7 +218,7 @@ inline void halves_to_pairs(const std::byte* from, std::int64_t count, std::byte
 inline void pairs_to_floats(const std::byte* keys, PairFormat format, std::int64_t pairs,
                             float* to) {
   for (std::int64_t pair = 0; pair < pairs; ++pair) {
-    const I both = load_int(keys + 64 * pair);
+    const I both = load_int(keys + kTileRow * pair);
     F first, second;
     if (format == PairFormat::kF16) {
       first = half_of_int(both);
@@ -228,18 +232,23 @@ inline void pairs_to_floats(const std::byte* keys, PairFormat format, std::int64
   }
 }
 
-/// [elements / 2][16 cells][2 elements] becomes [8 cell pairs][16 elements][2 cells] for every 16
-/// elements: 8 x 8 blocks of pairs of pairs are transposed.
-inline void turn_pairs(const std::byte* keys, std::int64_t pairs, std::byte* values,
-                       std::int64_t panel_bytes) {
-  for (std::int64_t first = 0; first < pairs; first += 8, values += panel_bytes) {
-    B rows[8];
-    for (std::int64_t r = 0; r < 8; ++r) {
-      rows[r] =
-          first + r < pairs ? swap_middle_words(load_bytes(keys + 64 * (first + r))) : zero_bytes();
+/// Blocks of 8 x 8 pairs of pairs are transposed.
+inline void turn_pairs(const std::byte* keys, std::int64_t pairs, std::byte* values) {
+  const std::int64_t panels = (pairs + 7) / 8;
+  for (std::int64_t panel = 0; panel < panels; ++panel) {
+    const std::int64_t block = panel / 4 * 4;
+    const std::int64_t row = 64 * (panels - block < 4 ? panels - block : 4);
+    std::byte* const to = values + block * 32 * kAttentionTile + (panel - block) * 64;
+    for (std::int64_t cells = 0; cells < 4; ++cells) {
+      B rows[8];
+      for (std::int64_t r = 0; r < 8; ++r) {
+        const std::int64_t pair = 8 * panel + r;
+        rows[r] = pair < pairs ? swap_middle_words(load_bytes(keys + kTileRow * pair + 64 * cells))
+                               : zero_bytes();
+      }
+      transpose_eight(rows);
+      for (std::int64_t r = 0; r < 8; ++r) store_bytes(to + (8 * cells + r) * row, rows[r]);
     }
-    transpose_eight(rows);
-    for (int r = 0; r < 8; ++r) store_bytes(values + 64 * r, rows[r]);
   }
 }
 

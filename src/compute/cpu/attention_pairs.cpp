@@ -6,8 +6,7 @@ namespace hearth::compute::cpu {
 namespace {
 
 constexpr std::int64_t kTile = kAttentionTile;
-constexpr std::int64_t kTilePanels = kTile / kPanelRows;
-constexpr std::int64_t kPairBytes = 64;  // of sixteen lanes
+
 /// Up to so many queries, halves are converted where they are used, else once for all.
 constexpr std::int64_t kFewQueries = 12;
 
@@ -23,9 +22,8 @@ constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + t
 /// Where a tile's panels are: in the pool, converted or gathered.
 struct PairTiles::Panels {
   PairFormat format = PairFormat::kBF16;
-  const std::byte* keys = nullptr;    // four panels
-  const std::byte* values = nullptr;  // of the first sixteen values
-  std::int64_t value_panel_bytes = 0;
+  const std::byte* keys = nullptr;
+  const std::byte* values = nullptr;
 };
 
 std::int64_t PairTiles::most_queries(std::int64_t key_size, std::int64_t value_size) noexcept {
@@ -118,59 +116,38 @@ void PairTiles::gather_values(std::int64_t first, std::int64_t low, std::int64_t
 /// The tile in the pool, as far as it is kept in pairs.
 PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
   const AttendArguments& a = *unit_->a;
-  const auto place = [&](const Tensor& pool, std::int64_t width) {
+  const auto place = [&](const Tensor& pool, KvPart part, std::int64_t size) -> const std::byte* {
+    if (kv_layout(pool, part, *kernels_) != KvLayout::kPairs) return nullptr;
     return bytes_of(pool) +
            2 * (unit_->table[first / unit_->page_cells] * pool.strides[0] +
-                unit_->kv_head * pool.strides[1] + first % unit_->page_cells * width);
+                unit_->kv_head * pool.strides[1] + first % unit_->page_cells * size);
   };
-  Panels panels;
-  panels.format = stored_format_;
-  if (kv_layout(a.keys, KvPart::kKeys, *kernels_) == KvLayout::kPairs) {
-    panels.keys = place(a.keys, unit_->key_size);
-  }
-  if (a.values && kv_layout(a.values, KvPart::kValues, *kernels_) == KvLayout::kPairs) {
-    panels.values = place(a.values, kPanelRows);
-    panels.value_panel_bytes = unit_->page_cells / 2 * kPairBytes;
-  }
-  return panels;
+  return {stored_format_, place(a.keys, KvPart::kKeys, unit_->key_size),
+          a.values ? place(a.values, KvPart::kValues, unit_->value_size) : nullptr};
 }
 
 PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,
                                     std::int64_t high) noexcept {
   Panels tile = stored(first);
-  const bool turned = !unit_->a->values;
-  const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   if (!convert_ && tile.keys != nullptr && tile.values != nullptr) return tile;
-  auto* const keys = reinterpret_cast<std::byte*>(keys_);
-  auto* const values = reinterpret_cast<std::byte*>(values_);
+  const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   const bool halves = stored_format_ == PairFormat::kF16;
-  // To bfloat16, from where it is (which may be `to` itself).
-  const auto take_over = [&](const std::byte* from, std::int64_t count, std::byte* to) {
-    if (halves) {
-      pair_kernels.from_halves(from, count, to);
-    } else if (from != to) {
-      std::memcpy(to, from, static_cast<std::size_t>(2 * count));
-    }
+  // As bfloat16: in the buffer, where it is already if it was gathered, or as it is stored.
+  const auto take_over = [&](const std::byte* from, std::int64_t count, std::uint16_t* buffer) {
+    auto* const to = reinterpret_cast<std::byte*>(buffer);
+    if (halves) pair_kernels.from_halves(from == nullptr ? to : from, count, to);
+    return halves || from == nullptr ? to : from;
   };
   if (tile.keys == nullptr) gather_keys(first, low, high);
-  take_over(tile.keys == nullptr ? keys : tile.keys, kTile * padded_key_size_, keys);
-  tile.keys = keys;
-  constexpr std::int64_t kPanelBytes = kTile / 2 * kPairBytes;
-  if (turned) {
-    for (std::int64_t p = 0; p < kTilePanels; ++p) {
-      pair_kernels.turn(keys + p * padded_key_size_ / 2 * kPairBytes, (unit_->value_size + 1) / 2,
-                        values + p * 8 * kPairBytes, kPanelBytes);
-    }
+  tile.keys = take_over(tile.keys, kTile * padded_key_size_, keys_);
+  if (!unit_->a->values) {
+    pair_kernels.turn(tile.keys, (unit_->value_size + 1) / 2,
+                      reinterpret_cast<std::byte*>(values_));
+    tile.values = reinterpret_cast<const std::byte*>(values_);
   } else {
     if (tile.values == nullptr) gather_values(first, low, high);
-    for (std::int64_t p = 0; p < unit_->value_stride / kPanelRows; ++p) {
-      take_over(tile.values == nullptr ? values + p * kPanelBytes
-                                       : tile.values + p * tile.value_panel_bytes,
-                kTile * kPanelRows, values + p * kPanelBytes);
-    }
+    tile.values = take_over(tile.values, kTile * unit_->value_stride, values_);
   }
-  tile.values = values;
-  tile.value_panel_bytes = kPanelBytes;
   tile.format = PairFormat::kBF16;
   return tile;
 }
@@ -201,23 +178,16 @@ void PairTiles::mask_scores(std::int64_t first, Range queries) noexcept {
 }
 
 void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
-                       const AttentionPartial& result, const PairTiles& next,
-                       std::int64_t next_first) noexcept {
+                       const AttentionPartial& result) noexcept {
   const Range seen = visible_queries(first);
   if (seen.begin >= seen.end) return;
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   const Panels tile = panels(first, std::max(first, begin), std::min(first + kTile, end));
-  const Panels stored_next = next.stored(next_first);
-  const bool can_fetch = stored_next.keys != nullptr && stored_next.values != nullptr;
-  const Panels& ahead = can_fetch ? stored_next : tile;
   const int queries = static_cast<int>(seen.end - seen.begin);
 
   ScoreTile score;
   score.format = tile.format;
-  for (std::int64_t p = 0; p < kTilePanels; ++p) {
-    score.keys[p] = tile.keys + p * padded_key_size_ / 2 * kPairBytes;
-    score.ahead[p] = ahead.keys + p * padded_key_size_ / 2 * kPairBytes;
-  }
+  score.keys = tile.keys;
   score.queries = queries_ + seen.begin * padded_key_size_;
   score.query_stride = padded_key_size_;
   score.pairs = padded_key_size_ / 2;
@@ -239,8 +209,7 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   ValueTile value;
   value.format = tile.format;
   value.values = tile.values;
-  value.ahead = ahead.values;
-  value.panel_bytes = tile.value_panel_bytes;
+
   value.panels = unit_->value_stride / kPanelRows;
   value.first_cell = std::max<std::int64_t>(0, begin - first) / 2 * 2;
   value.end_cell = std::min(kTile, end - first);

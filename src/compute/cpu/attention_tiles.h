@@ -89,11 +89,9 @@ class FloatTiles {
   FloatTiles(const AttentionUnit& unit, const KernelTable& kernels, Workspace& own,
              Workspace shared) noexcept;
   void begin(const AttentionPartial& result) noexcept;
-  /// Attention to those of the cells [first, first + 64) that are in [begin, end). What is read
-  /// next, the tile at `next_first` of `next`, may be fetched.
+  /// Attention to those of the cells [first, first + 64) that are in [begin, end).
   void attend(std::int64_t first, std::int64_t begin, std::int64_t end,
-              const AttentionPartial& result, const FloatTiles& next,
-              std::int64_t next_first) noexcept;
+              const AttentionPartial& result) noexcept;
   void end(const AttentionPartial& /*result*/) noexcept {}
 
   /// Sums are this times what they stand for; values divided by sums times output_scale() are the
@@ -127,8 +125,7 @@ class PairTiles {
             Workspace shared) noexcept;
   void begin(const AttentionPartial& result) noexcept;
   void attend(std::int64_t first, std::int64_t begin, std::int64_t end,
-              const AttentionPartial& result, const PairTiles& next,
-              std::int64_t next_first) noexcept;
+              const AttentionPartial& result) noexcept;
   void end(const AttentionPartial& result) noexcept;
 
   [[nodiscard]] float sum_scale() const noexcept;

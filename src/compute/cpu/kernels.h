@@ -230,19 +230,20 @@ struct SelectiveRows {
 };
 
 // Attention with dot products of bfloat16 pairs (attention_kernels.h), on tiles of kAttentionTile
-// cells. Keys are panels [element pairs][16 cells][2 elements], values panels [32 cell pairs][16
-// elements][2 cells], all of 16-bit numbers.
+// cells of 16-bit numbers: keys [element pairs][64 cells][2 elements], values [elements / 64][32
+// cell pairs][64 elements][2 cells], where the last block may have 16, 32 or 48 elements.
 
 inline constexpr std::int64_t kAttentionTile = 64;
+/// Elements of a value that lie together in a tile.
+inline constexpr std::int64_t kValueBlock = 64;
 
 /// Half-precision numbers x count as 2^-112 x, which is what their bits mean as bfloat16.
 enum class PairFormat : std::uint8_t { kBF16, kF16 };
 
-/// scores[query][64] = keys of four panels times queries.
+/// scores[query][64] = keys times queries.
 struct ScoreTile {
   PairFormat format = PairFormat::kBF16;
-  const std::byte* keys[4] = {};
-  const std::byte* ahead[4] = {};          // what is read next, to be fetched
+  const std::byte* keys = nullptr;
   const std::uint16_t* queries = nullptr;  // [count][pairs][2] bfloat16
   std::int64_t query_stride = 0;           // numbers
   std::int64_t pairs = 0;
@@ -267,9 +268,7 @@ struct WeighTile {
 struct ValueTile {
   PairFormat format = PairFormat::kBF16;
   const std::byte* values = nullptr;
-  const std::byte* ahead = nullptr;  // what is read next, to be fetched
-  std::int64_t panel_bytes = 0;      // from 16 elements to the next
-  std::int64_t panels = 0;
+  std::int64_t panels = 0;  // of 16 elements
   std::int64_t first_cell = 0, end_cell = 0;
   const std::uint16_t* weights = nullptr;
   const float* factors = nullptr;
@@ -286,11 +285,10 @@ struct PairAttentionKernels {
   void (*pack_query)(const float* x, float factor, std::int64_t size, std::uint16_t* to);
   /// `count` halves (a multiple of 32) as bfloat16 of 2^-112 times them.
   void (*from_halves)(const std::byte* from, std::int64_t count, std::byte* to);
-  /// A panel of keys as floats [2 * pairs][16].
+  /// Sixteen keys of a tile as floats [2 * pairs][16].
   void (*to_floats)(const std::byte* keys, PairFormat format, std::int64_t pairs, float* to);
-  /// One panel of `pairs` pairs of bfloat16 keys as 16 cells of value panels, panel_bytes apart.
-  void (*turn)(const std::byte* keys, std::int64_t pairs, std::byte* values,
-               std::int64_t panel_bytes);
+  /// The first `pairs` pairs of a tile of bfloat16 keys as values.
+  void (*turn)(const std::byte* keys, std::int64_t pairs, std::byte* values);
   /// Of sixteen lanes.
   float (*sum)(const float* lanes);
 };

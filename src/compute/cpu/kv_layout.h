@@ -4,10 +4,11 @@
 //
 //   panels  keys    [P / 16][size][16 cells]          when P is a multiple of 16
 //           values  [size / 16][P cells][16 values]   when P is a multiple of 64 and size of 16
-//   pairs   keys    [P / 16][size / 2][16 cells][2 values]
-//           values  [size / 16][P / 2][16 values][2 cells]
+//   pairs   keys    [P / 64][size / 2][64 cells][2 values]
+//           values  [P / 64][size / 64][32 cell pairs][64 values][2 cells]
 //           16-bit numbers for kernels with dot products of bfloat16, when P is a multiple of 64
-//           and size of 2 or 16
+//           and size of 2 or 16; the last values of a size that is no multiple of 64 are a narrower
+//           block. A tile of 64 cells is read from front to back, as the hardware expects it.
 //   rows    [P][size] otherwise, and blocks; attention gathers them into panels.
 #pragma once
 
@@ -66,10 +67,12 @@ enum class KvLayout : std::uint8_t { kRows, kPanels, kPairs };
                                                 std::int64_t size, std::int64_t slot,
                                                 std::int64_t i) noexcept {
   if (layout == KvLayout::kPairs) {
-    return part == KvPart::kKeys
-               ? slot / kPanelRows * kPanelRows * size + i / 2 * 32 + slot % kPanelRows * 2 + i % 2
-               : i / kPanelRows * kPanelRows * cells + slot / 2 * 32 + i % kPanelRows * 2 +
-                     slot % 2;
+    const std::int64_t tile = slot / kAttentionTile * kAttentionTile * size;
+    const std::int64_t cell = slot % kAttentionTile;
+    if (part == KvPart::kKeys) return tile + i / 2 * 2 * kAttentionTile + cell * 2 + i % 2;
+    const std::int64_t block = i / kValueBlock * kValueBlock;
+    const std::int64_t width = std::min(kValueBlock, size - block);
+    return tile + block * kAttentionTile + cell / 2 * 2 * width + i % kValueBlock * 2 + cell % 2;
   }
   return part == KvPart::kKeys ? (slot / kPanelRows * size + i) * kPanelRows + slot % kPanelRows
                                : (i / kPanelRows * cells + slot) * kPanelRows + i % kPanelRows;
@@ -85,15 +88,23 @@ void store_cell(const Element* from, std::int64_t size, KvPart part, KvLayout la
     return;
   }
   const bool pairs = layout == KvLayout::kPairs;
-  Element* to = page + place_in_page(layout, part, cells, size, slot, 0);
-  if (part == KvPart::kKeys && pairs) {
-    for (std::int64_t i = 0; i < size; i += 2, to += 2 * kPanelRows) std::copy_n(from + i, 2, to);
-  } else if (part == KvPart::kKeys) {
-    for (std::int64_t i = 0; i < size; ++i, to += kPanelRows) *to = from[i];
-  } else {
-    for (std::int64_t i = 0; i < size; i += kPanelRows, to += cells * kPanelRows) {
-      for (std::int64_t j = 0; j < kPanelRows; ++j) to[pairs ? 2 * j : j] = from[i + j];
+  const auto place = [&](std::int64_t i) {
+    return page + place_in_page(layout, part, cells, size, slot, i);
+  };
+  if (part == KvPart::kKeys) {
+    Element* to = place(0);
+    if (pairs) {
+      for (std::int64_t i = 0; i < size; i += 2, to += 2 * kAttentionTile) {
+        std::copy_n(from + i, 2, to);
+      }
+    } else {
+      for (std::int64_t i = 0; i < size; ++i, to += kPanelRows) *to = from[i];
     }
+    return;
+  }
+  for (std::int64_t i = 0; i < size; i += kPanelRows) {
+    Element* const to = place(i);
+    for (std::int64_t j = 0; j < kPanelRows; ++j) to[pairs ? 2 * j : j] = from[i + j];
   }
 }
 
@@ -106,18 +117,24 @@ void load_cell(const Element* page, std::int64_t size, KvPart part, KvLayout lay
     return;
   }
   const bool pairs = layout == KvLayout::kPairs;
-  const Element* from = page + place_in_page(layout, part, cells, size, slot, 0);
-  if (part == KvPart::kKeys && pairs) {
-    for (std::int64_t i = 0; i < count; i += 2, from += 2 * kPanelRows) {
-      std::copy_n(from, std::min<std::int64_t>(2, count - i), to + i);
+  const auto place = [&](std::int64_t i) {
+    return page + place_in_page(layout, part, cells, size, slot, i);
+  };
+  if (part == KvPart::kKeys) {
+    const Element* from = place(0);
+    if (pairs) {
+      for (std::int64_t i = 0; i < count; i += 2, from += 2 * kAttentionTile) {
+        std::copy_n(from, std::min<std::int64_t>(2, count - i), to + i);
+      }
+    } else {
+      for (std::int64_t i = 0; i < count; ++i, from += kPanelRows) to[i] = *from;
     }
-  } else if (part == KvPart::kKeys) {
-    for (std::int64_t i = 0; i < count; ++i, from += kPanelRows) to[i] = *from;
-  } else {
-    for (std::int64_t i = 0; i < count; i += kPanelRows, from += cells * kPanelRows) {
-      const std::int64_t lanes = std::min(kPanelRows, count - i);
-      for (std::int64_t j = 0; j < lanes; ++j) to[i + j] = from[pairs ? 2 * j : j];
-    }
+    return;
+  }
+  for (std::int64_t i = 0; i < count; i += kPanelRows) {
+    const Element* const from = place(i);
+    const std::int64_t lanes = std::min(kPanelRows, count - i);
+    for (std::int64_t j = 0; j < lanes; ++j) to[i + j] = from[pairs ? 2 * j : j];
   }
 }
 

@@ -41,8 +41,9 @@ class HeadPages {
   [[nodiscard]] const std::byte* panel(std::int64_t cell, float* buffer,
                                        PanelFormat& format) const noexcept {
     if (layout_ == KvLayout::kRows) return nullptr;
-    const std::byte* const stored = page(cell) + bytes(cell % page_cells_ * size_);
     format = panel_format_of(pool_);
+    const std::byte* const stored = page(cell) + bytes(place_in_page(layout_, part_, page_cells_,
+                                                                     size_, cell % page_cells_, 0));
     if (layout_ == KvLayout::kPanels) return stored;
     kernels_.pair_attention->to_floats(
         stored, format == PanelFormat::kF16 ? PairFormat::kF16 : PairFormat::kBF16, size_ / 2,

@@ -236,7 +236,7 @@ inline B half_to_bf16(B x) {
 /// The low halves of the lanes as half-precision numbers.
 inline F half_of_int(I x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
 inline B zero_bytes() { return _mm512_setzero_si512(); }
-inline void prefetch(const std::byte* p) { _mm_prefetch(p, _MM_HINT_T1); }
+inline void prefetch(const std::byte* p) { _mm_prefetch(p, _MM_HINT_T0); }
 /// Of every four bytes the first two; the others are zero.
 inline B first_of_pairs(B x) { return _mm512_and_si512(x, _mm512_set1_epi32(0xFFFF)); }
 /// Of every four 16-bit numbers the middle two change places.
