@@ -107,14 +107,29 @@ std::string show_order(const RunOptions& options) {
   return result;
 }
 
+struct KvFormat {
+  std::string_view name;
+  tensor::DType type;
+};
+constexpr KvFormat kKvFormats[] = {{"f16", tensor::DType::kF16},
+                                   {"bf16", tensor::DType::kBF16},
+                                   {"q8_0", tensor::DType::kQ8_0},
+                                   {"f32", tensor::DType::kF32}};
+
 void apply_kv(RunOptions& options, std::string_view value) {
-  if (value == "f16") {
-    options.kv_type = tensor::DType::kF16;
-  } else if (value == "f32") {
-    options.kv_type = tensor::DType::kF32;
-  } else {
-    refuse(value, "f16 or f32");
+  for (const KvFormat& format : kKvFormats) {
+    if (value != format.name) continue;
+    options.kv_type = format.type;
+    return;
   }
+  refuse(value, "f16, bf16, q8_0 or f32");
+}
+
+std::string show_kv(const RunOptions& options) {
+  for (const KvFormat& format : kKvFormats) {
+    if (options.kv_type == format.type) return std::string(format.name);
+  }
+  return std::string(tensor::name(options.kv_type));
 }
 
 void add_scaled_file(std::vector<std::string>& list, std::string_view value) {
@@ -292,10 +307,8 @@ constexpr auto kSettings = std::to_array<Setting>({
      [](const RunOptions& o) {
        return o.threads == 0 ? std::string("auto") : std::to_string(o.threads);
      }},
-    {"kv", "--kv", "f16|f32", "Engine", "Format of the context's keys and values",
-     SettingKind::kValue, true, apply_kv,
-     [](const RunOptions&
-            o) { return std::string(o.kv_type == tensor::DType::kF32 ? "f32" : "f16"); }},
+    {"kv", "--kv", "f16|bf16|q8_0|f32", "Engine", "Format of the context's keys and values",
+     SettingKind::kValue, true, apply_kv, show_kv},
     {"exact", "--exact", "", "Engine",
      "Compute with float32 activations, reproducibly and more slowly", SettingKind::kSwitch, true,
      apply_switch<&RunOptions::exact>, show_switch<&RunOptions::exact>},

@@ -157,8 +157,8 @@ struct KvRows {
 /// includes exp(sink_h) if sinks. Query head h reads KV head h / (heads / kv_heads).
 struct AttendArguments {
   Tensor q;       // F32 [T, heads, key size]; sizes up to kMaxHeadSize
-  Tensor keys;    // F32 or F16 [pages, kv_heads, P, key size]
-  Tensor values;  // F32 or F16 [pages, kv_heads, P, value size]; absent: the first part of the keys
+  Tensor keys;    // [pages, kv_heads, P, key size], F32, F16, BF16 or Q8_0
+  Tensor values;  // [pages, kv_heads, P, value size], likewise; absent: the first part of the keys
   KvRows rows;
   Tensor row_begin;  // I32 [T], first visible cell
   Tensor row_end;    // I32 [T], one past the last visible cell; > row_begin

@@ -48,10 +48,10 @@ double kv_bytes_per_token(const spec::ModelSpec& spec, tensor::DType kv_type) no
   double bytes = 0;
   for (const spec::KvMemory& memory : spec.kv_memories) {
     if (memory.group.window > 0 || memory.group.encoder) continue;
-    const std::size_t size =
-        tensor::info(memory.float32 ? tensor::DType::kF32 : kv_type).block_bytes;
-    bytes += static_cast<double>(memory.kv_heads * (memory.key_size + memory.value_size)) *
-             static_cast<double>(size) / static_cast<double>(memory.group.rows_per_cell);
+    const tensor::DType type = memory.float32 ? tensor::DType::kF32 : kv_type;
+    const std::int64_t values = memory.kv_heads * (memory.key_size + memory.value_size);
+    bytes += static_cast<double>(tensor::row_bytes(type, static_cast<std::size_t>(values))) /
+             static_cast<double>(memory.group.rows_per_cell);
   }
   return bytes;
 }

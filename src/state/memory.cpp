@@ -18,6 +18,18 @@ std::size_t bytes_of(const Tensor& shape) noexcept {
   return tensor::row_bytes(shape.dtype, static_cast<std::size_t>(shape.elements()));
 }
 
+/// Keys and values are made of whole blocks of their format.
+void check_sizes(const spec::KvMemory& memory, DType dtype) {
+  const auto block = static_cast<std::int64_t>(tensor::info(dtype).block_elements);
+  for (const std::int64_t size : {memory.key_size, memory.value_size}) {
+    if (size % block == 0) continue;
+    throw Error("keys and values of " + std::to_string(size) + " elements cannot be kept as " +
+                    std::string(tensor::name(dtype)) + ", which has blocks of " +
+                    std::to_string(block),
+                "use --kv f16 or --kv bf16");
+  }
+}
+
 std::int64_t pages_for(std::int64_t cells) noexcept {
   return (cells + kPageCells - 1) / kPageCells;
 }
@@ -58,6 +70,7 @@ MemoryPool::MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec,
   for (std::size_t i = 0; i < spec.kv_memories.size(); ++i) {
     const spec::KvMemory& memory = spec.kv_memories[i];
     const DType dtype = memory.float32 ? DType::kF32 : limits.kv_type;
+    check_sizes(memory, dtype);
     const std::int64_t page_count = pages(group_of_[i]);
     Tensor keys = Tensor::contiguous(nullptr, 0, dtype,
                                      {page_count, memory.kv_heads, kPageCells, memory.key_size});

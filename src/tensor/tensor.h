@@ -30,8 +30,8 @@ class Buffer {
 inline constexpr int kMaxRank = 4;
 
 /// A view. `shape` is row-major (last dimension fastest, the reverse of GGUF's order), `strides`
-/// are in elements, the last stride is always 1. Dimensions beyond `rank` are 1. A
-/// default-constructed tensor is absent (`!tensor`).
+/// are in elements, the last stride is always 1. Of block types only whole blocks can be addressed.
+/// Dimensions beyond `rank` are 1. A default-constructed tensor is absent (`!tensor`).
 struct Tensor {
   Buffer* buffer = nullptr;
   std::size_t offset = 0;  // bytes
@@ -49,7 +49,7 @@ struct Tensor {
   [[nodiscard]] Tensor rows(std::int64_t begin, std::int64_t count) const noexcept {
     assert(begin >= 0 && count >= 0 && begin + count <= shape[0]);
     Tensor view = *this;
-    view.offset += static_cast<std::size_t>(begin * strides[0]) * info(dtype).block_bytes;
+    view.offset += row_bytes(dtype, static_cast<std::size_t>(begin * strides[0]));
     view.shape[0] = count;
     return view;
   }
@@ -58,7 +58,7 @@ struct Tensor {
   [[nodiscard]] Tensor columns(std::int64_t begin, std::int64_t count) const noexcept {
     assert(rank == 2 && begin >= 0 && count >= 0 && begin + count <= shape[1]);
     Tensor view = *this;
-    view.offset += static_cast<std::size_t>(begin) * info(dtype).block_bytes;
+    view.offset += row_bytes(dtype, static_cast<std::size_t>(begin));
     view.shape[1] = count;
     return view;
   }
@@ -69,7 +69,7 @@ struct Tensor {
     const auto d = static_cast<std::size_t>(dimension);
     assert(begin + count <= shape[d]);
     Tensor view = *this;
-    view.offset += static_cast<std::size_t>(begin * strides[d]) * info(dtype).block_bytes;
+    view.offset += row_bytes(dtype, static_cast<std::size_t>(begin * strides[d]));
     view.shape[d] = count;
     return view;
   }

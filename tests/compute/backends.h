@@ -30,6 +30,11 @@ class Bench {
   Tensor ints(std::initializer_list<std::int64_t> shape, const std::vector<std::int32_t>& values) {
     return filled(DType::kI32, shape, values.data());
   }
+  /// `bytes` are those of all elements, in blocks where the type has them.
+  Tensor raw(DType dtype, std::initializer_list<std::int64_t> shape,
+             const std::vector<std::byte>& bytes) {
+    return filled(dtype, shape, bytes.data());
+  }
   Tensor halves(std::initializer_list<std::int64_t> shape,
                 const std::vector<std::uint16_t>& values) {
     return filled(DType::kF16, shape, values.data());
@@ -56,8 +61,7 @@ class Bench {
  private:
   Tensor filled(DType dtype, std::initializer_list<std::int64_t> shape, const void* host) {
     Tensor t = Tensor::contiguous(nullptr, 0, dtype, shape);
-    const std::size_t bytes =
-        static_cast<std::size_t>(t.elements()) * tensor::info(dtype).block_bytes;
+    const std::size_t bytes = tensor::row_bytes(dtype, static_cast<std::size_t>(t.elements()));
     buffers_.push_back(backend->allocate(bytes, MemoryCategory::kOther));
     t.buffer = buffers_.back().get();
     backend->write(t, host);

@@ -44,11 +44,9 @@ std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_ro
   // Unwritten cells hold NaN: nothing may leak from them.
   const auto pool = [&](std::int64_t size) {
     const auto count = static_cast<std::size_t>(pages * s.kv_heads * s.page * size);
-    if (s.type == DType::kF16)
-      return bench.halves({pages, s.kv_heads, s.page, size},
-                          std::vector<std::uint16_t>(count, 0x7E00));
-    return bench.floats({pages, s.kv_heads, s.page, size},
-                        std::vector<float>(count, std::nanf("")));
+    // All bits set is NaN in every format (in Q8_0: of a scale).
+    return bench.raw(s.type, {pages, s.kv_heads, s.page, size},
+                     std::vector<std::byte>(tensor::row_bytes(s.type, count), std::byte{0xFF}));
   };
   const Tensor keys = pool(s.key_size);
   const Tensor values = s.latent ? Tensor{} : pool(s.value_size);
@@ -214,6 +212,50 @@ TEST_P(CpuAttention, ValuesInKeys) {
   latent.page = 32;
   latent.sinks = true;
   compare({latent, {100}, {7}, 18});
+}
+
+TEST_P(CpuAttention, EveryFormat) {
+  std::uint32_t seed = 20;
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+    for (const std::int64_t size : {64, 80, 96, 128, 192, 256}) {
+      if (type == DType::kQ8_0 && size % 32 != 0) continue;
+      compare({{.heads = 6,
+                .kv_heads = 2,
+                .key_size = size,
+                .value_size = size,
+                .page = 64,
+                .type = type,
+                .window = size == 96 ? 50 : 0},
+               {70, 1},
+               {3, 1},
+               seed++});
+    }
+    // In rows; more queries than convert halves where they use them; values in keys.
+    compare({{.key_size = 64, .value_size = 32, .page = 24, .type = type}, {70}, {9}, seed++});
+    compare(
+        {{.heads = 8, .kv_heads = 1, .key_size = 96, .value_size = 64, .page = 128, .type = type},
+         {700},
+         {33},
+         seed++});
+    compare({{.heads = 20,
+              .kv_heads = 1,
+              .key_size = 96,
+              .value_size = 64,
+              .page = 64,
+              .type = type,
+              .latent = true},
+             {150, 3},
+             {9, 1},
+             seed++});
+  }
+}
+
+// Few rows take several KV heads at once, as many as there are; and an odd number of them.
+TEST_P(CpuAttention, ManyKeyHeads) {
+  compare({{.heads = 40, .kv_heads = 20, .key_size = 32, .value_size = 32, .page = 64},
+           {1100, 70},
+           {1, 3},
+           40});
 }
 
 INSTANTIATE_TEST_SUITE_P(AllSets, CpuAttention, testing::ValuesIn(cpu_instruction_sets()),

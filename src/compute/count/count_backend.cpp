@@ -87,8 +87,8 @@ class Counter final : public CountBackend {
     const auto row_sizes = static_cast<std::uint64_t>(a.q.shape[2] + a.out.shape[2]);
     const auto stored =
         static_cast<std::uint64_t>(a.keys.shape[3] + (a.values ? a.values.shape[3] : 0));
-    const std::uint64_t kv_row = stored * static_cast<std::uint64_t>(a.keys.shape[1]) *
-                                 tensor::info(a.keys.dtype).block_bytes;
+    const std::uint64_t kv_row =
+        tensor::row_bytes(a.keys.dtype, stored * static_cast<std::uint64_t>(a.keys.shape[1]));
     for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
       const auto cells = static_cast<std::uint64_t>(index(a.row_end, t) - index(a.row_begin, t));
       counts_.attention_multiply_adds +=
@@ -104,7 +104,7 @@ class Counter final : public CountBackend {
                 const Tensor& pool) noexcept override {
     ++counts_.operations;
     counts_.kv_bytes_written +=
-        static_cast<std::uint64_t>(values.elements()) * tensor::info(pool.dtype).block_bytes;
+        tensor::row_bytes(pool.dtype, static_cast<std::size_t>(values.elements()));
   }
 
   void norm(const NormArguments& /*arguments*/) noexcept override { ++counts_.operations; }
@@ -190,8 +190,7 @@ class Counter final : public CountBackend {
       const auto key_size = static_cast<std::uint64_t>(source.keys.shape[3]);
       const auto value_size =
           static_cast<std::uint64_t>(source.values ? source.values.shape[3] : 0);
-      const std::uint64_t cell_bytes =
-          (key_size + value_size) * tensor::info(source.keys.dtype).block_bytes;
+      const std::uint64_t cell_bytes = tensor::row_bytes(source.keys.dtype, key_size + value_size);
       for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
         const std::int64_t cells = source.cells
                                        ? source.cells.shape[1] * source.cells.shape[2]
@@ -256,7 +255,7 @@ class Counter final : public CountBackend {
   void count_scores(std::int64_t cells, const Tensor& q, const Tensor& keys) {
     const auto size = static_cast<std::uint64_t>(cells * q.shape[2]);
     counts_.attention_multiply_adds += size * static_cast<std::uint64_t>(q.shape[1]);
-    counts_.kv_bytes_read += size * tensor::info(keys.dtype).block_bytes;
+    counts_.kv_bytes_read += tensor::row_bytes(keys.dtype, size);
   }
   static std::int32_t index(const Tensor& t, std::int64_t i) {
     return static_cast<CountBuffer*>(t.buffer)->integer(t, i);

@@ -243,7 +243,7 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
   pass.key_size = a.q.shape[2];
   pass.value_size = a.out.shape[2];
   pass.value_stride = round_up(pass.value_size, kPanelRows);
-  pass.pairs = kernels_.pair_attention != nullptr && is_sixteen_bits(a.keys.dtype);
+  pass.pairs = PairTiles::can_attend(a, kernels_);
   const std::int64_t most_queries = pass.pairs
                                         ? PairTiles::most_queries(pass.key_size, pass.value_size)
                                         : FloatTiles::most_queries(pass.key_size, pass.value_size);

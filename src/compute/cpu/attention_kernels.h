@@ -215,6 +215,47 @@ inline void halves_to_pairs(const std::byte* from, std::int64_t count, std::byte
   }
 }
 
+/// 32 bytes, which are pairs, times the scales of their first and second half as bfloat16.
+inline B scaled_bytes(const std::byte* p, F first, F second) {
+  return to_bf16(mul(to_float(widen_s8(p)), first), mul(to_float(widen_s8(p + 16)), second));
+}
+
+inline void keys_from_blocks(const std::byte* tile, std::int64_t size, std::byte* to) {
+  constexpr std::int64_t kRow = 2 * kAttentionTile;  // bytes of a pair of elements
+  const std::byte* const bytes = tile + size / 32 * kRow;
+  for (std::int64_t block = 0; block < size / 32; ++block) {
+    for (std::int64_t cells = 0; cells < 4; ++cells) {
+      const F scales = load_half(tile + block * kRow + 32 * cells);
+      const F first = twice<false>(scales);
+      const F second = twice<true>(scales);
+      std::int64_t place = 16 * block * kRow + 32 * cells;
+      for (int pair = 0; pair < 16; ++pair, place += kRow) {
+        store_bytes(to + 2 * place, scaled_bytes(bytes + place, first, second));
+      }
+    }
+  }
+}
+
+inline void values_from_blocks(const std::byte* tile, std::int64_t size, std::byte* to) {
+  const std::byte* const bytes = tile + size / 32 * 2 * kAttentionTile;
+  for (std::int64_t first = 0; first < size; first += kValueBlock) {
+    const std::int64_t width = size - first < kValueBlock ? size - first : kValueBlock;
+    for (std::int64_t half = 0; half < width; half += 32) {
+      float scales[kAttentionTile];
+      const std::byte* const from = tile + (first + half) / 32 * 2 * kAttentionTile;
+      for (std::int64_t cell = 0; cell < kAttentionTile; cell += 16) {
+        store(scales + cell, load_half(from + 2 * cell));
+      }
+      std::int64_t place = first * kAttentionTile + 2 * half;
+      for (std::int64_t cell = 0; cell < kAttentionTile; cell += 2, place += 2 * width) {
+        const F scale = set_two(scales + cell);
+        store_bytes(to + 2 * place, scaled_bytes(bytes + place, scale, scale));
+        store_bytes(to + 2 * place + 64, scaled_bytes(bytes + place + 32, scale, scale));
+      }
+    }
+  }
+}
+
 inline void pairs_to_floats(const std::byte* keys, PairFormat format, std::int64_t pairs,
                             float* to) {
   for (std::int64_t pair = 0; pair < pairs; ++pair) {
@@ -260,6 +301,8 @@ constexpr PairAttentionKernels kPairAttention = {
     .value = value_tile,
     .pack_query = pack_query,
     .from_halves = halves_to_pairs,
+    .keys_from_blocks = keys_from_blocks,
+    .values_from_blocks = values_from_blocks,
     .to_floats = pairs_to_floats,
     .turn = turn_pairs,
     .sum = sum_lanes,

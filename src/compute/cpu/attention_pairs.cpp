@@ -26,6 +26,12 @@ struct PairTiles::Panels {
   const std::byte* values = nullptr;
 };
 
+bool PairTiles::can_attend(const AttendArguments& a, const KernelTable& kernels) noexcept {
+  if (kernels.pair_attention == nullptr) return false;
+  if (!tensor::info(a.keys.dtype).quantized) return is_sixteen_bits(a.keys.dtype);
+  return kv_layout(a.keys, KvPart::kKeys, kernels) == KvLayout::kPairs;
+}
+
 std::int64_t PairTiles::most_queries(std::int64_t key_size, std::int64_t value_size) noexcept {
   // What a tile needs stays in the second-level cache.
   constexpr std::int64_t kMost = 96, kSize = 256;
@@ -42,6 +48,7 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
     : unit_(&unit),
       kernels_(&kernels),
       stored_format_(unit.a->keys.dtype == DType::kF16 ? PairFormat::kF16 : PairFormat::kBF16),
+      blocks_(tensor::info(unit.a->keys.dtype).quantized),
       convert_(stored_format_ == PairFormat::kF16 && unit.count() > kFewQueries),
       padded_key_size_(round_up(unit.key_size, 2)) {
   const std::int64_t count = unit.count();
@@ -119,8 +126,9 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
   const auto place = [&](const Tensor& pool, KvPart part, std::int64_t size) -> const std::byte* {
     if (kv_layout(pool, part, *kernels_) != KvLayout::kPairs) return nullptr;
     return bytes_of(pool) +
-           2 * (unit_->table[first / unit_->page_cells] * pool.strides[0] +
-                unit_->kv_head * pool.strides[1] + first % unit_->page_cells * size);
+           pool_bytes(pool, unit_->table[first / unit_->page_cells] * pool.strides[0] +
+                                unit_->kv_head * pool.strides[1] +
+                                first % unit_->page_cells * size);
   };
   return {stored_format_, place(a.keys, KvPart::kKeys, unit_->key_size),
           a.values ? place(a.values, KvPart::kValues, unit_->value_size) : nullptr};
@@ -129,24 +137,32 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
 PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,
                                     std::int64_t high) noexcept {
   Panels tile = stored(first);
-  if (!convert_ && tile.keys != nullptr && tile.values != nullptr) return tile;
+  if (!convert_ && !blocks_ && tile.keys != nullptr && tile.values != nullptr) return tile;
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
+  auto* const keys = reinterpret_cast<std::byte*>(keys_);
+  auto* const values = reinterpret_cast<std::byte*>(values_);
   const bool halves = stored_format_ == PairFormat::kF16;
   // As bfloat16: in the buffer, where it is already if it was gathered, or as it is stored.
-  const auto take_over = [&](const std::byte* from, std::int64_t count, std::uint16_t* buffer) {
-    auto* const to = reinterpret_cast<std::byte*>(buffer);
-    if (halves) pair_kernels.from_halves(from == nullptr ? to : from, count, to);
-    return halves || from == nullptr ? to : from;
+  const auto take_over = [&](const std::byte* from, std::int64_t count, std::byte* buffer) {
+    if (halves) pair_kernels.from_halves(from == nullptr ? buffer : from, count, buffer);
+    return halves || from == nullptr ? buffer : from;
   };
-  if (tile.keys == nullptr) gather_keys(first, low, high);
-  tile.keys = take_over(tile.keys, kTile * padded_key_size_, keys_);
+  if (blocks_) {
+    pair_kernels.keys_from_blocks(tile.keys, unit_->key_size, keys);
+    tile.keys = keys;
+  } else {
+    if (tile.keys == nullptr) gather_keys(first, low, high);
+    tile.keys = take_over(tile.keys, kTile * padded_key_size_, keys);
+  }
   if (!unit_->a->values) {
-    pair_kernels.turn(tile.keys, (unit_->value_size + 1) / 2,
-                      reinterpret_cast<std::byte*>(values_));
-    tile.values = reinterpret_cast<const std::byte*>(values_);
+    pair_kernels.turn(tile.keys, (unit_->value_size + 1) / 2, values);
+    tile.values = values;
+  } else if (blocks_) {
+    pair_kernels.values_from_blocks(tile.values, unit_->value_size, values);
+    tile.values = values;
   } else {
     if (tile.values == nullptr) gather_values(first, low, high);
-    tile.values = take_over(tile.values, kTile * unit_->value_stride, values_);
+    tile.values = take_over(tile.values, kTile * unit_->value_stride, values);
   }
   tile.format = PairFormat::kBF16;
   return tile;

@@ -111,10 +111,12 @@ class FloatTiles {
         *factors_ = nullptr;
 };
 
-/// Keys and values of 16 bits. Queries and weights are rounded to bfloat16, as are half-precision
-/// keys and values.
+/// Keys and values of 16 bits or Q8_0. All, and the queries and weights, are rounded to bfloat16.
 class PairTiles {
  public:
+  /// Whether the kernels can, and the keys and values are kept as they need them.
+  [[nodiscard]] static bool can_attend(const AttendArguments& a,
+                                       const KernelTable& kernels) noexcept;
   [[nodiscard]] static std::int64_t most_queries(std::int64_t key_size,
                                                  std::int64_t value_size) noexcept;
 
@@ -146,7 +148,7 @@ class PairTiles {
   const AttentionUnit* unit_ = nullptr;
   const KernelTable* kernels_ = nullptr;
   PairFormat stored_format_ = PairFormat::kBF16;
-  bool convert_ = false;
+  bool blocks_ = false, convert_ = false;
   std::int64_t padded_key_size_ = 0;
   std::uint16_t *queries_ = nullptr, *keys_ = nullptr, *values_ = nullptr, *weights_ = nullptr;
   float *scores_ = nullptr, *factors_ = nullptr, *sums_ = nullptr;

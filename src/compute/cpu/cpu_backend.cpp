@@ -1,6 +1,7 @@
 #include "compute/cpu/cpu_backend.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -86,7 +87,7 @@ class CpuBackend final : public Backend {
 
   void write(const Tensor& to, const void* host) noexcept override {
     std::memcpy(bytes_of(to), host,
-                static_cast<std::size_t>(to.elements()) * tensor::info(to.dtype).block_bytes);
+                tensor::row_bytes(to.dtype, static_cast<std::size_t>(to.elements())));
   }
   void read(const Tensor& from, void* host) noexcept override {
     auto* out = static_cast<std::byte*>(host);
@@ -96,14 +97,13 @@ class CpuBackend final : public Backend {
     });
   }
   void copy(const Tensor& from, const Tensor& to) noexcept override {
-    const auto size = static_cast<std::int64_t>(tensor::info(from.dtype).block_bytes);
     const std::int64_t last = last_size(from);
     for (std::int64_t i = 0; i < outer(from, 0); ++i) {
       for (std::int64_t j = 0; j < outer(from, 1); ++j) {
         for (std::int64_t k = 0; k < outer(from, 2); ++k) {
-          std::memmove(bytes_of(to) + size * offset_of(to, i, j, k),
-                       bytes_of(from) + size * offset_of(from, i, j, k),
-                       static_cast<std::size_t>(size * last));
+          std::memmove(bytes_of(to) + cpu::pool_bytes(to, offset_of(to, i, j, k)),
+                       bytes_of(from) + cpu::pool_bytes(from, offset_of(from, i, j, k)),
+                       static_cast<std::size_t>(cpu::pool_bytes(from, last)));
         }
       }
     }
@@ -246,11 +246,14 @@ class CpuBackend final : public Backend {
             }
             store(narrow);
             break;
-          case DType::kQ8_0:
+          case DType::kQ8_0: {
+            std::array<std::byte, kMaxHeadSize / 32 * 34> blocks;
+            const auto bytes = static_cast<std::size_t>(cpu::pool_bytes(pool, size));
             quant::encode(pool.dtype, {from, static_cast<std::size_t>(size)},
-                          {to + cpu::pool_bytes(pool, cell % page_cells * size),
-                           static_cast<std::size_t>(cpu::pool_bytes(pool, size))});
+                          std::span(blocks).first(bytes));
+            cpu::store_blocks(blocks.data(), size, part, layout, page_cells, cell % page_cells, to);
             break;
+          }
           default:
             store(from);
         }
@@ -406,11 +409,11 @@ class CpuBackend final : public Backend {
   /// body(offset, bytes) for every contiguous run of the last dimension, in order.
   template <class Body>
   static void for_runs(const Tensor& t, Body body) noexcept {
-    const auto size = static_cast<std::int64_t>(tensor::info(t.dtype).block_bytes);
     for (std::int64_t i = 0; i < outer(t, 0); ++i) {
       for (std::int64_t j = 0; j < outer(t, 1); ++j) {
         for (std::int64_t k = 0; k < outer(t, 2); ++k) {
-          body(size * offset_of(t, i, j, k), static_cast<std::size_t>(size * last_size(t)));
+          body(cpu::pool_bytes(t, offset_of(t, i, j, k)),
+               static_cast<std::size_t>(cpu::pool_bytes(t, last_size(t))));
         }
       }
     }

@@ -285,6 +285,9 @@ struct PairAttentionKernels {
   void (*pack_query)(const float* x, float factor, std::int64_t size, std::uint16_t* to);
   /// `count` halves (a multiple of 32) as bfloat16 of 2^-112 times them.
   void (*from_halves)(const std::byte* from, std::int64_t count, std::byte* to);
+  /// A tile of Q8_0 blocks (kv_layout.h) of `size` elements as bfloat16.
+  void (*keys_from_blocks)(const std::byte* tile, std::int64_t size, std::byte* to);
+  void (*values_from_blocks)(const std::byte* tile, std::int64_t size, std::byte* to);
   /// Sixteen keys of a tile as floats [2 * pairs][16].
   void (*to_floats)(const std::byte* keys, PairFormat format, std::int64_t pairs, float* to);
   /// The first `pairs` pairs of a tile of bfloat16 keys as values.

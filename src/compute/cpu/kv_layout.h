@@ -9,6 +9,7 @@
 //           16-bit numbers for kernels with dot products of bfloat16, when P is a multiple of 64
 //           and size of 2 or 16; the last values of a size that is no multiple of 64 are a narrower
 //           block. A tile of 64 cells is read from front to back, as the hardware expects it.
+//           Blocks (Q8_0): first the tile's scales [size / 32][64 cells], then its bytes like so.
 //   rows    [P][size] otherwise, and blocks; attention gathers them into panels.
 #pragma once
 
@@ -33,11 +34,13 @@ enum class KvLayout : std::uint8_t { kRows, kPanels, kPairs };
   const std::int64_t cells = pool.shape[2];
   const std::int64_t size = pool.shape[3];
   const bool keys = part == KvPart::kKeys;
-  if (tensor::info(pool.dtype).quantized) return KvLayout::kRows;
-  if (is_sixteen_bits(pool.dtype) && kernels.pair_attention != nullptr) {
+  const bool blocks = tensor::info(pool.dtype).quantized;
+  if (kernels.pair_attention != nullptr && (blocks || is_sixteen_bits(pool.dtype))) {
+    // Blocks are whole anyway.
     const bool fits = cells % kAttentionTile == 0 && size % (keys ? 2 : kPanelRows) == 0;
     return fits ? KvLayout::kPairs : KvLayout::kRows;
   }
+  if (blocks) return KvLayout::kRows;
   const bool fits =
       keys ? cells % kPanelRows == 0 : cells % kAttentionTile == 0 && size % kPanelRows == 0;
   return fits ? KvLayout::kPanels : KvLayout::kRows;
@@ -108,7 +111,51 @@ void store_cell(const Element* from, std::int64_t size, KvPart part, KvLayout la
   }
 }
 
-/// The opposite: the first `count` elements of a cell.
+/// Bytes of a Q8_0 block: a half-precision scale and 32 bytes.
+inline constexpr std::int64_t kBlockSize = 32, kBlockBytes = 34;
+
+/// Calls use(element, its block's scale, its byte) for all elements of a cell of Q8_0 blocks kept
+/// in pairs; the latter two are places in the page in bytes.
+template <class Use>
+void for_block_bytes(std::int64_t size, KvPart part, std::int64_t cells, std::int64_t slot,
+                     Use use) noexcept {
+  const std::int64_t tile = slot / kAttentionTile * kAttentionTile * size;
+  const std::int64_t scales = tile / kBlockSize * kBlockBytes;
+  const std::int64_t bytes = scales + 2 * kAttentionTile * size / kBlockSize - tile;
+  for (std::int64_t i = 0; i < size; ++i) {
+    use(i, scales + 2 * (i / kBlockSize * kAttentionTile + slot % kAttentionTile),
+        bytes + place_in_page(KvLayout::kPairs, part, cells, size, slot, i));
+  }
+}
+
+/// store_cell for Q8_0 blocks.
+inline void store_blocks(const std::byte* from, std::int64_t size, KvPart part, KvLayout layout,
+                         std::int64_t cells, std::int64_t slot, std::byte* page) noexcept {
+  if (layout == KvLayout::kRows) {
+    const std::int64_t bytes = size / kBlockSize * kBlockBytes;
+    std::copy_n(from, bytes, page + slot * bytes);
+    return;
+  }
+  for_block_bytes(size, part, cells, slot,
+                  [&](std::int64_t i, std::int64_t scale, std::int64_t to) {
+                    const std::byte* const block = from + i / kBlockSize * kBlockBytes;
+                    if (i % kBlockSize == 0) std::copy_n(block, 2, page + scale);
+                    page[to] = block[2 + i % kBlockSize];
+                  });
+}
+
+/// The opposite of store_blocks, for blocks kept in pairs.
+inline void load_blocks(const std::byte* page, std::int64_t size, KvPart part, std::int64_t cells,
+                        std::int64_t slot, std::byte* to) noexcept {
+  for_block_bytes(size, part, cells, slot,
+                  [&](std::int64_t i, std::int64_t scale, std::int64_t from) {
+                    std::byte* const block = to + i / kBlockSize * kBlockBytes;
+                    if (i % kBlockSize == 0) std::copy_n(page + scale, 2, block);
+                    block[2 + i % kBlockSize] = page[from];
+                  });
+}
+
+/// The opposite of store_cell: the first `count` elements of a cell.
 template <class Element>
 void load_cell(const Element* page, std::int64_t size, KvPart part, KvLayout layout,
                std::int64_t cells, std::int64_t slot, std::int64_t count, Element* to) noexcept {

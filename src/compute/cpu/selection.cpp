@@ -1,6 +1,7 @@
 #include "compute/cpu/selection.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -40,7 +41,8 @@ class HeadPages {
   /// `buffer`; null when they are kept as rows.
   [[nodiscard]] const std::byte* panel(std::int64_t cell, float* buffer,
                                        PanelFormat& format) const noexcept {
-    if (layout_ == KvLayout::kRows) return nullptr;
+    const bool blocks = tensor::info(pool_.dtype).quantized;
+    if (layout_ == KvLayout::kRows || blocks) return nullptr;
     format = panel_format_of(pool_);
     const std::byte* const stored = page(cell) + bytes(place_in_page(layout_, part_, page_cells_,
                                                                      size_, cell % page_cells_, 0));
@@ -60,7 +62,9 @@ class HeadPages {
       load_cell(reinterpret_cast<const Element*>(page(cell)), size_, part_, layout_, page_cells_,
                 slot, count, to);
     };
-    if (is_sixteen_bits(pool_.dtype)) {
+    if (tensor::info(pool_.dtype).quantized) {
+      load_blocks(page(cell), size_, part_, page_cells_, slot, buffer);
+    } else if (is_sixteen_bits(pool_.dtype)) {
       copy(reinterpret_cast<std::uint16_t*>(buffer));
     } else {
       copy(reinterpret_cast<std::uint32_t*>(buffer));
@@ -324,9 +328,12 @@ const std::byte* panel_of(const KernelTable& kernels, const HeadPages& keys, std
                           PanelFormat& format) noexcept {
   if (const std::byte* const panel = keys.panel(block, to, format)) return panel;
   const std::byte* lanes[kPanelRows] = {};
+  // Only rows that are scattered are copied: those of blocks.
+  std::array<std::byte, kPanelRows * kMaxHeadSize / kBlockSize * kBlockBytes> rows;
   for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
     const std::int64_t cell = block + lane;
-    if (cell >= begin && cell < end) lanes[lane] = keys.row(cell, size, nullptr);
+    if (cell >= begin && cell < end)
+      lanes[lane] = keys.row(cell, size, rows.data() + lane * keys.bytes(size));
   }
   kernels.keys_to_panel(lanes, keys.format(), size, to);
   format = PanelFormat::kF32;

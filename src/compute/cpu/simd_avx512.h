@@ -235,6 +235,20 @@ inline B half_to_bf16(B x) {
 }
 /// The low halves of the lanes as half-precision numbers.
 inline F half_of_int(I x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
+/// Lanes 0 to 7, or 8 to 15, each twice.
+template <bool kUpper>
+inline F twice(F x) {
+  constexpr int kFirst = kUpper ? 8 : 0;
+  const __m512i order = _mm512_add_epi32(
+      _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), _mm512_set1_epi32(kFirst));
+  return _mm512_permutexvar_ps(order, x);
+}
+/// Two floats in turn.
+inline F set_two(const float* p) {
+  double both;
+  __builtin_memcpy(&both, p, 8);
+  return _mm512_castpd_ps(_mm512_set1_pd(both));
+}
 inline B zero_bytes() { return _mm512_setzero_si512(); }
 inline void prefetch(const std::byte* p) { _mm_prefetch(p, _MM_HINT_T0); }
 /// Of every four bytes the first two; the others are zero.

@@ -316,6 +316,8 @@ inline F last_cache_lanes(const std::byte* p, PanelFormat format, std::int64_t f
   if (format == PanelFormat::kF32) {
     return load_first(reinterpret_cast<const float*>(p) + first, rest);
   }
+  // A block is whole; nobody looks at the lanes beyond.
+  if (format == PanelFormat::kQ8_0) return cache_lanes(p, format, first);
   std::uint16_t padded[16] = {};
   __builtin_memcpy(padded, p + 2 * first, static_cast<std::size_t>(2 * rest));
   return format == PanelFormat::kF16 ? load_half(padded) : load_bfloat(padded);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -63,11 +64,27 @@ inline std::int32_t int_at(const Tensor& t, std::int64_t i, std::int64_t j = 0) 
 /// along the elements of a cell.
 inline std::byte* pool_block(const Tensor& pool, std::int64_t page, std::int64_t head,
                              std::int64_t slot, std::int64_t i) noexcept {
-  const std::int64_t element =
-      page * pool.strides[0] + head * pool.strides[1] + slot * pool.strides[2] + i;
+  const std::int64_t element = page * pool.strides[0] + head * pool.strides[1] +
+                               slot * pool.strides[2] + i * pool.strides[3];
   const tensor::DTypeInfo& type = tensor::info(pool.dtype);
   return static_cast<ReferenceBuffer*>(pool.buffer)->data() + pool.offset +
          static_cast<std::size_t>(element / type.block_elements * type.block_bytes);
+}
+
+/// body(i, j, k, l, bytes) for the first element of every block of a tensor.
+template <class Body>
+void for_blocks(const Tensor& t, Body body) {
+  const tensor::DTypeInfo& type = tensor::info(t.dtype);
+  const auto rank = static_cast<std::size_t>(t.rank);
+  std::array<std::int64_t, tensor::kMaxRank> step = {1, 1, 1, 1};
+  step[rank - 1] = type.block_elements;
+  for (std::int64_t i = 0; i < t.shape[0]; i += step[0]) {
+    for (std::int64_t j = 0; j < t.shape[1]; j += step[1]) {
+      for (std::int64_t k = 0; k < t.shape[2]; k += step[2]) {
+        for (std::int64_t l = 0; l < t.shape[3]; l += step[3]) body(i, j, k, l, type.block_bytes);
+      }
+    }
+  }
 }
 
 /// An element of a KV pool, widened. F32, F16, BF16 or Q8_0.

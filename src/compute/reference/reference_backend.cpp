@@ -46,22 +46,18 @@ class ReferenceBackend final : public Backend {
   }
   void write(const Tensor& to, const void* host) noexcept override {
     std::memcpy(address(to, 0, 0, 0, 0), host,
-                static_cast<std::size_t>(to.elements()) * tensor::info(to.dtype).block_bytes);
+                tensor::row_bytes(to.dtype, static_cast<std::size_t>(to.elements())));
   }
   void read(const Tensor& from, void* host) noexcept override {
     auto* out = static_cast<std::byte*>(host);
-    const std::size_t size = tensor::info(from.dtype).block_bytes;
-    for_each(from, [&](auto i, auto j, auto k) {
-      for (std::int64_t l = 0; l < from.shape[3]; ++l, out += size)
-        std::memcpy(out, address(from, i, j, k, l), size);
+    for_blocks(from, [&](auto i, auto j, auto k, auto l, std::size_t size) {
+      std::memcpy(out, pool_block(from, i, j, k, l), size);
+      out += size;
     });
   }
   void copy(const Tensor& from, const Tensor& to) noexcept override {
-    const std::size_t size = tensor::info(from.dtype).block_bytes;
-    for_each(from, [&](auto i, auto j, auto k) {
-      for (std::int64_t l = 0; l < from.shape[3]; ++l) {
-        std::memcpy(address(to, i, j, k, l), address(from, i, j, k, l), size);
-      }
+    for_blocks(from, [&](auto i, auto j, auto k, auto l, std::size_t size) {
+      std::memcpy(pool_block(to, i, j, k, l), pool_block(from, i, j, k, l), size);
     });
   }
 
