@@ -34,6 +34,8 @@ void add_commands(CLI::App& app) {
   add_render_command(app);
   add_convert_command(app);
   add_bench_command(app);
+  add_perplexity_command(app);
+  add_imatrix_command(app);
   add_completion_command(app);
 }
 

@@ -1,0 +1,156 @@
+#include "cli/measured_model.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/interrupt.h"
+#include "cli/main.h"
+#include "cli/models.h"
+#include "cli/terminal.h"
+#include "cli/words.h"
+#include "machine/cpu.h"
+#include "model/families/registry.h"
+#include "support/error.h"
+#include "support/file.h"
+
+namespace hearth::cli {
+namespace {
+
+constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
+
+std::string read_stdin() {
+  std::string bytes;
+  char block[65536];
+  while (const std::size_t count = std::fread(block, 1, sizeof block, stdin)) {
+    bytes.append(block, count);
+    if (bytes.size() > kMaxTextBytes) throw Error("the text on stdin is larger than 1 GiB");
+  }
+  if (std::ferror(stdin) != 0) throw Error("stdin cannot be read");
+  return bytes;
+}
+
+std::string read_text(const std::string& name) {
+  return name == "-" ? read_stdin() : read_file(name, kMaxTextBytes);
+}
+
+}  // namespace
+
+void add_measure_options(CLI::App& command, MeasureOptions& options) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  command.add_option("MODEL", options.model, "A GGUF file, or the name of a model in the store")
+      ->required();
+  command.add_option("TEXT", options.text, "A text file, or - for stdin")->required();
+  command
+      .add_option("-c,--ctx", options.context,
+                  "Tokens per chunk, each chunk a context of its own (default: 512)")
+      ->type_name("N")
+      ->check(CLI::Range(measure::kShortestChunk, kMost));
+  command
+      .add_option("--chunks", options.chunks, "Read at most N chunks of the text (default: all)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{0}, kMost));
+  command
+      .add_option("-b,--batch", options.batch,
+                  "Rows per pass (default: 512); several short chunks share one")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 16));
+  command.add_option("-t,--threads", options.threads, "Threads (default: one per physical core)")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024));
+  command.add_option("--kv", options.kv, "Format of the context's keys and values (default: f16)")
+      ->type_name("f16|f32")
+      ->check(CLI::IsMember({"f16", "f32"}));
+  command.add_flag("--exact", options.exact,
+                   "Keep activations, keys and values in float32: reproducible, slower");
+  command.add_flag("--mapped", options.mapped,
+                   "Use the weights in the file instead of copying them");
+  command.add_flag("--json", options.json, "Print one JSON object");
+}
+
+MeasuredModel::MeasuredModel(const MeasureOptions& options)
+    : options_(options),
+      file_(gguf::File::open(resolve_model(plain_word(options.model)))),
+      spec_(model::describe_model(file_, {options.context})) {
+  const std::string text = read_text(plain_word(options.text));
+  const auto tokenizer = text::Tokenizer::create(file_.metadata());
+  // Models that cannot be measured are refused before their text is.
+  (void)measure::chunk_setup({}, spec_, options.context, 1, options.batch,
+                             measure::WantedLogits::kNone);
+  chunks_.emplace(*tokenizer, text, options.context, options.chunks);
+  if (spec_.context_length > 0 && options.context > spec_.context_length) {
+    fmt::print(stderr,
+               "hearth: warning: the model was trained with contexts of {} tokens, and --ctx is "
+               "{}\n",
+               spec_.context_length, options.context);
+  }
+}
+
+std::string MeasuredModel::name() const {
+  return spec_.name.empty() ? file_.path().stem().string() : spec_.name;
+}
+
+std::string MeasuredModel::text_name() const {
+  const std::string word = plain_word(options_.text);
+  return word == "-" ? "stdin" : std::filesystem::path(word).filename().string();
+}
+
+int MeasuredModel::threads() const {
+  return options_.threads > 0 ? options_.threads : machine::usable_cores();
+}
+
+void MeasuredModel::check_output(const std::filesystem::path& out,
+                                 std::initializer_list<std::filesystem::path> inputs) const {
+  const auto refuse_same = [&](const std::filesystem::path& input) {
+    std::error_code ignored;  // a file that is not there is no other file
+    if (!std::filesystem::equivalent(input, out, ignored)) return;
+    throw Error("'" + printable(out.string(), 300) + "' would be overwritten, and it is read",
+                "name another file", ExitCode::kUsage);
+  };
+  refuse_same(file_.path());
+  refuse_same(plain_word(options_.text));
+  for (const std::filesystem::path& input : inputs) refuse_same(input);
+}
+
+std::unique_ptr<model::LoadedModel> MeasuredModel::load(
+    measure::WantedLogits wanted, const model::BackendDecorator& decorate) const {
+  spec::Setup setup;
+  setup.model = file_.path();
+  setup.threads = threads();
+  setup.exact = options_.exact;
+  setup.mapped = options_.mapped;
+  const bool wide = options_.exact || options_.kv == "f32";
+  setup.kv_type = wide ? tensor::DType::kF32 : tensor::DType::kF16;
+  const measure::ChunkSetup chunks = measure::chunk_setup(std::move(setup), spec_, options_.context,
+                                                          chunks_->count(), options_.batch, wanted);
+  ProgressLine progress;
+  return model::LoadedModel::load(
+      chunks.setup,
+      [&progress](double fraction) {
+        if (InterruptGuard::interrupted()) throw QuietExit{ExitCode::kInterrupted};
+        progress.show(fmt::format("Loading the model: {:.0f} %", fraction * 100));
+      },
+      chunks.outputs, decorate);
+}
+
+std::string pace(std::int64_t done, std::int64_t total, double seconds) {
+  if (seconds <= 0 || done == 0) return "-";
+  const double rate = static_cast<double>(done) / seconds;
+  std::string text = fmt::format("{:.1f} tokens/s", rate);
+  const double left = static_cast<double>(total - done) / rate;
+  if (left >= 90) {
+    text += fmt::format(", {:.0f} min left", left / 60);
+  } else if (left >= 1) {
+    text += fmt::format(", {:.0f} s left", left);
+  }
+  return text;
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+  const auto count = static_cast<double>(bytes);
+  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", count / 1e6)
+                               : fmt::format("{:.2f} GB", count / 1e9);
+}
+
+}  // namespace hearth::cli

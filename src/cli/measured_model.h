@@ -1,0 +1,69 @@
+// What `perplexity` and `imatrix` share: a text in chunks, and a model loaded to evaluate them.
+#pragma once
+
+#include <filesystem>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cli/adapters.h"
+#include "measure/chunks.h"
+
+namespace CLI {
+class App;
+}
+
+namespace hearth::cli {
+
+struct MeasureOptions {
+  std::string model, text;
+  std::int64_t context = 512, chunks = 0, batch = 512;
+  int threads = 0;
+  std::string kv = "f16";
+  bool exact = false, mapped = false, json = false;
+};
+
+/// Adds MODEL, TEXT, --ctx, --chunks, --batch, --threads, --kv, --exact, --mapped and --json.
+void add_measure_options(CLI::App& command, MeasureOptions& options);
+
+/// A model's file and a text for it, read before the weights are loaded.
+class MeasuredModel {
+ public:
+  /// Reads TEXT (a file, or stdin for "-") and cuts it into chunks. Throws Error.
+  explicit MeasuredModel(const MeasureOptions& options);
+
+  [[nodiscard]] const spec::ModelSpec& spec() const noexcept { return spec_; }
+  [[nodiscard]] measure::TokenChunks& chunks() noexcept { return *chunks_; }
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return file_.path(); }
+  /// The model's name for people: general.name, else the file's.
+  [[nodiscard]] std::string name() const;
+  /// The text's name for people.
+  [[nodiscard]] std::string text_name() const;
+  /// Threads that the engine will use.
+  [[nodiscard]] int threads() const;
+
+  /// Throws Error (exit code 2) when writing `out` would overwrite the model, the text or one of
+  /// `inputs`.
+  void check_output(const std::filesystem::path& out,
+                    std::initializer_list<std::filesystem::path> inputs = {}) const;
+
+  /// Loads the weights, showing progress on terminals. Ctrl-C ends with QuietExit; an
+  /// InterruptGuard must exist.
+  [[nodiscard]] std::unique_ptr<model::LoadedModel> load(
+      measure::WantedLogits wanted, const model::BackendDecorator& decorate = {}) const;
+
+ private:
+  const MeasureOptions& options_;
+  gguf::File file_;
+  spec::ModelSpec spec_;
+  std::optional<measure::TokenChunks> chunks_;
+};
+
+/// "12.3 tokens/s", and how long it will take when that is known: ", 3 min left".
+[[nodiscard]] std::string pace(std::int64_t done, std::int64_t total, double seconds);
+
+/// "12.3 MB" or "1.23 GB".
+[[nodiscard]] std::string bytes_text(std::uint64_t bytes);
+
+}  // namespace hearth::cli
