@@ -57,6 +57,11 @@ TokenChunks::TokenChunks(const text::Tokenizer& tokenizer, std::string_view text
   }
 }
 
+TokenChunks::TokenChunks(std::vector<text::TokenId> tokens, std::int64_t size)
+    : size_(size), tokens_(std::move(tokens)) {
+  keep(count());
+}
+
 void TokenChunks::keep(std::int64_t count) {
   tokens_.resize(static_cast<std::size_t>(count * size_));
 }

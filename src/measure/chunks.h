@@ -24,6 +24,9 @@ class TokenChunks {
   TokenChunks(const text::Tokenizer& tokenizer, std::string_view text, std::int64_t size,
               std::int64_t most = 0);
 
+  /// Whole chunks of these tokens, as they are.
+  TokenChunks(std::vector<text::TokenId> tokens, std::int64_t size);
+
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
   [[nodiscard]] std::int64_t count() const noexcept {
     return static_cast<std::int64_t>(tokens_.size()) / size_;

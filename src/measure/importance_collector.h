@@ -63,6 +63,7 @@ class ImportanceCollector final : public compute::ForwardingBackend {
   std::unordered_map<const compute::Weight*, Sums> sums_;
   std::size_t bytes_ = 0;
   std::vector<float> values_;
+  std::vector<double> column_sums_;
   std::vector<std::int32_t> ids_;
 };
 
