@@ -4,19 +4,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+
+namespace hearth::compute::cpu {
+struct KernelTable;
+}
 
 namespace hearth::measure {
 
 /// What the softmax of one row of logits needs.
 struct RowSummary {
-  float highest = 0, lowest = 0;
+  float highest = 0;
   double log_sum = 0;     // log of the sum of exp(logit - highest)
   std::int32_t best = 0;  // the first token with the highest logit
 };
-
-/// `logits` must not be empty. log_sum is not finite when a logit is NaN or +infinity, or all are
-/// -infinity.
-[[nodiscard]] RowSummary summarise(std::span<const float> logits) noexcept;
 
 /// log of the softmax of `logits` at `token`.
 [[nodiscard]] double log_probability(const RowSummary& summary, std::span<const float> logits,
@@ -38,9 +39,25 @@ struct PackedRow {
 PackedRow pack(const RowSummary& summary, std::span<const float> logits,
                std::span<std::uint16_t> depths) noexcept;
 
-/// The Kullback-Leibler divergence, sum p (log p - log q), of the softmax q of `logits` from the
-/// stored row p, which is normalised first: packing rounds. In nats, never negative.
-[[nodiscard]] double divergence(const PackedRow& p, const RowSummary& summary,
-                                std::span<const float> logits) noexcept;
+/// Works on rows of logits: a vocabulary has 1e5 tokens, and every scored token needs all of them,
+/// so that exponentials are left to the engine's kernels. Sums are in double precision.
+/// Thread-safe.
+class RowReader {
+ public:
+  /// `instruction_set` as in compute::CpuOptions. Throws Error.
+  explicit RowReader(const std::string& instruction_set = {});
+
+  /// `logits` must not be empty. log_sum is not finite when a logit is NaN or +infinity, or all are
+  /// -infinity.
+  [[nodiscard]] RowSummary summarise(std::span<const float> logits) const noexcept;
+
+  /// The Kullback-Leibler divergence, sum p (log p - log q), of the softmax q of `logits` from the
+  /// stored row p, which is normalised first: packing rounds. In nats, never negative.
+  [[nodiscard]] double divergence(const PackedRow& p, const RowSummary& summary,
+                                  std::span<const float> logits) const noexcept;
+
+ private:
+  const compute::cpu::KernelTable* kernels_;
+};
 
 }  // namespace hearth::measure

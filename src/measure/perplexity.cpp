@@ -131,13 +131,13 @@ class Measurement {
   void score(std::int64_t i, const LogitRow& row, std::span<const float> all) noexcept {
     const std::span<const float> logits = row_of(all, i);
     const text::TokenId next = next_token(row);
-    RowSummary& summary = summaries_[static_cast<std::size_t>(i)] = summarise(logits);
+    RowSummary& summary = summaries_[static_cast<std::size_t>(i)] = rows_.summarise(logits);
     RowScore& score = scores_[static_cast<std::size_t>(i)];
     score.log_probability = log_probability(summary, logits, next);
     score.finite = std::isfinite(summary.log_sum) && std::isfinite(score.log_probability);
     if (!reader_ || !score.finite) return;
     const BaseRow base = reader_->row(row.chunk, row.position - first_scored(chunks_.size()));
-    score.divergence = divergence(base.packed, summary, logits);
+    score.divergence = rows_.divergence(base.packed, summary, logits);
     score.base_log_probability = base.log_probability;
     score.same_best = base.best == summary.best;
   }
@@ -185,6 +185,7 @@ class Measurement {
   const PerplexityOptions& options_;
   std::int64_t vocabulary_;
   ThreadTeam team_;
+  RowReader rows_;
   BaseShape shape_;
   std::optional<BaseReader> reader_;
   std::optional<BaseWriter> writer_;

@@ -14,6 +14,7 @@
 namespace hearth::measure {
 namespace {
 
+const RowReader kRows;
 constexpr BaseShape kShape{.vocabulary = 13, .context = 8, .chunks = 2};
 
 std::vector<std::int32_t> tokens_of(std::int64_t chunk) {
@@ -45,7 +46,7 @@ class BaseFile : public ::testing::Test {
               kShape,
               std::span(packed).subspan(static_cast<std::size_t>(i) * kShape.row_bytes(),
                                         kShape.row_bytes()),
-              summarise(logits), logits, 5);
+              kRows.summarise(logits), logits, 5);
         }
         writer.write(packed, tokens_of(chunk));
       }
@@ -83,12 +84,12 @@ TEST_F(BaseFile, HoldsWhatWasWritten) {
     EXPECT_FALSE(reader.has_tokens(chunk, tokens_of(chunk + 1)));
     for (std::int64_t row = 0; row < rows_scored(8); ++row) {
       const std::vector<float> logits = logits_of(chunk, row);
-      const RowSummary summary = summarise(logits);
+      const RowSummary summary = kRows.summarise(logits);
       const BaseRow read = reader.row(chunk, row);
       EXPECT_FLOAT_EQ(read.log_probability,
                       static_cast<float>(log_probability(summary, logits, 5)));
       EXPECT_EQ(read.best, summary.best);
-      EXPECT_LT(divergence(read.packed, summary, logits), 1e-7);
+      EXPECT_LT(kRows.divergence(read.packed, summary, logits), 1e-7);
     }
   }
 }
