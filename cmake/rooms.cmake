@@ -37,6 +37,13 @@ hearth_system_library(hearth_fmt DEFINES FMT_HEADER_ONLY=1)
 hearth_system_library(hearth_cli11)
 hearth_system_library(hearth_pcre2 ARCHIVES pcre2-32 DEFINES PCRE2_CODE_UNIT_WIDTH=32 PCRE2_STATIC=1)
 hearth_system_library(hearth_utf8proc ARCHIVES utf8proc DEFINES UTF8PROC_STATIC=1)
+# Cross builds (scripts/test-arm) do without: threads are then not bound to processors.
+if(CMAKE_CROSSCOMPILING)
+  set(HEARTH_HWLOC "")
+else()
+  hearth_system_library(hearth_hwloc ARCHIVES hwloc udev DEFINES HEARTH_HWLOC=1)
+  set(HEARTH_HWLOC hearth_hwloc)
+endif()
 
 set(HEARTH_ROOMS "")
 # Sanitizer builds keep their own optimisation level: at -O3 instrumented kernels take minutes to compile.

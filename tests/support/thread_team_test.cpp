@@ -44,6 +44,33 @@ TEST(ThreadTeam, WritesOfOneRunAreSeenByAllThreadsOfTheNext) {
   }
 }
 
+TEST(ThreadTeam, SharedBodiesRunOnTheCallerAndAtMostOnceElsewhere) {
+  for (const int threads : {2, 4}) {
+    ThreadTeam team(threads);
+    for (int round = 0; round < 2000; ++round) {
+      // On the stack and not atomic: a late thread must neither run a body of an earlier round nor
+      // still be running when share() returns.
+      std::vector<int> counts(static_cast<std::size_t>(threads), 0);
+      team.share([&](int thread) { ++counts[static_cast<std::size_t>(thread)]; });
+      ASSERT_EQ(counts[0], 1);
+      for (const int count : counts) ASSERT_LE(count, 1);
+      if (round % 3 == 0) {
+        team.run([&](int thread) { counts[static_cast<std::size_t>(thread)] = 2; });
+        for (const int count : counts) ASSERT_EQ(count, 2);
+      }
+    }
+  }
+}
+
+TEST(ThreadTeam, BoundThreadsWork) {
+  // Numbers that do not exist are passed over.
+  const std::vector<int> places{0, 0, 1 << 20, -1};
+  ThreadTeam team(4, places);
+  std::atomic<int> count{0};
+  team.run([&](int) { count.fetch_add(1); });
+  EXPECT_EQ(count.load(), 4);
+}
+
 TEST(ThreadTeam, WakesThreadsThatWentToSleep) {
   ThreadTeam team(3);
   std::atomic<int> count{0};

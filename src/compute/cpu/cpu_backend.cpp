@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <type_traits>
 
@@ -19,6 +20,7 @@
 #include "compute/cpu/selection.h"
 #include "compute/cpu/transposed.h"
 #include "machine/cpu.h"
+#include "machine/topology.h"
 #include "quant/quant.h"
 #include "support/error.h"
 #include "support/thread_team.h"
@@ -59,13 +61,19 @@ std::int64_t rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
   return 3;
 }
 
+ThreadTeam make_team(int wanted) {
+  const int threads = wanted > 0 ? wanted : machine::usable_cores();
+  const char* const pin = std::getenv("HEARTH_PIN");
+  return ThreadTeam(threads, machine::team_places(threads, pin != nullptr ? pin : ""));
+}
+
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(const CpuOptions& options)
       : kernels_(options.exact ? cpu::without_pairs(choose_kernels(options.instruction_set))
                                : choose_kernels(options.instruction_set)),
         exact_(options.exact),
-        team_(options.threads > 0 ? options.threads : machine::usable_cores()),
+        team_(make_team(options.threads)),
         ledger_(std::make_shared<Ledger>()),
         slabs_(ledger_),
         matmul_(team_, kernels_, ledger_),

@@ -292,7 +292,7 @@ void ExpertEngine::run_slab(const Slab& slab, std::span<const Group> groups,
   std::atomic<std::int64_t> next_input{convert_here || !slab.converts() ? inputs : 0};
   std::atomic<std::int64_t> inputs_done{next_input.load(std::memory_order_relaxed)};
   std::atomic<std::int64_t> next{0};
-  team_.run([&](int thread) noexcept {
+  team_.share([&](int thread) noexcept {
     for (;;) {
       const std::int64_t begin = next_input.fetch_add(4, std::memory_order_relaxed);
       if (begin >= inputs) break;

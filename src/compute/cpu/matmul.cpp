@@ -314,7 +314,7 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   std::atomic<std::int64_t> next_row{convert_here || !converts ? pass.rows : 0};
   std::atomic<std::int64_t> rows_done{next_row.load(std::memory_order_relaxed)};
   std::atomic<std::int64_t> next_unit{0};
-  team_.run([&](int thread) noexcept {
+  team_.share([&](int thread) noexcept {
     for (;;) {
       const std::int64_t begin = next_row.fetch_add(4, std::memory_order_relaxed);
       if (begin >= pass.rows) break;
