@@ -6,13 +6,16 @@
 
 namespace hearth::machine {
 
-/// Instruction sets that Hearth has kernels for. All false on other architectures than x86-64.
+/// Instruction sets beyond the architecture's base that Hearth has kernels for. All false on other
+/// architectures than x86-64 and 64-bit Arm.
 struct CpuFeatures {
-  bool avx2 = false;    // with FMA, F16C and BMI2
-  bool avx512 = false;  // F, BW, VL and DQ (and avx2)
+  bool avx2 = false;      // with FMA, F16C and BMI2
+  bool avx_vnni = false;  // VEX-encoded (and avx2)
+  bool avx512 = false;    // F, BW, VL and DQ (and avx2)
   bool avx512_vnni = false;
   bool avx512_vbmi = false;
   bool avx512_bf16 = false;
+  bool neon_dotprod = false;
 };
 [[nodiscard]] CpuFeatures cpu_features() noexcept;
 

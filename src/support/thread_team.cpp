@@ -15,7 +15,7 @@ inline void pause_cpu() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  asm volatile("yield");
+  asm volatile("isb");  // a true delay; "yield" does nothing on most processors
 #endif
 }
 

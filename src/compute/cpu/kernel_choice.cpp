@@ -15,7 +15,15 @@ std::vector<const KernelTable*> available_kernels() {
     tables.push_back(&avx512bf16_kernels());
   }
   if (features.avx512_vnni) tables.push_back(&avx512vnni_kernels());
+#if defined(HEARTH_AVXVNNI_EVEX)
+  if (features.avx512_vnni) tables.push_back(&avxvnni_kernels());
+#else
+  if (features.avx_vnni) tables.push_back(&avxvnni_kernels());
+#endif
   if (features.avx2) tables.push_back(&avx2_kernels());
+#elif defined(__aarch64__)
+  if (machine::cpu_features().neon_dotprod) tables.push_back(&neon_dotprod_kernels());
+  tables.push_back(&neon_kernels());
 #endif
   tables.push_back(&portable_kernels());
   return tables;

@@ -380,9 +380,13 @@ struct KernelTable {
 [[nodiscard]] const KernelTable& portable_kernels() noexcept;
 #if defined(__x86_64__)
 [[nodiscard]] const KernelTable& avx2_kernels() noexcept;
+[[nodiscard]] const KernelTable& avxvnni_kernels() noexcept;
 [[nodiscard]] const KernelTable& avx512vnni_kernels() noexcept;
 /// AVX-512 with VNNI, VBMI and BF16.
 [[nodiscard]] const KernelTable& avx512bf16_kernels() noexcept;
+#elif defined(__aarch64__)
+[[nodiscard]] const KernelTable& neon_kernels() noexcept;
+[[nodiscard]] const KernelTable& neon_dotprod_kernels() noexcept;
 #endif
 
 }  // namespace hearth::compute::cpu

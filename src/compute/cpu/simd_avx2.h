@@ -1,6 +1,7 @@
-// The sixteen-lane primitives that kernels are written in, for AVX2 with FMA and F16C. Two
-// registers per vector. Included only by files compiled for this instruction set; everything is in
-// an anonymous namespace (see rooms.cmake).
+// The sixteen-lane primitives that kernels are written in, for AVX2 with FMA and F16C, and for the
+// same with AVX-VNNI, whose products of bytes are one instruction. Two registers per vector.
+// Included only by files compiled for this instruction set; everything is in an anonymous namespace
+// (see rooms.cmake).
 #pragma once
 
 #include <immintrin.h>
@@ -11,8 +12,15 @@
 namespace hearth::compute::cpu {
 namespace {
 
-/// Signed weights stay signed: an unsigned byte times an int8 overflows the 16-bit sums of maddubs.
-constexpr bool kBiasedWeights = false;
+#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
+/// vpdpbusd sums in 32 bits: signed weights are stored with 128 added, as for AVX-512.
+constexpr bool kByteProducts = true;
+#else
+constexpr bool kByteProducts = false;
+#endif
+/// Without it signed weights stay signed: an unsigned byte times an int8 overflows the 16-bit sums
+/// of maddubs.
+constexpr bool kBiasedWeights = kByteProducts;
 constexpr bool kHasBf16Dot = false;
 constexpr int kMaxTile = 4;
 
@@ -250,15 +258,28 @@ inline __m256i spread_four(const std::int8_t* p) {
   return _mm256_set1_epi32(value);
 }
 inline __m256i add_products(__m256i sum, __m256i unsigned_bytes, __m256i signed_bytes) {
+#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
+  return _mm256_dpbusd_epi32(sum, unsigned_bytes, signed_bytes);
+#else
   const __m256i pairs = _mm256_maddubs_epi16(unsigned_bytes, signed_bytes);
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#endif
+}
+inline __m256i add_word_products(__m256i sum, __m256i x, __m256i y) {
+#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
+  return _mm256_dpwssd_epi32(sum, x, y);
+#else
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
+#endif
 }
 inline I dot_small(I sum, B w, const std::int8_t* p) {
   const __m256i y = spread_four(p);
   return {add_products(sum.a, w.a, y), add_products(sum.b, w.b, y)};
 }
-/// |w| (at most 128) times y with the sign of w: two products stay below 2 * 128 * 127 < 2^15.
+/// Without byte products |w| (at most 128) times y with the sign of w: two products stay below
+/// 2 * 128 * 127 < 2^15.
 inline I dot_byte(I sum, B w, const std::int8_t* p) {
+  if constexpr (kByteProducts) return dot_small(sum, w, p);
   const __m256i y = spread_four(p);
   return {add_products(sum.a, _mm256_abs_epi8(w.a), _mm256_sign_epi8(y, w.a)),
           add_products(sum.b, _mm256_abs_epi8(w.b), _mm256_sign_epi8(y, w.b))};
@@ -275,10 +296,8 @@ inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
   __builtin_memcpy(&value, y, 4);
   const __m256i pair = _mm256_set1_epi32(value);
   const auto* bytes = static_cast<const __m128i*>(w);
-  return {_mm256_add_epi32(sum.a,
-                           _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes)), pair)),
-          _mm256_add_epi32(
-              sum.b, _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes + 1)), pair))};
+  return {add_word_products(sum.a, _mm256_cvtepu8_epi16(_mm_loadu_si128(bytes)), pair),
+          add_word_products(sum.b, _mm256_cvtepu8_epi16(_mm_loadu_si128(bytes + 1)), pair)};
 }
 
 }  // namespace
