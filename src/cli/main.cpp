@@ -113,6 +113,10 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
 
 void describe(CLI::App& app) {
   app.require_subcommand(1);
+  std::string levels;
+  for (const std::string& level : compute::cpu_instruction_sets()) {
+    levels += (levels.empty() ? "" : ", ") + level;
+  }
   app.footer(
       "Examples:\n"
       "  hearth up                                chat with the model you have\n"
@@ -125,6 +129,12 @@ void describe(CLI::App& app) {
       "  0  all went well          3    does not fit into memory or context\n"
       "  1  it failed; stderr says why    130  interrupted with Ctrl-C\n"
       "  2  wrong usage\n"
+      "\n"
+      "Environment:\n"
+      "  HEARTH_CPU  the instruction set to use; here: " +
+      levels +
+      "\n"
+      "  HEARTH_PIN  yes or no: bind threads to processors always or never\n"
       "\n"
       "Everything runs on this machine. Nothing is sent anywhere.\n");
 }

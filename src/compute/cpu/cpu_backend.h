@@ -23,7 +23,7 @@ struct CpuOptions {
 [[nodiscard]] std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);
 
 /// Names of the kernel sets that were compiled in and that this CPU can run, best first
-/// ("avx512bf16", "avx512vnni", "avx2", "portable").
+/// (docs/processors.md: "avx512vnni", "neon" ..., always "portable").
 [[nodiscard]] std::vector<std::string> cpu_instruction_sets();
 
 /// What make_cpu_backend would choose.

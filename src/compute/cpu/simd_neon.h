@@ -223,12 +223,72 @@ inline B low_nibbles(B x) {
 inline B high_nibbles(B x) {
   return each<B>(x, [](uint8x16_t p) { return vshrq_n_u8(p, 4); });
 }
-/// nibbles | (bits of `high` at position `bit`, moved to position 4), masked to 1 or 2 bits there.
-template <int kCount>
-inline B with_high_bits(B nibbles, B high, int bit) {
-  const int8x16_t move = vdupq_n_s8(static_cast<std::int8_t>(4 - bit));
-  const uint8x16_t mask = vdupq_n_u8(kCount == 1 ? 0x10 : 0x30);
-  return each<B>(nibbles, high, [&](uint8x16_t n, uint8x16_t h) {
+/// (x >> kShift) & kMask in every byte.
+template <int kShift, int kMask>
+inline B field(B x) {
+  const uint8x16_t mask = vdupq_n_u8(kMask);
+  return each<B>(x, [&](uint8x16_t p) {
+    if constexpr (kShift > 0) p = vshrq_n_u8(p, kShift);
+    return vandq_u8(p, mask);
+  });
+}
+inline B shift_left_one(B x) {
+  return each<B>(x, [](uint8x16_t p) { return vshlq_n_u8(p, 1); });
+}
+inline B or_bytes(B x, B y) {
+  return each<B>(x, y, [](uint8x16_t p, uint8x16_t q) { return vorrq_u8(p, q); });
+}
+inline B add_bytes(B x, int y) {
+  const uint8x16_t bytes = vdupq_n_u8(static_cast<std::uint8_t>(y));
+  return each<B>(x, [&](uint8x16_t p) { return vaddq_u8(p, bytes); });
+}
+inline void store_bytes(void* p, B x) {
+  auto* const bytes = static_cast<std::uint8_t*>(p);
+  vst1q_u8(bytes, x.a);
+  vst1q_u8(bytes + 16, x.b);
+  vst1q_u8(bytes + 32, x.c);
+  vst1q_u8(bytes + 48, x.d);
+}
+inline void store_int(void* p, I x) {
+  store_bytes(p, each<B>(x, [](int32x4_t part) { return vreinterpretq_u8_s32(part); }));
+}
+inline I and_int(I x, std::int32_t mask) {
+  const int32x4_t bits = vdupq_n_s32(mask);
+  return each<I>(x, [&](int32x4_t p) { return vandq_s32(p, bits); });
+}
+/// 32 bytes as two 16-bit halves of every lane.
+inline I widen_pairs(const void* p) {
+  const auto* const bytes = static_cast<const std::uint8_t*>(p);
+  const uint8x16_t first = vld1q_u8(bytes);
+  const uint8x16_t second = vld1q_u8(bytes + 16);
+  return {vreinterpretq_s32_u16(vmovl_u8(vget_low_u8(first))),
+          vreinterpretq_s32_u16(vmovl_high_u8(first)),
+          vreinterpretq_s32_u16(vmovl_u8(vget_low_u8(second))),
+          vreinterpretq_s32_u16(vmovl_high_u8(second))};
+}
+inline B load_table(const std::uint8_t (&values)[16]) {
+  const uint8x16_t table = vld1q_u8(values);
+  return {table, table, table, table};
+}
+/// table[code] for codes 0 .. 15.
+inline B lookup(B table, B codes) {
+  return each<B>(table, codes, [](uint8x16_t t, uint8x16_t c) { return vqtbl1q_u8(t, c); });
+}
+/// In lanes whose bit `bit` is set `if_set`, else `if_clear`.
+inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
+  const int32x4_t one = vdupq_n_s32(static_cast<std::int32_t>(1U << bit));
+  const auto pick = [&](int32x4_t x, uint8x16_t set, uint8x16_t clear) {
+    return vbslq_u8(vreinterpretq_u8_u32(vtstq_s32(x, one)), set, clear);
+  };
+  return {pick(bits.a, if_set.a, if_clear.a), pick(bits.b, if_set.b, if_clear.b),
+          pick(bits.c, if_set.c, if_clear.c), pick(bits.d, if_set.d, if_clear.d)};
+}
+/// low | (kCount bits of `high` from position `bit`, moved to kPosition)
+template <int kCount, int kPosition = 4>
+inline B with_high_bits(B low, B high, int bit) {
+  const int8x16_t move = vdupq_n_s8(static_cast<std::int8_t>(kPosition - bit));
+  const uint8x16_t mask = vdupq_n_u8(((1 << kCount) - 1) << kPosition);
+  return each<B>(low, high, [&](uint8x16_t n, uint8x16_t h) {
     return vorrq_u8(n, vandq_u8(vshlq_u8(h, move), mask));
   });
 }
