@@ -2,9 +2,11 @@
 // (cpu_attention_test).
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <functional>
 
 #include "backends.h"
+#include "support/error.h"
 
 namespace hearth::compute {
 namespace {
@@ -192,7 +194,35 @@ TEST(CpuBackend, NamesItsInstructionSets) {
   EXPECT_EQ(sets.back(), "portable");
   for (const std::string& set : sets)
     EXPECT_EQ(make_cpu_backend({.instruction_set = set})->name(), set);
-  EXPECT_THROW((void)make_cpu_backend({.instruction_set = "abacus"}), std::runtime_error);
+}
+
+TEST(CpuBackend, SaysWhichInstructionSetsThereAre) {
+  try {
+    (void)make_cpu_backend({.instruction_set = "abacus"});
+    FAIL() << "made a backend";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("'abacus' is unknown"), std::string::npos);
+    EXPECT_NE(error.hint().find("portable"), std::string::npos);
+  }
+}
+
+TEST(CpuBackend, TheEnvironmentForcesAnInstructionSet) {
+  const char* const before = std::getenv("HEARTH_CPU");
+  const std::string saved = before != nullptr ? before : "";
+  setenv("HEARTH_CPU", "portable", 1);
+  EXPECT_EQ(make_cpu_backend({})->name(), "portable");
+  setenv("HEARTH_CPU", "abacus", 1);
+  try {
+    (void)make_cpu_backend({});
+    ADD_FAILURE() << "made a backend";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("HEARTH_CPU"), std::string::npos);
+  }
+  if (before != nullptr) {
+    setenv("HEARTH_CPU", saved.c_str(), 1);
+  } else {
+    unsetenv("HEARTH_CPU");
+  }
 }
 
 }  // namespace
