@@ -36,6 +36,7 @@ void add_commands(CLI::App& app) {
   add_bench_command(app);
   add_perplexity_command(app);
   add_imatrix_command(app);
+  add_quantize_command(app);
   add_completion_command(app);
 }
 

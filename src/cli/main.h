@@ -33,6 +33,7 @@ void add_convert_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
 void add_imatrix_command(CLI::App& app);
+void add_quantize_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 
 }  // namespace hearth::cli

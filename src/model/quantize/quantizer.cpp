@@ -1,0 +1,190 @@
+#include "model/quantize/quantizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "gguf/writer.h"
+#include "machine/cpu.h"
+#include "model/quantize/tensor_encoder.h"
+#include "quant/quant.h"
+#include "support/error.h"
+
+namespace hearth::model::quantize {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string shown(const fs::path& path) { return "'" + printable(path.string(), 300) + "'"; }
+
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+bool same_file(const fs::path& a, const fs::path& b) {
+  std::error_code ignored;
+  return fs::equivalent(a, b, ignored);
+}
+
+/// `NAME-00002-of-00003.gguf` without the number of the part.
+std::string without_part_number(const fs::path& path) {
+  std::string name = path.filename().string();
+  constexpr std::size_t kTail = std::string_view("00001-of-00001.gguf").size();
+  if (name.size() > kTail) name.erase(name.size() - kTail, 5);
+  return name;
+}
+
+/// Whether `out` is the model, or one of its parts.
+bool is_input(const fs::path& out, const gguf::File& input) {
+  if (same_file(out, input.path())) return true;
+  return input.parts() > 1 && same_file(folder_of(out), folder_of(input.path())) &&
+         without_part_number(out) == without_part_number(input.path());
+}
+
+void require_space(const fs::path& out, std::uint64_t bytes) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder_of(out), error);
+  if (error || space.available >= bytes) return;  // what cannot be told shows while writing
+  throw Error(fmt::format("the result needs {:.1f} GB, but {} has {:.1f} GB free",
+                          static_cast<double>(bytes) / 1e9, shown(folder_of(out)),
+                          static_cast<double>(space.available) / 1e9),
+              "make room or write elsewhere");
+}
+
+void refuse_requantizing(const PlannedTensor& tensor) {
+  throw Error(fmt::format("the model is quantized already ('{}' is {}), and quantizing again adds "
+                          "errors to errors",
+                          printable(tensor.source->name), tensor::name(tensor.source->dtype)),
+              "use the F16 or BF16 file that it was made from, or add --allow-requantize",
+              ExitCode::kUsage);
+}
+
+/// Why a tensor of type `type` cannot do without importance.
+void refuse_without_importance(const gguf::TensorInfo& tensor, const QuantizeOptions& options,
+                               tensor::DType type) {
+  if (options.importance.empty()) {
+    throw Error(fmt::format("{} needs an importance matrix: '{}' would be {}",
+                            info(options.type).name, printable(tensor.name), tensor::name(type)),
+                "make one with hearth imatrix and give it with --imatrix", ExitCode::kUsage);
+  }
+  throw Error(fmt::format("the importance matrix {} says nothing about '{}', which would be {}",
+                          shown(options.importance), printable(tensor.name), tensor::name(type)),
+              "measure with more text, or choose its type with --tensor-type");
+}
+
+void write_keys(const gguf::File& input, const QuantizeOptions& options,
+                const ImportanceMatrix& importance, gguf::Writer& writer) {
+  constexpr std::uint32_t kQuantizationVersion = 2;
+  writer.copy(input.metadata());
+  writer.set("general.quantization_version", kQuantizationVersion);
+  if (const auto key = file_type_key(options.type, !options.importance.empty()))
+    writer.set("general.file_type", *key);
+  if (options.importance.empty()) return;
+  writer.set("quantize.imatrix.file", printable(options.importance.filename().string()));
+  if (!importance.datasets.empty())
+    writer.set("quantize.imatrix.dataset", printable(importance.datasets.front()));
+  writer.set("quantize.imatrix.entries_count",
+             static_cast<std::uint32_t>(importance.tensors.size()));
+  writer.set("quantize.imatrix.chunks_count", importance.chunk_count);
+}
+
+}  // namespace
+
+Quantization::Quantization(const fs::path& path, const QuantizeOptions& options)
+    : options_(options), input_(gguf::File::open(path)) {
+  if (!options.importance.empty()) importance_ = read_importance(options.importance);
+  plan();
+}
+
+void Quantization::plan() {
+  if (input_.tensors().empty())
+    throw Error(fmt::format("{} has no tensors", shown(input_.path())), "name a model");
+  const Recipe recipe{options_.type, options_.pure, !options_.importance.empty(),
+                      options_.overrides};
+  const std::vector<TypeChoice> choices =
+      choose_types(model_shape(input_.metadata()), input_.tensors(), recipe);
+  std::size_t known = 0;
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    const PlannedTensor tensor = planned(input_.tensors()[i], choices[i]);
+    weights_ += static_cast<std::uint64_t>(tensor.source->elements());
+    bytes_before_ += tensor.source->bytes;
+    bytes_after_ += tensor.bytes;
+    if (tensor.importance != nullptr) ++known;
+    if (!tensor.copied() && tensor.importance == nullptr) ++without_importance_;
+    tensors_.push_back(tensor);
+  }
+  if (options_.importance.empty()) {
+    without_importance_ = 0;
+  } else if (known == 0 && without_importance_ != 0) {
+    throw Error(fmt::format("the importance matrix {} is of another model: it knows none of these "
+                            "tensors",
+                            shown(options_.importance)),
+                "measure this model with hearth imatrix");
+  }
+}
+
+PlannedTensor Quantization::planned(const gguf::TensorInfo& tensor,
+                                    const TypeChoice& choice) const {
+  PlannedTensor result{&tensor, choice.type, tensor.bytes, choice.replaced, nullptr};
+  if (result.copied()) return result;
+  if (tensor::info(tensor.dtype).quantized && !options_.allow_requantize)
+    refuse_requantizing(result);
+  if (!quant::can_encode(choice.type)) {
+    throw Error(fmt::format("'{}' would be {}, which Hearth cannot make yet",
+                            printable(tensor.name), tensor::name(choice.type)),
+                "choose another type", ExitCode::kUsage);
+  }
+  const auto columns = static_cast<std::size_t>(tensor.shape[0]);
+  result.bytes = static_cast<std::uint64_t>(tensor.elements() / tensor.shape[0]) *
+                 tensor::row_bytes(choice.type, columns);
+  result.importance = importance_.find(tensor.name);
+  if (result.importance != nullptr &&
+      !result.importance->fits(tensor.shape[0], tensor.shape[2] * tensor.shape[3])) {
+    throw Error(fmt::format("the importance matrix {} is of another model: '{}' has another size",
+                            shown(options_.importance), printable(tensor.name)),
+                "measure this model with hearth imatrix");
+  }
+  if (choice.needs_importance && result.importance == nullptr)
+    refuse_without_importance(tensor, options_, choice.type);
+  return result;
+}
+
+void Quantization::check_output(const fs::path& out, bool overwrite) const {
+  if (fs::is_directory(out))
+    throw Error(fmt::format("{} is a folder", shown(out)), "name the file to write",
+                ExitCode::kUsage);
+  if (is_input(out, input_))
+    throw Error(fmt::format("{} is the model that is read", shown(out)), "name another file",
+                ExitCode::kUsage);
+  if (same_file(out, options_.importance))
+    throw Error(fmt::format("{} is the importance matrix", shown(out)), "name another file",
+                ExitCode::kUsage);
+  if (fs::exists(out) && !overwrite)
+    throw Error(fmt::format("{} exists already", shown(out)), "use --force to replace it");
+  require_space(out, bytes_after_);
+}
+
+void Quantization::write(const fs::path& out, const WriteOptions& options,
+                         const std::function<void(const QuantizeProgress&)>& progress) const {
+  check_output(out, options.overwrite);
+  std::uint64_t done = 0;
+  TensorEncoder encoder(input_, options.threads > 0 ? options.threads : machine::usable_cores(),
+                        [&](const PlannedTensor& tensor, std::uint64_t weights) {
+                          done += weights;
+                          if (progress) progress({tensor.source->name, done, weights_});
+                        });
+  gguf::Writer writer;
+  write_keys(input_, options_, importance_, writer);
+  for (const PlannedTensor& tensor : tensors_) {
+    const gguf::TensorInfo& source = *tensor.source;
+    writer.add_tensor(source.name, tensor.type, {source.shape, source.shape + source.dimensions},
+                      [&](std::uint64_t offset, std::span<std::byte> bytes) {
+                        encoder.read(tensor, offset, bytes);
+                      });
+  }
+  writer.write(out);
+}
+
+}  // namespace hearth::model::quantize
