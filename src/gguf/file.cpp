@@ -187,6 +187,14 @@ std::span<const std::byte> File::data(const TensorInfo& tensor) const noexcept {
                                                  static_cast<std::size_t>(tensor.bytes));
 }
 
+void File::release(const TensorInfo& tensor, std::uint64_t offset,
+                   std::uint64_t size) const noexcept {
+  const Part& part = impl_->parts[tensor.part];
+  if (part.swapped_copy) return;  // there is nothing to fetch it from again
+  part.mapping.release(static_cast<std::size_t>(tensor.offset + offset),
+                       static_cast<std::size_t>(size));
+}
+
 std::uint32_t File::version() const noexcept { return impl_->parts[0].header.version; }
 std::uint64_t File::alignment() const noexcept { return impl_->parts[0].header.alignment; }
 

@@ -128,6 +128,10 @@ class File {
   /// beyond what the file gives; readers use memcpy loads.
   [[nodiscard]] std::span<const std::byte> data(const TensorInfo& tensor) const noexcept;
 
+  /// Says that a tensor's bytes [offset, offset + size) are not needed soon. They can still be
+  /// read.
+  void release(const TensorInfo& tensor, std::uint64_t offset, std::uint64_t size) const noexcept;
+
   [[nodiscard]] std::uint32_t version() const noexcept;
   [[nodiscard]] std::uint64_t alignment() const noexcept;
   /// Bytes of all parts together.

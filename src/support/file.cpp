@@ -188,6 +188,16 @@ void Mapping::release() noexcept {
 
 bool Mapping::damaged() const noexcept { return slot_ >= 0 && mapped_ranges[slot_].damaged.load(); }
 
+void Mapping::release(std::size_t offset, std::size_t size) const noexcept {
+  const auto page_size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  // The page at the end stays: its other half may be read next.
+  const std::size_t begin = offset - offset % page_size;
+  const std::size_t end = offset + size;
+  const std::size_t whole = (end - end % page_size) - begin;
+  if (end > size_ || end < begin + page_size) return;
+  ::madvise(const_cast<std::byte*>(data_) + begin, whole, MADV_DONTNEED);
+}
+
 void Mapping::check() const {
   if (!damaged()) return;
   throw Error(

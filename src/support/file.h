@@ -36,6 +36,9 @@ class Mapping {
 
   /// Throws Error if pages of the mapping were lost since it was made (the file was truncated).
   void check() const;
+  /// Says that bytes() [offset, offset + size) are not needed soon: they no longer count as this
+  /// process's memory, and are fetched again when they are read.
+  void release(std::size_t offset, std::size_t size) const noexcept;
   /// True once a page was lost. Async-signal-safe writer, relaxed reader.
   [[nodiscard]] bool damaged() const noexcept;
 

@@ -45,7 +45,7 @@ struct Recipe {
   /// There is an importance matrix: some rules can save bits then.
   bool with_importance = false;
   /// The last that matches wins. Only quantizable tensors can be overridden.
-  std::vector<TypeOverride> overrides;
+  std::vector<TypeOverride> overrides = {};
 };
 
 struct TypeChoice {

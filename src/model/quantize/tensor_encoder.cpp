@@ -56,6 +56,7 @@ void TensorEncoder::copy(const PlannedTensor& tensor, std::uint64_t offset,
                          std::span<std::byte> out) {
   std::memcpy(out.data(), input_->data(*tensor.source).data() + offset, out.size());
   input_->check();
+  input_->release(*tensor.source, offset, out.size());
   const tensor::DTypeInfo& type = tensor::info(tensor.type);
   done_(tensor, out.size() * type.block_elements / type.block_bytes);
 }
@@ -105,6 +106,10 @@ void TensorEncoder::encode_batch() {
                             printable(tensor_->source->name), tensor::name(tensor_->type)),
                 "the file may be damaged; BF16 holds all values that F32 does");
   }
+  const std::size_t source_bytes =
+      tensor::row_bytes(tensor_->source->dtype, static_cast<std::size_t>(columns_));
+  input_->release(*tensor_->source, static_cast<std::uint64_t>(next_row_) * source_bytes,
+                  static_cast<std::uint64_t>(rows) * source_bytes);
   next_row_ += rows;
   done_(*tensor_, static_cast<std::uint64_t>(rows * columns_));
 }
