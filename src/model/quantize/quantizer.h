@@ -19,9 +19,9 @@ namespace hearth::model::quantize {
 struct QuantizeOptions {
   FileType type = FileType::kQ4_K_M;
   bool pure = false;
-  std::vector<TypeOverride> overrides;
+  std::vector<TypeOverride> overrides = {};
   /// An importance matrix; empty: none.
-  std::filesystem::path importance;
+  std::filesystem::path importance = {};
   /// Encode tensors anew that are quantized already, which adds their errors.
   bool allow_requantize = false;
 };
