@@ -146,7 +146,18 @@ TEST_F(Quantizer, EveryExpertHasItsOwnImportance) {
   EXPECT_EQ(file.metadata().get_string("quantize.imatrix.dataset"), "text.txt");
   EXPECT_EQ(file.metadata().get_uint("quantize.imatrix.entries_count"), 2u);
   EXPECT_EQ(file.metadata().get_uint("quantize.imatrix.chunks_count"), 6u);
-  EXPECT_EQ(Quantization(in(), options).without_importance(), 1u);  // the output
+  EXPECT_EQ(Quantization(in(), options).without_importance(), 0u);
+}
+
+TEST_F(Quantizer, CountsTensorsThatAreNotInTheMatrix) {
+  ImportanceMatrix partial = importance();
+  partial.tensors.erase("blk.0.attn_q.weight");
+  write_importance(matrix_path(), partial);
+  QuantizeOptions options{FileType::kQ4_K_M};
+  options.importance = matrix_path();
+  EXPECT_EQ(Quantization(in(), options).without_importance(), 1u);
+  options.type = FileType::kBF16;  // which knows no importance
+  EXPECT_EQ(Quantization(in(), options).without_importance(), 0u);
 }
 
 TEST_F(Quantizer, KeysSayWhatItIs) {

@@ -60,7 +60,8 @@ struct FileTypeInfo {
   std::string_view about;  // a few words for people who choose
 };
 
-/// All types, from large to small; our own last.
+/// All types, from large to small (those for experts, and copies, last). Bits in `about` are those
+/// of a whole 8-billion Llama.
 [[nodiscard]] std::span<const FileTypeInfo> all_file_types() noexcept;
 [[nodiscard]] const FileTypeInfo& info(FileType type) noexcept;
 /// The type called `name` (case-insensitive), also by the short names "Q3_K", "Q4_K", "Q5_K" of

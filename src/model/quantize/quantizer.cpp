@@ -74,6 +74,13 @@ void refuse_without_importance(const gguf::TensorInfo& tensor, const QuantizeOpt
               "measure with more text, or choose its type with --tensor-type");
 }
 
+/// Whether importance would help, and is usually measured: not that of the table of tokens and the
+/// output.
+bool expects_importance(const PlannedTensor& tensor) {
+  return !tensor.copied() && tensor::info(tensor.type).quantized &&
+         tensor.source->name.find("blk.") != std::string::npos;
+}
+
 void write_keys(const gguf::File& input, const QuantizeOptions& options,
                 const ImportanceMatrix& importance, gguf::Writer& writer) {
   constexpr std::uint32_t kQuantizationVersion = 2;
@@ -112,7 +119,7 @@ void Quantization::plan() {
     bytes_before_ += tensor.source->bytes;
     bytes_after_ += tensor.bytes;
     if (tensor.importance != nullptr) ++known;
-    if (!tensor.copied() && tensor.importance == nullptr) ++without_importance_;
+    if (expects_importance(tensor) && tensor.importance == nullptr) ++without_importance_;
     tensors_.push_back(tensor);
   }
   if (options_.importance.empty()) {

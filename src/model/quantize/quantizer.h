@@ -62,7 +62,7 @@ class Quantization {
   /// Of the tensors' data, in the model and in the result.
   [[nodiscard]] std::uint64_t bytes_before() const noexcept { return bytes_before_; }
   [[nodiscard]] std::uint64_t bytes_after() const noexcept { return bytes_after_; }
-  /// Encoded tensors that the importance matrix does not know; 0 without one.
+  /// Quantized tensors of layers that the importance matrix does not know; 0 without one.
   [[nodiscard]] std::size_t without_importance() const noexcept { return without_importance_; }
 
   /// Writes the result as one file, which appears under its name only when it is complete.
