@@ -43,10 +43,8 @@ void run_imatrix(const ImatrixFlags& flags) {
   const auto wanted =
       flags.process_output ? measure::WantedLogits::kAll : measure::WantedLogits::kNone;
   const InterruptGuard guard(/*second_ends=*/true);
-  std::shared_ptr<measure::ImportanceCollector> collector;
-  const auto model = measured.load(wanted, [&](compute::Backend& inner) {
-    return collector = std::make_shared<measure::ImportanceCollector>(inner);
-  });
+  const auto collector = std::make_shared<measure::ImportanceCollector>(measured.make_backend());
+  const auto model = measured.load(wanted, collector);
   measure::ChunkRunner runner(*model, wanted);
   runner.separate_first_row(measure::absorbs_keys(model->spec()));
   const std::int64_t total = chunks.count() * chunks.size();

@@ -10,6 +10,7 @@
 #include "cli/models.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
+#include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
 #include "model/families/registry.h"
 #include "support/error.h"
@@ -71,10 +72,11 @@ void add_measure_options(CLI::App& command, MeasureOptions& options) {
 
 MeasuredModel::MeasuredModel(const MeasureOptions& options)
     : options_(options),
-      file_(gguf::File::open(resolve_model(plain_word(options.model)))),
-      spec_(model::describe_model(file_, {options.context})) {
+      file_(
+          std::make_shared<gguf::File>(gguf::File::open(resolve_model(plain_word(options.model))))),
+      spec_(model::describe_model(*file_, {options.context})) {
   const std::string text = read_text(plain_word(options.text));
-  const auto tokenizer = text::Tokenizer::create(file_.metadata());
+  const auto tokenizer = text::Tokenizer::create(file_->metadata());
   // Models that cannot be measured are refused before their text is.
   (void)measure::chunk_setup({}, spec_, options.context, 1, options.batch,
                              measure::WantedLogits::kNone);
@@ -88,7 +90,7 @@ MeasuredModel::MeasuredModel(const MeasureOptions& options)
 }
 
 std::string MeasuredModel::name() const {
-  return spec_.name.empty() ? file_.path().stem().string() : spec_.name;
+  return spec_.name.empty() ? file_->path().stem().string() : spec_.name;
 }
 
 std::string MeasuredModel::text_name() const {
@@ -108,15 +110,20 @@ void MeasuredModel::check_output(const std::filesystem::path& out,
     throw Error("'" + printable(out.string(), 300) + "' would be overwritten, and it is read",
                 "name another file", ExitCode::kUsage);
   };
-  refuse_same(file_.path());
+  refuse_same(file_->path());
   refuse_same(plain_word(options_.text));
   for (const std::filesystem::path& input : inputs) refuse_same(input);
 }
 
+std::shared_ptr<compute::Backend> MeasuredModel::make_backend() const {
+  return compute::make_cpu_backend(
+      {.threads = threads(), .exact = options_.exact, .instruction_set = {}});
+}
+
 std::unique_ptr<model::LoadedModel> MeasuredModel::load(
-    measure::WantedLogits wanted, const model::BackendDecorator& decorate) const {
+    measure::WantedLogits wanted, std::shared_ptr<compute::Backend> backend) const {
   spec::Setup setup;
-  setup.model = file_.path();
+  setup.model = file_->path();
   setup.threads = threads();
   setup.exact = options_.exact;
   setup.mapped = options_.mapped;
@@ -126,12 +133,12 @@ std::unique_ptr<model::LoadedModel> MeasuredModel::load(
                                                           chunks_->count(), options_.batch, wanted);
   ProgressLine progress;
   return model::LoadedModel::load(
-      chunks.setup,
+      file_, std::move(backend), chunks.setup,
       [&progress](double fraction) {
         if (InterruptGuard::interrupted()) throw QuietExit{ExitCode::kInterrupted};
         progress.show(fmt::format("Loading the model: {:.0f} %", fraction * 100));
       },
-      chunks.outputs, decorate);
+      chunks.outputs);
 }
 
 std::string pace(std::int64_t done, std::int64_t total, double seconds) {

@@ -35,7 +35,7 @@ class MeasuredModel {
 
   [[nodiscard]] const spec::ModelSpec& spec() const noexcept { return spec_; }
   [[nodiscard]] measure::TokenChunks& chunks() noexcept { return *chunks_; }
-  [[nodiscard]] const std::filesystem::path& path() const noexcept { return file_.path(); }
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return file_->path(); }
   /// The model's name for people: general.name, else the file's.
   [[nodiscard]] std::string name() const;
   /// The text's name for people.
@@ -48,14 +48,16 @@ class MeasuredModel {
   void check_output(const std::filesystem::path& out,
                     std::initializer_list<std::filesystem::path> inputs = {}) const;
 
-  /// Loads the weights, showing progress on terminals. Ctrl-C ends with QuietExit; an
-  /// InterruptGuard must exist.
+  /// The backend that the options ask for.
+  [[nodiscard]] std::shared_ptr<compute::Backend> make_backend() const;
+  /// Loads the weights onto `backend`, showing progress on terminals. Ctrl-C ends with QuietExit;
+  /// an InterruptGuard must exist.
   [[nodiscard]] std::unique_ptr<model::LoadedModel> load(
-      measure::WantedLogits wanted, const model::BackendDecorator& decorate = {}) const;
+      measure::WantedLogits wanted, std::shared_ptr<compute::Backend> backend) const;
 
  private:
   const MeasureOptions& options_;
-  gguf::File file_;
+  std::shared_ptr<gguf::File> file_;
   spec::ModelSpec spec_;
   std::optional<measure::TokenChunks> chunks_;
 };

@@ -125,7 +125,7 @@ void run_perplexity(const PerplexityFlags& flags) {
     measure::require_room(flags.save, shape);
   }
   const InterruptGuard guard(/*second_ends=*/true);
-  const auto model = measured.load(measure::WantedLogits::kSecondHalf);
+  const auto model = measured.load(measure::WantedLogits::kSecondHalf, measured.make_backend());
   measure::PerplexityOptions options;
   options.threads = measured.threads();
   options.adapters = Adapters(*model, flags.adapters).chosen();

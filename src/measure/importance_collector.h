@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "compute/forward/forwarding_backend.h"
@@ -24,8 +24,8 @@ namespace hearth::measure {
 /// that is multiplied both ways only the ordinary products count.
 class ImportanceCollector final : public compute::ForwardingBackend {
  public:
-  /// `inner` must outlive this.
-  explicit ImportanceCollector(compute::Backend& inner) : ForwardingBackend(inner) {}
+  explicit ImportanceCollector(std::shared_ptr<compute::Backend> inner)
+      : ForwardingBackend(*inner), owned_(std::move(inner)) {}
 
   /// What was seen so far, in the shape that the tensors have in `file`, which the weights came
   /// from. Tensors that nothing was multiplied with are left out.
@@ -60,6 +60,7 @@ class ImportanceCollector final : public compute::ForwardingBackend {
   const float* values_of(const compute::Tensor& x) noexcept;
   const std::int32_t* ids_of(const compute::Tensor& ids) noexcept;
 
+  std::shared_ptr<compute::Backend> owned_;
   std::unordered_map<const compute::Weight*, Sums> sums_;
   std::size_t bytes_ = 0;
   std::vector<float> values_;

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
@@ -40,6 +41,14 @@ class Measuring : public ::testing::Test {
     std::vector<std::string> words = {command, model(), file("story.txt"), "--ctx", context};
     words.insert(words.end(), options.begin(), options.end());
     return Program(words);
+  }
+  /// A text that takes some seconds.
+  void write_long_story() const {
+    std::ofstream out(file("story.txt"));
+    for (int i = 0; i < 20000; ++i) out << kStory;
+  }
+  [[nodiscard]] std::ptrdiff_t files() const {
+    return std::distance(std::filesystem::directory_iterator(folder_.path()), {});
   }
   /// Fails with this code, and one line on stderr that has `text`.
   static void expect_error(const Program& program, int code, const std::string& text) {
@@ -158,6 +167,26 @@ TEST_F(PerplexityCommand, RefusesInOneSentence) {
   expect_error(program("perplexity", {"more"}), 2, "unexpected argument 'more'");
   const std::string bert = (goldens_dir() / "arch" / "bert.gguf").string();
   expect_error(Program({"perplexity", bert, file("story.txt")}), 1, "does not go on with a text");
+}
+
+TEST_F(PerplexityCommand, InterruptingSaysHowFarItCameAndLeavesNothing) {
+  write_long_story();
+  Terminal terminal(program("perplexity", {"--save-kl-base", file("base.kl")}));
+  ASSERT_TRUE(terminal.wait_for("chunks, perplexity "));
+  terminal.type("\x03");
+  EXPECT_EQ(terminal.finish(), 130);
+  EXPECT_NE(terminal.screen().find("hearth: interrupted after "), std::string::npos);
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(ImatrixCommand, InterruptingLeavesNothing) {
+  write_long_story();
+  Terminal terminal(program("imatrix", {"-o", file("im.gguf")}));
+  ASSERT_TRUE(terminal.wait_for("chunks; "));
+  terminal.type("\x03");
+  EXPECT_EQ(terminal.finish(), 130);
+  EXPECT_NE(terminal.screen().find("interrupted; nothing was written"), std::string::npos);
+  EXPECT_EQ(files(), 1);
 }
 
 TEST_F(ImatrixCommand, WritesAFile) {

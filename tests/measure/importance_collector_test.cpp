@@ -70,11 +70,10 @@ class PlainWatcher final : public compute::ForwardingBackend {
 
 ImportanceMatrix collected(const std::filesystem::path& path, const TokenChunks& chunks,
                            std::int64_t batch, WantedLogits wanted = WantedLogits::kNone) {
-  std::shared_ptr<ImportanceCollector> collector;
-  const auto model = load_measured(
-      path, chunks.size(), chunks.count(), batch, wanted, false, [&](compute::Backend& inner) {
-        return collector = std::make_shared<ImportanceCollector>(inner);
-      });
+  const auto collector = std::make_shared<ImportanceCollector>(
+      compute::make_cpu_backend({.threads = 2, .exact = true, .instruction_set = {}}));
+  const auto model =
+      load_measured(path, chunks.size(), chunks.count(), batch, wanted, false, collector);
   measure::ChunkRunner runner(*model, wanted);
   runner.separate_first_row(measure::absorbs_keys(model->spec()));
   runner.run(chunks, [](auto, auto, auto) {});
@@ -94,10 +93,9 @@ TEST_P(Collected, EqualsPlainSumsOnTheReferenceBackend) {
   const ImportanceMatrix matrix = collected(golden_model(GetParam()), chunks, 512);
 
   const auto reference = compute::make_reference_backend();
-  std::shared_ptr<PlainWatcher> watcher;
-  const auto model = load_measured(
-      golden_model(GetParam()), 24, 1, 24, WantedLogits::kNone, false,
-      [&](compute::Backend&) { return watcher = std::make_shared<PlainWatcher>(*reference); });
+  const auto watcher = std::make_shared<PlainWatcher>(*reference);
+  const auto model =
+      load_measured(golden_model(GetParam()), 24, 1, 24, WantedLogits::kNone, false, watcher);
   measure::ChunkRunner runner(*model, WantedLogits::kNone);
   runner.separate_first_row(measure::absorbs_keys(model->spec()));
   runner.run(chunks, [](auto, auto, auto) {});
@@ -249,7 +247,8 @@ TEST(ImportanceCollector, SumsArePartOfThePlan) {
   HEARTH_REQUIRE_FILE(golden_model("llama-moe"));
   const auto watched = load_measured(
       golden_model("llama-moe"), 24, 1, 24, WantedLogits::kNone, false,
-      [](compute::Backend& inner) { return std::make_shared<ImportanceCollector>(inner); });
+      std::make_shared<ImportanceCollector>(
+          compute::make_cpu_backend({.threads = 2, .exact = false, .instruction_set = {}})));
   const model::MemoryPlan plan =
       model::plan_memory(watched->file(), watched->spec(), watched->setup(), watched->backend(),
                          watched->runner().limits());
