@@ -232,7 +232,7 @@ INSTANTIATE_TEST_SUITE_P(
                  {"shape:llama3-8b", "--type", "Q8_0", "-p", "0", "-n", "1", "-d", "16000000"},
                  3,
                  "memory"}),
-    [](const ::testing::TestParamInfo<BadBench>& info) { return std::string(info.param.name); });
+    [](const ::testing::TestParamInfo<BadBench>& test) { return std::string(test.param.name); });
 
 }  // namespace
 }  // namespace hearth::testing

@@ -53,8 +53,8 @@ TEST_P(RandomBlocks, DependOnTheSeedOnly) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, RandomBlocks, ::testing::ValuesIn(types()),
-                         [](const ::testing::TestParamInfo<DType>& info) {
-                           return std::string(tensor::name(info.param));
+                         [](const ::testing::TestParamInfo<DType>& test) {
+                           return std::string(tensor::name(test.param));
                          });
 
 TEST(RandomBlocksTypes, AreAllThatWeightsAreStoredIn) {

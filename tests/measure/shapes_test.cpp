@@ -61,9 +61,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Known{"olmoe-7b-a1.3b", 6919161856}, Known{"gemma3-4b", 3880099328},
                       Known{"lfm2-350m", 354483968}, Known{"lfm2-1.2b", 1170340608},
                       Known{"gpt-oss-20b", 20914757184}),
-    [](const ::testing::TestParamInfo<Known>& info) {
+    [](const ::testing::TestParamInfo<Known>& test) {
       std::string name;
-      for (const char c : std::string(info.param.name)) {
+      for (const char c : std::string(test.param.name)) {
         if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
       }
       return name;
