@@ -16,6 +16,7 @@
 #include "cli/main.h"
 #include "cli/models.h"
 #include "cli/output.h"
+#include "cli/settings.h"
 #include "cli/suggest.h"
 #include "cli/terminal.h"
 #include "machine/cpu.h"
@@ -279,7 +280,9 @@ void bench(const Options& options) {
   setup.threads = options.threads;
   setup.mapped = options.mapped;
   setup.exact = options.exact;
-  setup.kv_type = options.kv == "f32" ? tensor::DType::kF32 : tensor::DType::kF16;
+  RunOptions engine;  // --kv means what it means for `run`
+  find_setting("kv")->apply(engine, options.kv);
+  setup.kv_type = engine.kv_type;
   const InterruptGuard guard(/*second_ends=*/true);
   plan.cancel = &InterruptGuard::flag();
   BenchResult result;
@@ -326,8 +329,7 @@ void add_flags(CLI::App& command, Options& options) {
       ->type_name("N")
       ->check(CLI::Range(1, 1024));
   command.add_option("--kv", options.kv, "Format of the context's keys and values")
-      ->type_name("f16|f32")
-      ->check(CLI::IsMember({"f16", "f32"}));
+      ->type_name("f16|bf16|q8_0|f32");
   command.add_flag("--mapped", options.mapped, "Use the weights where they are in the file");
   command.add_flag("--exact", options.exact, "Compute with float32 activations");
   command.add_flag("--profile", options.profile, "Show what each operation takes");

@@ -227,6 +227,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadBench{"type_of_a_file", {"model.gguf", "--type", "Q8_0"}, 2, "shape:model.gguf"},
         BadBench{"nothing_to_do", {"shape:lfm2-350m", "-p", "0", "-n", "0"}, 2, "nothing to time"},
         BadBench{"bad_depths", {"shape:lfm2-350m", "-d", "0,,4"}, 2, "-d takes numbers"},
+        BadBench{"bad_kv", {"shape:lfm2-350m", "--kv", "f17"}, 2, "q8_0"},
         BadBench{"bad_batch", {"shape:lfm2-350m", "-b", "0"}, 2, "-b takes numbers"},
         BadBench{"too_large",
                  {"shape:llama3-8b", "--type", "Q8_0", "-p", "0", "-n", "1", "-d", "16000000"},
