@@ -230,7 +230,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadBench{"bad_kv", {"shape:lfm2-350m", "--kv", "f17"}, 2, "q8_0"},
         BadBench{"bad_batch", {"shape:lfm2-350m", "-b", "0"}, 2, "-b takes numbers"},
         BadBench{"too_large",
-                 {"shape:llama3-8b", "--type", "Q8_0", "-p", "0", "-n", "1", "-d", "16000000"},
+                 {"shape:llama3-8b", "--type", "Q8_0", "-p", "0", "-n", "1", "-d", "2000000"},
                  3,
                  "memory"}),
     [](const ::testing::TestParamInfo<BadBench>& test) { return std::string(test.param.name); });
