@@ -190,7 +190,8 @@ void measure(Backend& backend, measure::MachineSpeed& machine, const Shape& shap
       bandwidths.push_back(bandwidth);
     }
     for (std::size_t i = 0; i < 3 && part != "decode"; ++i) {
-      const double peak = machine.int8_peak(0.02) / 2;
+      const double bf16 = machine.bf16_peak(0.02);
+      const double peak = bf16 > 0 ? bf16 : machine.f32_peak(0.02);
       const double speed = scene.products(kDepths[i], kRows) / scene.attend(kDepths[i], kRows);
       if (round == 0) continue;
       prefill[i].push_back(speed / peak);

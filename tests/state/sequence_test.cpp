@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 
+#include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
 #include "support/error.h"
 
@@ -224,6 +225,69 @@ TEST_F(SequenceTest, SavesAndLoads) {
   const auto different = make_pool(memories(false, true));
   SequenceState refused(*different);
   EXPECT_THROW(refused.load(saved), Error);
+}
+
+// Pages of every format are copied and saved whole.
+TEST_F(SequenceTest, FormatsOfKeysAndValues) {
+  spec::ModelSpec spec;
+  spec.kv_memories.push_back({2, 64, 32, {}});
+  for (const auto type : {tensor::DType::kF16, tensor::DType::kBF16, tensor::DType::kQ8_0}) {
+    for (const bool fast : {false, true}) {
+      backend_ =
+          fast ? compute::make_cpu_backend({.threads = 1}) : compute::make_reference_backend();
+      const MemoryLimits limits{4 * kPageCells, 2, 32, type};
+      MemoryPool pool(*backend_, spec, limits);
+      SequenceState parent(pool);
+      add(parent, 32);
+      add(parent, 32);
+      add(parent, 6);
+      const auto page = [](MemoryPool& of, const SequenceState& sequence, bool values,
+                           std::size_t index) {
+        const tensor::Tensor all = values ? of.values(0) : of.keys(0);
+        return all.rows(sequence.pages(0)[index], 1);
+      };
+      const auto bytes_of = [&](const tensor::Tensor& tensor) {
+        return tensor::row_bytes(type, static_cast<std::size_t>(tensor.elements()));
+      };
+      const auto fill = [&](const SequenceState& sequence, bool values, std::uint8_t first) {
+        const tensor::Tensor to = page(pool, sequence, values, 1);
+        std::vector<std::uint8_t> bytes(bytes_of(to));
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+          bytes[i] = static_cast<std::uint8_t>(first + i % 251);
+        }
+        backend_->write(to, bytes.data());
+        return bytes;
+      };
+      const auto read_page = [&](MemoryPool& of, const SequenceState& sequence, bool values) {
+        const tensor::Tensor from = page(of, sequence, values, 1);
+        std::vector<std::uint8_t> bytes(bytes_of(from));
+        backend_->read(from, bytes.data());
+        return bytes;
+      };
+      const auto keys = fill(parent, false, 1);
+      const auto values = fill(parent, true, 2);
+      auto child = parent.fork();
+      add(*child, 1);
+      EXPECT_NE(child->pages(0)[1], parent.pages(0)[1]);
+      EXPECT_EQ(read_page(pool, *child, false), keys);
+      EXPECT_EQ(read_page(pool, *child, true), values);
+      fill(*child, false, 9);
+      EXPECT_EQ(read_page(pool, parent, false), keys);
+
+      MemoryPool other(*backend_, spec, limits);
+      SequenceState loaded(other);
+      loaded.load(parent.save());
+      EXPECT_EQ(read_page(other, loaded, false), keys);
+      EXPECT_EQ(read_page(other, loaded, true), values);
+    }
+  }
+}
+
+TEST_F(SequenceTest, BlocksMustFitTheHeads) {
+  spec::ModelSpec spec;
+  spec.kv_memories.push_back({2, 64, 80, {}});
+  EXPECT_THROW(MemoryPool(*backend_, spec, MemoryLimits{64, 1, 32, tensor::DType::kQ8_0}), Error);
+  EXPECT_NO_THROW(MemoryPool(*backend_, spec, MemoryLimits{64, 1, 32, tensor::DType::kBF16}));
 }
 
 TEST_F(SequenceTest, DamagedStatesLeaveNothingBehind) {

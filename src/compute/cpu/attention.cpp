@@ -237,6 +237,7 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
 }
 
 void AttentionEngine::run(const AttendArguments& a) noexcept {
+  if (a.q.shape[0] == 0) return;
   Pass pass;
   pass.a = &a;
   const std::int64_t kv_heads = a.keys.shape[1];
@@ -249,9 +250,11 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
                                         : FloatTiles::most_queries(pass.key_size, pass.value_size);
   pass.group = a.q.shape[1] / kv_heads;
   pass.heads_per_unit = std::min(pass.group, most_queries);
-  // Few rows with many heads on one key (latent attention): smaller units occupy all threads.
+  // Few rows with many heads on one key (latent attention): smaller units occupy all threads,
+  // unless chunks do.
+  const std::int64_t chunks = (int_at(a.row_end, 0) - int_at(a.row_begin, 0)) / kChunk + 1;
   while (pass.heads_per_unit > 8 &&
-         a.q.shape[0] * a.q.shape[1] < 2 * team_.size() * pass.heads_per_unit) {
+         a.q.shape[0] * a.q.shape[1] * chunks < 2 * team_.size() * pass.heads_per_unit) {
     pass.heads_per_unit /= 2;
   }
   pass.head_parts = (pass.group + pass.heads_per_unit - 1) / pass.heads_per_unit;

@@ -209,9 +209,11 @@ inline void pack_query(const float* x, float factor, std::int64_t size, std::uin
   __builtin_memcpy(to + i, last, static_cast<std::size_t>((rest + 1) / 2 * 4));
 }
 
-inline void halves_to_pairs(const std::byte* from, std::int64_t count, std::byte* to) {
-  for (std::int64_t i = 0; i < count; i += 32) {
-    store_bytes(to + 2 * i, half_to_bf16(load_bytes(from + 2 * i)));
+inline void halves_to_pairs(const std::byte* from, std::int64_t count, std::byte* to,
+                            const std::byte* ahead) {
+  for (std::int64_t i = 0; i < 2 * count; i += 64) {
+    store_bytes(to + i, half_to_bf16(load_bytes(from + i)));
+    prefetch(ahead + i);
   }
 }
 

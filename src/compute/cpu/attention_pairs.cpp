@@ -134,17 +134,23 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
           a.values ? place(a.values, KvPart::kValues, unit_->value_size) : nullptr};
 }
 
-PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,
-                                    std::int64_t high) noexcept {
+/// `last`: whether no tile follows in the chunk.
+PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::int64_t high,
+                                    bool last) noexcept {
   Panels tile = stored(first);
   if (!convert_ && !blocks_ && tile.keys != nullptr && tile.values != nullptr) return tile;
+  const Panels next = last ? tile : stored(first + kTile);
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   auto* const keys = reinterpret_cast<std::byte*>(keys_);
   auto* const values = reinterpret_cast<std::byte*>(values_);
   const bool halves = stored_format_ == PairFormat::kF16;
   // As bfloat16: in the buffer, where it is already if it was gathered, or as it is stored.
-  const auto take_over = [&](const std::byte* from, std::int64_t count, std::byte* buffer) {
-    if (halves) pair_kernels.from_halves(from == nullptr ? buffer : from, count, buffer);
+  const auto take_over = [&](const std::byte* from, std::int64_t count, std::byte* buffer,
+                             const std::byte* ahead) {
+    if (halves) {
+      pair_kernels.from_halves(from == nullptr ? buffer : from, count, buffer,
+                               ahead == nullptr ? buffer : ahead);
+    }
     return halves || from == nullptr ? buffer : from;
   };
   if (blocks_) {
@@ -152,7 +158,7 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,
     tile.keys = keys;
   } else {
     if (tile.keys == nullptr) gather_keys(first, low, high);
-    tile.keys = take_over(tile.keys, kTile * padded_key_size_, keys);
+    tile.keys = take_over(tile.keys, kTile * padded_key_size_, keys, next.keys);
   }
   if (!unit_->a->values) {
     pair_kernels.turn(tile.keys, (unit_->value_size + 1) / 2, values);
@@ -162,7 +168,7 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,
     tile.values = values;
   } else {
     if (tile.values == nullptr) gather_values(first, low, high);
-    tile.values = take_over(tile.values, kTile * unit_->value_stride, values);
+    tile.values = take_over(tile.values, kTile * unit_->value_stride, values, next.values);
   }
   tile.format = PairFormat::kBF16;
   return tile;
@@ -198,7 +204,8 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   const Range seen = visible_queries(first);
   if (seen.begin >= seen.end) return;
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
-  const Panels tile = panels(first, std::max(first, begin), std::min(first + kTile, end));
+  const Panels tile =
+      panels(first, std::max(first, begin), std::min(first + kTile, end), first + kTile >= end);
   const int queries = static_cast<int>(seen.end - seen.begin);
 
   ScoreTile score;

@@ -140,7 +140,8 @@ class PairTiles {
   };
   [[nodiscard]] Range visible_queries(std::int64_t first) const noexcept;
   [[nodiscard]] Panels stored(std::int64_t first) const noexcept;
-  [[nodiscard]] Panels panels(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
+  [[nodiscard]] Panels panels(std::int64_t first, std::int64_t low, std::int64_t high,
+                              bool last) noexcept;
   void gather_keys(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void gather_values(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void mask_scores(std::int64_t first, Range queries) noexcept;

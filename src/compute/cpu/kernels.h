@@ -283,8 +283,10 @@ struct PairAttentionKernels {
   void (*value)(const ValueTile&);
   /// to = bfloat16 of factor * x, made finite, padded with a zero to an even size.
   void (*pack_query)(const float* x, float factor, std::int64_t size, std::uint16_t* to);
-  /// `count` halves (a multiple of 32) as bfloat16 of 2^-112 times them.
-  void (*from_halves)(const std::byte* from, std::int64_t count, std::byte* to);
+  /// `count` halves (a multiple of 32) as bfloat16 of 2^-112 times them. What is converted next, at
+  /// `ahead`, is fetched.
+  void (*from_halves)(const std::byte* from, std::int64_t count, std::byte* to,
+                      const std::byte* ahead);
   /// A tile of Q8_0 blocks (kv_layout.h) of `size` elements as bfloat16.
   void (*keys_from_blocks)(const std::byte* tile, std::int64_t size, std::byte* to);
   void (*values_from_blocks)(const std::byte* tile, std::int64_t size, std::byte* to);
