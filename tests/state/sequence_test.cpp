@@ -234,7 +234,8 @@ TEST_F(SequenceTest, FormatsOfKeysAndValues) {
   for (const auto type : {tensor::DType::kF16, tensor::DType::kBF16, tensor::DType::kQ8_0}) {
     for (const bool fast : {false, true}) {
       backend_ =
-          fast ? compute::make_cpu_backend({.threads = 1}) : compute::make_reference_backend();
+          fast ? compute::make_cpu_backend({.threads = 1, .exact = false, .instruction_set = {}})
+               : compute::make_reference_backend();
       const MemoryLimits limits{4 * kPageCells, 2, 32, type};
       MemoryPool pool(*backend_, spec, limits);
       SequenceState parent(pool);
