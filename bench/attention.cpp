@@ -1,6 +1,6 @@
 // Speed of attention: decode as a fraction of this machine's read bandwidth (bytes of keys and
-// values read), prefill of 512 rows as a fraction of its bfloat16 peak (visible cells only; half of
-// the int8 dot-product peak).
+// values read), prefill of 512 rows as a fraction of its bfloat16 peak, or where it has none of its
+// float32 peak (visible cells only).
 //
 //   build/bench/attention [FORMAT] [ROUNDS] [SHAPE] [PART]   default: f16, 5 rounds, all
 //   FORMAT: f16, bf16, q8_0, f32; SHAPE: 1 .. 5, 0 for all; PART: decode or prefill
