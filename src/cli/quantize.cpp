@@ -210,6 +210,7 @@ void add_quantize_command(CLI::App& app) {
       "ffn_down, blk.0, blk.*.attn_v, ffn_*_exps. Its TYPE is a type of tensors (Q6_K, F16) or "
       "copy.\n\n" +
       types_page() +
+      "  Bits are those per weight of a whole Llama of 8 billion weights.\n"
       "\nExamples:\n"
       "  hearth quantize model-f16.gguf model-q4.gguf Q4_K_M\n"
       "  hearth quantize model-f16.gguf small.gguf IQ2_XXS --imatrix model.imatrix\n"
