@@ -15,9 +15,14 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_vbmi = false;
   bool avx512_bf16 = false;
+  bool amx_int8 = false;  // the processor; the system: may_use_tiles()
   bool neon_dotprod = false;
 };
 [[nodiscard]] CpuFeatures cpu_features() noexcept;
+
+/// Asks the system to let this process use AMX's tiles, which it grants for good or not at all:
+/// their 8 KiB of state are more than programs expect in signal frames. False elsewhere.
+[[nodiscard]] bool may_use_tiles() noexcept;
 
 /// The processor's name as the system prints it, or "unknown processor".
 [[nodiscard]] std::string cpu_name();

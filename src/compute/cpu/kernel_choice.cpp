@@ -9,6 +9,18 @@ namespace hearth::compute::cpu {
 
 namespace {
 
+// Builds for testing levels that the processor lacks (docs/processors.md).
+#if defined(HEARTH_AVXVNNI_EVEX)
+[[maybe_unused]] constexpr bool kAvxVnniEvex = true;
+#else
+[[maybe_unused]] constexpr bool kAvxVnniEvex = false;
+#endif
+#if defined(HEARTH_AMX_EMULATED)
+[[maybe_unused]] constexpr bool kAmxEmulated = true;
+#else
+[[maybe_unused]] constexpr bool kAmxEmulated = false;
+#endif
+
 struct Level {
   const KernelTable* table;
   bool available;
@@ -16,22 +28,22 @@ struct Level {
 
 /// All levels that were compiled in, best first.
 std::vector<Level> levels() {
+  std::vector<Level> all;
   [[maybe_unused]] const machine::CpuFeatures features = machine::cpu_features();
-  return {
 #if defined(__x86_64__)
-    {&avx512bf16_kernels(), features.avx512_vnni && features.avx512_vbmi && features.avx512_bf16},
-        {&avx512vnni_kernels(), features.avx512_vnni},
-#if defined(HEARTH_AVXVNNI_EVEX)
-        {&avxvnni_kernels(), features.avx512_vnni},
-#else
-        {&avxvnni_kernels(), features.avx_vnni},
-#endif
-        {&avx2_kernels(), features.avx2},
+  const bool bf16 = features.avx512_vnni && features.avx512_vbmi && features.avx512_bf16;
+  const bool tiles = kAmxEmulated || (features.amx_int8 && machine::may_use_tiles());
+  all.push_back({&amx_kernels(), bf16 && tiles});
+  all.push_back({&avx512bf16_kernels(), bf16});
+  all.push_back({&avx512vnni_kernels(), features.avx512_vnni});
+  all.push_back({&avxvnni_kernels(), kAvxVnniEvex ? features.avx512_vnni : features.avx_vnni});
+  all.push_back({&avx2_kernels(), features.avx2});
 #elif defined(__aarch64__)
-    {&neon_dotprod_kernels(), features.neon_dotprod}, {&neon_kernels(), true},
+  all.push_back({&neon_dotprod_kernels(), features.neon_dotprod});
+  all.push_back({&neon_kernels(), true});
 #endif
-        {&portable_kernels(), true},
-  };
+  all.push_back({&portable_kernels(), true});
+  return all;
 }
 
 }  // namespace

@@ -384,6 +384,8 @@ struct KernelTable {
 [[nodiscard]] const KernelTable& avx2_kernels() noexcept;
 [[nodiscard]] const KernelTable& avxvnni_kernels() noexcept;
 [[nodiscard]] const KernelTable& avx512vnni_kernels() noexcept;
+/// The next one, and integer products on tiles.
+[[nodiscard]] const KernelTable& amx_kernels() noexcept;
 /// AVX-512 with VNNI, VBMI and BF16.
 [[nodiscard]] const KernelTable& avx512bf16_kernels() noexcept;
 #elif defined(__aarch64__)

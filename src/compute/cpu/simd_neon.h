@@ -6,6 +6,7 @@
 
 #include <arm_neon.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -223,13 +224,38 @@ inline B low_nibbles(B x) {
 inline B high_nibbles(B x) {
   return each<B>(x, [](uint8x16_t p) { return vshrq_n_u8(p, 4); });
 }
-/// (x >> kShift) & kMask in every byte.
+/// (x >> kShift) & kMask in every byte; to the left where kShift is negative.
 template <int kShift, int kMask>
 inline B field(B x) {
   const uint8x16_t mask = vdupq_n_u8(kMask);
   return each<B>(x, [&](uint8x16_t p) {
     if constexpr (kShift > 0) p = vshrq_n_u8(p, kShift);
+    if constexpr (kShift < 0) p = vshlq_n_u8(p, -kShift);
     return vandq_u8(p, mask);
+  });
+}
+inline I or_int(I x, I y) {
+  return each<I>(x, y, [](int32x4_t p, int32x4_t q) { return vorrq_s32(p, q); });
+}
+/// Zeroes come in from the left.
+inline I shift_right_by(I x, int count) {
+  const int32x4_t by = vdupq_n_s32(-count);
+  return each<I>(x, [&](int32x4_t p) {
+    return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(p), by));
+  });
+}
+/// The 16-bit halves of every lane apart.
+inline I sub_words(I x, I y) {
+  return each<I>(x, y, [](int32x4_t p, int32x4_t q) {
+    return vreinterpretq_s32_s16(vsubq_s16(vreinterpretq_s16_s32(p), vreinterpretq_s16_s32(q)));
+  });
+}
+/// -w in bytes whose bit `bit` of `bits` is set.
+inline B negate_where(B w, B bits, int bit) {
+  const uint8x16_t one = vdupq_n_u8(static_cast<std::uint8_t>(1U << bit));
+  return each<B>(w, bits, [&](uint8x16_t x, uint8x16_t b) {
+    const uint8x16_t set = vtstq_u8(b, one);  // all ones where set: -w = (w ^ -1) + 1
+    return vsubq_u8(veorq_u8(x, set), set);
   });
 }
 inline B shift_left_one(B x) {
@@ -238,9 +264,12 @@ inline B shift_left_one(B x) {
 inline B or_bytes(B x, B y) {
   return each<B>(x, y, [](uint8x16_t p, uint8x16_t q) { return vorrq_u8(p, q); });
 }
-inline B add_bytes(B x, int y) {
-  const uint8x16_t bytes = vdupq_n_u8(static_cast<std::uint8_t>(y));
-  return each<B>(x, [&](uint8x16_t p) { return vaddq_u8(p, bytes); });
+inline B bytes_of(int value) {
+  const uint8x16_t bytes = vdupq_n_u8(static_cast<std::uint8_t>(value));
+  return {bytes, bytes, bytes, bytes};
+}
+inline B add_bytes(B x, B y) {
+  return each<B>(x, y, [](uint8x16_t p, uint8x16_t q) { return vaddq_u8(p, q); });
 }
 inline void store_bytes(void* p, B x) {
   auto* const bytes = static_cast<std::uint8_t*>(p);
@@ -273,15 +302,6 @@ inline B load_table(const std::uint8_t (&values)[16]) {
 /// table[code] for codes 0 .. 15.
 inline B lookup(B table, B codes) {
   return each<B>(table, codes, [](uint8x16_t t, uint8x16_t c) { return vqtbl1q_u8(t, c); });
-}
-/// In lanes whose bit `bit` is set `if_set`, else `if_clear`.
-inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
-  const int32x4_t one = vdupq_n_s32(static_cast<std::int32_t>(1U << bit));
-  const auto pick = [&](int32x4_t x, uint8x16_t set, uint8x16_t clear) {
-    return vbslq_u8(vreinterpretq_u8_u32(vtstq_s32(x, one)), set, clear);
-  };
-  return {pick(bits.a, if_set.a, if_clear.a), pick(bits.b, if_set.b, if_clear.b),
-          pick(bits.c, if_set.c, if_clear.c), pick(bits.d, if_set.d, if_clear.d)};
 }
 /// low | (kCount bits of `high` from position `bit`, moved to kPosition)
 template <int kCount, int kPosition = 4>
@@ -316,15 +336,27 @@ inline I dot_byte(I total, B w, const std::int8_t* p) {
 }
 /// Weights are 0 .. 63: the same signed or not.
 inline I dot_small(I total, B w, const std::int8_t* p) { return dot_byte(total, w, p); }
+inline int16x8_t spread_pair(const void* p) {
+  std::int32_t pair;
+  std::memcpy(&pair, p, sizeof pair);
+  return vreinterpretq_s16_s32(vdupq_n_s32(pair));
+}
+inline int32x4_t add_word_products(int32x4_t total, int16x8_t w, int16x8_t y) {
+  const int32x4_t low = vmull_s16(vget_low_s16(w), vget_low_s16(y));
+  return vaddq_s32(total, vpaddq_s32(low, vmull_high_s16(w, y)));
+}
+/// Adds, in each lane, the products of its two 16-bit halves of w with the two at y.
+inline I dot_wide_pairs(I total, I w, const std::byte* y) {
+  const int16x8_t pair = spread_pair(y);
+  return each<I>(total, w, [&](int32x4_t t, int32x4_t x) {
+    return add_word_products(t, vreinterpretq_s16_s32(x), pair);
+  });
+}
 /// Adds, in each lane, the products of its two unsigned bytes of w (32 bytes in all) with y[0..1].
 inline I dot_pairs(I total, const void* w, const std::int16_t* y) {
-  std::int32_t pair;
-  std::memcpy(&pair, y, sizeof pair);
-  const int16x8_t factors = vreinterpretq_s16_s32(vdupq_n_s32(pair));
-  const auto add_eight = [&](int32x4_t t, uint8x8_t bytes) {
-    const int16x8_t wide = vreinterpretq_s16_u16(vmovl_u8(bytes));
-    const int32x4_t low = vmull_s16(vget_low_s16(wide), vget_low_s16(factors));
-    return vaddq_s32(t, vpaddq_s32(low, vmull_high_s16(wide, factors)));
+  const int16x8_t pair = spread_pair(y);
+  const auto add_eight = [&](int32x4_t t, uint8x8_t eight) {
+    return add_word_products(t, vreinterpretq_s16_u16(vmovl_u8(eight)), pair);
   };
   const auto* const bytes = static_cast<const std::uint8_t*>(w);
   const uint8x16_t first = vld1q_u8(bytes);
