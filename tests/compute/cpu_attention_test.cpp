@@ -114,7 +114,7 @@ class CpuAttention : public testing::TestWithParam<std::string> {
   /// Where there are dot products of bfloat16, 16-bit keys and values, queries and weights are
   /// rounded to it: 9 bits, an error of 2^-9 / sqrt 3 each.
   static double tolerance(DType type) {
-    const bool rounded = GetParam() == "avx512bf16" && type != DType::kF32;
+    const bool rounded = (GetParam() == "avx512bf16" || GetParam() == "amx") && type != DType::kF32;
     return rounded ? 4e-5 : 1e-11;
   }
   static void compare(const Scene& scene) {
