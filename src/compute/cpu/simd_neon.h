@@ -303,6 +303,15 @@ inline B load_table(const std::uint8_t (&values)[16]) {
 inline B lookup(B table, B codes) {
   return each<B>(table, codes, [](uint8x16_t t, uint8x16_t c) { return vqtbl1q_u8(t, c); });
 }
+/// In lanes whose bit `bit` is set `if_set`, else `if_clear`.
+inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
+  const int32x4_t one = vdupq_n_s32(static_cast<std::int32_t>(1U << bit));
+  const auto pick = [&](int32x4_t x, uint8x16_t set, uint8x16_t clear) {
+    return vbslq_u8(vreinterpretq_u8_u32(vtstq_s32(x, one)), set, clear);
+  };
+  return {pick(bits.a, if_set.a, if_clear.a), pick(bits.b, if_set.b, if_clear.b),
+          pick(bits.c, if_set.c, if_clear.c), pick(bits.d, if_set.d, if_clear.d)};
+}
 /// low | (kCount bits of `high` from position `bit`, moved to kPosition)
 template <int kCount, int kPosition = 4>
 inline B with_high_bits(B low, B high, int bit) {
