@@ -2,7 +2,8 @@
 // instruction sets with kHasBf16Dot. Each sum has one order, whatever the number of queries and
 // wherever the keys and values come from, so a query gets the same bits alone or in any company.
 //
-// Included only by kernels_avx512bf16.cpp and kernels_amx.cpp, after the header of its instruction set.
+// Included only by kernels_avx512bf16.cpp and kernels_amx.cpp, after the header of its instruction
+// set.
 #pragma once
 
 #include "compute/cpu/kernels.h"
