@@ -25,10 +25,21 @@ inline float largest_magnitude(const float* x, std::int64_t vectors) {
   return largest(most);
 }
 
+/// The bytes plus 128 are added in four 16-bit lanes of a word, then the lanes by a multiplication.
 inline int sum_eight(const std::int8_t* q) {
-  int sum = 0;
-  for (int i = 0; i < 8; ++i) sum += q[i];
-  return sum;
+  std::uint64_t bytes;
+  __builtin_memcpy(&bytes, q, 8);
+  bytes ^= 0x8080808080808080U;
+  const std::uint64_t pairs = (bytes & 0x00FF00FF00FF00FFU) + (bytes >> 8 & 0x00FF00FF00FF00FFU);
+  return static_cast<int>(pairs * 0x0001000100010001U >> 48) - 8 * 128;
+}
+
+/// The smallest of 1 .. kSubScales that times `unit` is at least `most`.
+inline int least_sub_scale(float most, float unit) {
+  if (!(unit > 0.0F)) return 1;
+  int scale = static_cast<int>(most / unit);
+  if (static_cast<float>(scale) * unit < most) ++scale;
+  return scale < 1 ? 1 : scale > kSubScales ? kSubScales : scale;
 }
 
 inline void quantize_row32(const float* x, std::int64_t columns, std::byte* row) {
@@ -63,8 +74,7 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
     scales[b] = unit / 127.0F;
     for (std::int64_t i = 8 * b; i < 8 * b + 8; ++i) {
       const float most = largest_magnitude(x + 32 * i, 2);
-      int sub_scale = 1;
-      while (sub_scale < kSubScales && static_cast<float>(sub_scale) * unit < most) ++sub_scale;
+      const int sub_scale = least_sub_scale(most, unit);
       std::int32_t sums[2];
       quantize_lanes(x + 32 * i, 2, static_cast<float>(sub_scale) * unit,
                      reinterpret_cast<std::int8_t*>(row) + 32 * i, sums);
