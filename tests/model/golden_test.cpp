@@ -127,15 +127,27 @@ std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
 }
 
 /// The fast path: int8 activations for quantized weights, half-precision KV.
+bool rounds_halves(const std::string& instruction_set) {
+  return instruction_set == "avx512bf16" || instruction_set == "amx";
+}
+
 class FastGolden : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(FastGolden, StaysCloseToTheFloatReference) {
   HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
   const GoldenCase golden(GetParam());
   const std::vector<float> reference = golden.array("prompt_logits");
-  // Which cells an indexer chooses is sensitive to the rounding of its keys, and layers share it.
-  const double tolerance = GetParam() == "glm-dsa" ? 1e-2 : 1e-3;
   for (const std::string& instruction_set : compute::cpu_instruction_sets()) {
+    // Which cells an indexer chooses is sensitive to the rounding of its keys, and layers share it.
+    double tolerance = GetParam() == "glm-dsa" ? 1e-2 : 1e-3;
+    double agreement = 0.95;
+    if (rounds_halves(instruction_set)) {
+      // Where there are bfloat16 products, F16 matrices and what they meet are rounded to it, 2^3
+      // times as coarse as F16. That turns choices of experts and cells in these small random
+      // models; an error of the program would not leave nine tokens of ten as they were.
+      tolerance = 6e-2;
+      agreement = 0.85;
+    }
     ModelOnBackend model(golden.model(),
                          compute::make_cpu_backend(
                              {.threads = 2, .exact = false, .instruction_set = instruction_set}),
@@ -152,7 +164,7 @@ TEST_P(FastGolden, StaysCloseToTheFloatReference) {
       };
       same += of(logits) == of(reference) ? 1 : 0;
     }
-    EXPECT_GE(static_cast<double>(same), 0.95 * static_cast<double>(rows)) << instruction_set;
+    EXPECT_GE(static_cast<double>(same), agreement * static_cast<double>(rows)) << instruction_set;
   }
 }
 
