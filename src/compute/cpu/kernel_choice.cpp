@@ -26,15 +26,16 @@ struct Level {
   bool available;
 };
 
-/// All levels that were compiled in, best first.
+/// All levels that were compiled in; the first that is available is the default.
 std::vector<Level> levels() {
   std::vector<Level> all;
   [[maybe_unused]] const machine::CpuFeatures features = machine::cpu_features();
 #if defined(__x86_64__)
   const bool bf16 = features.avx512_vnni && features.avx512_vbmi && features.avx512_bf16;
   const bool tiles = kAmxEmulated || (features.amx_int8 && machine::may_use_tiles());
-  all.push_back({&amx_kernels(), bf16 && tiles});
   all.push_back({&avx512bf16_kernels(), bf16});
+  // Only when asked for (HEARTH_CPU=amx): its instructions were never run.
+  all.push_back({&amx_kernels(), bf16 && tiles});
   all.push_back({&avx512vnni_kernels(), features.avx512_vnni});
   all.push_back({&avxvnni_kernels(), kAvxVnniEvex ? features.avx512_vnni : features.avx_vnni});
   all.push_back({&avx2_kernels(), features.avx2});
