@@ -386,7 +386,6 @@ class CpuBackend final : public Backend {
   /// makes panels at each use.
   void reserve_for(const CpuWeight& weight, unsigned use, Residency residency) {
     const WeightSource& source = weight.source();
-    matmul_.reserve(kLeastRows, source.columns);
     matmul_.reserve_weight(weight, is_packed(source, use, residency));
     experts_.reserve_stack(source.matrices);
   }

@@ -19,6 +19,8 @@ constexpr std::int64_t kInlineConvert = 1 << 14;
 constexpr std::int64_t kWideBytes = 320 << 10;
 constexpr std::int64_t kRowBytes = 384 << 10;
 constexpr std::int64_t kMostWidePanels = 8;
+// Rows that there is always room for.
+constexpr std::int64_t kLeastRows = 16;
 
 std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
@@ -145,17 +147,16 @@ const ActivationRows::Part& ActivationRows::part(RowFormat format) const noexcep
 }
 
 void MatmulEngine::reserve(std::int64_t rows, std::int64_t columns) {
-  rows = std::min(rows, kSlabRows);
-  if (rows <= rows_ && columns <= columns_) return;
-  rows_ = std::max(rows_, rows);
+  rows_ = std::max(rows_, std::min(rows, kSlabRows));
   columns_ = std::max(columns_, round_up(columns, 256));
-  ActivationRows all;
-  all.want(RowFormat::kBlocks32, columns_);
-  all.want(RowFormat::kBlocks256, columns_);
-  if (kernels_.bfloat_pairs) all.want(RowFormat::kBFloat, columns_);
+  ActivationRows wanted;
+  for (const RowFormat format : {RowFormat::kBlocks32, RowFormat::kBlocks256, RowFormat::kBFloat}) {
+    if (wanted_[static_cast<std::size_t>(format)]) wanted.want(format, columns_);
+  }
+  const auto bytes = static_cast<std::size_t>(rows_ * wanted.bytes_per_row());
+  if (bytes <= activations_.size()) return;
   activations_ = AccountedPages();
-  activations_ = AccountedPages(ledger_, MemoryCategory::kBuffers,
-                                static_cast<std::size_t>(rows_ * all.bytes_per_row()));
+  activations_ = AccountedPages(ledger_, MemoryCategory::kBuffers, bytes);
 }
 
 std::int64_t MatmulEngine::wide_panels(const CpuWeight& weight) const noexcept {
@@ -168,6 +169,8 @@ std::int64_t MatmulEngine::wide_panels(const CpuWeight& weight) const noexcept {
 }
 
 void MatmulEngine::reserve_weight(const CpuWeight& weight, bool packed) {
+  wanted_[static_cast<std::size_t>(row_format(weight.format()))] = true;
+  reserve(kLeastRows, weight.columns());
   std::size_t native = packed ? 0 : bytes_of(weight.format(), weight.columns());
   std::size_t wide = 0;
   if (kernels_.expand[static_cast<int>(weight.format())] != nullptr) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -111,7 +112,8 @@ class MatmulEngine {
   MatmulEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger)
       : team_(team), kernels_(kernels), ledger_(std::move(ledger)) {}
 
-  /// Grows the workspace for batches of `rows` rows of at most `columns` features. Throws Error.
+  /// Grows the workspace for batches of `rows` rows of at most `columns` features, in the formats
+  /// that the weights want. Throws Error.
   void reserve(std::int64_t rows, std::int64_t columns);
   /// Grows the workspace for a weight: `packed`, or with panels made at each use. Throws Error.
   void reserve_weight(const CpuWeight& weight, bool packed);
@@ -144,6 +146,7 @@ class MatmulEngine {
   std::shared_ptr<Ledger> ledger_;
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
+  std::array<bool, 4> wanted_ = {};  // by RowFormat
   std::size_t native_bytes_ = 0;
   std::size_t wide_bytes_ = 0;
   AccountedPages activations_;
