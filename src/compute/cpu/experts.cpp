@@ -138,7 +138,7 @@ constexpr std::int64_t kGroupRows = 128;
 // See MatmulEngine.
 constexpr std::int64_t kInlineWork = 1 << 16;
 constexpr std::int64_t kInlineConvert = 1 << 14;
-constexpr std::int64_t kUnitBytes = 1 << 17;
+constexpr std::int64_t kUnitBytes = 1 << 20;
 
 }  // namespace
 

@@ -292,12 +292,12 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   const bool alone = threads == 1 || panels * kPanelRows * pass.columns * pass.rows <= kInlineWork;
   const bool convert_here = converts && (alone || pass.rows * pass.columns <= kInlineConvert);
   if (convert_here) convert(0, pass.rows);
-  // Units of work: as many panels as are expanded at once; for few rows about 128 KiB, so that the
+  // Units of work: as many panels as are expanded at once; for few rows about 1 MiB, so that the
   // counter costs nothing and the memory stream stays long; and some of the rows only where there
   // are few panels.
   const std::int64_t fair = std::max<std::int64_t>(1, panels / (4 * threads));
   const bool few = pass.rows < ReadyPanels::kExpandRows;
-  if (few) grain = (std::int64_t{1} << 17) * panels / bytes;
+  if (few) grain = (std::int64_t{1} << 20) * panels / bytes;
   grain = std::clamp<std::int64_t>(grain, 1, fair);
   std::int64_t row_grain = pass.rows;
   const auto row_units = [&] { return (pass.rows + row_grain - 1) / row_grain; };
