@@ -58,12 +58,12 @@ inline I dot_step(I sum, B w, const std::byte* y) {
 template <class Block, int kColumns>
 inline void dot32(const DotArguments& a, int first) {
   const Row32Layout layout(a.columns);
-  const std::int64_t blocks = (a.end > 0 ? a.end : a.columns) / 32;
+  const std::int64_t blocks = a.columns / 32;
   const std::byte* row[kColumns];
   F total[kColumns];
   for (int c = 0; c < kColumns; ++c) {
     row[c] = row_of(a, first + c);
-    total[c] = a.begin > 0 ? load(a.out + (first + c) * a.out_stride) : zero();
+    total[c] = zero();
   }
   const auto add_unit = [&](std::int64_t b, const std::byte* group, int unit)
       __attribute__((always_inline)) {
@@ -110,7 +110,7 @@ inline void dot32(const DotArguments& a, int first) {
   };
   constexpr std::int64_t kGroupBytes = Block::kHeader + Block::kUnits * Block::kUnitBytes;
   const std::byte* group = a.panel;
-  std::int64_t b = a.begin / 32;
+  std::int64_t b = 0;
   for (; b + Block::kUnits <= blocks; b += Block::kUnits, group += kGroupBytes) {
     for (int unit = 0; unit < Block::kUnits; ++unit) add_unit(b + unit, group, unit);
   }
@@ -206,15 +206,14 @@ inline void block256(const std::byte* p, const std::byte* const* row, std::int64
 template <class Block, int kColumns>
 inline void dot256(const DotArguments& a, int first) {
   const Row256Layout layout(a.columns);
-  const std::int64_t end = a.end > 0 ? a.end : a.columns;
   const std::byte* row[kColumns];
   F total[kColumns];
   for (int c = 0; c < kColumns; ++c) {
     row[c] = row_of(a, first + c);
-    total[c] = a.begin > 0 ? load(a.out + (first + c) * a.out_stride) : zero();
+    total[c] = zero();
   }
   const std::byte* p = a.panel;
-  for (std::int64_t k = a.begin; k < end; k += 256, p += Block::kBytes)
+  for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes)
     block256<Block, kColumns>(p, row, k, layout, total);
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * a.out_stride, total[c]);
 }

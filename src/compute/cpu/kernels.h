@@ -118,9 +118,6 @@ struct DotArguments {
   int count = 0;
   float* out = nullptr;
   std::int64_t out_stride = kPanelRows;
-  /// A piece of the product, of an expanded format: `panel` is where feature `begin` is, up to `end`
-  /// (0: columns), and unless `begin` is 0 the sums continue from those in `out`. Multiples of 256.
-  std::int64_t begin = 0, end = 0;
 };
 using DotFunction = void (*)(const DotArguments&);
 using ExpandFunction = void (*)(const std::byte* panel, std::int64_t columns, std::byte* to);
@@ -308,9 +305,6 @@ struct KernelTable {
   /// Whether BF16 and F16 weights are kept as kBF16Pairs (but not for exact results).
   bool bfloat_pairs;
   DotFunction dot[kPanelFormats];
-  /// Features of an expanded panel that fit the first-level cache beside the rows they meet; 0: the
-  /// kernels do not take pieces.
-  std::int64_t piece;
   /// Writes a panel of `columns` features in its expanded format; null for the other formats.
   ExpandFunction expand[kPanelFormats];
   /// to[i][lane] = quad i (four bytes) of rows[lane], for i < quads; `flip`: with 128 added to

@@ -38,7 +38,6 @@ constexpr KernelTable make_tiles_table() {
 #if !defined(HEARTH_AMX_EMULATED)
   table.int8_peak = measure_tiles;
 #endif
-  table.piece = 0;  // tiles take whole rows
   return table;
 }
 

@@ -67,7 +67,7 @@ void CpuWeight::pack(WeightSlabs& slabs, ThreadTeam& team, const KernelTable& ke
 ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, std::int64_t matrix,
                          std::int64_t first, std::int64_t count, std::int64_t rows,
                          std::byte* native, std::byte* wide) noexcept
-    : columns_(weight.columns()), piece_(weight.columns()) {
+    : columns_(weight.columns()) {
   const ExpandFunction expand = kernels.expand[static_cast<int>(weight.format())];
   if (rows < kExpandRows || expand == nullptr) {
     start_ = weight.panel(matrix, first, kernels, native);
@@ -79,10 +79,6 @@ ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, st
   start_ = wide;
   stride_ = bytes_of(format, columns_);
   multiply_ = kernels.dot[static_cast<int>(format)];
-  if (kernels.piece > 0) {
-    piece_ = std::min(columns_, kernels.piece);
-    piece_bytes_ = panel_bytes(format, kernels.piece);
-  }
   for (std::int64_t i = 0; i < count; ++i) {
     expand(weight.panel(matrix, first + i, kernels, native), columns_,
            wide + static_cast<std::size_t>(i) * stride_);
@@ -90,18 +86,7 @@ ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, st
 }
 
 void ReadyPanels::multiply(std::int64_t index, DotArguments& dot) const noexcept {
-  dot.begin = dot.end = 0;
   dot.panel = start_ + static_cast<std::size_t>(index) * stride_;
-  dot.columns = columns_;
-  multiply_(dot);
-}
-
-void ReadyPanels::multiply_piece(std::int64_t index, std::int64_t begin,
-                                 DotArguments& dot) const noexcept {
-  dot.begin = begin;
-  dot.end = std::min(begin + piece_, columns_);
-  dot.panel = start_ + static_cast<std::size_t>(index) * stride_ +
-              static_cast<std::size_t>(begin / piece_) * piece_bytes_;
   dot.columns = columns_;
   multiply_(dot);
 }
@@ -235,22 +220,12 @@ void MatmulEngine::multiply(const Pass& pass, const Unit& unit, int thread) cons
       const float* const bias =
           unit.projection.bias ? floats_of(unit.projection.bias) + first : nullptr;
       dot.out_stride = whole ? to.strides[0] : kPanelRows;
-      if (whole) {
-        for (std::int64_t piece = 0; piece < pass.columns; piece += ready.piece()) {
-          for (std::int64_t t = start; t < stop; t += kDotColumns) {
-            dot.rows = rows + t * dot.row_stride;
-            dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, stop - t));
-            dot.out = out + t * to.strides[0] + first;
-            ready.multiply_piece(i, piece, dot);
-          }
-        }
-        continue;
-      }
       for (std::int64_t t = start; t < stop; t += kDotColumns) {
         dot.rows = rows + t * dot.row_stride;
         dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, stop - t));
-        dot.out = tile;
+        dot.out = whole ? out + t * to.strides[0] + first : tile;
         ready.multiply(i, dot);
+        if (whole) continue;
         for (int c = 0; c < dot.count; ++c) {
           float* const row = out + (t + c) * to.strides[0] + first;
           const float* const from = tile + c * kPanelRows;

@@ -93,18 +93,12 @@ class ReadyPanels {
               std::byte* wide) noexcept;
   /// Multiplies panel first + index with `dot.count` rows; the panel and the columns are filled in.
   void multiply(std::int64_t index, DotArguments& dot) const noexcept;
-  /// The same for features `begin` to begin + piece() only: see DotArguments.
-  void multiply_piece(std::int64_t index, std::int64_t begin, DotArguments& dot) const noexcept;
-  /// Features that are best multiplied at a time, or all.
-  [[nodiscard]] std::int64_t piece() const noexcept { return piece_; }
 
  private:
   DotFunction multiply_ = nullptr;
   const std::byte* start_ = nullptr;
   std::size_t stride_ = 0;
   std::int64_t columns_ = 0;
-  std::int64_t piece_ = 0;
-  std::size_t piece_bytes_ = 0;
 };
 
 class MatmulEngine {
