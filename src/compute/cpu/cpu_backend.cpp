@@ -144,7 +144,7 @@ class CpuBackend final : public Backend {
     return weight.packed_bytes();
   }
   void reserve(std::int64_t rows, std::int64_t columns) override {
-    matmul_.reserve(std::max(rows, kLeastRows), columns);
+    matmul_.reserve(rows, columns);
     attention_.reserve(rows, columns);
     recurrent_.reserve(rows, columns);
   }
@@ -394,7 +394,6 @@ class CpuBackend final : public Backend {
     const bool widened = exact_ && tensor::info(source.dtype).quantized;
     return (use & kUseMatmul) != 0 && residency == Residency::kPacked && !widened;
   }
-  static constexpr std::int64_t kLeastRows = 16;
 
   /// body(row) for all rows, by the team when `count` rows of `cost` values are worth it.
   template <class Body>

@@ -24,14 +24,11 @@ struct Block256 {
 
 constexpr std::int64_t kHead = 64;  // [16] half units, and minima's or padding
 
-/// A byte per sub-block.
-template <bool kSigned>
+/// A signed byte per sub-block.
 struct ByteScales {
   const std::byte* bytes;
   explicit ByteScales(const std::byte* block) : bytes(block + kHead) {}
-  [[nodiscard]] I scale(int sub) const {
-    return kSigned ? widen_s8(bytes + 16 * sub) : widen_u8(bytes + 16 * sub);
-  }
+  [[nodiscard]] I scale(int sub) const { return widen_s8(bytes + 16 * sub); }
 };
 
 /// A nibble n per sub-block, for 2 n + 1.
@@ -47,7 +44,6 @@ struct NibbleScales {
 
 struct NoScales {
   explicit NoScales(const std::byte*) {}
-  [[nodiscard]] static I scale(int) { return set_int(1); }
 };
 
 /// Scales and minima as bytes, those of two sub-blocks beside each other: [pairs][16][2].
@@ -136,7 +132,7 @@ struct NibbleTableBlock : NibbleParts<kHeaderBytes, 0> {
   }
 };
 
-using IQ4_XSBlock = NibbleTableBlock<NonLinear4, ByteScales<true>, kHead + 128>;
+using IQ4_XSBlock = NibbleTableBlock<NonLinear4, ByteScales, kHead + 128>;
 
 /// Magnitudes of IQ3_S; from 8 on, negative.
 struct IQ3_SValues {
@@ -159,7 +155,7 @@ struct IQ3_XXSBlock : NibbleTableBlock<IQ3_XXSValues, NibbleScales, kHead + 64> 
 /// 4 parts, each: the upper bits of 16 features of four quarters, the nibbles of quarters 0 and 2,
 /// and those of 1 and 3.
 struct Q6_KBlock : Block256 {
-  using Scales = ByteScales<true>;
+  using Scales = ByteScales;
   static constexpr std::int64_t kBytes = kHead + 256 + 3072;
   static constexpr int kSub = 16, kLanes = 4, kParts = 4;
   static constexpr bool kMinimum = false;
@@ -226,7 +222,7 @@ struct ThreeBitParts : TwoBitParts<kHead + kScaleBytes + 512> {
 };
 
 struct Q3_KBlock : ThreeBitParts<256> {
-  using Scales = ByteScales<true>;
+  using Scales = ByteScales;
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 4;
   static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }

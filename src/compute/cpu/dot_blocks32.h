@@ -23,7 +23,6 @@ struct Q8_0Block {
   static constexpr std::int64_t kHeader = 64, kUnits = 2, kUnitBytes = 512;
   static constexpr bool kMinimum = false, kHalves = false;
   static constexpr int kZero = 128;
-  static constexpr PanelFormat kWide = PanelFormat::kWide32;
   static F scale(const std::byte* group, int unit) { return load_half(group + 32 * unit); }
   template <class Use>
   static void steps(const std::byte* group, int unit, Use use) {
@@ -36,7 +35,6 @@ struct Q4_0Block {
   static constexpr std::int64_t kHeader = 64, kUnits = 2, kUnitBytes = 256;
   static constexpr bool kMinimum = false, kHalves = false;
   static constexpr int kZero = 8;
-  static constexpr PanelFormat kWide = PanelFormat::kWide32;
   static F scale(const std::byte* group, int unit) { return load_half(group + 32 * unit); }
   template <class Use>
   static void steps(const std::byte* group, int unit, Use use) {
@@ -53,7 +51,6 @@ struct Q4_1Block : Q4_0Block {
   static constexpr std::int64_t kUnits = 1;
   static constexpr bool kMinimum = true;
   static constexpr int kZero = 0;
-  static constexpr PanelFormat kWide = PanelFormat::kWide32Minimum;
   static F minimum(const std::byte* group) { return load_half(group + 32); }
 };
 
@@ -76,7 +73,6 @@ struct Q5_1Block : Q5_0Block {
   static constexpr std::int64_t kUnits = 1;
   static constexpr bool kMinimum = true;
   static constexpr int kZero = 0;
-  static constexpr PanelFormat kWide = PanelFormat::kWide32Minimum;
   static F minimum(const std::byte* group) { return load_half(group + 32); }
 };
 
@@ -124,7 +120,6 @@ struct MXFP4Block : TableBlock<E2M1> {
 
 struct NVFP4Block : TableBlock<E2M1> {
   static constexpr bool kHalves = true;
-  static constexpr PanelFormat kWide = PanelFormat::kWide16;
   /// E4M3 without its sign: exponent and mantissa moved into a float whose exponent is 120 too
   /// small, subnormal numbers included; halved, because the table is doubled.
   /// As steps(), with the half of the features as a template argument.

@@ -261,7 +261,14 @@ inline void expand256(const std::byte* panel, std::int64_t columns, std::byte* t
     for (int part = 0; part < Block::kParts; ++part) {
       for (int lane = 0; lane < Block::kLanes; ++lane) {
         const int sub = Block::sub(part, lane);
-        store_int(to + Wide::kScales + 64 * sub, scales.scale(sub));
+        const auto scale = [&] {
+          if constexpr (Block::kScaled) {
+            return scales.scale(sub);
+          } else {
+            return set_int(1);
+          }
+        };
+        store_int(to + Wide::kScales + 64 * sub, scale());
       }
       for (int i = 0; i < Block::kSub / 4; ++i) {
         B w[Block::kLanes];
@@ -277,21 +284,35 @@ inline void expand256(const std::byte* panel, std::int64_t columns, std::byte* t
   }
 }
 
-// Float panels [feature][16]. Two partial sums per output (even and odd features), added at the
-// end.
+// Float panels: steps of kBytes, one feature, or a pair of bfloat16 ones, of sixteen rows each;
+// four bytes of an activation row meet them. Two partial sums per output (even and odd steps),
+// added at the end.
 
-struct F32Panel {
+struct FloatSteps {
+  static std::int64_t steps(std::int64_t columns) { return columns; }
+  static F multiply(F w, const std::byte* y, F sum) { return fma(w, set(float_at(y)), sum); }
+};
+struct F32Panel : FloatSteps {
   static constexpr std::int64_t kBytes = 64;
   static F lanes(const std::byte* p) { return load(reinterpret_cast<const float*>(p)); }
 };
-struct F16Panel {
+struct F16Panel : FloatSteps {
   static constexpr std::int64_t kBytes = 32;
   static F lanes(const std::byte* p) { return load_half(p); }
 };
-struct BF16Panel {
+struct BF16Panel : FloatSteps {
   static constexpr std::int64_t kBytes = 32;
   static F lanes(const std::byte* p) { return load_bfloat(p); }
 };
+#ifdef __AVX512BF16__
+/// A missing last value of a pair is zero.
+struct BF16PairsPanel {
+  static constexpr std::int64_t kBytes = 64;
+  static std::int64_t steps(std::int64_t columns) { return (columns + 1) / 2; }
+  static B lanes(const std::byte* p) { return load_bytes(p); }
+  static F multiply(B w, const std::byte* y, F sum) { return dot_bf16(sum, w, set_pair(y)); }
+};
+#endif
 
 template <class Panel, int kColumns>
 inline void dot_float(const DotArguments& a, int first) {
@@ -304,53 +325,22 @@ inline void dot_float(const DotArguments& a, int first) {
     odd[c] = zero();
   }
   const std::byte* p = a.panel;
+  const std::int64_t steps = Panel::steps(a.columns);
   std::int64_t k = 0;
-  for (; k + 2 <= a.columns; k += 2, p += 2 * Panel::kBytes) {
-    const F w0 = Panel::lanes(p);
-    const F w1 = Panel::lanes(p + Panel::kBytes);
+  for (; k + 2 <= steps; k += 2, p += 2 * Panel::kBytes) {
+    const auto w0 = Panel::lanes(p);
+    const auto w1 = Panel::lanes(p + Panel::kBytes);
     for (int c = 0; c < kColumns; ++c) {
-      even[c] = fma(w0, set(float_at(row[c] + 4 * k)), even[c]);
-      odd[c] = fma(w1, set(float_at(row[c] + 4 * k + 4)), odd[c]);
+      even[c] = Panel::multiply(w0, row[c] + 4 * k, even[c]);
+      odd[c] = Panel::multiply(w1, row[c] + 4 * k + 4, odd[c]);
     }
   }
-  if (k < a.columns) {
-    const F w0 = Panel::lanes(p);
-    for (int c = 0; c < kColumns; ++c) even[c] = fma(w0, set(float_at(row[c] + 4 * k)), even[c]);
+  if (k < steps) {
+    const auto w0 = Panel::lanes(p);
+    for (int c = 0; c < kColumns; ++c) even[c] = Panel::multiply(w0, row[c] + 4 * k, even[c]);
   }
   for (int c = 0; c < kColumns; ++c)
     store(a.out + (first + c) * a.out_stride, add(even[c], odd[c]));
-}
-
-/// Pairs of bfloat16 weights times pairs of bfloat16 activations; a missing last one is zero.
-template <int kColumns>
-inline void dot_bfloat_pairs([[maybe_unused]] const DotArguments& a, [[maybe_unused]] int first) {
-#ifdef __AVX512BF16__
-  const std::byte* row[kColumns];
-  F even[kColumns];
-  F odd[kColumns];
-  for (int c = 0; c < kColumns; ++c) {
-    row[c] = row_of(a, first + c);
-    even[c] = zero();
-    odd[c] = zero();
-  }
-  const std::byte* p = a.panel;
-  const std::int64_t pairs = (a.columns + 1) / 2;
-  std::int64_t k = 0;
-  for (; k + 2 <= pairs; k += 2, p += 128) {
-    const B w0 = load_bytes(p);
-    const B w1 = load_bytes(p + 64);
-    for (int c = 0; c < kColumns; ++c) {
-      even[c] = dot_bf16(even[c], w0, set_pair(row[c] + 4 * k));
-      odd[c] = dot_bf16(odd[c], w1, set_pair(row[c] + 4 * k + 4));
-    }
-  }
-  if (k < pairs) {
-    const B w0 = load_bytes(p);
-    for (int c = 0; c < kColumns; ++c) even[c] = dot_bf16(even[c], w0, set_pair(row[c] + 4 * k));
-  }
-  for (int c = 0; c < kColumns; ++c)
-    store(a.out + (first + c) * a.out_stride, add(even[c], odd[c]));
-#endif
 }
 
 /// Cuts `count` columns into register tiles of at most kMost.
@@ -388,13 +378,6 @@ struct TilesFloat {
     dot_float<Panel, kColumns>(a, first);
   }
 };
-struct TilesBFloat {
-  template <int kColumns>
-  static void run(const DotArguments& a, int first) {
-    dot_bfloat_pairs<kColumns>(a, first);
-  }
-};
-
 inline void interleave(const std::byte* const (&rows)[kPanelRows], std::int64_t quads, bool flip,
                        std::byte* to) {
   for (std::int64_t i = 0; i < quads; i += 16) {

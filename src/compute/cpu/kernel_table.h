@@ -23,6 +23,15 @@ constexpr DotFunction wide32 = dot_tiles<Tiles32<Block>, kMaxTile>;
 template <int kSub, bool kMinimum>
 constexpr DotFunction wide256 = dot_tiles<Tiles256<Wide256Block<kSub, kMinimum>>, kMaxTile>;
 
+/// Null where there are no such products: panels are not packed in pairs then.
+constexpr DotFunction bfloat_pairs_dot() {
+#ifdef __AVX512BF16__
+  return wide_float<BF16PairsPanel>;
+#else
+  return nullptr;
+#endif
+}
+
 constexpr KernelTable make_table(const char* name,
                                  const PairAttentionKernels* pair_attention = nullptr) {
   return {
@@ -30,22 +39,17 @@ constexpr KernelTable make_table(const char* name,
       .biased_weights = kBiasedWeights,
       .bfloat_pairs = kHasBf16Dot,
       // In the order of PanelFormat. Formats that are expanded for many columns have small tiles.
-      .dot = {wide_float<F32Panel>,       wide_float<F16Panel>,
-              wide_float<BF16Panel>,      dot_tiles<TilesBFloat, kMaxTile>,
-              narrow32<Q8_0Block>,        narrow32<Q4_0Block>,
-              narrow32<Q4_1Block>,        narrow32<Q5_0Block>,
-              narrow32<Q5_1Block>,        narrow32<IQ4_NLBlock>,
-              narrow32<MXFP4Block>,       narrow32<NVFP4Block>,
-              narrow32<Q1_0Block>,        narrow32<Q2_0Block>,
-              narrow256<Q2_KBlock>,       narrow256<Q3_KBlock>,
-              narrow256<Q4_KBlock>,       narrow256<Q5_KBlock>,
-              narrow256<Q6_KBlock>,       narrow256<IQ4_XSBlock>,
-              narrow256<IQ3_XXSBlock>,    narrow256<IQ3_SBlock>,
-              narrow256<IQ2Block>,        narrow256<IQ1Block>,
-              narrow256<TernaryBlock>,    wide32<Wide32Block>,
-              wide32<Wide32MinimumBlock>, wide32<Wide16Block>,
-              wide256<32, false>,         wide256<32, true>,
-              wide256<16, false>,         wide256<16, true>},
+      .dot = {wide_float<F32Panel>,    wide_float<F16Panel>,   wide_float<BF16Panel>,
+              bfloat_pairs_dot(),      narrow32<Q8_0Block>,    narrow32<Q4_0Block>,
+              narrow32<Q4_1Block>,     narrow32<Q5_0Block>,    narrow32<Q5_1Block>,
+              narrow32<IQ4_NLBlock>,   narrow32<MXFP4Block>,   narrow32<NVFP4Block>,
+              narrow32<Q1_0Block>,     narrow32<Q2_0Block>,    narrow256<Q2_KBlock>,
+              narrow256<Q3_KBlock>,    narrow256<Q4_KBlock>,   narrow256<Q5_KBlock>,
+              narrow256<Q6_KBlock>,    narrow256<IQ4_XSBlock>, narrow256<IQ3_XXSBlock>,
+              narrow256<IQ3_SBlock>,   narrow256<IQ2Block>,    narrow256<IQ1Block>,
+              narrow256<TernaryBlock>, wide32<Wide32Block>,    wide32<Wide32MinimumBlock>,
+              wide32<Wide16Block>,     wide256<32, false>,     wide256<32, true>,
+              wide256<16, false>,      wide256<16, true>},
       .expand = {nullptr,
                  nullptr,
                  nullptr,

@@ -132,7 +132,7 @@ const ActivationRows::Part& ActivationRows::part(RowFormat format) const noexcep
 }
 
 void MatmulEngine::reserve(std::int64_t rows, std::int64_t columns) {
-  rows_ = std::max(rows_, std::min(rows, kSlabRows));
+  rows_ = std::max({rows_, kLeastRows, std::min(rows, kSlabRows)});
   columns_ = std::max(columns_, round_up(columns, 256));
   ActivationRows wanted;
   for (const RowFormat format : {RowFormat::kBlocks32, RowFormat::kBlocks256, RowFormat::kBFloat}) {
@@ -155,7 +155,7 @@ std::int64_t MatmulEngine::wide_panels(const CpuWeight& weight) const noexcept {
 
 void MatmulEngine::reserve_weight(const CpuWeight& weight, bool packed) {
   wanted_[static_cast<std::size_t>(row_format(weight.format()))] = true;
-  reserve(kLeastRows, weight.columns());
+  reserve(0, weight.columns());
   std::size_t native = packed ? 0 : bytes_of(weight.format(), weight.columns());
   std::size_t wide = 0;
   if (kernels_.expand[static_cast<int>(weight.format())] != nullptr) {
