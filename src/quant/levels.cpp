@@ -135,7 +135,8 @@ void read_iq1_m(const std::byte* block, BlockLevels& out) {
   }
 }
 
-/// Digit n of a byte that holds five in base 3 (tq1_0).
+/// Digit n of a byte that holds a base-3 fraction, less one. Multiplying by 3^n modulo 256 moves the
+/// digit to the front, multiplying by 3 more moves it over the byte's edge.
 std::int8_t digit(std::uint8_t byte, int n) {
   constexpr unsigned kPowers[5] = {1, 3, 9, 27, 81};
   const unsigned rest = byte * kPowers[n] & 255U;

@@ -3,50 +3,29 @@
 
 #include "quant/bytes.h"
 #include "quant/families.h"
+#include "quant/levels.h"
 
 namespace hearth::quant {
 namespace {
 
-/// Digit `n` (from the first) of `count` bytes that hold base-3 fractions, as -1, 0, 1 times
-/// `scale`. Multiplying by 3^n modulo 256 moves the digit to the front, multiplying by 3 more moves
-/// it over the byte's edge.
-void decode_digits(const std::uint8_t* from, int count, int power, float scale, float* to) {
-  for (int i = 0; i < count; ++i) {
-    const int digit = (((from[i] * power) & 255) * 3) >> 8;
-    to[i] = static_cast<float>(digit - 1) * scale;
+void decode_ternary(tensor::DType dtype, const std::byte* from, std::size_t blocks, float* to) {
+  const std::size_t stride = tensor::info(dtype).block_bytes;
+  BlockLevels block;
+  for (std::size_t b = 0; b < blocks; ++b, from += stride, to += 256) {
+    read_levels(dtype, from, block);
+    const float unit = tensor::float_from_half(block.unit);
+    for (int i = 0; i < 256; ++i) to[i] = static_cast<float>(block.levels[i]) * unit;
   }
 }
-
-constexpr int kPowersOf3[5] = {1, 3, 9, 27, 81};
 
 }  // namespace
 
 void decode_tq1_0(const std::byte* from, std::size_t blocks, float* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += 54, to += 256) {
-    const std::uint8_t* bytes = as_u8(from);
-    const float scale = load_half(from + 52);
-    for (int n = 0; n < 5; ++n) {
-      decode_digits(bytes, 32, kPowersOf3[n], scale, to + 32 * n);
-      decode_digits(bytes + 32, 16, kPowersOf3[n], scale, to + 160 + 16 * n);
-    }
-    for (int n = 0; n < 4; ++n) {
-      decode_digits(bytes + 48, 4, kPowersOf3[n], scale, to + 240 + 4 * n);
-    }
-  }
+  decode_ternary(tensor::DType::kTQ1_0, from, blocks, to);
 }
 
 void decode_tq2_0(const std::byte* from, std::size_t blocks, float* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += 66, to += 256) {
-    const float scale = load_half(from + 64);
-    for (int group = 0; group < 8; ++group) {
-      const std::uint8_t* codes = as_u8(from + 32 * (group / 4));
-      const int shift = 2 * (group & 3);
-      float* out = to + 32 * group;
-      for (int i = 0; i < 32; ++i) {
-        out[i] = static_cast<float>(((codes[i] >> shift) & 3) - 1) * scale;
-      }
-    }
-  }
+  decode_ternary(tensor::DType::kTQ2_0, from, blocks, to);
 }
 
 void decode_q1_0(const std::byte* from, std::size_t blocks, float* to) {
