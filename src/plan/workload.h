@@ -1,0 +1,41 @@
+// What running a model asks of a machine: bytes and multiply-adds, however they are known (counted
+// by running the layer code over a header, or computed from a catalog's numbers). Plain data.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace hearth::plan {
+
+struct Workload {
+  std::string model, quant;
+  /// "counted": from a header, by the engine's own layer code; "computed": from published numbers.
+  std::string source;
+  double parameters = 0, active_parameters = 0;
+  bool mixture = false;
+  int layers = 0;
+  std::int64_t trained_context = 0;
+
+  double weight_bytes = 0;         // of the file's tensors
+  double active_bytes = 0;         // of them, what decoding one token reads
+  double expert_bytes = 0;         // of weight_bytes: routed experts
+  double active_expert_bytes = 0;  // of active_bytes
+  /// Bytes that decoding one token reads (active_bytes) and multiply-adds of one prompt token, by
+  /// the format of the weights. Only of counted workloads.
+  std::map<std::string, double> bytes_by_format, multiply_adds_by_format;
+  /// Multiply-adds by weights for one token of a prompt.
+  double multiply_adds = 0;
+
+  /// Keys and values, in bytes of KV format F16: added by every token for memories without window,
+  /// and of memories that keep a window, how much a token adds until the window is full.
+  double kv_bytes_per_token = 0;
+  double window_bytes_per_token = 0;
+  std::int64_t window = 0;
+  double state_bytes = 0;  // recurrent state of one sequence
+  /// Multiply-adds of attention for one token, per cell it looks at (all layers without window; the
+  /// same of windowed layers).
+  double attention_multiply_adds = 0, window_multiply_adds = 0;
+};
+
+}  // namespace hearth::plan
