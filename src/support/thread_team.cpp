@@ -93,9 +93,10 @@ struct ThreadTeam::Impl {
 
   void work(int thread) noexcept {
     std::uint32_t seen = 0;  // the number of the last run that this thread joined or missed
-    const auto news = [&] {
-      // Not just "differs": this thread can have joined a run that is not yet announced.
-      return static_cast<std::int32_t>(announced.load(std::memory_order_acquire) - seen) > 0;
+    const auto news = [&](std::uint32_t number) {
+      // Not just "differs": this thread can have joined a run that is not yet announced. The end is
+      // looked at by itself: a thread that takes back a late entry may have counted it as a run.
+      return static_cast<std::int32_t>(number - seen) > 0 || stopping.load();
     };
     for (;;) {
       wait_until(news, announced, sleepers);
@@ -139,42 +140,43 @@ struct ThreadTeam::Impl {
 
   // Waits until at least `least` threads joined and all that joined are done; returns the tally.
   std::uint32_t settled(std::uint32_t least) noexcept {
-    std::uint32_t value = 0;
-    wait_until(
-        [&] {
-          value = tally.load(std::memory_order_acquire);
+    return wait_until(
+        [least](std::uint32_t value) {
           return joined(value) >= least && joined(value) == done(value);
         },
         tally, caller_sleeps);
-    return value;
   }
 
+  // Waits until ready(value) and returns that value. A thread may only go to sleep on a value that
+  // it has looked at: between two looks the value can become ready, unready and what it was at
+  // first.
   template <class Ready>
-  void wait_until(Ready ready, const std::atomic<std::uint32_t>& value,
-                  std::atomic<int>& sleeping) const noexcept {
-    if (ready()) return;
+  std::uint32_t wait_until(Ready ready, const std::atomic<std::uint32_t>& value,
+                           std::atomic<int>& sleeping) const noexcept {
+    std::uint32_t seen = value.load();
     // With more threads than processors a spinning thread only delays the one it waits for.
-    if (!crowded && spin_until(ready)) return;
+    if (!ready(seen) && !crowded) seen = spin_until(ready, value);
+    if (ready(seen)) return seen;
     sleeping.fetch_add(1);
-    for (;;) {
-      const std::uint32_t old = value.load();
-      if (ready()) break;
-      value.wait(old);
-    }
+    while (!ready(seen = value.load())) value.wait(seen);
     sleeping.fetch_sub(1);
+    return seen;
   }
 
+  // Returns the value that it saw last, ready or not.
   template <class Ready>
-  static bool spin_until(Ready ready) noexcept {
+  static std::uint32_t spin_until(Ready ready, const std::atomic<std::uint32_t>& value) noexcept {
     constexpr int kLooksPerClock = 32;
     const Clock::time_point start = Clock::now();
     for (;;) {
+      std::uint32_t seen = 0;
       for (int look = 0; look < kLooksPerClock; ++look) {
-        if (ready()) return true;
+        seen = value.load(std::memory_order_acquire);
+        if (ready(seen)) return seen;
         pause_cpu();
       }
       const auto waited = Clock::now() - start;
-      if (waited > kSpinAndYield) return false;
+      if (waited > kSpinAndYield) return seen;
       if (waited > kSpin) std::this_thread::yield();
     }
   }

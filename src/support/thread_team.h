@@ -31,7 +31,7 @@ class ThreadTeam {
   /// Calls must not overlap or nest.
   template <class Body>
   void run(Body&& body) noexcept {
-    run_task(&call<std::remove_reference_t<Body>>, &body, true);
+    run_task(&call<std::remove_reference_t<Body>>, context_of(body), true);
   }
 
   /// Executes body(int thread) on the caller and, at most once each, on those threads that arrive
@@ -40,7 +40,7 @@ class ThreadTeam {
   /// program, or because it sleeps) is not waited for.
   template <class Body>
   void share(Body&& body) noexcept {
-    run_task(&call<std::remove_reference_t<Body>>, &body, false);
+    run_task(&call<std::remove_reference_t<Body>>, context_of(body), false);
   }
 
   /// body(begin, end, thread) over [0, count) in chunks that the threads take one by one from a
@@ -63,6 +63,10 @@ class ThreadTeam {
 
  private:
   using Task = void (*)(void* context, int thread) noexcept;
+  template <class Body>
+  static void* context_of(Body& body) noexcept {
+    return const_cast<void*>(static_cast<const void*>(&body));
+  }
   template <class Body>
   static void call(void* context, int thread) noexcept {
     (*static_cast<Body*>(context))(thread);

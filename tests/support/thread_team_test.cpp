@@ -105,5 +105,23 @@ TEST(ThreadTeam, ManyTeamsComeAndGo) {
   }
 }
 
+// Late threads of one run meet the next run, and the end: what they miss must not be what wakes them.
+TEST(ThreadTeam, LateThreadsMissNeitherTheNextRunNorTheEnd) {
+  const auto teams = [] {
+    std::atomic<int> calls{0};
+    for (int i = 0; i < 400; ++i) {
+      ThreadTeam team(2 + i % 3);
+      const auto body = [&](int) noexcept { calls.fetch_add(1); };
+      for (int k = 0; k < 4; ++k) team.share(body);
+      if (i % 4 == 0) team.run(body);
+    }
+    EXPECT_GE(calls.load(), 400 * 4);
+  };
+  // More threads than processors, so that the system stops them anywhere.
+  std::vector<std::thread> crowd;
+  for (int i = 0; i < 4; ++i) crowd.emplace_back(teams);
+  for (std::thread& one : crowd) one.join();
+}
+
 }  // namespace
 }  // namespace hearth
