@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/main.h"
 #include "cli/models.h"
+#include "cli/standard_input.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
 #include "model/families/registry.h"
@@ -20,17 +21,6 @@ namespace hearth::cli {
 namespace {
 
 constexpr std::size_t kMaxStdinBytes = std::size_t{1} << 30;
-
-std::string read_stdin() {
-  std::string bytes;
-  char block[65536];
-  while (const std::size_t count = std::fread(block, 1, sizeof block, stdin)) {
-    bytes.append(block, count);
-    if (bytes.size() > kMaxStdinBytes) throw Error("the texts on stdin are larger than 1 GiB");
-  }
-  if (std::ferror(stdin) != 0) throw Error("stdin cannot be read");
-  return bytes;
-}
 
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines;
@@ -67,7 +57,8 @@ void require_utf8(std::string_view text, const std::string& what) {
 
 std::vector<std::string> texts_of(const std::vector<std::string>& words) {
   const bool from_stdin = words.empty() || (words.size() == 1 && words.front() == "-");
-  std::vector<std::string> texts = from_stdin ? lines_of(read_stdin()) : words;
+  std::vector<std::string> texts =
+      from_stdin ? lines_of(read_stdin(kMaxStdinBytes, "the list of texts")) : words;
   if (texts.empty()) {
     throw Error("there is no text: stdin is empty", "give texts, or pipe in one per line",
                 ExitCode::kUsage);

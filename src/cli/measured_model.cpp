@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/main.h"
 #include "cli/models.h"
+#include "cli/standard_input.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
@@ -21,19 +22,8 @@ namespace {
 
 constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
 
-std::string read_stdin() {
-  std::string bytes;
-  char block[65536];
-  while (const std::size_t count = std::fread(block, 1, sizeof block, stdin)) {
-    bytes.append(block, count);
-    if (bytes.size() > kMaxTextBytes) throw Error("the text on stdin is larger than 1 GiB");
-  }
-  if (std::ferror(stdin) != 0) throw Error("stdin cannot be read");
-  return bytes;
-}
-
 std::string read_text(const std::string& name) {
-  return name == "-" ? read_stdin() : read_file(name, kMaxTextBytes);
+  return name == "-" ? read_stdin(kMaxTextBytes, "the text") : read_file(name, kMaxTextBytes);
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "cli/engine.h"
@@ -15,6 +13,7 @@
 #include "cli/models.h"
 #include "cli/output.h"
 #include "cli/repl.h"
+#include "cli/standard_input.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
 #include "support/error.h"
@@ -28,25 +27,6 @@ using generate::Json;
 
 constexpr std::size_t kMaxStdinBytes = std::size_t{256} << 20;
 
-/// All of stdin, without one newline at its end (what echo and here-documents add).
-std::string read_stdin() {
-  std::string text;
-  char bytes[65536];
-  while (true) {
-    const ssize_t count = read(STDIN_FILENO, bytes, sizeof bytes);
-    if (count < 0 && errno == EINTR) {
-      if (InterruptGuard::interrupted()) throw QuietExit{ExitCode::kInterrupted};
-      continue;
-    }
-    if (count < 0) throw Error(fmt::format("cannot read stdin: {}", std::strerror(errno)));
-    if (count == 0) break;
-    text.append(bytes, static_cast<std::size_t>(count));
-    if (text.size() > kMaxStdinBytes) throw Error("the prompt on stdin is larger than 256 MiB");
-  }
-  if (text.ends_with('\n')) text.pop_back();
-  return text;
-}
-
 /// The prompt that was given, or nothing for a chat. Throws when there is neither.
 std::optional<std::string> find_prompt(const std::vector<std::string>& words, bool json) {
   const bool from_stdin = words.size() == 1 && words.front() == "-";
@@ -57,7 +37,8 @@ std::optional<std::string> find_prompt(const std::vector<std::string>& words, bo
   }
   if (!from_stdin && !json && is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO))
     return std::nullopt;
-  std::string prompt = read_stdin();
+  std::string prompt = read_stdin(kMaxStdinBytes, "the prompt");
+  if (prompt.ends_with('\n')) prompt.pop_back();  // what echo and here-documents add
   if (prompt.empty()) {
     throw Error("there is no prompt: stdin is empty", "write one after the model, or pipe one in",
                 ExitCode::kUsage);

@@ -14,6 +14,7 @@
 
 #include "cli/main.h"
 #include "cli/models.h"
+#include "cli/standard_input.h"
 #include "cli/words.h"
 #include "gguf/file.h"
 #include "support/base64.h"
@@ -23,6 +24,8 @@
 
 namespace hearth::cli {
 namespace {
+
+constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
 
 using Json = nlohmann::ordered_json;
 
@@ -50,15 +53,6 @@ void write_bytes(std::string_view bytes) {
   if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) {
     throw Error("stdout cannot be written");
   }
-}
-
-std::string read_stdin() {
-  std::string bytes;
-  char block[65536];
-  while (const std::size_t count = std::fread(block, 1, sizeof block, stdin))
-    bytes.append(block, count);
-  if (std::ferror(stdin) != 0) throw Error("stdin cannot be read");
-  return bytes;
 }
 
 Json result_of(const text::Tokenizer& tokenizer, const std::vector<text::TokenId>& ids) {
@@ -96,7 +90,7 @@ std::string input_of_line(std::string_view line, std::size_t number) {
 }
 
 void tokenize_lines(const text::Tokenizer& tokenizer, const text::EncodeOptions& encode) {
-  const std::string input = read_stdin();
+  const std::string input = read_stdin(kMaxTextBytes, "the text");
   std::size_t number = 0;
   for (std::size_t at = 0; at < input.size();) {
     const std::size_t end = std::min(input.find('\n', at), input.size());
@@ -122,7 +116,8 @@ void tokenize(const TokenizeOptions& options, const std::vector<std::string>& wo
   const text::EncodeOptions encode{.add_special = options.special,
                                    .parse_special = options.special};
   if (options.json_lines) return tokenize_lines(*tokenizer, encode);
-  const std::string input = names_stdin ? read_stdin() : fmt::format("{}", fmt::join(words, " "));
+  const std::string input = names_stdin ? read_stdin(kMaxTextBytes, "the text")
+                                        : fmt::format("{}", fmt::join(words, " "));
   const std::vector<text::TokenId> ids = tokenizer->encode(input, encode);
   if (options.json) {
     write_bytes(json_line(result_of(*tokenizer, ids)));
