@@ -250,7 +250,8 @@ inline F set_two(const float* p) {
   return _mm512_castpd_ps(_mm512_set1_pd(both));
 }
 inline B zero_bytes() { return _mm512_setzero_si512(); }
-inline void prefetch(const std::byte* p) { _mm_prefetch(p, _MM_HINT_T0); }
+/// Into the second-level cache.
+inline void prefetch(const std::byte* p) { _mm_prefetch(p, _MM_HINT_T1); }
 /// Of every four bytes the first two; the others are zero.
 inline B first_of_pairs(B x) { return _mm512_and_si512(x, _mm512_set1_epi32(0xFFFF)); }
 /// Of every four 16-bit numbers the middle two change places.
