@@ -54,7 +54,9 @@ class Prober {
   [[nodiscard]] std::size_t buffer_bytes() const {
     const auto& machine = result_.machine;
     const std::size_t wanted =
-        std::clamp<std::size_t>(4 * machine.cpu.l3_bytes, 256 * kMebi, 2048 * kMebi);
+        options_.memory_bytes > 0
+            ? options_.memory_bytes
+            : std::clamp<std::size_t>(4 * machine.cpu.l3_bytes, 256 * kMebi, 2048 * kMebi);
     const std::size_t room = machine.memory.available_bytes / 8;
     return room < 16 * kMebi ? 0 : std::min(wanted, room);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -16,7 +17,9 @@ struct ProbeOptions {
   /// Folders that models lie in or may be put into; each one's disk is measured once.
   std::vector<std::filesystem::path> folders;
   /// Time for the parts that are measured, in seconds; graphics processors' tools come on top.
-  double memory_seconds = 2, arithmetic_seconds = 0.6, kernel_seconds = 2, disk_seconds = 3;
+  double memory_seconds = 1.6, arithmetic_seconds = 0.5, kernel_seconds = 3.5, disk_seconds = 3;
+  /// Memory that is read; 0: several times the caches. Never more than an eighth of what is free.
+  std::size_t memory_bytes = 0;
   /// Told what is being measured, for a progress line.
   std::function<void(std::string_view)> progress;
   /// Set (by Ctrl-C): stop at the next occasion. probe() then throws Error (kInterrupted).
