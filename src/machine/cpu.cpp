@@ -14,6 +14,7 @@
 #include <cmath>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <thread>
 
 #include "machine/cgroup.h"
@@ -113,6 +114,23 @@ int usable_processors() noexcept {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+int online_processors(const SystemFiles& files) {
+  // "0-3,8,10-11"
+  const std::string ranges = files.line("/sys/devices/system/cpu/online").value_or("");
+  int count = 0;
+  for (std::string_view rest = ranges; !rest.empty();) {
+    const std::string_view range = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(range.size() + 1, rest.size()));
+    const auto first = leading_number(range);
+    const std::size_t dash = range.find('-');
+    const auto last =
+        dash == std::string_view::npos ? first : leading_number(range.substr(dash + 1));
+    if (!first || !last || *last < *first || *last > 1U << 16) return 0;
+    count += static_cast<int>(*last - *first + 1);
+  }
+  return count;
 }
 
 int usable_cores() {

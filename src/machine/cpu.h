@@ -33,6 +33,9 @@ struct CpuFeatures {
 /// Logical processors that this process may run on (affinity mask).
 [[nodiscard]] int usable_processors() noexcept;
 
+/// Logical processors that are switched on, whether this process may use them or not; 0: unknown.
+[[nodiscard]] int online_processors(const SystemFiles& files);
+
 /// Physical cores that this process may use: distinct cores of the affinity mask, no more than the
 /// cgroup's CPU quota (rounded up). At least 1. Hyper-threads of a core share its vector units, so
 /// this is the thread count for kernels.

@@ -173,6 +173,17 @@ TEST(Processors, WithoutTopologyAllCoresAreAlike) {
   EXPECT_EQ(cpu.nodes, 1);
 }
 
+TEST(Processors, OnlineOnesAreCounted) {
+  const auto count = [](const char* ranges) {
+    return online_processors(FakeTree().file("/sys/devices/system/cpu/online", ranges).files());
+  };
+  EXPECT_EQ(count("0-3,8,10-11\n"), 7);
+  EXPECT_EQ(count("0\n"), 1);
+  EXPECT_EQ(count("3-1\n"), 0);
+  EXPECT_EQ(count("x\n"), 0);
+  EXPECT_GE(online_processors(SystemFiles()), usable_processors());
+}
+
 TEST(Power, OnBatteryAndHot) {
   FakeTree tree;
   tree.file("/sys/class/power_supply/AC/type", "Mains\n")
