@@ -71,6 +71,7 @@ struct EngineSpeed {
   double stored_values_per_second = 0;     // keys and values put into an F16 memory
   double attention_multiply_adds = 0;      // per second, behind a long context
   double attention_values_per_second = 0;  // of its result: what it takes besides multiplying
+  double scan_multiply_adds = 0;           // per second, of recurrent mixers (also decoding)
   std::vector<ExpertSpeed> experts;        // by rows, ascending
   // Others.
   double logits_per_second = 0;  // of the vocabulary, when a token is drawn

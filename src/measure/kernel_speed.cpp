@@ -38,6 +38,7 @@ constexpr std::int64_t kHeads = 16;    // of attention, 128 wide
 constexpr std::int64_t kKvHeads = 8;   // of the memory that it reads
 constexpr std::int64_t kHeadSize = 128;
 constexpr std::int64_t kExperts = 16;
+constexpr std::int64_t kScanned = 32;  // rows of a recurrent mixer
 constexpr std::int64_t kVocabulary = 1 << 16;
 
 template <class Work>
@@ -100,6 +101,7 @@ class Bench {
   void make_formats();
   void make_attention();
   void make_experts();
+  void make_scan();
   void wake();
   void decode_products(Format& format);
   void prefill_products(Format& format);
@@ -109,6 +111,7 @@ class Bench {
                 std::int64_t rows);
   void attention();
   void experts();
+  void scan();
   void sampling();
   [[nodiscard]] KernelSpeeds result() const;
 
@@ -122,14 +125,15 @@ class Bench {
   std::vector<Format> formats_;
   Tensor x_, wide_, other_, out_;  // [kRows, kWidth], [kRows, 2 kWidth] twice, the same for results
   Memory memory_;
-  Tensor zeros_, sequence_;  // I32 [kRows]
+  Tensor zeros_;  // I32 [kRows]
+  compute::DeltaScanArguments delta_;
   std::unique_ptr<Weight> experts_;
   std::vector<float> logits_;
   double packed_bytes_ = 0, packing_seconds_ = 0;
 
   // Seconds, by round.
   std::vector<double> operation_, attention_, long_single_, long_grouped_, rows_, stored_;
-  std::vector<double> prompt_attention_, long_attention_, sampling_;
+  std::vector<double> prompt_attention_, long_attention_, scan_, sampling_;
   static constexpr std::array<std::int64_t, 3> kExpertRows = {8, 32, 128};
   std::array<std::vector<double>, kExpertRows.size()> expert_seconds_;
   std::array<Tensor, kExpertRows.size()> expert_ids_;
@@ -208,8 +212,35 @@ void Bench::make_experts() {
 
 /// Threads that slept take a while to come back.
 void Bench::wake() {
-  const Projection any{formats_.back().weights[0].get(), out_.columns(0, kWidth).rows(0, 8), {}, 1.0F};
+  const Projection any{
+      formats_.back().weights[0].get(), out_.columns(0, kWidth).rows(0, 8), {}, 1.0F};
   backend_->matmul(x_.rows(0, 8), {&any, 1});
+}
+
+/// The gated delta rule, of all recurrent mixers the one with most arithmetic.
+void Bench::make_scan() {
+  constexpr std::int64_t kHeadsOfScan = kWidth / kHeadSize;
+  const auto part = [&](const Tensor& of) {
+    return of.rows(0, kScanned).columns(0, kWidth).split_last(kHeadsOfScan);
+  };
+  delta_.q = part(wide_);
+  delta_.k = part(other_);
+  delta_.v = part(x_);
+  delta_.out = part(out_);
+  std::vector<float> decay(kScanned * kHeadsOfScan, -0.1F);
+  delta_.decay = make(DType::kF32, {kScanned, kHeadsOfScan});
+  backend_->write(delta_.decay, decay.data());
+  delta_.beta = delta_.decay;
+  delta_.scale = 0.09F;
+  delta_.state = make(DType::kF32, {1, kHeadsOfScan, kHeadSize, kHeadSize});
+  std::vector<std::int32_t> slots(kScanned, -1);
+  slots.back() = 0;
+  delta_.rows = {integers({0, static_cast<std::int32_t>(kScanned)}), integers({-1}),
+                 integers(slots)};
+}
+
+void Bench::scan() {
+  scan_.push_back(seconds_of([&] { backend_->delta_scan(delta_); }));
 }
 
 /// One row: all matrices in one operation, then one by one. The difference is what an operation
@@ -336,6 +367,7 @@ KernelSpeeds Bench::run() {
   make_formats();
   make_attention();
   make_experts();
+  make_scan();
   for (int round = 0; round < plan_.rounds && (round == 0 || !late()); ++round) {
     if (plan_.on_progress) plan_.on_progress("kernels, round " + std::to_string(round + 1));
     check_cancelled();
@@ -348,6 +380,7 @@ KernelSpeeds Bench::run() {
     }
     row_operations();
     experts();
+    scan();
     sampling();
   }
   return result();
@@ -396,6 +429,9 @@ KernelSpeeds Bench::result() const {
         {static_cast<double>(kExpertRows[i]),
          done / median(expert_seconds_[i]) / speeds.kernels[0].prefill_multiply_adds});
   }
+  // Three per value of the state and row, as compute/count has it.
+  engine.scan_multiply_adds =
+      static_cast<double>(3 * kScanned * kWidth * kHeadSize) / median(scan_);
   engine.logits_per_second = kVocabulary / median(sampling_);
   engine.pack_bytes_per_second = packed_bytes_ / packing_seconds_;
   return speeds;
