@@ -1,12 +1,16 @@
 // The planner's word against the machine: predicted and measured decode, prefill and memory of
-// models with random weights. The engine's kernels are measured before and after each model, in the
-// same process, because the bandwidth of a virtual machine changes from run to run; the prediction
-// knows nothing else.
+// models with random weights. The engine's kernels are measured before every round of a model and
+// after the last, in the same process, because the bandwidth of a virtual machine changes from run
+// to run; the prediction knows nothing else.
 //
 //   build/bench/planner [--rounds N] [--depth N] [--save FILE] SHAPE:TYPE…
 //   build/bench/planner --replay FILE        predicts again what was measured and saved
 //
-// Without shapes: all of issue 5's first acceptance. The largest needs 12 GB of memory.
+// "Others" is how much of one processor other programs had meanwhile. Without shapes: all of issue
+// 5's first acceptance. The largest needs 12 GB of memory.
+#include <sys/times.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -59,15 +63,21 @@ Json to_json(const measure::KernelSpeeds& speeds) {
   return json;
 }
 
-/// The middle between two measurements.
-machine::Machine machine_of(const Json& before, const Json& after) {
+/// The middle of several measurements.
+machine::Machine machine_of(const Json& all) {
   machine::Machine machine;
-  const auto mean = [](const Json& a, const Json& b) {
-    return (a.get<double>() + b.get<double>()) / 2;
+  const auto middle = [&](auto part) {
+    std::vector<double> values;
+    for (const Json& each : all) values.push_back(part(each).template get<double>());
+    std::sort(values.begin(), values.end());
+    const std::size_t half = values.size() / 2;
+    return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
   };
-  for (const auto& [format, speeds] : before["kernels"].items()) {
-    const Json& later = after["kernels"][format];
-    machine.kernels.push_back({format, mean(speeds[0], later[0]), mean(speeds[1], later[1])});
+  for (const auto& [format, speeds] : all[0]["kernels"].items()) {
+    const auto column = [&](int i) {
+      return middle([&](const Json& each) { return each["kernels"][format][i]; });
+    };
+    machine.kernels.push_back({format, column(0), column(1)});
   }
   machine::EngineSpeed& e = machine.engine;
   double* const fields[] = {
@@ -76,11 +86,11 @@ machine::Machine machine_of(const Json& before, const Json& after) {
       &e.stored_values_per_second, &e.attention_multiply_adds, &e.attention_values_per_second,
       &e.scan_multiply_adds,       &e.logits_per_second,       &e.pack_bytes_per_second};
   for (std::size_t i = 0; i < std::size(fields); ++i) {
-    *fields[i] = mean(before["engine"][i], after["engine"][i]);
+    *fields[i] = middle([i](const Json& each) { return each["engine"][i]; });
   }
-  for (std::size_t i = 0; i < before["experts"].size(); ++i) {
-    const Json& a = before["experts"][i];
-    e.experts.push_back({a[0].get<double>(), mean(a[1], after["experts"][i][1])});
+  for (std::size_t i = 0; i < all[0]["experts"].size(); ++i) {
+    e.experts.push_back({all[0]["experts"][i][0].get<double>(),
+                         middle([i](const Json& each) { return each["experts"][i][1]; })});
   }
   machine.cpu.usable_cores = machine::usable_cores();
   machine.memory.available_bytes = machine::memory_facts().available;
@@ -95,14 +105,31 @@ measure::Shape shape_of(const std::string& word) {
   return measure::known_shape(word.substr(0, colon), *dtype);
 }
 
+/// Seconds that processors spent on anything (stolen by the host included), and of these on us.
+struct Busy {
+  double all = 0, own = 0;
+};
+Busy busy() {
+  std::ifstream stat("/proc/stat");
+  std::string name;
+  double user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, soft = 0, steal = 0;
+  stat >> name >> user >> nice >> system >> idle >> wait >> irq >> soft >> steal;
+  tms own{};
+  (void)times(&own);
+  const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
+  return {(user + nice + system + irq + soft + steal) / ticks,
+          static_cast<double>(own.tms_utime + own.tms_stime) / ticks};
+}
+
 Json measure_shape(const std::string& word, const Options& options) {
   const measure::Shape shape = shape_of(word);
+  const Busy busy_before = busy();
+  const double start = measure::now();
   measure::KernelPlan kernels;
-  kernels.seconds = 1.5;
-  kernels.formats = {DType::kQ4_K, DType::kQ8_0, DType::kF32};
+  kernels.seconds = 1.4;
+  kernels.formats = {DType::kQ4_K, DType::kQ8_0, DType::kF32, DType::kQ6_K};
   Json record = {{"shape", word}, {"depth", options.depth}};
-  (void)measure::kernel_speeds(kernels);  // memory that was in use before is there sooner
-  record["before"] = to_json(measure::kernel_speeds(kernels));
+  const auto probe = [&] { record["speeds"].push_back(to_json(measure::kernel_speeds(kernels))); };
   {
     ThreadTeam team(machine::usable_cores());
     const measure::ShapeImage image(shape, team);
@@ -113,6 +140,9 @@ Json measure_shape(const std::string& word, const Options& options) {
     plan.generated = 32;
     plan.rounds = options.rounds;
     plan.depths = {options.depth};
+    plan.on_progress = [&](std::string_view what) {
+      if (what.starts_with("round")) probe();
+    };
     const measure::BenchResult result = measure::run_bench(model, {}, plan);
     const measure::BenchRow& row = result.rows.front();
     record["decode"] = row.decode_tps.median;
@@ -123,7 +153,10 @@ Json measure_shape(const std::string& word, const Options& options) {
     record["context"] = result.context;
     record["memory"] = result.weights + result.kv + result.state + result.buffers + result.other;
   }
-  record["after"] = to_json(measure::kernel_speeds(kernels));
+  probe();
+  const Busy busy_after = busy();
+  record["others"] = (busy_after.all - busy_before.all - busy_after.own + busy_before.own) /
+                     (measure::now() - start);
   return record;
 }
 
@@ -140,7 +173,7 @@ void compare(const Json& record, Errors& errors) {
   plan::Conditions conditions;
   conditions.context = record["context"];
   conditions.depths = {record["depth"].get<std::int64_t>()};
-  machine::Machine machine = machine_of(record["before"], record["after"]);
+  machine::Machine machine = machine_of(record["speeds"]);
   machine.read_bytes_per_second = record["read"];
   const plan::Estimate estimate = plan::estimate(work, machine, conditions);
   const plan::SpeedAt& at = estimate.speeds.front();
@@ -153,10 +186,11 @@ void compare(const Json& record, Errors& errors) {
   errors.memory.push_back(percent(memory, record["memory"]));
   std::printf(
       "| %-21s | %4.1f | %6.1f | %6.1f | %+5.1f %% | %6.1f | %6.1f | %+5.1f %% | %6.0f | "
-      "%+5.2f %% | %+5.1f %% |\n",
+      "%+5.2f %% | %+5.1f %% | %4.2f |\n",
       word.c_str(), record["read"].get<double>() / 1e9, decode, at.decode.tps, errors.decode.back(),
       prefill, at.prefill.tps, errors.prefill.back(), record["memory"].get<double>() / 1e6,
-      errors.memory.back(), percent(estimate.memory.total(), record["memory"]));
+      errors.memory.back(), percent(estimate.memory.total(), record["memory"]),
+      record.value("others", 0.0));
   std::fflush(stdout);
 }
 

@@ -48,6 +48,16 @@ double seconds_of(Work work) {
   return now() - start;
 }
 
+/// The mean of the middle half: what many of them take together, without those that others
+/// disturbed. Precondition: not empty.
+double usual(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t out = values.size() / 4;
+  double sum = 0;
+  for (std::size_t i = out; i < values.size() - out; ++i) sum += values[i];
+  return sum / static_cast<double>(values.size() - 2 * out);
+}
+
 /// Tensors of a backend, all of them kept.
 class Bench {
  public:
@@ -103,7 +113,7 @@ class Bench {
   void make_experts();
   void make_scan();
   void wake();
-  void decode_products(Format& format);
+  void decode_products();
   void prefill_products(Format& format);
   void small_operations();
   void row_operations();
@@ -243,17 +253,26 @@ void Bench::scan() {
   scan_.push_back(seconds_of([&] { backend_->delta_scan(delta_); }));
 }
 
-/// One row: all matrices in one operation, then one by one. The difference is what an operation
-/// costs besides its bytes.
-void Bench::decode_products(Format& format) {
+/// One row: all matrices of a format in one operation; then, when those of other formats have taken
+/// their place in the caches, one by one. The difference is what an operation costs besides its
+/// bytes.
+void Bench::decode_products() {
   const Tensor x = x_.rows(0, 1);
   const Tensor out = out_.rows(0, 1).columns(0, kWidth);
   std::vector<Projection> all;
-  for (const auto& weight : format.weights) all.push_back({weight.get(), out, {}, 1.0F});
-  format.joint.push_back(seconds_of([&] { backend_->matmul(x, all); }));
-  format.single.push_back(seconds_of([&] {
-    for (const Projection& projection : all) backend_->matmul(x, {&projection, 1});
-  }));
+  for (const bool joint : {true, false}) {
+    for (Format& format : formats_) {
+      all.clear();
+      for (const auto& weight : format.weights) all.push_back({weight.get(), out, {}, 1.0F});
+      if (joint) {
+        format.joint.push_back(seconds_of([&] { backend_->matmul(x, all); }));
+        continue;
+      }
+      format.single.push_back(seconds_of([&] {
+        for (const Projection& projection : all) backend_->matmul(x, {&projection, 1});
+      }));
+    }
+  }
 }
 
 void Bench::prefill_products(Format& format) {
@@ -331,7 +350,7 @@ void Bench::attention() {
   attention_.push_back(attend(memory_, kHeads, 16, 1));
   long_single_.push_back(attend(memory_, kKvHeads, kCells - 1, 1));
   // What the first one left in a cache is flushed by the products of other formats.
-  for (Format& format : formats_) decode_products(format);
+  decode_products();
   long_grouped_.push_back(attend(memory_, 4 * kKvHeads, kCells - 1, 1));
   prompt_attention_.push_back(attend(memory_, kHeads, 0, kRows));
   long_attention_.push_back(attend(memory_, kHeads, kCells, kRows / 8));
@@ -372,7 +391,7 @@ KernelSpeeds Bench::run() {
     if (plan_.on_progress) plan_.on_progress("kernels, round " + std::to_string(round + 1));
     check_cancelled();
     wake();
-    for (Format& format : formats_) decode_products(format);
+    decode_products();
     small_operations();
     attention();
     for (Format& format : formats_) {
@@ -391,35 +410,35 @@ KernelSpeeds Bench::result() const {
   std::vector<double> overheads;
   for (const Format& format : formats_) {
     const double matrices = static_cast<double>(format.weights.size());
-    const double joint = median(format.joint);
-    overheads.push_back(std::max(0.0, (median(format.single) - joint) / (matrices - 1)));
+    const double joint = usual(format.joint);
+    overheads.push_back((usual(format.single) - joint) / (matrices - 1));
     machine::KernelSpeed speed;
     speed.format = tensor::name(format.dtype);
     speed.decode_bytes_per_second = matrices * format.bytes / joint;
     speed.prefill_multiply_adds =
-        static_cast<double>(2 * kWidth * kWidth * kRows) / median(format.prefill);
+        static_cast<double>(2 * kWidth * kWidth * kRows) / usual(format.prefill);
     speeds.kernels.push_back(std::move(speed));
   }
   machine::EngineSpeed& engine = speeds.engine;
-  engine.product_seconds = median(overheads);
-  engine.operation_seconds = median(operation_);
-  engine.attention_seconds = median(attention_);
+  engine.product_seconds = std::max(0.0, usual(overheads));
+  engine.operation_seconds = usual(operation_);
+  engine.attention_seconds = usual(attention_);
   constexpr double kKvValues = 2 * kCells * kKvHeads * kHeadSize;
-  const double one = median(long_single_) - engine.attention_seconds;
-  const double four = median(long_grouped_) - engine.attention_seconds;
+  const double one = usual(long_single_) - engine.attention_seconds;
+  const double four = usual(long_grouped_) - engine.attention_seconds;
   // One multiply-add per value with as many heads of queries, four with four times as many.
   const double multiplying = std::max(0.0, four - one) / 3;
   if (multiplying > 0) engine.kv_multiply_adds = kKvValues / multiplying;
   engine.kv_bytes_per_second = 2 * kKvValues / std::max(one / 4, one - multiplying);
-  engine.row_values_per_second = static_cast<double>(4 * kWidth * kRows) / median(rows_);
+  engine.row_values_per_second = static_cast<double>(4 * kWidth * kRows) / usual(rows_);
   engine.stored_values_per_second =
-      static_cast<double>(2 * kKvHeads * kHeadSize * kRows) / median(stored_);
+      static_cast<double>(2 * kKvHeads * kHeadSize * kRows) / usual(stored_);
   const auto products = [](double rows, double depth) {
     return 2 * kHeads * kHeadSize * (rows * depth + rows * (rows + 1) / 2);
   };
-  engine.attention_multiply_adds = products(kRows / 8, kCells) / median(long_attention_);
+  engine.attention_multiply_adds = products(kRows / 8, kCells) / usual(long_attention_);
   const double rest =
-      median(prompt_attention_) - products(kRows, 0) / engine.attention_multiply_adds;
+      usual(prompt_attention_) - products(kRows, 0) / engine.attention_multiply_adds;
   if (rest > 0) {
     engine.attention_values_per_second = static_cast<double>(kRows * kHeads * kHeadSize) / rest;
   }
@@ -427,12 +446,11 @@ KernelSpeeds Bench::result() const {
     const double done = static_cast<double>(kExpertRows[i] * kExperts * kWidth / 2 * kWidth);
     engine.experts.push_back(
         {static_cast<double>(kExpertRows[i]),
-         done / median(expert_seconds_[i]) / speeds.kernels[0].prefill_multiply_adds});
+         done / usual(expert_seconds_[i]) / speeds.kernels[0].prefill_multiply_adds});
   }
   // Three per value of the state and row, as compute/count has it.
-  engine.scan_multiply_adds =
-      static_cast<double>(3 * kScanned * kWidth * kHeadSize) / median(scan_);
-  engine.logits_per_second = kVocabulary / median(sampling_);
+  engine.scan_multiply_adds = static_cast<double>(3 * kScanned * kWidth * kHeadSize) / usual(scan_);
+  engine.logits_per_second = kVocabulary / usual(sampling_);
   engine.pack_bytes_per_second = packed_bytes_ / packing_seconds_;
   return speeds;
 }

@@ -41,8 +41,9 @@ struct KernelSpeeds {
   machine::EngineSpeed engine;
 };
 
-/// Measures; medians of interleaved rounds. Holds KernelPlan::format_bytes per format and about
-/// 100 MiB besides. Throws Error: not enough memory, an unknown instruction set.
+/// Measures in interleaved rounds; of each time the mean of the middle half.
+/// Holds KernelPlan::format_bytes per format and about 100 MiB besides. Throws Error: not enough
+/// memory, an unknown instruction set.
 [[nodiscard]] KernelSpeeds kernel_speeds(const KernelPlan& plan);
 
 }  // namespace hearth::measure

@@ -337,6 +337,11 @@ bool has_measured_kernels(const Workload& workload, const Machine& machine,
          !machine.kernels.empty() && !workload.multiply_adds_by_format.empty();
 }
 
+Estimate estimate_on_processor(const Workload& workload, const Machine& machine,
+                               const Conditions& conditions) {
+  return Estimator(workload, machine, conditions).run();
+}
+
 FormatSpeed format_speed(const Machine& machine, std::string_view format) {
   if (const KernelSpeed* kernel = find(machine, format)) {
     return {kernel->decode_bytes_per_second, kernel->prefill_multiply_adds, {}};
