@@ -60,7 +60,9 @@ struct ExpertSpeed {
 /// What else this engine spends when it runs a model, measured as KernelSpeed is. 0: unknown.
 struct EngineSpeed {
   // One row (decoding): seconds that an operation takes besides its bytes.
-  double product_seconds = 0;    // a product with a matrix
+  double product_seconds = 0;  // a product with a matrix
+  /// Bytes per second of chosen experts, as a fraction of one matrix's; 0: unknown.
+  double expert_decode_fraction = 0;
   double operation_seconds = 0;  // norms, activations, sums …
   double attention_seconds = 0;
   // Attention of one row behind a long context: bytes of F16 keys and values, and multiply-adds;

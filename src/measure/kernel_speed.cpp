@@ -37,7 +37,8 @@ constexpr std::int64_t kCells = 4096;  // of a long context
 constexpr std::int64_t kHeads = 16;    // of attention, 128 wide
 constexpr std::int64_t kKvHeads = 8;   // of the memory that it reads
 constexpr std::int64_t kHeadSize = 128;
-constexpr std::int64_t kExperts = 16;
+constexpr std::int64_t kExperts = 32;
+constexpr std::int64_t kUsed = 8;      // of them by a token that is decoded
 constexpr std::int64_t kScanned = 32;  // rows of a recurrent mixer
 constexpr std::int64_t kVocabulary = 1 << 16;
 
@@ -106,7 +107,8 @@ class Bench {
     backend_->write(to, values.data());
     return to;
   }
-  std::unique_ptr<Weight> load(DType dtype, std::int64_t rows, std::int64_t matrices);
+  std::unique_ptr<Weight> load(DType dtype, std::int64_t rows, std::int64_t columns,
+                               std::int64_t matrices);
 
   void make_formats();
   void make_attention();
@@ -120,7 +122,8 @@ class Bench {
   double attend(const Memory& memory, std::int64_t query_heads, std::int64_t depth,
                 std::int64_t rows);
   void attention();
-  void experts();
+  double run_experts(const Tensor& ids);
+  void decode_experts();
   void scan();
   void sampling();
   [[nodiscard]] KernelSpeeds result() const;
@@ -134,28 +137,32 @@ class Bench {
   std::vector<std::byte> source_;
   std::vector<Format> formats_;
   Tensor x_, wide_, other_, out_;  // [kRows, kWidth], [kRows, 2 kWidth] twice, the same for results
+  Tensor inner_, results_;         // of experts: F32 [kRows, 4 kWidth], [kRows, 8 kWidth]
   Memory memory_;
   Tensor zeros_;  // I32 [kRows]
   compute::DeltaScanArguments delta_;
-  std::unique_ptr<Weight> experts_;
+  std::unique_ptr<Weight> up_, down_;  // stacks of experts
+  Tensor chosen_;                      // I32 [1, kUsed]
   std::vector<float> logits_;
   double packed_bytes_ = 0, packing_seconds_ = 0;
 
   // Seconds, by round.
   std::vector<double> operation_, attention_, long_single_, long_grouped_, rows_, stored_;
+  std::vector<double> expert_decode_;
   std::vector<double> prompt_attention_, long_attention_, scan_, sampling_;
-  static constexpr std::array<std::int64_t, 3> kExpertRows = {8, 32, 128};
+  static constexpr std::array<std::int64_t, 3> kExpertRows = {4, 16, 64};
   std::array<std::vector<double>, kExpertRows.size()> expert_seconds_;
   std::array<Tensor, kExpertRows.size()> expert_ids_;
 };
 
 /// `matrices` matrices of random blocks, packed. Sources are not read again after packing, so they
 /// share their memory.
-std::unique_ptr<Weight> Bench::load(DType dtype, std::int64_t rows, std::int64_t matrices) {
+std::unique_ptr<Weight> Bench::load(DType dtype, std::int64_t rows, std::int64_t columns,
+                                    std::int64_t matrices) {
   const std::size_t bytes =
-      tensor::row_bytes(dtype, static_cast<std::size_t>(rows * kWidth * matrices));
+      tensor::row_bytes(dtype, static_cast<std::size_t>(rows * columns * matrices));
   source_.resize(std::max(source_.size(), bytes));
-  compute::WeightSource source{"random", dtype, rows, kWidth, std::span(source_).first(bytes),
+  compute::WeightSource source{"random", dtype, rows, columns, std::span(source_).first(bytes),
                                matrices};
   const double start = now();
   auto weight = backend_->load_weight(source, compute::kUseMatmul, compute::Residency::kPacked);
@@ -175,7 +182,8 @@ void Bench::make_formats() {
     source_.resize(std::max(source_.size(), bytes));
     fill_random_blocks(dtype, 1, std::span(source_).first(bytes));
     const std::size_t count = std::max<std::size_t>(2, (plan_.format_bytes + bytes - 1) / bytes);
-    for (std::size_t i = 0; i < count; ++i) format.weights.push_back(load(dtype, kWidth, 1));
+    for (std::size_t i = 0; i < count; ++i)
+      format.weights.push_back(load(dtype, kWidth, kWidth, 1));
     formats_.push_back(std::move(format));
   }
 }
@@ -199,31 +207,31 @@ void Bench::make_attention() {
   }
 }
 
-/// Routers choose unevenly; here every product takes any expert.
+/// Two stacks, as of one layer: in and out of a width that is half the model's. Routers choose
+/// unevenly; here every product takes any expert.
 void Bench::make_experts() {
-  fill_random_blocks(formats_[0].dtype, 1, source_);
-  const std::size_t bytes =
-      tensor::row_bytes(formats_[0].dtype, std::size_t{kWidth} / 2 * kWidth * kExperts);
-  if (source_.size() < bytes) {
-    source_.resize(bytes);
-    fill_random_blocks(formats_[0].dtype, 1, source_);
-  }
-  experts_ = load(formats_[0].dtype, kWidth / 2, kExperts);
+  const DType dtype = formats_[0].dtype;
+  const std::size_t bytes = tensor::row_bytes(dtype, std::size_t{kWidth} / 2 * kWidth * kExperts);
+  source_.resize(std::max(source_.size(), bytes));
+  fill_random_blocks(dtype, 1, std::span(source_).first(bytes));
+  up_ = load(dtype, kWidth / 2, kWidth, kExperts);
+  down_ = load(dtype, kWidth, kWidth / 2, kExperts);
+  std::uniform_int_distribution<std::int32_t> any(0, kExperts - 1);
   for (std::size_t i = 0; i < kExpertRows.size(); ++i) {
     const std::int64_t products = kExpertRows[i] * kExperts;
     const std::int64_t used = std::max<std::int64_t>(1, products / kRows);
     std::vector<std::int32_t> ids(static_cast<std::size_t>(products));
-    std::uniform_int_distribution<std::int32_t> any(0, kExperts - 1);
     for (std::int32_t& id : ids) id = any(random_);
     expert_ids_[i] = make(DType::kI32, {products / used, used});
     backend_->write(expert_ids_[i], ids.data());
   }
+  chosen_ = make(DType::kI32, {1, kUsed});
 }
 
 /// Threads that slept take a while to come back.
 void Bench::wake() {
-  const Projection any{
-      formats_.back().weights[0].get(), out_.columns(0, kWidth).rows(0, 8), {}, 1.0F};
+  const Tensor out = out_.columns(0, kWidth).rows(0, 8);
+  const Projection any{formats_.back().weights[0].get(), out, {}, 1.0F};
   backend_->matmul(x_.rows(0, 8), {&any, 1});
 }
 
@@ -356,17 +364,28 @@ void Bench::attention() {
   long_attention_.push_back(attend(memory_, kHeads, kCells, kRows / 8));
 }
 
-void Bench::experts() {
-  for (std::size_t i = 0; i < kExpertRows.size(); ++i) {
-    const Tensor& ids = expert_ids_[i];
-    const Tensor x = x_.rows(0, ids.shape[0]).split_last(1);
-    const Tensor out =
-        out_.rows(0, ids.shape[0]).columns(0, ids.shape[1] * kWidth / 2).split_last(ids.shape[1]);
-    const compute::GroupedProjection projection{experts_.get(), out, {}, {}};
-    expert_seconds_[i].push_back(seconds_of([&] {
-      backend_->grouped_matmul(x, ids, {&projection, 1});
-    }));
-  }
+/// Seconds of the products of a layer's rows with the experts in `ids`.
+double Bench::run_experts(const Tensor& ids) {
+  const std::int64_t rows = ids.shape[0];
+  const std::int64_t used = ids.shape[1];
+  const Tensor x = x_.rows(0, rows).split_last(1);
+  const Tensor inner = inner_.rows(0, rows).columns(0, used * kWidth / 2).split_last(used);
+  const Tensor out = results_.rows(0, rows).columns(0, used * kWidth).split_last(used);
+  const compute::GroupedProjection up{up_.get(), inner, {}, {}};
+  const compute::GroupedProjection down{down_.get(), out, {}, {}};
+  return seconds_of([&] {
+    backend_->grouped_matmul(x, ids, {&up, 1});
+    backend_->grouped_matmul(inner, ids, {&down, 1});
+  });
+}
+
+/// One token, which takes other experts each time.
+void Bench::decode_experts() {
+  std::array<std::int32_t, kExperts> all{};
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
+  std::shuffle(all.begin(), all.end(), random_);
+  backend_->write(chosen_, all.data());
+  expert_decode_.push_back(run_experts(chosen_));
 }
 
 void Bench::sampling() {
@@ -381,6 +400,8 @@ KernelSpeeds Bench::run() {
   wide_ = random(kRows, 2 * kWidth);
   other_ = random(kRows, 2 * kWidth);
   out_ = random(kRows, 2 * kWidth);
+  inner_ = random(kRows, kUsed * kWidth / 2);
+  results_ = make(DType::kF32, {kRows, kUsed * kWidth});
   logits_.resize(kVocabulary);
   for (float& logit : logits_) logit = 4 * spread_(random_);
   make_formats();
@@ -392,13 +413,16 @@ KernelSpeeds Bench::run() {
     check_cancelled();
     wake();
     decode_products();
+    decode_experts();
     small_operations();
     attention();
     for (Format& format : formats_) {
       if (format.prefill.empty() || !late()) prefill_products(format);
     }
     row_operations();
-    experts();
+    for (std::size_t i = 0; i < kExpertRows.size(); ++i) {
+      expert_seconds_[i].push_back(run_experts(expert_ids_[i]));
+    }
     scan();
     sampling();
   }
@@ -443,11 +467,15 @@ KernelSpeeds Bench::result() const {
     engine.attention_values_per_second = static_cast<double>(kRows * kHeads * kHeadSize) / rest;
   }
   for (std::size_t i = 0; i < kExpertRows.size(); ++i) {
-    const double done = static_cast<double>(kExpertRows[i] * kExperts * kWidth / 2 * kWidth);
+    const double done = static_cast<double>(kExpertRows[i] * kExperts * kWidth * kWidth);
     engine.experts.push_back(
         {static_cast<double>(kExpertRows[i]),
          done / usual(expert_seconds_[i]) / speeds.kernels[0].prefill_multiply_adds});
   }
+  const double read =
+      static_cast<double>(2 * kUsed) * static_cast<double>(up_->source().bytes.size()) / kExperts;
+  engine.expert_decode_fraction =
+      read / usual(expert_decode_) / speeds.kernels[0].decode_bytes_per_second;
   // Three per value of the state and row, as compute/count has it.
   engine.scan_multiply_adds = static_cast<double>(3 * kScanned * kWidth * kHeadSize) / usual(scan_);
   engine.logits_per_second = kVocabulary / usual(sampling_);

@@ -206,6 +206,13 @@ void Estimator::read_weights(const std::map<std::string, double>& bytes, Seconds
 Seconds Estimator::decode(double past) const {
   Seconds seconds;
   read_weights(work_.bytes_by_format, seconds);
+  if (engine_.expert_decode_fraction > 0) {
+    for (const auto& [format, multiply_adds] : work_.expert_multiply_adds_by_format) {
+      const double alone =
+          multiply_adds * bytes_per_weight(format) / speeds_.at(format).decode_bytes_per_second;
+      seconds.bandwidth += alone * (1 / engine_.expert_decode_fraction - 1);
+    }
+  }
   const double cells = past + 1;
   const double seen = std::min(cells, static_cast<double>(work_.window));
   seconds.attention =
@@ -372,7 +379,13 @@ double expert_fraction(const EngineSpeed& engine, double rows) noexcept {
         std::log(rows / points[i - 1].rows) / std::log(points[i].rows / points[i - 1].rows);
     return points[i - 1].fraction + part * (points[i].fraction - points[i - 1].fraction);
   }
-  return points.back().fraction;
+  // More rows gain as much again with every doubling, until there is nothing left to gain.
+  if (points.size() < 2) return points.back().fraction;
+  const machine::ExpertSpeed& last = points.back();
+  const machine::ExpertSpeed& before = points[points.size() - 2];
+  const double slope = (last.fraction - before.fraction) / std::log(last.rows / before.rows);
+  return std::clamp(last.fraction + std::max(0.0, slope) * std::log(rows / last.rows),
+                    last.fraction, std::max(1.0, last.fraction));
 }
 
 double kv_value_bytes(std::string_view format) {
