@@ -37,6 +37,7 @@ void add_commands(CLI::App& app) {
   add_perplexity_command(app);
   add_imatrix_command(app);
   add_quantize_command(app);
+  add_plan_command(app);
   add_completion_command(app);
 }
 

@@ -34,6 +34,7 @@ void add_bench_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
 void add_imatrix_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
+void add_plan_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 
 }  // namespace hearth::cli
