@@ -25,6 +25,8 @@ constexpr double kLink = 12e9;  // bytes per second, where unknown: PCIe 3.0 x16
 /// A processor beside a graphics processor waits for it twice per layer and computes with it in
 /// turns.
 constexpr double kSharedProcessor = 0.7;
+/// What scanning a state takes of a prompt's time in a layer, on top of its matrices.
+constexpr double kRecurrentPrompt = 0.8;
 /// Routed experts of a mixture where only the sums are known: of the bytes that one token reads.
 constexpr double kExpertShare = 0.6;
 
@@ -106,7 +108,7 @@ Seconds prefill_seconds(const Workload& w, const Unit& unit, double prompt, doub
       w.parameters > 0 ? std::clamp(w.active_parameters / w.parameters, 0.0, 1.0) : 1.0;
   const double touched = w.mixture ? 1 - std::pow(1 - active, 8) : active;
   Seconds t;
-  t.arithmetic = multiply_adds / unit.prefill_multiply_adds * (1 + recurrent);
+  t.arithmetic = multiply_adds / unit.prefill_multiply_adds * (1 + kRecurrentPrompt * recurrent);
   t.attention = attention_at(w, depth + prompt / 2).flops / (unit.flops * share.prefill_attention);
   t.overhead =
       (w.weight_bytes * touched / (unit.peak_read * 0.7) + w.layers * share.batch_seconds) / batch;

@@ -96,6 +96,33 @@ double bits_by_name(std::string_view quant) {
   return 4.85;
 }
 
+/// The family of a model by its name, where the table does not tell. More special names first.
+std::string_view family(std::string_view key) {
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 18> kFamilies = {
+      {{"gemma-2", "gemma2"},
+       {"gemma-3n", "gemma3n"},
+       {"gemma-3", "gemma3"},
+       {"gemma-4", "gemma4"},
+       {"gpt-oss", "gpt_oss"},
+       {"laguna", "laguna"},
+       {"lfm2", "lfm2"},
+       {"nemotron-3", "nemotron_h"},
+       {"nemotron-cascade-2", "nemotron_h"},
+       {"qwen3-coder-next", "qwen3_next"},
+       {"qwen3-next", "qwen3_next"},
+       {"qwen3.5", "qwen3_5"},
+       {"qwen3.6", "qwen3_5"},
+       {"qwen3", "qwen3"},
+       {"glm-4.7-flash", "glm4_moe_lite"},
+       {"deepseek-coder-v2", "deepseek_v2"},
+       {"deepseek-v2", "deepseek_v2"},
+       {"deepseek-v3", "deepseek_v3"}}};
+  for (const auto& [beginning, arch] : kFamilies) {
+    if (key.starts_with(beginning)) return arch;
+  }
+  return {};
+}
+
 /// How the layers of a family look back: the share of them that see everything, the window of the
 /// others, and what a layer of the former takes to one of the latter. Facts of published models.
 struct Window {
@@ -138,6 +165,7 @@ class RowReader {
     if (key_.empty()) key_ = lower(text("base_model"));
     if (key_.empty()) key_ = lower(text("model_hf_id"));
     arch_ = text("arch");
+    if (arch_.empty() || arch_ == "unknown") arch_ = family(key_);
   }
 
   Setup read() {
@@ -205,13 +233,13 @@ class RowReader {
     sizes();
     Workload& w = setup_.workload;
     const auto given_width = value("d_model");
-    const double width = given_width.value_or(4096 * std::pow(std::min(total_, 70.0) / 8, 0.4));
+    const double alike = std::min(w.mixture ? 3 * active_ : total_, 70.0);  // a dense model as wide
+    const double width = given_width.value_or(4096 * std::pow(alike / 8, 0.4));
     const double head =
         given_width ? std::min(value("vocab").value_or(0) * width / 1e9, 0.6 * total_) : 0;
     add_uneven_bytes(given_width, head);
-    const double layers = std::clamp(
-        value("n_layers").value_or(std::round(32 * std::pow(total_ / 8, 0.35))), 1.0, 10000.0);
-    layers_ = value("n_layers") ? layers : std::max(8.0, layers);
+    const double usual = std::round(32 * std::pow(alike / 8, alike < 8 ? 0.15 : 0.35));
+    layers_ = std::clamp(value("n_layers").value_or(usual), 1.0, 10000.0);
     w.layers = static_cast<int>(layers_);
     layers_of_kinds(width);
     w.source = "computed";
@@ -226,7 +254,9 @@ class RowReader {
 
   void layers_of_kinds(double width) {
     Workload& w = setup_.workload;
-    double remembering = std::min(layers_, value("kv_layers").value_or(layers_));
+    const bool mostly_recurrent = begins(arch_, {"qwen3_5", "qwen3_next"});
+    const double usual = mostly_recurrent ? 0.25 * layers_ : layers_;
+    double remembering = std::min(layers_, value("kv_layers").value_or(usual));
     double recurrent = layers_ - remembering;
     if (arch_.starts_with("lfm2")) {
       recurrent = 0;  // short convolutions
@@ -234,7 +264,8 @@ class RowReader {
       recurrent = 0.5 * layers_;  // the others are feed-forward alone, but for a few of attention
       if (remembering > 0.9 * layers_) remembering = 0.09 * layers_;
     }
-    w.recurrent_layers = recurrent;
+    // Mamba scans a prompt at half the speed of delta networks.
+    w.recurrent_layers = arch_ == "nemotron_h" ? 2 * recurrent : recurrent;
     // Gemma normalizes twice as often.
     w.steps = layers_ + recurrent + (arch_.starts_with("gemma") ? 0.5 * layers_ : 0);
 
