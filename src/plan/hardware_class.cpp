@@ -19,7 +19,7 @@ using machine::Gpu;
 using machine::Machine;
 
 constexpr double kBatch = 512;          // tokens of a prompt that engines compute at once
-constexpr double kDeviceReserve = 8e8;  // of a graphics memory: desktop, context, buffers
+constexpr double kDeviceReserve = 6e8;  // of a graphics memory: desktop, context, buffers
 constexpr double kHostReserve = 5e8;
 constexpr double kLink = 12e9;  // bytes per second, where unknown: PCIe 3.0 x16 as it is reached
 /// A processor beside a graphics processor waits for it twice per layer and computes with it in
@@ -136,7 +136,10 @@ Unit host_unit(const Machine& machine, const std::string& engine) {
   const double peak = machine.read_bytes_per_second / (measured(machine) ? kMeasurableRead : 1);
   Unit unit = unit_of(HardwareClass::kProcessor, peak, 2 * machine.f32_multiply_adds);
   if (engine == "hearth") {
+    // Measured as a whole, unpacking included; experts are read like other weights.
     unit.share.read = kHearthRead;
+    unit.share.mixture = 1;
+    unit.share.unpack = std::numeric_limits<double>::infinity();
     if (machine.int8_multiply_adds > 0)
       unit.prefill_multiply_adds = kHearthCompute * machine.int8_multiply_adds;
   }
@@ -205,7 +208,10 @@ class Estimator {
     if (on_device()) device_ = device_unit(machine);
     choose_placement(placement);
     if (on_host() > 0) host_ = host_unit(machine, c_.engine);
-    if (host_ && device_) host_->share.read *= kSharedProcessor;
+    if (host_ && device_) {
+      host_->share.read *= kSharedProcessor;
+      host_->share.mixture = 1;  // choosing experts and all that is small is the device's work
+    }
   }
 
   Estimate run() {

@@ -168,14 +168,14 @@ class RowReader {
     if (arch_.empty() || arch_ == "unknown") arch_ = family(key_);
   }
 
-  Setup read() {
+  TableRow read() {
     const std::string kind = hardware_kind();
     workload();
     times();
     machine(kind);
     residency(kind);
-    setup_.speculative = text("speculative") == "1";
-    return setup_;
+    row_data_.speculative = text("speculative") == "1";
+    return row_data_;
   }
 
  private:
@@ -208,7 +208,7 @@ class RowReader {
                  .value_or(billions_in(key_, false).value_or(gigabytes.value_or(4) * 8 / bits_));
     active_ = value("params_active_b").value_or(billions_in(key_, true).value_or(total_));
     active_ = std::min(active_, total_);
-    Workload& w = setup_.workload;
+    Workload& w = row_data_.workload;
     const std::string_view mixture = text("is_moe");
     w.mixture = mixture.empty() ? active_ < 0.8 * total_ : mixture == "1";
     w.weight_bytes = gigabytes.value_or(total_ * bits_ / 8);
@@ -225,13 +225,13 @@ class RowReader {
     double extra = head * std::max(0.0, (uneven ? 8.5 : 6.5625) - bits_) / 8;
     if (uneven && !begins(quant, {"Q4_0"}))
       extra += std::max(active_ - head, 0.0) * std::max(0.0, 5.5 - bits_) / 8;
-    setup_.workload.weight_bytes += extra;
-    setup_.workload.active_bytes += extra;
+    row_data_.workload.weight_bytes += extra;
+    row_data_.workload.active_bytes += extra;
   }
 
   void workload() {
     sizes();
-    Workload& w = setup_.workload;
+    Workload& w = row_data_.workload;
     const auto given_width = value("d_model");
     const double alike = std::min(w.mixture ? 3 * active_ : total_, 70.0);  // a dense model as wide
     const double width = given_width.value_or(4096 * std::pow(alike / 8, 0.4));
@@ -253,7 +253,7 @@ class RowReader {
   }
 
   void layers_of_kinds(double width) {
-    Workload& w = setup_.workload;
+    Workload& w = row_data_.workload;
     const bool mostly_recurrent = begins(arch_, {"qwen3_5", "qwen3_next"});
     const double usual = mostly_recurrent ? 0.25 * layers_ : layers_;
     double remembering = std::min(layers_, value("kv_layers").value_or(usual));
@@ -286,7 +286,7 @@ class RowReader {
   }
 
   void times() {
-    Conditions& c = setup_.conditions;
+    Conditions& c = row_data_.conditions;
     const auto depth = number(text("context_depth"), 0);
     const auto prompt = value("prompt_tokens");
     const double output = value("output_tokens").value_or(128);
@@ -300,7 +300,7 @@ class RowReader {
   }
 
   void machine(const std::string& kind) {
-    machine::Machine& m = setup_.machine;
+    machine::Machine& m = row_data_.machine;
     m.name = text("hardware");
     m.source = "data sheet";
     const double usual = kind == "dgpu"      ? 600
@@ -310,7 +310,7 @@ class RowReader {
     const double bandwidth = 1e9 * value("mem_bw_gbs").value_or(usual);
     const double flops = 1e12 * value("fp16_tflops").value_or(0);
     // Ollama does not use integrated graphics.
-    if (kind == "cpu" || (kind == "igpu" && contains(setup_.conditions.engine, "ollama"))) {
+    if (kind == "cpu" || (kind == "igpu" && contains(row_data_.conditions.engine, "ollama"))) {
       m.read_bytes_per_second = bandwidth;
       m.f32_multiply_adds = flops / 2;
       return;
@@ -328,20 +328,20 @@ class RowReader {
   }
 
   void residency(const std::string& kind) {
-    Conditions& c = setup_.conditions;
-    c.residency = setup_.machine.gpus.empty() ? Residency::kMemory : Residency::kDevice;
+    Conditions& c = row_data_.conditions;
+    c.residency = row_data_.machine.gpus.empty() ? Residency::kMemory : Residency::kDevice;
     if (kind != "dgpu") return;
     const auto memory = value("mem_gb");
     const auto expert_layers = value("n_cpu_moe");
-    if (expert_layers && setup_.workload.mixture) {
+    if (expert_layers && row_data_.workload.mixture) {
       c.residency = Residency::kExperts;
-      setup_.placement = Placement{1, std::max(0.0, 1 - *expert_layers / layers_)};
+      row_data_.placement = Placement{1, std::max(0.0, 1 - *expert_layers / layers_)};
       return;
     }
-    const bool too_large = memory && setup_.workload.weight_bytes + 3e8 > *memory * kGib;
+    const bool too_large = memory && row_data_.workload.weight_bytes + 3e8 > *memory * kGib;
     if (text("offload") == "1" || too_large) {
       c.residency = Residency::kSplit;
-      if (!memory) setup_.placement = Placement{0.5, 0.5};
+      if (!memory) row_data_.placement = Placement{0.5, 0.5};
     }
   }
 
@@ -350,18 +350,20 @@ class RowReader {
   std::string key_;
   std::string_view arch_;
   double total_ = 0, active_ = 0, bits_ = 0, layers_ = 0;
-  Setup setup_;
+  TableRow row_data_;
 };
 
 }  // namespace
 
-Setup setup_of(const CsvTable& table, std::size_t row) { return RowReader(table, row).read(); }
+TableRow read_table_row(const CsvTable& table, std::size_t row) {
+  return RowReader(table, row).read();
+}
 
-Prediction predict(const Setup& setup) {
+Prediction predict(const TableRow& row) {
   const Estimate estimate =
-      estimate_by_class(setup.workload, setup.machine, setup.conditions, setup.placement);
+      estimate_by_class(row.workload, row.machine, row.conditions, row.placement);
   Prediction prediction{estimate.speeds.at(0).decode.tps, estimate.speeds.at(1).prefill.tps};
-  if (setup.speculative) prediction.decode_tps *= speculation_factor(setup.workload.mixture);
+  if (row.speculative) prediction.decode_tps *= speculation_factor(row.workload.mixture);
   return prediction;
 }
 
@@ -373,7 +375,7 @@ void predict_file(const std::filesystem::path& in, const std::filesystem::path& 
   }
   std::string text = "row_id,pred_decode_tps,pred_prefill_tps\n";
   for (std::size_t row = 0; row < table.rows(); ++row) {
-    const Prediction prediction = predict(setup_of(table, row));
+    const Prediction prediction = predict(read_table_row(table, row));
     text += fmt::format("{},{:.6g},{:.6g}\n", csv_field(table.field(row, "row_id")),
                         prediction.decode_tps, prediction.prefill_tps);
   }

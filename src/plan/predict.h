@@ -15,7 +15,7 @@
 namespace hearth::plan {
 
 /// One row of the table as the cost model sees it.
-struct Setup {
+struct TableRow {
   Workload workload;
   machine::Machine machine;
   /// `depths`: where decoding is asked for, and how many tokens lie before the prompt.
@@ -31,10 +31,10 @@ struct Prediction {
 /// Reads row `row` (columns: docs/planner-model.md). Columns may be missing and fields empty or no
 /// numbers: names, then what is usual for the class, stand in. Columns that hold measurements are
 /// never read.
-[[nodiscard]] Setup setup_of(const CsvTable& table, std::size_t row);
+[[nodiscard]] TableRow read_table_row(const CsvTable& table, std::size_t row);
 
 /// Both speeds are positive and finite.
-[[nodiscard]] Prediction predict(const Setup& setup);
+[[nodiscard]] Prediction predict(const TableRow& row);
 
 /// Writes `row_id,pred_decode_tps,pred_prefill_tps` for every row of `in` to `out`, which appears
 /// when it is complete. Throws Error when `in` is no table or has no column row_id.
