@@ -83,7 +83,7 @@ std::vector<std::string> known_keys() {
 
 UserFolders user_folders() {
   return {folder("XDG_CONFIG_HOME", ".config"), folder("XDG_STATE_HOME", ".local/state"),
-          folder("XDG_DATA_HOME", ".local/share")};
+          folder("XDG_DATA_HOME", ".local/share"), folder("XDG_CACHE_HOME", ".cache")};
 }
 
 Configuration parse_configuration(std::string_view text, std::string_view source) {

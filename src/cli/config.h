@@ -16,6 +16,7 @@ struct UserFolders {
   std::filesystem::path config;  ///< $XDG_CONFIG_HOME/hearth, default ~/.config/hearth
   std::filesystem::path state;   ///< $XDG_STATE_HOME/hearth, default ~/.local/state/hearth
   std::filesystem::path data;    ///< $XDG_DATA_HOME/hearth, default ~/.local/share/hearth
+  std::filesystem::path cache;   ///< $XDG_CACHE_HOME/hearth, default ~/.cache/hearth
 };
 [[nodiscard]] UserFolders user_folders();
 

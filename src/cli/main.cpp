@@ -37,6 +37,8 @@ void add_commands(CLI::App& app) {
   add_perplexity_command(app);
   add_imatrix_command(app);
   add_quantize_command(app);
+  add_probe_command(app);
+  add_doctor_command(app);
   add_completion_command(app);
 }
 

@@ -34,6 +34,8 @@ void add_bench_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
 void add_imatrix_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
+void add_probe_command(CLI::App& app);
+void add_doctor_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 
 }  // namespace hearth::cli

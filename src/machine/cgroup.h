@@ -1,20 +1,23 @@
-// Limits that a container (control group) sets on this process. Internal to the machine room.
+// Limits that a container (control group, version 1 or 2) sets on this process.
 #pragma once
 
+#include <cstdint>
 #include <optional>
-#include <string>
-#include <vector>
+
+#include "machine/system_files.h"
 
 namespace hearth::machine {
 
-/// The first line of a small system file such as those of /proc and /sys; nothing when it cannot be
-/// read.
-[[nodiscard]] std::optional<std::string> system_line(const std::string& path);
+/// What is left of the tightest memory limit, in bytes.
+struct GroupMemory {
+  std::uint64_t limit = 0;  // smallest of the group's and its parents'
+  std::uint64_t available =
+      0;  // least that any of them leaves, page cache that can be dropped included
+};
+/// Nothing where no group has a limit.
+[[nodiscard]] std::optional<GroupMemory> group_memory(const SystemFiles& files);
 
-/// The same file of this process's control group and of all its parents that can be seen (version 2
-/// hierarchy, then the version 1 one of `controller`), each one's first line.
-[[nodiscard]] std::vector<std::string> cgroup_lines(const std::string& file_v2,
-                                                    const std::string& controller,
-                                                    const std::string& file_v1);
+/// The CPU quota in processors (1.5: one and a half), or 0 when there is none.
+[[nodiscard]] double processor_quota(const SystemFiles& files);
 
 }  // namespace hearth::machine

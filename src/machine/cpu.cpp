@@ -12,8 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -22,35 +21,10 @@
 namespace hearth::machine {
 namespace {
 
-std::string topology_file(int processor, const char* name) {
-  return "/sys/devices/system/cpu/cpu" + std::to_string(processor) + "/topology/" + name;
-}
-
-// "32K", "1M" or plain bytes.
-std::size_t parse_size(const std::string& text) {
-  char* end = nullptr;
-  const std::size_t value = std::strtoull(text.c_str(), &end, 10);
-  if (*end == 'K') return value << 10;
-  if (*end == 'M') return value << 20;
-  return value;
-}
-
-// The cgroup's CPU quota in processors, or 0 when there is none.
-double cpu_quota() {
-  double quota = 0;
-  const auto lower = [&quota](double cores) {
-    if (cores > 0 && (quota == 0 || cores < quota)) quota = cores;
-  };
-  for (const std::string& line : cgroup_lines("cpu.max", "cpu", "cpu.cfs_quota_us")) {
-    // Version 2: "QUOTA PERIOD" or "max PERIOD"; version 1: "QUOTA" or "-1", the period (almost
-    // always 100 ms) elsewhere.
-    char* end = nullptr;
-    const double microseconds = std::strtod(line.c_str(), &end);
-    if (end == line.c_str() || microseconds <= 0) continue;
-    const double period = std::strtod(end, nullptr);
-    lower(microseconds / (period > 0 ? period : 100000));
-  }
-  return quota;
+std::optional<std::string> topology_line(const SystemFiles& files, int processor,
+                                         const char* name) {
+  return files.line("/sys/devices/system/cpu/cpu" + std::to_string(processor) + "/topology/" +
+                    name);
 }
 
 #if defined(__x86_64__)
@@ -116,14 +90,22 @@ bool may_use_tiles() noexcept {
 #endif
 }
 
-std::string cpu_name() {
-  std::ifstream stream("/proc/cpuinfo");
-  for (std::string line; std::getline(stream, line);) {
-    if (line.compare(0, 10, "model name") != 0) continue;
-    const std::size_t colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
+std::string cpu_name() { return cpu_name(SystemFiles()); }
+
+std::string cpu_name(const SystemFiles& files) {
+  const auto value = [](const std::string& line) -> std::string {
+    const std::size_t colon = line.find(':');
+    const std::size_t begin = line.find_first_not_of(" \t", colon + 1);
+    return colon == std::string::npos || begin == std::string::npos ? "" : line.substr(begin);
+  };
+  for (const std::string& line : files.lines("/proc/cpuinfo")) {
+    // Arm says the board's name at "Model" or "Hardware", and often nothing about the processor.
+    if (!line.starts_with("model name") && !line.starts_with("Model\t")) continue;
+    if (std::string name = value(line); !name.empty()) return name;
   }
-  return "unknown processor";
+  // The device tree: "Raspberry Pi 5 Model B".
+  const std::string board = files.line("/proc/device-tree/model").value_or("");
+  return board.empty() ? "unknown processor" : board;
 }
 
 int usable_processors() noexcept {
@@ -134,6 +116,7 @@ int usable_processors() noexcept {
 }
 
 int usable_cores() {
+  const SystemFiles files;
   int cores = usable_processors();
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -142,26 +125,31 @@ int usable_cores() {
     for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
       if (!CPU_ISSET(processor, &set)) continue;
       // Without topology information every processor counts as a core of its own.
-      distinct.emplace(system_line(topology_file(processor, "physical_package_id")).value_or("0"),
-                       system_line(topology_file(processor, "core_id"))
-                           .value_or("p" + std::to_string(processor)));
+      distinct.emplace(
+          topology_line(files, processor, "physical_package_id").value_or("0"),
+          topology_line(files, processor, "core_id").value_or("p" + std::to_string(processor)));
     }
     if (!distinct.empty()) cores = static_cast<int>(distinct.size());
   }
-  const double quota = cpu_quota();
+  const double quota = processor_quota(files);
   if (quota > 0) cores = std::min(cores, std::max(1, static_cast<int>(std::ceil(quota))));
   return cores;
 }
 
-CacheSizes cache_sizes() {
+CacheSizes cache_sizes() { return cache_sizes(SystemFiles()); }
+
+CacheSizes cache_sizes(const SystemFiles& files) {
   CacheSizes sizes;
   for (int index = 0; index < 8; ++index) {
     const std::string folder =
         "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/";
-    const auto level = system_line(folder + "level");
+    const auto level = files.line(folder + "level");
     if (!level) break;
-    if (system_line(folder + "type").value_or("") == "Instruction") continue;
-    const std::size_t bytes = parse_size(system_line(folder + "size").value_or("0"));
+    if (files.line(folder + "type") == "Instruction") continue;
+    const std::string text = files.line(folder + "size").value_or("0");  // "32K", "1M" or bytes
+    std::size_t bytes = leading_number(text).value_or(0);
+    if (text.ends_with('K')) bytes <<= 10;
+    if (text.ends_with('M')) bytes <<= 20;
     if (*level == "1") sizes.l1 = bytes;
     if (*level == "2") sizes.l2 = bytes;
     if (*level == "3") sizes.l3 = bytes;

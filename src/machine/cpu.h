@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <string>
 
+#include "machine/system_files.h"
+
 namespace hearth::machine {
 
 /// Instruction sets beyond the architecture's base that Hearth has kernels for. All false on other
@@ -26,6 +28,7 @@ struct CpuFeatures {
 
 /// The processor's name as the system prints it, or "unknown processor".
 [[nodiscard]] std::string cpu_name();
+[[nodiscard]] std::string cpu_name(const SystemFiles& files);
 
 /// Logical processors that this process may run on (affinity mask).
 [[nodiscard]] int usable_processors() noexcept;
@@ -41,5 +44,6 @@ struct CacheSizes {
   std::size_t l1 = 0, l2 = 0, l3 = 0;
 };
 [[nodiscard]] CacheSizes cache_sizes();
+[[nodiscard]] CacheSizes cache_sizes(const SystemFiles& files);
 
 }  // namespace hearth::machine

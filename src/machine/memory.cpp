@@ -1,9 +1,6 @@
 #include "machine/memory.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <fstream>
-#include <optional>
 #include <string>
 
 #include "machine/cgroup.h"
@@ -11,48 +8,57 @@
 namespace hearth::machine {
 namespace {
 
-std::optional<std::size_t> smallest_limit(const std::string& file_v2, const std::string& file_v1) {
-  std::optional<std::size_t> smallest;
-  for (const std::string& line : cgroup_lines(file_v2, "memory", file_v1)) {
-    char* end = nullptr;
-    const unsigned long long value = std::strtoull(line.c_str(), &end, 10);
-    // "max" (version 2) and values near 2^63 (version 1) mean no limit.
-    if (end == line.c_str() || value >= (1ULL << 60)) continue;
-    smallest = std::min<std::size_t>(smallest.value_or(value), value);
-  }
-  return smallest;
+/// The value of "NAME:   123 kB", in bytes.
+std::uint64_t kilobytes_at(const std::string& line, std::size_t colon) {
+  const std::size_t digit = line.find_first_of("0123456789", colon);
+  if (digit == std::string::npos) return 0;
+  return leading_number(std::string_view(line).substr(digit)).value_or(0) * 1024;
+}
+
+/// The word in brackets of "always [madvise] never".
+std::string chosen_word(const std::string& line) {
+  const std::size_t begin = line.find('[');
+  const std::size_t end = line.find(']');
+  if (begin == std::string::npos || end == std::string::npos || end < begin) return {};
+  return line.substr(begin + 1, end - begin - 1);
 }
 
 }  // namespace
 
-MemoryFacts memory_facts() {
-  MemoryFacts facts;
-  std::ifstream stream("/proc/meminfo");
-  for (std::string line; std::getline(stream, line);) {
+MainMemory main_memory(const SystemFiles& files) {
+  MainMemory memory;
+  std::uint64_t swap_free = 0;
+  for (const std::string& line : files.lines("/proc/meminfo")) {
     const std::size_t colon = line.find(':');
     if (colon == std::string::npos) continue;
-    const std::size_t bytes = std::strtoull(line.c_str() + colon + 1, nullptr, 10) * 1024;
-    if (line.compare(0, colon, "MemTotal") == 0) facts.total = bytes;
-    if (line.compare(0, colon, "MemAvailable") == 0) facts.available = bytes;
+    const std::uint64_t bytes = kilobytes_at(line, colon);
+    const std::string_view name = std::string_view(line).substr(0, colon);
+    if (name == "MemTotal") memory.total_bytes = bytes;
+    if (name == "MemAvailable") memory.available_bytes = bytes;
+    if (name == "SwapTotal") memory.swap_total_bytes = bytes;
+    if (name == "SwapFree") swap_free = bytes;
   }
-  if (const auto limit = smallest_limit("memory.max", "memory.limit_in_bytes");
-      limit && *limit < facts.total) {
-    facts.total = *limit;
-    // The group's use includes page cache, which can be dropped, so this is a lower bound on what
-    // is left.
-    const std::size_t used = smallest_limit("memory.current", "memory.usage_in_bytes").value_or(0);
-    facts.available = std::min(facts.available, *limit - std::min(*limit, used));
+  memory.swap_used_bytes = memory.swap_total_bytes - std::min(memory.swap_total_bytes, swap_free);
+  if (const auto group = group_memory(files); group && group->limit < memory.total_bytes) {
+    memory.total_bytes = group->limit;
+    memory.available_bytes = std::min(memory.available_bytes, group->available);
   }
-  return facts;
+  memory.huge_pages =
+      chosen_word(files.line("/sys/kernel/mm/transparent_hugepage/enabled").value_or(""));
+  return memory;
+}
+
+MemoryFacts memory_facts() {
+  const MainMemory memory = main_memory(SystemFiles());
+  return {memory.total_bytes, memory.available_bytes};
 }
 
 ProcessMemory process_memory() {
   ProcessMemory memory;
-  std::ifstream stream("/proc/self/status");
-  for (std::string line; std::getline(stream, line);) {
+  for (const std::string& line : SystemFiles().lines("/proc/self/status")) {
     const std::size_t colon = line.find(':');
     if (colon == std::string::npos) continue;
-    const std::size_t bytes = std::strtoull(line.c_str() + colon + 1, nullptr, 10) * 1024;
+    const std::size_t bytes = kilobytes_at(line, colon);
     if (line.compare(0, colon, "VmRSS") == 0) memory.resident = bytes;
     if (line.compare(0, colon, "RssAnon") == 0) memory.anonymous = bytes;
   }

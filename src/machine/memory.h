@@ -3,6 +3,9 @@
 
 #include <cstddef>
 
+#include "machine/machine.h"
+#include "machine/system_files.h"
+
 namespace hearth::machine {
 
 struct MemoryFacts {
@@ -13,6 +16,10 @@ struct MemoryFacts {
 
 /// Reads the system's present state. Zeroes when the system does not say.
 [[nodiscard]] MemoryFacts memory_facts();
+
+/// Main memory as the planner sees it: a container's limit is the machine's memory. Zeroes where
+/// the system does not say; `unified` is left false.
+[[nodiscard]] MainMemory main_memory(const SystemFiles& files);
 
 /// What this process holds in main memory now, in bytes.
 struct ProcessMemory {

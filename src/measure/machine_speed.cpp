@@ -4,10 +4,12 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <span>
 
 #include "compute/cpu/kernel_choice.h"
 #include "measure/samples.h"
 #include "support/huge_pages.h"
+#include "support/small_pages.h"
 
 namespace hearth::measure {
 namespace {
@@ -17,10 +19,12 @@ constexpr std::size_t kShare = std::size_t{1} << 20;
 }  // namespace
 
 struct MachineSpeed::Impl {
-  Impl(ThreadTeam& given, const std::string& instruction_set, std::size_t bytes)
+  Impl(ThreadTeam& given, const std::string& instruction_set, std::size_t bytes, Pages pages)
       : team(given),
         kernels(compute::cpu::choose_kernels(instruction_set)),
-        buffer(std::max(kShare, bytes / kShare * kShare)) {
+        huge(pages == Pages::kHuge ? whole_shares(bytes) : 0),
+        small(pages == Pages::kSmall ? whole_shares(bytes) : 0),
+        buffer(pages == Pages::kHuge ? huge.bytes() : small.bytes()) {
     // Pages that were never written are all the same zero page.
     team.for_chunks(static_cast<std::int64_t>(buffer.size() / kShare), 1,
                     [&](std::int64_t begin, std::int64_t end, int) {
@@ -28,27 +32,34 @@ struct MachineSpeed::Impl {
                                   static_cast<std::size_t>(end - begin) * kShare);
                     });
   }
+  static std::size_t whole_shares(std::size_t bytes) {
+    return std::max(kShare, bytes / kShare * kShare);
+  }
   ThreadTeam& team;
   const compute::cpu::KernelTable& kernels;
-  HugePages buffer;
+  HugePages huge;
+  SmallPages small;
+  std::span<std::byte> buffer;
   std::atomic<std::uint32_t> sink{0};  // keeps the compiler from leaving the work out
 };
 
 MachineSpeed::MachineSpeed(ThreadTeam& team, const std::string& instruction_set,
-                           std::size_t buffer_bytes)
-    : impl_(std::make_unique<Impl>(team, instruction_set, buffer_bytes)) {}
+                           std::size_t buffer_bytes, Pages pages)
+    : impl_(std::make_unique<Impl>(team, instruction_set, buffer_bytes, pages)) {}
 MachineSpeed::~MachineSpeed() = default;
 
-double MachineSpeed::read_bandwidth() {
+double MachineSpeed::read_bandwidth(int threads) {
   Impl& m = *impl_;
+  const std::size_t shares = m.buffer.size() / kShare;
+  std::atomic<std::size_t> next{0};
   const double start = now();
-  m.team.for_chunks(static_cast<std::int64_t>(m.buffer.size() / kShare), 1,
-                    [&](std::int64_t begin, std::int64_t end, int) {
-                      const std::uint32_t sum = m.kernels.read_memory(
-                          m.buffer.data() + static_cast<std::size_t>(begin) * kShare,
-                          static_cast<std::size_t>(end - begin) * kShare);
-                      m.sink.fetch_xor(sum, std::memory_order_relaxed);
-                    });
+  m.team.share([&](int thread) noexcept {
+    if (threads > 0 && thread >= threads) return;
+    for (std::size_t share; (share = next.fetch_add(1, std::memory_order_relaxed)) < shares;) {
+      const std::uint32_t sum = m.kernels.read_memory(m.buffer.data() + share * kShare, kShare);
+      m.sink.fetch_xor(sum, std::memory_order_relaxed);
+    }
+  });
   return static_cast<double>(m.buffer.size()) / (now() - start);
 }
 
