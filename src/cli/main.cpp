@@ -39,6 +39,7 @@ void add_commands(CLI::App& app) {
   add_quantize_command(app);
   add_probe_command(app);
   add_doctor_command(app);
+  add_plan_command(app);
   add_completion_command(app);
 }
 

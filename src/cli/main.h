@@ -36,6 +36,7 @@ void add_imatrix_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
 void add_probe_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);
+void add_plan_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 
 }  // namespace hearth::cli

@@ -15,6 +15,12 @@ struct Workload {
   double parameters = 0, active_parameters = 0;
   bool mixture = false;
   int layers = 0;
+  /// Of `layers`, those that keep a state instead of keys and values and are as much work as
+  /// attention (not short convolutions). Half a layer where blocks hold less than a whole one.
+  double recurrent_layers = 0;
+  /// How many plain transformer layers' worth of small operations decoding a token takes, where
+  /// that differs from layers + recurrent_layers; 0: it does not.
+  double steps = 0;
   std::int64_t trained_context = 0;
 
   double weight_bytes = 0;         // of the file's tensors
