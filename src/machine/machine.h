@@ -51,6 +51,34 @@ struct KernelSpeed {
   double prefill_multiply_adds = 0;
 };
 
+/// Products of rows with chosen experts, against one product of 512 rows with one matrix.
+struct ExpertSpeed {
+  double rows = 0;      // that meet an expert, on average
+  double fraction = 0;  // of KernelSpeed::prefill_multiply_adds
+};
+
+/// What else this engine spends when it runs a model, measured as KernelSpeed is. 0: unknown.
+struct EngineSpeed {
+  // One row (decoding): seconds that an operation takes besides its bytes.
+  double product_seconds = 0;    // a product with a matrix
+  double operation_seconds = 0;  // norms, activations, sums …
+  double attention_seconds = 0;
+  // Attention of one row behind a long context: bytes of F16 keys and values, and multiply-adds;
+  // the two times add up.
+  double kv_bytes_per_second = 0, kv_multiply_adds = 0;
+  // 512 rows (prompts).
+  double row_values_per_second = 0;        // written by operations that are no products
+  double stored_values_per_second = 0;     // keys and values put into an F16 memory
+  double attention_multiply_adds = 0;      // per second, behind a long context
+  double attention_values_per_second = 0;  // of its result: what it takes besides multiplying
+  double scan_multiply_adds = 0;           // per second, of recurrent mixers (also decoding)
+  std::vector<ExpertSpeed> experts;        // by rows, ascending
+  // Others.
+  double logits_per_second = 0;  // of the vocabulary, when a token is drawn
+  double pack_bytes_per_second =
+      0;  // of a file's weights in the page cache, when a model is loaded
+};
+
 struct RandomRead {
   std::uint32_t block_bytes = 0;
   int queue_depth = 1;
@@ -104,6 +132,7 @@ struct Machine {
   /// Multiply-adds per second of all cores; 0: unknown or no such instructions.
   double int8_multiply_adds = 0, bf16_multiply_adds = 0, f32_multiply_adds = 0;
   std::vector<KernelSpeed> kernels;
+  EngineSpeed engine;  // measured together with `kernels`
   std::vector<Disk> disks;
   std::vector<Gpu> gpus;
   std::vector<Npu> npus;

@@ -42,6 +42,26 @@ struct Workload {
   /// Multiply-adds of attention for one token, per cell it looks at (all layers without window; the
   /// same of windowed layers).
   double attention_multiply_adds = 0, window_multiply_adds = 0;
+
+  // The rest is known of counted workloads only.
+  double vocabulary = 0;  // logits of a token
+  /// Of multiply_adds_by_format, by routed experts; and which share of a prompt's rows meets one of
+  /// them.
+  std::map<std::string, double> expert_multiply_adds_by_format;
+  double expert_share = 0;
+  /// Of bytes_by_format, what a prompt reads only once, for its last token: the output matrix.
+  std::map<std::string, double> last_bytes_by_format;
+  /// Operations of decoding one token: all, products with weights, attentions.
+  double operations = 0, products = 0, attentions = 0;
+  /// For one token of a prompt: values that operations besides products write, that are put into
+  /// the KV memory, that attention results in; multiply-adds of recurrent mixers.
+  double row_values = 0, stored_values = 0, attention_values = 0, scan_multiply_adds = 0;
+  /// Bytes of KV format F16 that decoding one token reads per cell it looks at; like
+  /// attention_multiply_adds. Not kv_bytes_per_token where layers share a memory.
+  double kv_read_bytes = 0, window_read_bytes = 0;
+  /// What the engine allocates besides KV: weights in the layout its kernels want, recurrent state
+  /// (of one sequence, snapshots included), buffers for passes of 512 rows and logits.
+  double packed_bytes = 0, state_memory_bytes = 0, buffer_bytes = 0;
 };
 
 }  // namespace hearth::plan

@@ -40,7 +40,10 @@ class Counter final : public CountBackend {
   explicit Counter(const Backend& target) : target_(target) {}
   [[nodiscard]] std::string_view name() const noexcept override { return "count"; }
   [[nodiscard]] const Counts& counts() const noexcept override { return counts_; }
-  void reset_counts() noexcept override { counts_ = {}; }
+  void reset_counts() noexcept override {
+    counts_ = {};
+    grouped_ = grouped_rows_ = 0;
+  }
   [[nodiscard]] std::span<const WeightLoad> loads() const noexcept override { return loads_; }
 
   std::unique_ptr<Buffer> allocate(std::size_t bytes, MemoryCategory category) override {
@@ -76,14 +79,14 @@ class Counter final : public CountBackend {
   }
   void matmul(const Tensor& x, std::span<const Projection> projections) noexcept override {
     ++counts_.operations;
+    ++counts_.products;
     for (const Projection& p : projections) {
-      counts_.weight_multiply_adds +=
-          static_cast<std::uint64_t>(x.shape[0] * p.weight->rows() * p.weight->columns());
-      counts_.weight_bytes += p.weight->source().bytes.size();
+      count_product(*p.weight, x.shape[0] * p.weight->rows() * p.weight->columns(),
+                    p.weight->source().bytes.size());
     }
   }
   void attend(const AttendArguments& a) noexcept override {
-    ++counts_.operations;
+    count_attention(a.out);
     const auto row_sizes = static_cast<std::uint64_t>(a.q.shape[2] + a.out.shape[2]);
     const auto stored =
         static_cast<std::uint64_t>(a.keys.shape[3] + (a.values ? a.values.shape[3] : 0));
@@ -103,89 +106,94 @@ class Counter final : public CountBackend {
   void store_kv(KvPart /*part*/, const Tensor& values, const KvRows& /*rows*/,
                 const Tensor& pool) noexcept override {
     ++counts_.operations;
+    counts_.stored_values += static_cast<std::uint64_t>(values.elements());
     counts_.kv_bytes_written +=
         tensor::row_bytes(pool.dtype, static_cast<std::size_t>(values.elements()));
   }
 
-  void norm(const NormArguments& /*arguments*/) noexcept override { ++counts_.operations; }
+  void norm(const NormArguments& a) noexcept override { count_values(a.out); }
   void rope_table(const RopeAngles& /*angles*/, const Tensor& /*positions*/,
                   const Tensor& /*factors*/, const Tensor& /*table*/) noexcept override {
     ++counts_.operations;
   }
-  void rope(RopePairing /*pairing*/, const Tensor& /*table*/, const Tensor& /*x*/,
+  void rope(RopePairing /*pairing*/, const Tensor& /*table*/, const Tensor& x,
             bool /*inverse*/) noexcept override {
-    ++counts_.operations;
+    count_values(x);
   }
   void activate_xielu(const Xielu& /*xielu*/, const Tensor& /*x*/,
-                      const Tensor& /*out*/) noexcept override {
-    ++counts_.operations;
+                      const Tensor& out) noexcept override {
+    count_values(out);
   }
   void activate(Activation /*activation*/, const Tensor& /*x*/,
-                const Tensor& /*out*/) noexcept override {
-    ++counts_.operations;
+                const Tensor& out) noexcept override {
+    count_values(out);
   }
   void activate_gated(const Gating& /*gating*/, const Tensor& /*gate*/, const Tensor& /*up*/,
-                      const Tensor& /*out*/) noexcept override {
-    ++counts_.operations;
+                      const Tensor& out) noexcept override {
+    count_values(out);
   }
   void add(const Tensor& /*a*/, const Tensor& /*b*/, float /*factor*/,
-           const Tensor& /*out*/) noexcept override {
-    ++counts_.operations;
+           const Tensor& out) noexcept override {
+    count_values(out);
   }
-  void scale(const Tensor& /*x*/, float /*factor*/, const Tensor& /*out*/) noexcept override {
-    ++counts_.operations;
+  void scale(const Tensor& /*x*/, float /*factor*/, const Tensor& out) noexcept override {
+    count_values(out);
   }
-  void scale_rows(const Tensor& /*x*/, const Tensor& /*factors*/) noexcept override {
-    ++counts_.operations;
-  }
-  void clamp(const Tensor& /*x*/, float /*limit*/) noexcept override { ++counts_.operations; }
-  void softcap(const Tensor& /*x*/, float /*cap*/) noexcept override { ++counts_.operations; }
-  void gather(const Tensor& /*x*/, const Tensor& /*rows*/,
-              const Tensor& /*out*/) noexcept override {
-    ++counts_.operations;
+  void scale_rows(const Tensor& x, const Tensor& /*factors*/) noexcept override { count_values(x); }
+  void clamp(const Tensor& x, float /*limit*/) noexcept override { count_values(x); }
+  void softcap(const Tensor& x, float /*cap*/) noexcept override { count_values(x); }
+  void gather(const Tensor& /*x*/, const Tensor& /*rows*/, const Tensor& out) noexcept override {
+    count_values(out);
   }
 
-  void multiply(const Tensor& /*a*/, const Tensor& /*b*/, const Tensor& /*out*/) noexcept override {
-    ++counts_.operations;
+  void multiply(const Tensor& /*a*/, const Tensor& /*b*/, const Tensor& out) noexcept override {
+    count_values(out);
   }
-  void mix(const Tensor& /*coefficients*/, const Tensor& /*x*/, bool /*accumulate*/,
-           const Tensor& /*out*/) noexcept override {
-    ++counts_.operations;
+  void mix(const Tensor& /*coefficients*/, const Tensor& x, bool /*accumulate*/,
+           const Tensor& out) noexcept override {
+    count_values(out);
+    // Others read a value for each that they write.
+    const auto more = std::max<std::int64_t>(0, x.elements() - out.elements());
+    counts_.row_values += static_cast<std::uint64_t>(more / 2);
   }
-  void match_norm(const Tensor& /*x*/, const Tensor& /*like*/) noexcept override {
-    ++counts_.operations;
-  }
-  void keep_largest(const Tensor& /*x*/, float /*multiplier*/) noexcept override {
-    ++counts_.operations;
-  }
-  void route(const RouteArguments& /*arguments*/) noexcept override { ++counts_.operations; }
+  void match_norm(const Tensor& x, const Tensor& /*like*/) noexcept override { count_values(x); }
+  void keep_largest(const Tensor& x, float /*multiplier*/) noexcept override { count_values(x); }
+  void route(const RouteArguments& a) noexcept override { count_values(a.logits); }
   void grouped_matmul(const Tensor& /*x*/, const Tensor& ids,
                       std::span<const GroupedProjection> projections) noexcept override {
     ++counts_.operations;
+    ++counts_.products;
     // Which matrices a router will choose is not known; as many different ones as can be.
     const std::int64_t products = ids.shape[0] * ids.shape[1];
     for (const GroupedProjection& p : projections) {
-      counts_.weight_multiply_adds +=
-          static_cast<std::uint64_t>(products * p.weight->rows() * p.weight->columns());
-      counts_.weight_bytes += p.weight->source().bytes.size() /
-                              static_cast<std::size_t>(p.weight->matrices()) *
-                              static_cast<std::size_t>(std::min(products, p.weight->matrices()));
+      const std::int64_t multiply_adds = products * p.weight->rows() * p.weight->columns();
+      count_product(*p.weight, multiply_adds,
+                    p.weight->source().bytes.size() /
+                        static_cast<std::size_t>(p.weight->matrices()) *
+                        static_cast<std::size_t>(std::min(products, p.weight->matrices())));
+      if (ids.strides[0] == 0) continue;  // all of them, in every row: heads, not experts
+      counts_.by_type[static_cast<std::size_t>(p.weight->source().dtype)].grouped_multiply_adds +=
+          static_cast<std::uint64_t>(multiply_adds);
+      grouped_ += static_cast<double>(multiply_adds);
+      grouped_rows_ += static_cast<double>(multiply_adds) * static_cast<double>(products) /
+                       static_cast<double>(p.weight->matrices());
     }
+    if (grouped_ > 0) counts_.grouped_rows = grouped_rows_ / grouped_;
   }
   void transposed_matmul(const TransposedArguments& a) noexcept override {
     ++counts_.operations;
+    ++counts_.products;
     const std::int64_t products = a.ids.shape[0] * a.ids.shape[1];
     const Weight& weight = *a.weight;
-    counts_.weight_multiply_adds +=
-        static_cast<std::uint64_t>(products * a.x.shape[2] * weight.columns());
     // Every matrix of the stack is read once, but only its first rows.
     const double read = static_cast<double>(a.x.shape[2] * a.ids.shape[1]) /
                         static_cast<double>(weight.rows() * weight.matrices());
-    counts_.weight_bytes +=
-        static_cast<std::uint64_t>(read * static_cast<double>(weight.source().bytes.size()));
+    count_product(
+        weight, products * a.x.shape[2] * weight.columns(),
+        static_cast<std::size_t>(read * static_cast<double>(weight.source().bytes.size())));
   }
   void attend_selected(const SelectedAttendArguments& a) noexcept override {
-    ++counts_.operations;
+    count_attention(a.out);
     for (const KvSource& source : a.sources) {
       const auto key_size = static_cast<std::uint64_t>(source.keys.shape[3]);
       const auto value_size =
@@ -217,7 +225,10 @@ class Counter final : public CountBackend {
     const std::int64_t cells = a.out.shape[0] * a.ratio * (a.overlapping ? 2 : 1);
     counts_.kv_bytes_read += static_cast<std::uint64_t>(cells * a.out.shape[1] * 2) * sizeof(float);
   }
-  void convolve(const ConvolveArguments& a) noexcept override { count_state(a.state, a.rows); }
+  void convolve(const ConvolveArguments& a) noexcept override {
+    count_state(a.state, a.rows);
+    counts_.row_values += static_cast<std::uint64_t>(a.out.elements() * (a.weight.shape[1] + 1));
+  }
   void delta_scan(const DeltaScanArguments& a) noexcept override {
     count_state(a.state, a.rows);
     counts_.scan_multiply_adds += 3 * state_products(a.state, a.v);
@@ -239,6 +250,22 @@ class Counter final : public CountBackend {
   }
 
  private:
+  void count_product(const Weight& weight, std::int64_t multiply_adds, std::size_t bytes) {
+    counts_.weight_multiply_adds += static_cast<std::uint64_t>(multiply_adds);
+    counts_.weight_bytes += bytes;
+    TypeCounts& type = counts_.by_type[static_cast<std::size_t>(weight.source().dtype)];
+    type.multiply_adds += static_cast<std::uint64_t>(multiply_adds);
+    type.bytes += bytes;
+  }
+  void count_values(const Tensor& written) {
+    ++counts_.operations;
+    counts_.row_values += static_cast<std::uint64_t>(written.elements());
+  }
+  void count_attention(const Tensor& out) {
+    ++counts_.operations;
+    ++counts_.attentions;
+    counts_.attention_values += static_cast<std::uint64_t>(out.elements());
+  }
   /// Elements of one slot's state, once per row.
   static std::uint64_t state_products(const Tensor& state, const Tensor& x) {
     return static_cast<std::uint64_t>(state.elements() / std::max<std::int64_t>(1, state.shape[0]) *
@@ -264,6 +291,7 @@ class Counter final : public CountBackend {
   const Backend& target_;
   std::array<std::size_t, kMemoryCategories> allocated_{};
   Counts counts_;
+  double grouped_ = 0, grouped_rows_ = 0;  // multiply-adds, and weighted by them
   std::vector<WeightLoad> loads_;
 };
 

@@ -1,0 +1,33 @@
+#include "plan/estimate.h"
+
+#include "plan/processor_estimate.h"
+#include "support/error.h"
+
+namespace hearth::plan {
+
+std::string name(Residency residency) {
+  switch (residency) {
+    case Residency::kMemory:
+      return "memory";
+    case Residency::kDevice:
+      return "device";
+    case Residency::kSplit:
+      return "split";
+    case Residency::kExperts:
+      return "experts";
+    case Residency::kStreamed:
+      return "streamed";
+  }
+  return "memory";
+}
+
+Estimate estimate(const Workload& workload, const machine::Machine& machine,
+                  const Conditions& conditions) {
+  if (has_measured_kernels(workload, machine, conditions)) {
+    return estimate_on_processor(workload, machine, conditions);
+  }
+  throw Error("this machine's kernels were not measured, and nothing is known of others",
+              "run `hearth probe --refresh`");
+}
+
+}  // namespace hearth::plan
