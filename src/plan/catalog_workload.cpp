@@ -106,6 +106,15 @@ void add_attention(const CatalogModel& model, Workload& workload) {
   if (shape.kv_bytes_per_token > 0) workload.kv_bytes_per_token = shape.kv_bytes_per_token;
 }
 
+/// Layers that keep a state instead of keys and values (Workload::recurrent_layers).
+double recurrent_layers(const CatalogModel& model) {
+  const CatalogShape& shape = model.shape;
+  if (shape.kv_layers == 0 || model.architecture.starts_with("lfm2")) return 0;
+  // Blocks of Nemotron-H are half a layer: a mixer or a feed-forward.
+  if (model.architecture.starts_with("nemotron_h")) return 0.5 * real(shape.layers);
+  return real(shape.layers - shape.kv_layers);
+}
+
 /// Bytes of all weights when matrices of layers have `body_bits`.
 double file_bytes(const CatalogModel& model, const QuantInfo& quant) {
   const Parts parts = parts_of(model);
@@ -196,6 +205,10 @@ Workload catalog_workload(const CatalogModel& model, const Quantization& quant, 
   workload.multiply_adds = parts.body + parts.experts * parts.share;
   add_attention(model, workload);
   workload.state_bytes = model.shape.state_bytes;
+  workload.recurrent_layers = recurrent_layers(model);
+  // Gemma norms before and after every sublayer, and then some.
+  if (model.architecture.starts_with("gemma"))
+    workload.steps = 1.5 * workload.layers + workload.recurrent_layers;
   return workload;
 }
 
