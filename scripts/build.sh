@@ -37,7 +37,7 @@ hearth_configure() {
 hearth_is_fresh() {
   local stamp="$root/build/.built"
   [ -x "$root/build/hearth" ] && [ -f "$stamp" ] &&
-    [ -z "$(find "$root/src" "$root/cmake" "$root/CMakeLists.txt" "$root/CMakePresets.json" \
+    [ -z "$(find "$root/src" "$root/data" "$root/cmake" "$root/CMakeLists.txt" "$root/CMakePresets.json" \
       -newer "$stamp" -print -quit)" ]
 }
 

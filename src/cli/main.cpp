@@ -40,6 +40,8 @@ void add_commands(CLI::App& app) {
   add_probe_command(app);
   add_doctor_command(app);
   add_plan_command(app);
+  add_cost_command(app);
+  add_catalog_command(app);
   add_completion_command(app);
 }
 

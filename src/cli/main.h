@@ -37,6 +37,8 @@ void add_quantize_command(CLI::App& app);
 void add_probe_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);
 void add_plan_command(CLI::App& app);
+void add_cost_command(CLI::App& app);
+void add_catalog_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 
 }  // namespace hearth::cli

@@ -1,0 +1,203 @@
+// hearth catalog: the models that Hearth knows about.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "cli/main.h"
+#include "cli/plan_table.h"
+#include "cli/planning.h"
+#include "cli/words.h"
+#include "plan/catalog_workload.h"
+#include "plan/rank.h"
+#include "support/error.h"
+
+namespace hearth::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr double kGiga = 1e9;
+
+struct Options {
+  std::string role, name;
+  bool json = false;
+};
+
+std::string parameter_words(const plan::CatalogModel& model) {
+  if (model.parameters <= 0) return "?";
+  std::string text = fmt::format("{:.3g}B", model.parameters / kGiga);
+  if (model.active_parameters > 0)
+    text += fmt::format(", {:.2g}B active", model.active_parameters / kGiga);
+  return text;
+}
+
+std::string joined(const std::vector<std::string>& words, const char* between = ", ") {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : between) + printable(word);
+  return text;
+}
+
+Json quant_json(const plan::Quantization& quant) {
+  return {{"quant", quant.name},           {"bytes", quant.bytes},
+          {"exact", quant.exact},          {"listed", quant.listed},
+          {"bits_per_weight", quant.bits}, {"quality_lost_percent", quant.loss}};
+}
+
+Json model_json(const plan::CatalogModel& model, const plan::Uses& uses) {
+  Json json = {{"name", model.name},
+               {"repo", model.repo},
+               {"family", model.family},
+               {"architecture", model.architecture},
+               {"runs_here", plan::engine_runs(model, "hearth")},
+               {"role", model.role},
+               {"modalities", model.modalities},
+               {"license", model.license.empty() ? Json(nullptr) : Json(model.license)},
+               {"parameters", model.parameters},
+               {"active_parameters", plan::active_parameters(model)},
+               {"context", model.context},
+               {"repositories", model.repositories},
+               {"notes", model.notes}};
+  json["quantizations"] = Json::array();
+  for (const plan::Quantization& quant : plan::quantizations(model, uses))
+    json["quantizations"].push_back(quant_json(quant));
+  json["scores"] = Json::array();
+  for (const plan::Score& score : model.scores) {
+    json["scores"].push_back({{"benchmark", score.benchmark},
+                              {"value", score.value},
+                              {"mode", score.mode},
+                              {"source", score.source},
+                              {"link", score.link}});
+  }
+  return json;
+}
+
+void print_json(const Json& json) {
+  fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+void list(const Options& options) {
+  const plan::Catalog catalog = planned_catalog();
+  const plan::Uses uses = plan::builtin_uses();
+  TextTable table({"name", "parameters", "context", "licence", "for", "scores", ""},
+                  {true, true, false, true, true, false, true});
+  Json models = Json::array();
+  for (const plan::CatalogModel& model : catalog.models) {
+    if (!options.role.empty() && model.role != options.role) continue;
+    if (options.json) {
+      models.push_back(model_json(model, uses));
+      continue;
+    }
+    const bool runs = plan::engine_runs(model, "hearth");
+    table.row({printable(model.name), parameter_words(model), context_words(model.context),
+               model.license.empty() ? "?" : printable(model.license),
+               printable(model.role) + (model.modalities.size() > 1 ? ", sees" : ""),
+               std::to_string(model.scores.size()),
+               model.from_user ? "yours"
+               : runs          ? ""
+                               : "not run by Hearth"});
+  }
+  if (options.json) return print_json({{"models", models}, {"attribution", catalog.attribution}});
+  fmt::print("{}\n{} models, compiled {}. {}\n", table.text(""), table.rows(),
+             printable(catalog.compiled), printable(catalog.attribution, 1000));
+}
+
+/// What the source keys that the model uses mean.
+void print_sources(const plan::Catalog& catalog, const plan::CatalogModel& model) {
+  std::set<std::string> keys = {model.license_source, model.parameters_source, model.active_source,
+                                model.context_source, model.shape_source};
+  for (const plan::CatalogFile& file : model.files) keys.insert(file.source);
+  for (const plan::Score& score : model.scores) keys.insert(score.source);
+  fmt::print("\nSources:\n");
+  for (const std::string& key : keys) {
+    const auto found = catalog.sources.find(key);
+    if (found == catalog.sources.end()) continue;
+    fmt::print("  {}: {}\n", printable(key), printable(found->second, 500));
+  }
+  if (!catalog.attribution.empty()) fmt::print("  {}\n", printable(catalog.attribution, 1000));
+}
+
+void show(const Options& options) {
+  const plan::Catalog catalog = planned_catalog();
+  const plan::Uses uses = plan::builtin_uses();
+  const plan::CatalogModel& model = catalog_model(catalog, plain_word(options.name));
+  if (options.json) return print_json(model_json(model, uses));
+  const auto sourced = [](const std::string& text, const std::string& source) {
+    return source.empty() ? text : fmt::format("{} [{}]", text, printable(source));
+  };
+  fmt::print("{} ({})\n", printable(model.name), printable(model.repo));
+  fmt::print("  family        {}, architecture {}{}\n", printable(model.family),
+             printable(model.architecture),
+             plan::engine_runs(model, "hearth") ? "" : ", which Hearth does not run");
+  fmt::print("  for           {}; reads {}\n", printable(model.role), joined(model.modalities));
+  fmt::print(
+      "  licence       {}\n",
+      sourced(model.license.empty() ? "unknown" : printable(model.license), model.license_source));
+  fmt::print("  parameters    {}\n", sourced(parameter_words(model), model.parameters_source));
+  fmt::print("  context       {}\n", sourced(context_words(model.context), model.context_source));
+  const plan::CatalogShape& shape = model.shape;
+  if (shape.layers > 0) {
+    std::string text = fmt::format("{} layers of {}, {} heads of {}, {} for keys", shape.layers,
+                                   shape.width, shape.heads, shape.head_size, shape.kv_heads);
+    if (shape.experts > 0)
+      text += fmt::format(", {} of {} experts", shape.experts_used, shape.experts);
+    fmt::print("  shape         {}\n", sourced(text, model.shape_source));
+  }
+  fmt::print("  repositories  {}\n",
+             model.repositories.empty() ? "none known" : joined(model.repositories));
+  if (!model.notes.empty()) fmt::print("  notes         {}\n", printable(model.notes, 1000));
+  fmt::print("\nFormats (a ~ before sizes that were rounded or worked out):\n");
+  TextTable formats({"format", "bits", "file", "quality lost"}, {true, false, false, false});
+  for (const plan::Quantization& quant : plan::quantizations(model, uses)) {
+    formats.row({printable(quant.name), fmt::format("{:.2f}", quant.bits),
+                 (quant.exact ? "" : "~") + size_words(quant.bytes),
+                 fmt::format("{:.1f} %", quant.loss)});
+  }
+  fmt::print("{}", formats.text());
+  fmt::print("\nScores (vendors' own unless it says otherwise; before quantization):\n");
+  TextTable scores({"benchmark", "percent", "how", "source"}, {true, false, true, true});
+  for (const plan::Score& score : model.scores) {
+    scores.row({printable(score.benchmark), fmt::format("{:g}", score.value), printable(score.mode),
+                printable(score.link.empty() ? score.source : score.link)});
+  }
+  fmt::print("{}", model.scores.empty() ? "  none found\n" : scores.text());
+  print_sources(catalog, model);
+}
+
+}  // namespace
+
+void add_catalog_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("catalog", "The models that Hearth knows about");
+  command->require_subcommand(1);
+  command->footer(
+      "The catalog is part of the program: parameters, shapes, files with their sizes, licences "
+      "and "
+      "published scores, each with its source. Entries in $XDG_CONFIG_HOME/hearth/catalog.json "
+      "(default ~/.config/hearth/catalog.json) add models, or change keys of those with the same "
+      "name; docs/planner.md shows how.\n\n"
+      "Examples:\n"
+      "  hearth catalog list\n"
+      "  hearth catalog list --role embedding\n"
+      "  hearth catalog show qwen3.5-4b\n"
+      "\n"
+      "Exit status:\n"
+      "  0  printed            2    wrong usage, or no such model\n");
+  auto options = std::make_shared<Options>();
+  CLI::App* lists = command->add_subcommand("list", "All models");
+  lists
+      ->add_option("--role", options->role,
+                   "Only those for chat, code, embedding, rerank, vision, tool-router or test")
+      ->type_name("ROLE");
+  lists->add_flag("--json", options->json, "Print one JSON object");
+  lists->callback([options] { list(*options); });
+  CLI::App* shows = command->add_subcommand("show", "Everything about one model");
+  shows->add_option("NAME", options->name, "A name of the list, or a repository")->required();
+  shows->add_flag("--json", options->json, "Print one JSON object");
+  shows->callback([options] { show(*options); });
+}
+
+}  // namespace hearth::cli
