@@ -124,7 +124,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"model_number", R"({"hearth_setup": 1, "model": 5})", "'model'"},
         BadFile{"model_with_zero", R"({"hearth_setup": 1, "model": "a\u0000b"})", "no model"},
         BadFile{"unknown", with(R"("contxt": 5)"), "unknown member 'contxt'"},
-        BadFile{"control_in_name", with(R"("a\u001bb": 5)"), "\\x1B"},
+        BadFile{"control_in_name", with(R"("a\u001bb": 5)"), "\\x1b"},
         BadFile{"context_negative", with(R"("context": -1)"), "'context'"},
         BadFile{"context_huge", with(R"("context": 18446744073709551615)"), "'context'"},
         BadFile{"context_fraction", with(R"("context": 1.5)"), "'context'"},
