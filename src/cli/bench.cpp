@@ -5,6 +5,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <ctime>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,8 +14,11 @@
 #include <string>
 #include <vector>
 
+#include "cli/bench_export.h"
+#include "cli/config.h"
 #include "cli/interrupt.h"
 #include "cli/main.h"
+#include "cli/measurements.h"
 #include "cli/models.h"
 #include "cli/output.h"
 #include "cli/settings.h"
@@ -24,6 +29,7 @@
 #include "measure/shape_image.h"
 #include "measure/shapes.h"
 #include "support/error.h"
+#include "support/file.h"
 #include "support/thread_team.h"
 
 namespace hearth::cli {
@@ -38,7 +44,7 @@ constexpr std::int64_t kMostTokens = std::int64_t{1} << 24;
 constexpr std::int64_t kMostSequences = 64;
 
 struct Options {
-  std::string model, type, depths = "0", batches = "1", kv = "f16";
+  std::string model, type, depths = "0", batches = "1", kv = "f16", export_file;
   std::int64_t prompt = 512, generated = 64;
   int rounds = 5, threads = 0;
   bool mapped = false, exact = false, profile = false, json = false;
@@ -116,6 +122,7 @@ struct Subject {
   std::string name;
   std::unique_ptr<measure::ShapeImage> image;
   measure::BenchModel model;
+  std::filesystem::path path;  // of a file
 };
 
 Subject open_subject(const Options& options) {
@@ -139,6 +146,7 @@ Subject open_subject(const Options& options) {
                 ExitCode::kUsage);
   }
   const std::filesystem::path path = resolve_model(options.model);
+  subject.path = path;
   subject.name = path.stem().string();
   subject.model.open = [path] { return std::make_shared<gguf::File>(gguf::File::open(path)); };
   return subject;
@@ -274,6 +282,45 @@ void print_text(const Subject& subject, const BenchResult& result, const measure
   }
 }
 
+/// Files that cannot be written are told before anything is timed.
+void check_export(const Options& options, const Subject& subject) {
+  if (options.export_file.empty()) return;
+  const std::filesystem::path out = options.export_file;
+  std::error_code ignored;
+  if (!subject.path.empty() && std::filesystem::equivalent(out, subject.path, ignored)) {
+    throw Error("--export would overwrite the model", "name another file", ExitCode::kUsage);
+  }
+  const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
+  if (!std::filesystem::is_directory(folder, ignored)) {
+    throw Error(
+        fmt::format("there is no folder '{}' for --export", printable(folder.string(), 300)),
+        "make it first", ExitCode::kUsage);
+  }
+}
+
+/// Lets the model say what it is when it is opened.
+void remember_identity(Subject& subject, measure::ModelIdentity& identity) {
+  subject.model.open = [open = std::move(subject.model.open), &identity] {
+    std::shared_ptr<gguf::File> file = open();
+    identity = measure::identify_model(*file);
+    return file;
+  };
+}
+
+/// What `measurements` says in the config file and the environment. Benchmarks do not fail because
+/// of anything else there.
+bool keeps_measurements() {
+  try {
+    std::vector<SettingValue> values = read_configuration().values;
+    std::erase_if(values, [](const SettingValue& value) {
+      return value.setting != find_setting("measurements");
+    });
+    return apply_settings({}, values).measurements;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 void bench(const Options& options) {
   measure::BenchPlan plan = plan_of(options);
   spec::Setup setup;
@@ -287,12 +334,21 @@ void bench(const Options& options) {
   plan.cancel = &InterruptGuard::flag();
   BenchResult result;
   Subject subject;
+  measure::ModelIdentity identity;
   {
     ProgressLine line;
     line.show("making random weights");
     subject = open_subject(options);
+    check_export(options, subject);
+    remember_identity(subject, identity);
     plan.on_progress = [&line](std::string_view text) { line.show(std::string(text)); };
     result = measure::run_bench(subject.model, setup, plan);
+  }
+  const std::int64_t now = std::time(nullptr);
+  if (keeps_measurements())
+    keep_measurements(bench_measurements(identity, setup, result, plan, std::nullopt, now));
+  if (!options.export_file.empty()) {
+    write_file_atomically(options.export_file, bench_export(identity, setup, result, plan, now));
   }
   if (!options.json) return print_text(subject, result, plan);
   Json rows = Json::array();
@@ -334,6 +390,11 @@ void add_flags(CLI::App& command, Options& options) {
   command.add_flag("--exact", options.exact, "Compute with float32 activations");
   command.add_flag("--profile", options.profile, "Show what each operation takes");
   command.add_flag("--json", options.json, "Print a list of rows as JSON");
+  command
+      .add_option("--export", options.export_file,
+                  "Write the results to FILE as JSON that can be shared: it names no path, person "
+                  "or computer")
+      ->type_name("FILE");
 }
 
 std::string footer() {
@@ -354,6 +415,7 @@ std::string footer() {
       "  hearth bench shape:llama3.2-1b --type Q8_0\n"
       "  hearth bench shape:qwen3-4b -p 512 -n 32 -d 0,4096,16384 --json\n"
       "  hearth bench model.gguf -b 1,4,8 --profile\n"
+      "  hearth bench model.gguf --export bench.json\n"
       "\n"
       "Exit status:\n"
       "  0  measured           3    does not fit into memory\n"

@@ -111,6 +111,10 @@ std::string Engine::name() const {
   return given.empty() ? model_->setup().model.stem().string() : given;
 }
 
+void Engine::answered(const generate::GenerateResult& result, const RunOptions& options) {
+  answers_.answered(*model_, result, options.measurements && adapters_->entries().empty());
+}
+
 generate::GenerateOptions generate_options(const RunOptions& options) {
   generate::GenerateOptions result;
   result.sampler = options.sampler;
@@ -168,6 +172,8 @@ std::string statistics(Engine& engine, const generate::GenerateResult& result) {
                       megabytes(memory.weights), megabytes(memory.kv), megabytes(memory.state),
                       megabytes(memory.buffers), megabytes(memory.other));
   if (memory.mapped > 0) text += fmt::format(", mapped file {}", megabytes(memory.mapped));
+  if (const std::string told = engine.answers().comparison(); !told.empty())
+    text += "\nspeed      " + told;
   return text + "\n";
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cli/adapters.h"
+#include "cli/measurements.h"
 #include "cli/settings.h"
 #include "generate/chat.h"
 #include "generate/evaluator.h"
@@ -41,6 +42,10 @@ class Engine {
   [[nodiscard]] double load_seconds() const noexcept { return load_seconds_; }
   /// The model's name for people: general.name, else the file's.
   [[nodiscard]] std::string name() const;
+  [[nodiscard]] AnswerLog& answers() noexcept { return answers_; }
+  /// After every answer: compares it with what was promised and keeps its speed, if `options` let
+  /// it and nothing was loaded beside the model.
+  void answered(const generate::GenerateResult& result, const RunOptions& options);
 
  private:
   void make_chat();
@@ -52,6 +57,7 @@ class Engine {
   std::unique_ptr<generate::Session> session_;
   std::unique_ptr<generate::Chat> chat_;
   generate::RecommendedSettings recommended_;
+  AnswerLog answers_;
   double load_seconds_ = 0;
 };
 

@@ -20,8 +20,6 @@
 namespace hearth::cli {
 namespace {
 
-constexpr const char* kVersion = "0.1.0";
-
 void add_commands(CLI::App& app) {
   add_up_command(app);
   add_run_command(app);

@@ -9,6 +9,8 @@ class App;
 
 namespace hearth::cli {
 
+inline constexpr const char* kVersion = "0.1.0";
+
 /// Thrown to end the command with this exit code and no message: everything was said already.
 struct QuietExit {
   ExitCode code = ExitCode::kOk;

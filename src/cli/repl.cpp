@@ -171,6 +171,7 @@ class Repl {
       const Answer answer = run(printer);
       printer.finish();
       last_ = answer.result;
+      engine_.answered(answer.result, options_);
       const std::string note = remark(engine_, answer);
       if (!note.empty()) fmt::print(stderr, "({})\n", note);
       if (answer.result.finish == generate::FinishReason::kCancelled)

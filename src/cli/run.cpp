@@ -123,6 +123,7 @@ void answer_once(Engine& engine, const std::string& prompt, const RunOptions& op
     answer.text = without_leading_space(std::move(answer.text));
     fmt::print("{}\n", to_json(engine, answer).dump(2, ' ', false, Json::error_handler_t::replace));
   }
+  engine.answered(answer.result, options);
   if (options.stats) fmt::print(stderr, "{}", statistics(engine, answer.result));
   const std::string note = remark(engine, answer);
   if (!note.empty()) fmt::print(stderr, "hearth: {}\n", note);
@@ -157,11 +158,12 @@ std::shared_ptr<SettingFlags> add_setting_flags(CLI::App& command) {
 }
 
 void run_model(const std::filesystem::path& model, const std::optional<std::string>& prompt,
-               std::vector<SettingValue> values) {
+               std::vector<SettingValue> values, std::optional<Promise> promise) {
   const RunOptions early =
       apply_settings({}, values);  // wrong settings are told before the model is loaded
   std::optional<InterruptGuard> guard(std::in_place, /*second_ends=*/true);
   Engine engine(model, early);
+  if (promise) engine.answers().promise(std::move(*promise));
   for (const std::string& note : engine.tokenizer().warnings())
     fmt::print(stderr, "hearth: {}\n", note);
   for (const std::string& note : engine.recommended().ignored)
@@ -187,7 +189,10 @@ void run_model(const std::filesystem::path& model, const std::optional<std::stri
   }
   if (!prompt.has_value()) {
     guard.reset();
-    return chat_on_terminal(engine, std::move(values));
+    chat_on_terminal(engine, std::move(values));
+    if (const std::string told = engine.answers().comparison(); !told.empty())
+      fmt::print(stderr, "hearth: {}\n", told);
+    return;
   }
   RunOptions base;
   base.sampler = engine.recommended().settings;

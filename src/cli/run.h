@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/config.h"
+#include "cli/measurements.h"
 #include "cli/settings.h"
 
 namespace CLI {
@@ -24,9 +25,10 @@ struct SettingFlags {
 [[nodiscard]] std::shared_ptr<SettingFlags> add_setting_flags(CLI::App& command);
 
 /// Loads the model and answers `prompt`, or chats when there is none; returns when the command is
-/// done. `values` are all layers in order of precedence. Throws Error or QuietExit.
+/// done. `values` are all layers in order of precedence; `promise` is what was said before about
+/// speeds: what was measured is told at the end. Throws Error or QuietExit.
 void run_model(const std::filesystem::path& model, const std::optional<std::string>& prompt,
-               std::vector<SettingValue> values);
+               std::vector<SettingValue> values, std::optional<Promise> promise = {});
 
 /// The text after the options in the help of both commands.
 inline constexpr const char* kSettingsHelp =

@@ -332,6 +332,10 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"stats", "--stats", "", "Output",
      "Print load time, token counts and tokens per second to stderr", SettingKind::kSwitch, false,
      apply_switch<&RunOptions::stats>, show_switch<&RunOptions::stats>},
+    {"measurements", "--measurements", "", "Output",
+     "Keep how fast answers were, and nothing else of them, on this machine (default: true)",
+     SettingKind::kSwitch, false, apply_switch<&RunOptions::measurements>,
+     show_switch<&RunOptions::measurements>},
 });
 
 /// Lists begin empty in the layer that sets them.
@@ -359,7 +363,7 @@ const Setting* find_setting(std::string_view name) {
 
 RunOptions apply_settings(RunOptions base, std::span<const SettingValue> values) {
   for (const Setting& setting : kSettings) {
-    Layer layer = Layer::kConfigFile;
+    Layer layer = Layer::kSetup;
     for (const SettingValue& value : values) {
       if (value.setting == &setting) layer = std::max(layer, value.layer);
     }

@@ -2,8 +2,8 @@
 // the chat's /set are made, so that all of them know the same names, check the same ranges and show
 // the same help.
 //
-// Precedence, weakest first: Hearth's defaults, the model's general.sampling.*, the config file,
-// HEARTH_* variables, flags, /set.
+// Precedence, weakest first: Hearth's defaults, the model's general.sampling.*, a saved setup, the
+// config file, HEARTH_* variables, flags, /set.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +45,7 @@ struct RunOptions {
   bool special = false;
   bool json = false;
   bool stats = false;
+  bool measurements = true;  // are kept
 };
 
 enum class SettingKind : std::uint8_t {
@@ -73,7 +74,7 @@ struct Setting {
 [[nodiscard]] const Setting* find_setting(std::string_view name);
 
 /// Where a value came from; a later layer overrides an earlier one, lists as a whole.
-enum class Layer : std::uint8_t { kConfigFile, kEnvironment, kFlags, kChat };
+enum class Layer : std::uint8_t { kSetup, kConfigFile, kEnvironment, kFlags, kChat };
 
 struct SettingValue {
   const Setting* setting = nullptr;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <map>
 #include <optional>
 #include <span>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "machine/cpu.h"
 #include "machine/memory.h"
 #include "measure/machine_speed.h"
+#include "measure/model_identity.h"
 #include "measure/samples.h"
 #include "model/cost.h"
 #include "model/loaded_model.h"
@@ -27,15 +27,6 @@ namespace hearth::measure {
 using text::TokenId;
 
 namespace {
-
-/// The type that most bytes are stored in.
-std::string main_type(const gguf::File& file) {
-  std::map<tensor::DType, std::uint64_t> bytes;
-  for (const gguf::TensorInfo& tensor : file.tensors()) bytes[tensor.dtype] += tensor.bytes;
-  const auto most = std::max_element(
-      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return most == bytes.end() ? std::string() : std::string(tensor::name(most->first));
-}
 
 /// Tokens of prompts: the same in every run, different in every round.
 class Prompts {
