@@ -140,8 +140,11 @@ Json measure_shape(const std::string& word, const Options& options) {
       const Busy before = busy();
       const double begin = measure::now();
       Json speeds = to_json(measure::kernel_speeds(kernels));
-      const double others = busy().without(before) / (measure::now() - begin);
+      const Busy after = busy();
+      const double seconds = measure::now() - begin;
+      const double others = after.without(before) / seconds;
       speeds["others"] = others;
+      speeds["own"] = (after.own - before.own) / seconds;
       if (others > 0.15 && tries < 3) continue;
       record["speeds"].push_back(std::move(speeds));
       return;
@@ -158,7 +161,7 @@ Json measure_shape(const std::string& word, const Options& options) {
     plan.rounds = options.rounds;
     plan.depths = {options.depth};
     plan.on_progress = [&](std::string_view what) {
-      if (what.starts_with("round")) probe();
+      if (what.starts_with("round") || what.starts_with("warming")) probe();
     };
     const measure::BenchResult result = measure::run_bench(model, {}, plan);
     const measure::BenchRow& row = result.rows.front();
