@@ -1,7 +1,7 @@
 #include "plan/estimate.h"
 
+#include "plan/hardware_class.h"
 #include "plan/processor_estimate.h"
-#include "support/error.h"
 
 namespace hearth::plan {
 
@@ -26,8 +26,7 @@ Estimate estimate(const Workload& workload, const machine::Machine& machine,
   if (has_measured_kernels(workload, machine, conditions)) {
     return estimate_on_processor(workload, machine, conditions);
   }
-  throw Error("this machine's kernels were not measured, and nothing is known of others",
-              "run `hearth probe --refresh`");
+  return estimate_by_class(workload, machine, conditions);
 }
 
 }  // namespace hearth::plan
