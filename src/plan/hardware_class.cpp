@@ -18,10 +18,11 @@ namespace {
 using machine::Gpu;
 using machine::Machine;
 
-constexpr double kBatch = 512;          // tokens of a prompt that engines compute at once
+constexpr double kBatchRead = 0.7;      // of the peak bandwidth, reading weights for a batch
 constexpr double kDeviceReserve = 6e8;  // of a graphics memory: desktop, context, buffers
 constexpr double kHostReserve = 5e8;
 constexpr double kLink = 12e9;  // bytes per second, where unknown: PCIe 3.0 x16 as it is reached
+constexpr double kUnknownDisk = 1e9;
 /// A processor beside a graphics processor waits for it twice per layer and computes with it in
 /// turns.
 constexpr double kSharedProcessor = 0.7;
@@ -97,21 +98,23 @@ Seconds decode_seconds(const Workload& w, const Unit& unit, double bytes, double
   return t;
 }
 
-Seconds prefill_seconds(const Workload& w, const Unit& unit, double prompt, double depth) {
+Seconds prefill_seconds(const Workload& w, const Unit& unit, double prompt, double depth,
+                        double batch) {
   const Efficiencies& share = unit.share;
-  const double batch = std::clamp(prompt, 1.0, kBatch);
   // Every expert computes whole tiles of tokens, however few tokens it was chosen by.
   const double multiply_adds =
       w.multiply_adds + (w.mixture ? w.parameters * share.waste / batch : 0);
   const double recurrent = w.layers > 0 ? w.recurrent_layers / w.layers : 0;
   const double active =
       w.parameters > 0 ? std::clamp(w.active_parameters / w.parameters, 0.0, 1.0) : 1.0;
-  const double touched = w.mixture ? 1 - std::pow(1 - active, 8) : active;
+  // Of the weights: every token of the batch chooses experts for itself.
+  const double touched = w.mixture ? 1 - std::pow(1 - active, batch) : active;
   Seconds t;
   t.arithmetic = multiply_adds / unit.prefill_multiply_adds * (1 + kRecurrentPrompt * recurrent);
   t.attention = attention_at(w, depth + prompt / 2).flops / (unit.flops * share.prefill_attention);
   t.overhead =
-      (w.weight_bytes * touched / (unit.peak_read * 0.7) + w.layers * share.batch_seconds) / batch;
+      (w.weight_bytes * touched / (unit.peak_read * kBatchRead) + w.layers * share.batch_seconds) /
+      batch;
   // Not overlapped: total() would merge it with reading, which decoding alone has.
   return t;
 }
@@ -184,8 +187,10 @@ double device_room(const Machine& machine) {
   const Gpu& gpu = machine.gpus.front();
   double bytes = static_cast<double>(gpu.memory_free_bytes > 0 ? gpu.memory_free_bytes
                                                                : gpu.memory_total_bytes);
-  if (bytes <= 0 && (gpu.integrated || machine.memory.unified))
-    bytes = static_cast<double>(machine.memory.total_bytes);
+  // What firmware sets aside for small integrated graphics is no limit.
+  const double main_memory = static_cast<double>(machine.memory.total_bytes);
+  if (bytes <= 0 && machine.memory.unified) bytes = main_memory;
+  if (gpu.integrated && !machine.memory.unified) bytes = std::max(bytes, 0.75 * main_memory);
   // Apple lets a graphics processor have three quarters of the memory.
   if (machine.family == "apple") bytes *= 0.75;
   return std::max(0.0, bytes - kDeviceReserve);
@@ -202,11 +207,11 @@ double host_room(const Machine& machine) {
 class Estimator {
  public:
   Estimator(const Workload& workload, const Machine& machine, const Conditions& conditions,
-            const std::optional<Placement>& placement)
-      : w_(with_experts(workload)), machine_(machine), c_(conditions) {
+            const ClassOptions& options)
+      : w_(with_experts(workload)), machine_(machine), c_(conditions), batch_(options.batch) {
     check();
     if (on_device()) device_ = device_unit(machine);
-    choose_placement(placement);
+    choose_placement(options.placement);
     if (on_host() > 0) host_ = host_unit(machine, c_.engine);
     if (host_ && device_) {
       host_->share.read *= kSharedProcessor;
@@ -305,7 +310,7 @@ class Estimator {
     double best = 0;
     for (const machine::Disk& disk : machine_.disks)
       best = std::max(best, disk.sequential_bytes_per_second);
-    return best > 0 ? best : 1e9;
+    return best > 0 ? best : kUnknownDisk;
   }
 
   [[nodiscard]] double kv_on_device() const {
@@ -353,8 +358,8 @@ class Estimator {
   [[nodiscard]] Speed prefill(double depth) const {
     const double prompt = std::max(1.0, static_cast<double>(c_.prompt));
     const Unit& unit = device_ ? *device_ : *host_;
-    Seconds t = prefill_seconds(w_, unit, prompt, depth);
-    const double batch = std::min(prompt, kBatch);
+    const double batch = std::clamp(batch_, 1.0, prompt);
+    Seconds t = prefill_seconds(w_, unit, prompt, depth, batch);
     if (device_ && host_) t.link = host_weights() / link_rate() / batch;
     if (c_.residency == Residency::kStreamed)
       t.disk = (1 - cached_share()) * w_.expert_bytes / disk_rate() / batch;
@@ -436,6 +441,7 @@ class Estimator {
                       "experts taken to be equally likely",
                       disk_rate() / 1e9, 100 * cached_share()));
     }
+    if (load_rate() == kUnknownDisk) words.emplace_back("disk 1 GB/s, guessed");
     const Unit& unit = device_ ? *device_ : *host_;
     if (!device_ && c_.engine == "hearth") {
       words.push_back(
@@ -452,6 +458,7 @@ class Estimator {
   Workload w_;
   const Machine& machine_;
   const Conditions& c_;
+  double batch_;
   Placement place_;
   std::optional<Unit> device_, host_;
 };
@@ -489,9 +496,8 @@ double kv_element_bytes(std::string_view kv_type) noexcept {
 }
 
 Estimate estimate_by_class(const Workload& workload, const Machine& machine,
-                           const Conditions& conditions,
-                           const std::optional<Placement>& placement) {
-  return Estimator(workload, machine, conditions, placement).run();
+                           const Conditions& conditions, const ClassOptions& options) {
+  return Estimator(workload, machine, conditions, options).run();
 }
 
 }  // namespace hearth::plan

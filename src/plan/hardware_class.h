@@ -20,6 +20,12 @@ struct Placement {
   double experts = 1;  // of the routed experts
 };
 
+/// What Conditions leave open.
+struct ClassOptions {
+  std::optional<Placement> placement;  // instead of what the residency would choose
+  int batch = 512;                     // tokens of a prompt that the engine computes at once
+};
+
 /// Of a graphics processor, by its name and how it is built in.
 [[nodiscard]] HardwareClass classify(const machine::Gpu& gpu, const machine::Machine& machine);
 
@@ -29,10 +35,10 @@ struct Placement {
 
 /// Memory, times and speeds by the machine's data sheet (Gpu::memory_bytes_per_second,
 /// Gpu::fp16_flops, Machine::read_bytes_per_second …). SpeedAt::prefill is the speed of
-/// Conditions::prompt tokens that follow `depth` others. `placement` overrides what the residency
-/// would choose. Throws Error when the machine does not tell what the residency needs.
+/// Conditions::prompt tokens that follow `depth` others. Of several graphics processors the first
+/// is used. Throws Error when the machine does not tell what the residency needs.
 [[nodiscard]] Estimate estimate_by_class(const Workload& workload, const machine::Machine& machine,
                                          const Conditions& conditions,
-                                         const std::optional<Placement>& placement = std::nullopt);
+                                         const ClassOptions& options = {});
 
 }  // namespace hearth::plan

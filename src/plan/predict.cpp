@@ -293,6 +293,8 @@ class RowReader {
     const double at = depth ? *depth : prompt ? *prompt + output / 2 : 256;
     const double before = begins(text("depth_source"), {"llama-bench -d", "-d "}) ? at : 0;
     c.depths = {std::llround(at), std::llround(before)};
+    // llama.cpp's own benchmarks of prompts at a depth were made with batches of 2048.
+    if (text("depth_source").starts_with("llama-bench -d")) row_data_.options.batch = 2048;
     c.prompt = std::max<std::int64_t>(1, std::llround(prompt.value_or(512)));
     c.context = std::max<std::int64_t>(c.depths[0], 4096);
     c.engine = lower(text("engine"));
@@ -335,13 +337,13 @@ class RowReader {
     const auto expert_layers = value("n_cpu_moe");
     if (expert_layers && row_data_.workload.mixture) {
       c.residency = Residency::kExperts;
-      row_data_.placement = Placement{1, std::max(0.0, 1 - *expert_layers / layers_)};
+      row_data_.options.placement = Placement{1, std::max(0.0, 1 - *expert_layers / layers_)};
       return;
     }
     const bool too_large = memory && row_data_.workload.weight_bytes + 3e8 > *memory * kGib;
     if (text("offload") == "1" || too_large) {
       c.residency = Residency::kSplit;
-      if (!memory) row_data_.placement = Placement{0.5, 0.5};
+      if (!memory) row_data_.options.placement = Placement{0.5, 0.5};
     }
   }
 
@@ -361,7 +363,7 @@ TableRow read_table_row(const CsvTable& table, std::size_t row) {
 
 Prediction predict(const TableRow& row) {
   const Estimate estimate =
-      estimate_by_class(row.workload, row.machine, row.conditions, row.placement);
+      estimate_by_class(row.workload, row.machine, row.conditions, row.options);
   Prediction prediction{estimate.speeds.at(0).decode.tps, estimate.speeds.at(1).prefill.tps};
   if (row.speculative) prediction.decode_tps *= speculation_factor(row.workload.mixture);
   return prediction;

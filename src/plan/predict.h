@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <filesystem>
-#include <optional>
 
 #include "machine/machine.h"
 #include "plan/csv.h"
@@ -20,7 +19,7 @@ struct TableRow {
   machine::Machine machine;
   /// `depths`: where decoding is asked for, and how many tokens lie before the prompt.
   Conditions conditions;
-  std::optional<Placement> placement;
+  ClassOptions options;
   bool speculative = false;
 };
 

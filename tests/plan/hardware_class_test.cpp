@@ -202,7 +202,7 @@ TEST(HardwareClass, MoreExpertsOnTheDeviceAreFaster) {
   double last = 0;
   for (const double share : {0.0, 0.25, 0.5, 1.0}) {
     const Estimate e = estimate_by_class(mixture(), rtx3060(), conditions(Residency::kExperts),
-                                         Placement{1, share});
+                                         ClassOptions{Placement{1, share}, 512});
     EXPECT_GT(e.speeds[0].decode.tps, last);
     last = e.speeds[0].decode.tps;
   }

@@ -74,8 +74,8 @@ TEST(Predict, ExpertsOnTheProcessorByTheirLayers) {
            layers + ",,50";
   };
   EXPECT_EQ(setup(row("24")).conditions.residency, Residency::kExperts);
-  EXPECT_DOUBLE_EQ(setup(row("24")).placement.value().experts, 0.5);
-  EXPECT_DOUBLE_EQ(setup(row("99")).placement.value().experts, 0);
+  EXPECT_DOUBLE_EQ(setup(row("24")).options.placement.value().experts, 0.5);
+  EXPECT_DOUBLE_EQ(setup(row("99")).options.placement.value().experts, 0);
   EXPECT_GT(predict(setup(row("24"))).decode_tps, predict(setup(row("48"))).decode_tps);
 }
 
