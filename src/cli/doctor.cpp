@@ -44,7 +44,7 @@ void print_advice(const std::vector<Advice>& advice) {
   }
   fmt::print("Setup\n");
   for (const Advice& one : advice) {
-    fmt::print("  {}\n{}\n", one.what, wrapped("-> " + one.fix, 4));
+    fmt::print("{}{}", wrapped(one.what, 2), wrapped("-> " + one.fix, 4));
   }
 }
 
