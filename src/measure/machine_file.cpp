@@ -40,6 +40,40 @@ Json list(const Entries& entries, Write write) {
   return result;
 }
 
+/// Numbers of an EngineSpeed; one table for reading and writing.
+struct EngineMember {
+  const char* key;
+  double machine::EngineSpeed::*member;
+  double unit;
+};
+constexpr double kMicro = 1e-6;
+constexpr EngineMember kEngineMembers[] = {
+    {"product_us", &machine::EngineSpeed::product_seconds, kMicro},
+    {"expert_decode_fraction", &machine::EngineSpeed::expert_decode_fraction, 1},
+    {"operation_us", &machine::EngineSpeed::operation_seconds, kMicro},
+    {"attention_us", &machine::EngineSpeed::attention_seconds, kMicro},
+    {"kv_gbs", &machine::EngineSpeed::kv_bytes_per_second, kGiga},
+    {"kv_gmacs", &machine::EngineSpeed::kv_multiply_adds, kGiga},
+    {"row_gvalues", &machine::EngineSpeed::row_values_per_second, kGiga},
+    {"stored_gvalues", &machine::EngineSpeed::stored_values_per_second, kGiga},
+    {"attention_gmacs", &machine::EngineSpeed::attention_multiply_adds, kGiga},
+    {"attention_gvalues", &machine::EngineSpeed::attention_values_per_second, kGiga},
+    {"scan_gmacs", &machine::EngineSpeed::scan_multiply_adds, kGiga},
+    {"glogits", &machine::EngineSpeed::logits_per_second, kGiga},
+    {"pack_gbs", &machine::EngineSpeed::pack_bytes_per_second, kGiga},
+};
+
+Json engine_json(const machine::EngineSpeed& engine) {
+  Json json = Json::object();
+  for (const EngineMember& member : kEngineMembers) {
+    json[member.key] = rate(engine.*member.member, member.unit);
+  }
+  json["experts"] = list(engine.experts, [](const machine::ExpertSpeed& experts) {
+    return Json{{"rows", rate(experts.rows, 1)}, {"fraction", rate(experts.fraction, 1)}};
+  });
+  return json;
+}
+
 Json cpu_json(const machine::Processors& cpu) {
   return {{"name", cpu.name},
           {"usable_cores", cpu.usable_cores},
@@ -251,6 +285,16 @@ class Reader {
   std::set<std::string, std::less<>> known_;
 };
 
+void read_engine(Reader& reader, machine::EngineSpeed& engine) {
+  for (const EngineMember& member : kEngineMembers) {
+    reader.number(member.key, engine.*member.member, member.unit);
+  }
+  reader.list("experts", engine.experts, [](Reader& entry, machine::ExpertSpeed& experts) {
+    entry.number("rows", experts.rows);
+    entry.number("fraction", experts.fraction);
+  });
+}
+
 void read_cpu(Reader& reader, machine::Processors& cpu) {
   reader.text("name", cpu.name);
   reader.count("usable_cores", cpu.usable_cores, 0);
@@ -321,6 +365,7 @@ void read_speeds(Reader& reader, Machine& machine) {
     entry.number("decode_gbs", kernel.decode_bytes_per_second, kGiga);
     entry.number("prefill_gmacs", kernel.prefill_multiply_adds, kGiga);
   });
+  reader.object("engine", [&](Reader& entry) { read_engine(entry, machine.engine); });
 }
 
 void read_surroundings(Reader& reader, Machine& machine) {
@@ -375,6 +420,7 @@ nlohmann::ordered_json machine_json(const Machine& machine) {
                                  {"decode_gbs", rate(kernel.decode_bytes_per_second, kGiga)},
                                  {"prefill_gmacs", rate(kernel.prefill_multiply_adds, kGiga)}};
                            })},
+          {"engine", engine_json(machine.engine)},
           {"disks", list(machine.disks, disk_json)},
           {"gpus", list(machine.gpus, gpu_json)},
           {"npus", list(machine.npus,

@@ -11,6 +11,7 @@
 #include "machine/facts.h"
 #include "machine/topology.h"
 #include "measure/disk_speed.h"
+#include "measure/kernel_speed.h"
 #include "measure/machine_file.h"
 #include "measure/machine_speed.h"
 #include "measure/samples.h"
@@ -109,8 +110,21 @@ class Prober {
     }
   }
 
-  /// Place of measure/kernel_speed.h: fills machine.kernels within options_.kernel_seconds.
-  void measure_kernels() {}
+  void measure_kernels() {
+    say("measuring this engine's kernels");
+    KernelPlan plan;
+    plan.seconds = options_.kernel_seconds;
+    plan.cancel = options_.stop;
+    plan.on_progress = options_.progress;
+    try {
+      KernelSpeeds speeds = kernel_speeds(plan);
+      result_.machine.kernels = std::move(speeds.kernels);
+      result_.machine.engine = std::move(speeds.engine);
+    } catch (const Error& error) {
+      if (error.exit_code() == ExitCode::kInterrupted) throw;
+      result_.remarks.push_back(fmt::format("kernels were not measured: {}", error.what()));
+    }
+  }
 
   void measure_disks() {
     std::vector<machine::Disk*> disks;
