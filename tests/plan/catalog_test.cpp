@@ -205,7 +205,7 @@ TEST(UserCatalog, AddsAndChangesEntries) {
 TEST(UserCatalog, BrokenOnesAreReportedAndLeftAsTheyAre) {
   const TemporaryFolder folder;
   const std::size_t all = builtin_catalog().models.size();
-  for (const std::string text : {std::string("{"), std::string("null"), std::string("\0\1", 2),
+  for (const std::string& text : {std::string("{"), std::string("null"), std::string("\0\1", 2),
                                  std::string(R"({"format": "hearth-catalog-1", "models": {}})"),
                                  std::string(R"({"models": []})")}) {
     write_file_atomically(folder / "catalog.json", text);
