@@ -238,7 +238,6 @@ measure::ProbedMachine this_machine(bool refresh) {
     probed = measure::cached_or_probed(machine_cache_file(), options, refresh);
   }
   for (const std::string& remark : probed.remarks) fmt::print(stderr, "hearth: {}\n", remark);
-  if (!probed.disturbance.empty()) fmt::print(stderr, "hearth: {}\n", probed.disturbance);
   return probed;
 }
 

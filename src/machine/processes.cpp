@@ -53,24 +53,4 @@ std::vector<BusyProcess> busy_processes(const std::map<int, ProcessState>& befor
   return busy;
 }
 
-std::optional<ProcessorTime> processor_time(const SystemFiles& files) {
-  // "cpu  user nice system idle iowait irq softirq steal …" in ticks, then a line per processor.
-  ProcessorTime time;
-  for (const std::string& line : files.lines("/proc/stat")) {
-    if (!line.starts_with("cpu")) break;
-    const std::vector<std::string> words = words_of(line);
-    if (words.size() < 9) return std::nullopt;
-    if (words[0] != "cpu") {
-      ++time.processors;
-      continue;
-    }
-    for (const std::size_t column : {1, 2, 3, 6, 7, 8}) {
-      time.busy_seconds += static_cast<double>(leading_number(words[column]).value_or(0));
-    }
-  }
-  if (time.processors == 0) return std::nullopt;
-  time.busy_seconds /= static_cast<double>(sysconf(_SC_CLK_TCK));
-  return time;
-}
-
 }  // namespace hearth::machine

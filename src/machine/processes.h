@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,13 +31,5 @@ struct BusyProcess {
                                                       const std::map<int, ProcessState>& after,
                                                       double seconds, double least_processors,
                                                       std::uint64_t least_bytes);
-
-/// What the processors of the whole computer have done since it was started.
-struct ProcessorTime {
-  double busy_seconds = 0;  // of all processors together, with what a hypervisor took away
-  int processors = 0;
-};
-/// Nothing when the system does not say (/proc/stat).
-[[nodiscard]] std::optional<ProcessorTime> processor_time(const SystemFiles& files);
 
 }  // namespace hearth::machine

@@ -9,7 +9,6 @@
 #include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
 #include "machine/facts.h"
-#include "machine/processes.h"
 #include "machine/topology.h"
 #include "measure/disk_speed.h"
 #include "measure/kernel_speed.h"
@@ -33,14 +32,12 @@ class Prober {
   ProbedMachine run() {
     say("looking at the machine");
     result_.machine = unmeasured_machine(options_);
-    const Activity before = activity();
     {
       ThreadTeam team(machine::usable_cores(), machine::team_places(machine::usable_cores(), ""));
       measure_memory(team);
       measure_arithmetic(team);
     }
     measure_kernels();
-    remark_disturbance(before, activity());
     measure_disks();
     result_.machine.measured_at = std::time(nullptr);
     return std::move(result_);
@@ -52,30 +49,6 @@ class Prober {
       throw Error("interrupted", "", ExitCode::kInterrupted);
     }
     if (options_.progress) options_.progress(what);
-  }
-
-  /// What this program and the whole computer have done until now.
-  struct Activity {
-    std::optional<machine::ProcessorTime> all;
-    double own_seconds = 0, at = 0;
-  };
-  static Activity activity() {
-    return {machine::processor_time(machine::SystemFiles()),
-            static_cast<double>(std::clock()) / CLOCKS_PER_SEC, now()};
-  }
-
-  /// Other programs make everything look slower than it is.
-  void remark_disturbance(const Activity& before, const Activity& after) {
-    if (!before.all || !after.all || after.at <= before.at) return;
-    const double others = (after.all->busy_seconds - before.all->busy_seconds -
-                           (after.own_seconds - before.own_seconds)) /
-                          (after.at - before.at);
-    const double left = after.all->processors - others;
-    if (left > result_.machine.cpu.usable_cores - 0.3) return;
-    result_.disturbance = fmt::format(
-        "other programs kept {:.1f} processors busy while speeds were measured, so they "
-        "may be too low; `hearth probe --refresh` measures again",
-        others);
   }
 
   /// Several times the caches, but no more than a small part of what is free. 0: not even that.

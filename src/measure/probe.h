@@ -31,7 +31,6 @@ struct ProbedMachine {
   machine::Machine machine;
   bool cached = false;               // measured earlier
   std::vector<std::string> remarks;  // sentences for stderr
-  std::string disturbance;           // one more, where other programs made speeds look too low
 };
 
 /// Finds out and measures everything, in about ten seconds. Throws Error.

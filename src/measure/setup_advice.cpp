@@ -70,8 +70,7 @@ class Adviser {
     for (const machine::BusyProcess& other : facts_.others) {
       const bool busy = other.processors >= kBusy;
       const bool holds = machine_.memory.total_bytes > 0 && other.resident_bytes >= large;
-      if ((!busy && !holds) || named == kMostNamed) continue;
-      ++named;
+      if ((!busy && !holds) || named++ == kMostNamed) continue;
       std::string does;
       if (busy) does = fmt::format("keeps {:.1f} processors busy", other.processors);
       if (holds) {
