@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 #include <tuple>
 
 namespace hearth::machine {
@@ -51,6 +52,24 @@ std::vector<BusyProcess> busy_processes(const std::map<int, ProcessState>& befor
            std::make_tuple(-b.processors, a.resident_bytes, b.number);
   });
   return busy;
+}
+
+ProcessorTime processor_time(const SystemFiles& files) {
+  ProcessorTime time;
+  const auto ticks_per_second = static_cast<double>(sysconf(_SC_CLK_TCK));
+  // "cpu user nice system idle iowait irq softirq steal …", proc(5)
+  const std::vector<std::string> words = words_of(files.line("/proc/stat").value_or(""));
+  for (const std::size_t field : {1U, 2U, 3U, 6U, 7U, 8U}) {
+    if (words.size() < 9 || words[0] != "cpu") break;
+    const double seconds =
+        static_cast<double>(leading_number(words[field]).value_or(0)) / ticks_per_second;
+    (field == 8 ? time.stolen : time.busy) += seconds;
+  }
+  timespec own{};
+  if (files.real() && clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own) == 0) {
+    time.own = static_cast<double>(own.tv_sec) + 1e-9 * static_cast<double>(own.tv_nsec);
+  }
+  return time;
 }
 
 }  // namespace hearth::machine

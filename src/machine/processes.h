@@ -32,4 +32,12 @@ struct BusyProcess {
                                                       double seconds, double least_processors,
                                                       std::uint64_t least_bytes);
 
+/// Processor time since the system started, in seconds times processors.
+struct ProcessorTime {
+  double busy = 0;    // of all programs and the system
+  double stolen = 0;  // that a hypervisor gave to other machines
+  double own = 0;     // of busy, this process
+};
+[[nodiscard]] ProcessorTime processor_time(const SystemFiles& files);
+
 }  // namespace hearth::machine

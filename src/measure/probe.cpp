@@ -9,6 +9,7 @@
 #include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
 #include "machine/facts.h"
+#include "machine/processes.h"
 #include "machine/topology.h"
 #include "measure/disk_speed.h"
 #include "measure/kernel_speed.h"
@@ -32,12 +33,16 @@ class Prober {
   ProbedMachine run() {
     say("looking at the machine");
     result_.machine = unmeasured_machine(options_);
+    const machine::SystemFiles files;
+    const double start = now();
+    const machine::ProcessorTime before = machine::processor_time(files);
     {
       ThreadTeam team(machine::usable_cores(), machine::team_places(machine::usable_cores(), ""));
       measure_memory(team);
       measure_arithmetic(team);
     }
     measure_kernels();
+    check_quiet(before, machine::processor_time(files), now() - start);
     measure_disks();
     result_.machine.measured_at = std::time(nullptr);
     return std::move(result_);
@@ -124,6 +129,21 @@ class Prober {
       if (error.exit_code() == ExitCode::kInterrupted) throw;
       result_.remarks.push_back(fmt::format("kernels were not measured: {}", error.what()));
     }
+  }
+
+  /// What was measured while others were busy is too low.
+  void check_quiet(const machine::ProcessorTime& before, const machine::ProcessorTime& after,
+                   double seconds) {
+    if (seconds < 0.1) return;  // times come in hundredths of a second
+    const double others = (after.busy - after.own - before.busy + before.own) / seconds;
+    const double stolen = (after.stolen - before.stolen) / seconds;
+    const double share =
+        (others + stolen) / std::max(1, machine::online_processors(machine::SystemFiles()));
+    if (others + stolen < 0.3 || share < 0.05) return;
+    result_.remarks.push_back(
+        fmt::format("other programs kept {:.1f} processors busy while this was measured, so the "
+                    "speeds are too low; run `hearth probe --refresh` when they are done",
+                    others + stolen));
   }
 
   void measure_disks() {

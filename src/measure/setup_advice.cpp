@@ -17,7 +17,7 @@ namespace {
 constexpr double kGiga = 1e9;
 constexpr double kSlowDisk = 0.5e9;    // bytes per second: 8 GB take 16 s
 constexpr double kBusy = 0.3;          // processors
-constexpr std::size_t kMostNamed = 5;  // programs
+constexpr std::size_t kMostNamed = 3;  // programs
 
 double in_gigabytes(std::uint64_t bytes) { return static_cast<double>(bytes) / kGiga; }
 
@@ -65,21 +65,34 @@ class Adviser {
   }
 
   void other_programs() {
-    const std::uint64_t large = std::max<std::uint64_t>(machine_.memory.total_bytes / 5, 1);
-    std::size_t named = 0;
-    for (const machine::BusyProcess& other : facts_.others) {
-      const bool busy = other.processors >= kBusy;
-      const bool holds = machine_.memory.total_bytes > 0 && other.resident_bytes >= large;
-      if ((!busy && !holds) || named++ == kMostNamed) continue;
-      std::string does;
-      if (busy) does = fmt::format("keeps {:.1f} processors busy", other.processors);
-      if (holds) {
-        does += fmt::format("{}holds {:.1f} GB of memory", busy ? " and " : "",
-                            in_gigabytes(other.resident_bytes));
+    if (facts_.others_processors >= kBusy) {
+      std::string names;
+      std::size_t named = 0;
+      for (const machine::BusyProcess& other : facts_.others) {
+        if (other.processors < kBusy / 3 || named == kMostNamed) break;
+        names += fmt::format("{}{} (process {})",
+                             named++ > 0 ? ", " : "; the busiest: ", printable(other.name, 40),
+                             other.number);
       }
-      add("other-program",
-          fmt::format("{} (process {}) {}", printable(other.name, 40), other.number, does),
-          "wait for it or end it while a model runs");
+      add("busy",
+          fmt::format("other programs keep {:.1f} of {} processors busy{}",
+                      facts_.others_processors, facts_.online_processors, names),
+          "let them end or end them while a model runs");
+    }
+    if (facts_.stolen_processors >= kBusy) {
+      add("stolen",
+          fmt::format("the machine below this virtual one gives {:.1f} of its processors to others",
+                      facts_.stolen_processors),
+          "run fewer virtual machines beside this one, or rent processors of its own");
+    }
+    const std::uint64_t total = machine_.memory.total_bytes;
+    std::size_t large = 0;
+    for (const machine::BusyProcess& other : facts_.others) {
+      if (total == 0 || other.resident_bytes < total / 5 || ++large > kMostNamed) continue;
+      add("large-program",
+          fmt::format("{} (process {}) holds {:.1f} GB of memory", printable(other.name, 40),
+                      other.number, in_gigabytes(other.resident_bytes)),
+          "end it when a model needs the memory");
     }
   }
 
@@ -196,12 +209,20 @@ SetupFacts setup_facts(machine::Machine machine, const std::string& models_folde
   facts.online_processors = machine::online_processors(files);
   const auto begin = std::chrono::steady_clock::now();
   const auto before = machine::process_states(files);
+  const machine::ProcessorTime time_before = machine::processor_time(files);
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
   const auto after = machine::process_states(files);
   const double elapsed =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  facts.others = machine::busy_processes(
-      before, after, elapsed, kBusy, std::max<std::uint64_t>(machine.memory.total_bytes / 5, 1));
+  const machine::ProcessorTime time_after = machine::processor_time(files);
+  if (elapsed > 0.01) {  // times come in hundredths of a second
+    facts.others_processors =
+        (time_after.busy - time_after.own - time_before.busy + time_before.own) / elapsed;
+    facts.stolen_processors = (time_after.stolen - time_before.stolen) / elapsed;
+  }
+  facts.others =
+      machine::busy_processes(before, after, elapsed, kBusy / 3,
+                              std::max<std::uint64_t>(machine.memory.total_bytes / 5, 1));
   facts.machine = std::move(machine);
   return facts;
 }

@@ -21,7 +21,9 @@ struct SetupFacts {
   /// The disk that models are kept on; its path is the store's folder. An empty path: unknown.
   machine::Disk models;
   int usable_processors = 0, online_processors = 0;  // logical ones; 0: unknown
-  std::vector<machine::BusyProcess> others;          // what else runs
+  /// Kept busy by other programs, and given to other machines by a hypervisor, on average.
+  double others_processors = 0, stolen_processors = 0;
+  std::vector<machine::BusyProcess> others;  // the busy and the large ones, the busiest first
 };
 
 /// The most harmful first; empty when all is well. Pure: the same facts give the same advice.

@@ -28,6 +28,7 @@ TEST(ProbeCommand, MeasuresOnceAndRemembers) {
   EXPECT_GT(machine["int8_gmacs"].get<double>(), 0);
   EXPECT_FALSE(machine["disks"].empty());
   EXPECT_EQ(read_file(cache), first.output);
+  EXPECT_EQ(first.errors.find("not be kept"), std::string::npos) << first.errors;
   // Nothing else was left in the home folder, whose disk was measured.
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(home.path()), {}), 1);
 

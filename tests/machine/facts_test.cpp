@@ -2,6 +2,7 @@
 #include "machine/facts.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "fake_tree.h"
 #include "machine/cgroup.h"
@@ -316,7 +317,7 @@ TEST(Command, EndsWhatTakesTooLongOrPrintsTooMuch) {
 TEST(Command, SurvivesWorkThatCrashes) {
   EXPECT_EQ(isolated([] { return std::string(100000, 'x'); }, 20), std::string(100000, 'x'));
   EXPECT_FALSE(isolated([]() -> std::string { throw 1; }, 20).has_value());
-  EXPECT_FALSE(isolated([]() -> std::string { _exit(0 * 1 + 3); }, 20).has_value());
+  EXPECT_FALSE(isolated([]() -> std::string { _exit(3); }, 20).has_value());
 }
 
 std::string stat_line(const std::string& name, int user, int system, int pages) {
@@ -343,6 +344,18 @@ TEST(Processes, TellsWhoIsBusyOrLarge) {
   EXPECT_DOUBLE_EQ(busy[0].processors, 2);
   EXPECT_EQ(busy[1].name, "large");
   EXPECT_EQ(busy[1].processors, 0);
+}
+
+TEST(Processes, TimeOfAllProcessors) {
+  FakeTree tree;
+  tree.file("/proc/stat", "cpu  100 200 300 9999 8888 10 20 50 0 0\ncpu0 1 2 3\n");
+  const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
+  const ProcessorTime time = processor_time(tree.files());
+  EXPECT_DOUBLE_EQ(time.busy, 630 / ticks);
+  EXPECT_DOUBLE_EQ(time.stolen, 50 / ticks);
+  EXPECT_EQ(time.own, 0);
+  EXPECT_EQ(processor_time(FakeTree().files()).busy, 0);
+  EXPECT_GT(processor_time(SystemFiles()).own, 0);
 }
 
 TEST(Facts, OfThisMachineStayValid) {

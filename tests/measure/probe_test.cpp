@@ -78,7 +78,7 @@ TEST(Probe, AnotherMachinesCacheIsReplacedWithAWord) {
   put(cache, machine_text(other));
   const ProbedMachine probed = cached_or_probed(cache, quick());
   EXPECT_FALSE(probed.cached);
-  ASSERT_EQ(probed.remarks.size(), 1U);
+  ASSERT_GE(probed.remarks.size(), 1U);
   EXPECT_EQ(probed.remarks[0],
             "what was measured earlier is not used: the number of usable cores is another one");
   EXPECT_TRUE(cached_or_probed(cache, quick()).cached);
@@ -103,8 +103,8 @@ TEST(Probe, ACacheThatCannotBeWrittenIsARemark) {
   testing::TemporaryFolder folder;
   put(folder / "file", "x");
   const ProbedMachine probed = cached_or_probed(folder / "file" / "machine.json", quick());
-  ASSERT_EQ(probed.remarks.size(), 1U);
-  EXPECT_TRUE(probed.remarks[0].starts_with("what was measured could not be kept"));
+  ASSERT_GE(probed.remarks.size(), 1U);
+  EXPECT_TRUE(probed.remarks.back().starts_with("what was measured could not be kept"));
 }
 
 TEST(Probe, StopsWhenAsked) {

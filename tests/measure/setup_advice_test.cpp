@@ -68,14 +68,23 @@ TEST(SetupAdvice, OneForEachTrouble) {
 
 TEST(SetupAdvice, NamesTheBusiestPrograms) {
   SetupFacts facts = good();
-  facts.others = {
-      {7, "cc1plus\n", 1.94, 900000000}, {9, "database", 0.1, 9000000000}, {11, "idle", 0.1, 1000}};
+  facts.others = {{7, "cc1plus\n", 1.2, 900000000},
+                  {9, "database", 0.05, 9000000000},
+                  {11, "idle", 0.05, 1000}};
+  facts.others_processors = 1.94;
   const std::vector<Advice> advice = setup_advice(facts);
   ASSERT_EQ(advice.size(), 2U);
-  EXPECT_EQ(advice[0].what, "cc1plus\\x0a (process 7) keeps 1.9 processors busy");
+  EXPECT_EQ(advice[0].what,
+            "other programs keep 1.9 of 8 processors busy; the busiest: cc1plus\\x0a (process 7)");
   EXPECT_EQ(advice[1].what, "database (process 9) holds 9.0 GB of memory");
-  for (int i = 0; i < 50; ++i) facts.others.push_back({100 + i, "many", 1, 0});
-  EXPECT_EQ(setup_advice(facts).size(), 5U);
+  // Many small ones are busy, too; of many large ones three are named.
+  facts.others.clear();
+  EXPECT_EQ(setup_advice(facts).at(0).what, "other programs keep 1.9 of 8 processors busy");
+  for (int i = 0; i < 50; ++i) facts.others.push_back({100 + i, "many", 1, 9000000000});
+  EXPECT_EQ(setup_advice(facts).size(), 4U);
+  facts = good();
+  facts.stolen_processors = 1;
+  EXPECT_EQ(names(facts), Names{"stolen"});
 }
 
 TEST(SetupAdvice, FactsOfThisMachine) {
