@@ -195,8 +195,8 @@ void forget_notes(const fs::path& folder, const std::string& key) noexcept {
   fs::remove(folder / (key + ".part.json"), ignored);
 }
 
-Downloaded download(const Network& network, const DownloadRequest& request,
-                    const fs::path& folder, const OnProgress& on_progress) {
+Downloaded download(const Network& network, const DownloadRequest& request, const fs::path& folder,
+                    const OnProgress& on_progress) {
   return Job(network, request, folder, on_progress).run();
 }
 

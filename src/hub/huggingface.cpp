@@ -27,8 +27,7 @@ std::string lowered(std::string text) {
 }
 
 std::string repository_url(const Network& network, const HuggingFaceReference& reference) {
-  return fmt::format("{}/{}/{}", network.huggingface, reference.organization,
-                     reference.repository);
+  return fmt::format("{}/{}/{}", network.huggingface, reference.organization, reference.repository);
 }
 
 /// The address in `<https://…>; rel="next"` of a Link header; empty when there is none.
@@ -82,8 +81,8 @@ std::string listed(std::span<const Candidate> candidates) {
   std::string result;
   for (std::size_t i = 0; i < std::min(candidates.size(), kMostNamed); ++i) {
     const Candidate& candidate = candidates[i];
-    result += (i > 0 ? ", " : "") +
-              printable(candidate.quant.empty() ? candidate.name : candidate.quant);
+    result +=
+        (i > 0 ? ", " : "") + printable(candidate.quant.empty() ? candidate.name : candidate.quant);
   }
   return result + (candidates.size() > kMostNamed ? ", …" : "");
 }
@@ -95,12 +94,11 @@ std::vector<Candidate> selected(std::span<const Candidate> candidates,
   std::vector<Candidate> exact, similar;
   for (const Candidate& candidate : candidates) {
     const std::string name = lowered(candidate.name);
-    const bool named = reference.names_file() &&
-                       std::any_of(candidate.files.begin(), candidate.files.end(),
-                                   [&](const RemoteFile& file) {
-                                     return file.name == reference.selector ||
-                                            file.name.ends_with("/" + reference.selector);
-                                   });
+    const bool named =
+        reference.names_file() &&
+        std::any_of(candidate.files.begin(), candidate.files.end(), [&](const RemoteFile& file) {
+          return file.name == reference.selector || file.name.ends_with("/" + reference.selector);
+        });
     if (named || lowered(candidate.quant) == wanted) {
       exact.push_back(candidate);
     } else if (name.ends_with("-" + wanted) || name.ends_with("." + wanted)) {
@@ -179,11 +177,11 @@ std::vector<Candidate> list_candidates(const Network& network,
   require_online(network, "finding " + to_text(Reference(reference)));
   std::vector<Candidate> candidates = group_candidates(list_files(network, reference));
   if (candidates.empty()) {
-    throw Error(fmt::format("hf:{}/{} has no GGUF files", reference.organization,
-                            reference.repository),
-                fmt::format("look for a repository such as {}-GGUF, or fetch it and hearth convert "
-                            "it",
-                            reference.repository));
+    throw Error(
+        fmt::format("hf:{}/{} has no GGUF files", reference.organization, reference.repository),
+        fmt::format("look for a repository such as {}-GGUF, or fetch it and hearth convert "
+                    "it",
+                    reference.repository));
   }
   return candidates;
 }

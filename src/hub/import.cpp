@@ -34,8 +34,8 @@ fs::path from_variable(const char* name) {
 std::vector<fs::path> files_below(const fs::path& folder) {
   std::vector<fs::path> result;
   std::error_code error;
-  fs::recursive_directory_iterator entry(
-      folder, fs::directory_options::skip_permission_denied, error);
+  fs::recursive_directory_iterator entry(folder, fs::directory_options::skip_permission_denied,
+                                         error);
   for (const fs::recursive_directory_iterator end; !error && entry != end; entry.increment(error)) {
     std::error_code ignored;
     if (entry.depth() >= kMaxDepth) entry.disable_recursion_pending();
@@ -95,9 +95,9 @@ Manifest describe(const std::vector<fs::path>& files, const std::string& name,
 void name_files(Manifest& manifest) {
   const std::size_t count = manifest.files.size();
   for (std::size_t i = 0; i < count; ++i) {
-    manifest.files[i].name = count == 1 ? manifest.name + ".gguf"
-                                        : fmt::format("{}-{:05}-of-{:05}.gguf", manifest.name,
-                                                      i + 1, count);
+    manifest.files[i].name =
+        count == 1 ? manifest.name + ".gguf"
+                   : fmt::format("{}-{:05}-of-{:05}.gguf", manifest.name, i + 1, count);
   }
 }
 
@@ -154,9 +154,9 @@ class Finder {
       if (model.empty()) return skip(path, "it has no GGUF file");
       const std::string space = parts[1] == "library" ? "" : parts[1] + "/";
       const bool usual_host = parts[0] == "registry.ollama.ai";
-      const std::string reference =
-          usual_host ? fmt::format("ollama:{}{}:{}", space, name, tag)
-                     : fmt::format("{}/{}{}:{}", parts[0], space, name, tag);
+      const std::string reference = usual_host
+                                        ? fmt::format("ollama:{}{}:{}", space, name, tag)
+                                        : fmt::format("{}/{}{}:{}", parts[0], space, name, tag);
       add({model}, tag == "latest" ? name : name + "-" + tag, "ollama", reference,
           std::move(texts));
     } catch (const Error& error) {
@@ -192,8 +192,7 @@ class Finder {
       if (!folder.starts_with("models--")) continue;
       const std::size_t middle = folder.find("--", 8);
       if (middle == std::string::npos) continue;
-      const std::string repository =
-          folder.substr(8, middle - 8) + "/" + folder.substr(middle + 2);
+      const std::string repository = folder.substr(8, middle - 8) + "/" + folder.substr(middle + 2);
       for (const fs::path& path : files_below(entry->path() / "snapshots")) {
         std::error_code ignored;
         if (path.extension() != ".gguf" || is_projector(path) ||

@@ -57,7 +57,8 @@ class Reader {
   std::string word(const Json& object, const char* key, bool required) const {
     const auto found = object.find(key);
     if (found == object.end() && !required) return {};
-    if (found == object.end() || !found->is_string() || (required && found->get_ref<const std::string&>().empty()))
+    if (found == object.end() || !found->is_string() ||
+        (required && found->get_ref<const std::string&>().empty()))
       fail(fmt::format("'{}' is missing or no text", key));
     std::string value = found->get<std::string>();
     if (value.size() > kMaxWordBytes) fail(fmt::format("'{}' is too long", key));
@@ -116,14 +117,10 @@ std::string to_text(const Manifest& manifest) {
     if (!file.adopted.empty()) entry["adopted"] = file.adopted;
     files.push_back(std::move(entry));
   }
-  Json json{{"format", kFormat},
-            {"name", manifest.name},
-            {"reference", manifest.reference},
-            {"source", manifest.source},
-            {"quant", manifest.quant},
-            {"size", manifest.size()},
-            {"added", manifest.added},
-            {"files", std::move(files)}};
+  Json json{
+      {"format", kFormat},         {"name", manifest.name},    {"reference", manifest.reference},
+      {"source", manifest.source}, {"quant", manifest.quant},  {"size", manifest.size()},
+      {"added", manifest.added},   {"files", std::move(files)}};
   if (!manifest.requested.empty()) json["requested"] = manifest.requested;
   if (!manifest.texts.empty()) json["texts"] = manifest.texts;
   return dump(json);

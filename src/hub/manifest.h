@@ -23,11 +23,11 @@ struct StoredFile {
 
 struct Manifest {
   std::string name;
-  std::string reference;  ///< what to pull to get it again: "hf:ORG/REPO:Q4_K_M"
-  std::string requested;  ///< what was asked for, when that differs: a catalog name
-  std::string source;     ///< "huggingface", "ollama", "url", "file", "lmstudio", "folder"
-  std::string quant;      ///< empty: not known
-  std::string added;      ///< UTC, ISO 8601: 2026-11-21T16:00:00Z
+  std::string reference;          ///< what to pull to get it again: "hf:ORG/REPO:Q4_K_M"
+  std::string requested;          ///< what was asked for, when that differs: a catalog name
+  std::string source;             ///< "huggingface", "ollama", "url", "file", "lmstudio", "folder"
+  std::string quant;              ///< empty: not known
+  std::string added;              ///< UTC, ISO 8601: 2026-11-21T16:00:00Z
   std::vector<StoredFile> files;  ///< one, or the parts of a split model in order
   /// Small texts that came with the model, by kind: "template", "system", "params", "license"
   /// (Ollama's registry has them).

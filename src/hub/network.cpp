@@ -30,7 +30,8 @@ std::string endpoint(const char* name, std::string fallback) {
   if (value.find("://") == std::string::npos) value = "https://" + value;
   while (value.ends_with('/')) value.pop_back();
   const bool known = value.starts_with("https://") || value.starts_with("http://");
-  const bool plain = std::all_of(value.begin(), value.end(), [](char c) { return c > 32 && c < 127; });
+  const bool plain =
+      std::all_of(value.begin(), value.end(), [](char c) { return c > 32 && c < 127; });
   if (!known || !plain || value.find('@') != std::string::npos) {
     throw Error(fmt::format("{} is no address: '{}'", name, printable(value)),
                 "set it to something like https://HOST, or unset it", ExitCode::kUsage);
@@ -56,7 +57,8 @@ std::string huggingface_token() {
   std::string token = trimmed(variable("HF_TOKEN"));
   if (token.empty()) {
     const std::string home = variable("HOME"), hf_home = variable("HF_HOME");
-    const fs::path path = (hf_home.empty() ? fs::path(home) / ".cache/huggingface" : fs::path(hf_home)) / "token";
+    const fs::path path =
+        (hf_home.empty() ? fs::path(home) / ".cache/huggingface" : fs::path(hf_home)) / "token";
     std::error_code ignored;
     if (!fs::is_regular_file(path, ignored)) return {};
     try {

@@ -22,15 +22,15 @@ struct Network {
   /// Why nothing may be fetched: "HEARTH_OFFLINE is set"; empty: it may.
   std::string offline;
 
-  int connections = 6;                               ///< per file
+  int connections = 6;                                 ///< per file
   std::uint64_t chunk_bytes = std::uint64_t{4} << 20;  ///< what is kept of a cut download
   int attempts = 8;  ///< failures in a row, without progress between them, before giving up
 
   const std::atomic<bool>* cancel = nullptr;  ///< set: stop soon, keeping what is there
 
-  std::function<Milliseconds()> now;          ///< a clock that never goes back
-  std::function<void(Milliseconds)> sleep;    ///< returns early when cancelled
-  std::function<std::time_t()> date;          ///< for Retry-After dates
+  std::function<Milliseconds()> now;        ///< a clock that never goes back
+  std::function<void(Milliseconds)> sleep;  ///< returns early when cancelled
+  std::function<std::time_t()> date;        ///< for Retry-After dates
   std::function<std::uint64_t(const std::filesystem::path&)> free_space;  ///< bytes for this user
 
   [[nodiscard]] bool cancelled() const noexcept { return cancel != nullptr && cancel->load(); }

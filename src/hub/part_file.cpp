@@ -132,8 +132,8 @@ bool PartFile::load_notes(const PartNotes& wanted) {
     const bool same = found.size == wanted.size && found.sha256 == wanted.sha256 &&
                       found.chunk_bytes == wanted.chunk_bytes &&
                       // A hash identifies the file, whatever the server calls it today.
-                      (!wanted.sha256.empty() || (!wanted.validator.empty() &&
-                                                  found.validator == wanted.validator));
+                      (!wanted.sha256.empty() ||
+                       (!wanted.validator.empty() && found.validator == wanted.validator));
     struct stat status = {};
     if (!same || ::fstat(descriptor_, &status) != 0) return false;
     // Chunks behind the end of the file cannot be there, whatever the notes say.
@@ -185,7 +185,8 @@ void PartFile::write(std::uint64_t offset, std::span<const std::byte> bytes) con
 
 void PartFile::read(std::uint64_t offset, std::span<std::byte> bytes) const {
   while (!bytes.empty()) {
-    const ssize_t got = ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const ssize_t got =
+        ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got == 0) errno = EIO;
     if (got <= 0) fail("read");

@@ -79,8 +79,11 @@ class Puller {
   bool ensure(StoredFile& file, std::size_t index) {
     if (!file.sha256.empty() && store_.has_blob(file.sha256)) return false;
     const RemoteFile& remote = model_.files[index];
-    const DownloadRequest request{remote.url,    model_.bearer,    remote.size,
-                                  remote.sha256, options_.name.empty() ? model_.name : options_.name,
+    const DownloadRequest request{remote.url,
+                                  model_.bearer,
+                                  remote.size,
+                                  remote.sha256,
+                                  options_.name.empty() ? model_.name : options_.name,
                                   model_.reference};
     const std::string key = download_key(request);
     const FileLock lock = FileLock::take(
@@ -92,8 +95,8 @@ class Puller {
       lock.remove_file();
       return false;
     }
-    const Downloaded done = download(
-        network_, request, store_.downloads(), [&](const Progress& progress) {
+    const Downloaded done =
+        download(network_, request, store_.downloads(), [&](const Progress& progress) {
           if (options_.on_progress) options_.on_progress(progress, index, model_.files.size());
         });
     if (file.sha256.empty() && model_.files.size() == 1) check(done, key);

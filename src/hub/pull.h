@@ -25,14 +25,14 @@ struct PullOptions {
 
 struct PullResult {
   Manifest manifest;
-  std::filesystem::path path;     ///< of the first file, in models/
-  bool already_there = false;     ///< nothing had to be fetched
+  std::filesystem::path path;  ///< of the first file, in models/
+  bool already_there = false;  ///< nothing had to be fetched
 };
 
 /// Fetches what `reference` names and makes it appear in the store; a local file is adopted. What
 /// is there already is not fetched again; files that another hearth is fetching are waited for.
 /// Throws Error.
-[[nodiscard]] PullResult pull(const Store& store, const Network& network, std::string_view reference,
-                              const PullOptions& options);
+[[nodiscard]] PullResult pull(const Store& store, const Network& network,
+                              std::string_view reference, const PullOptions& options);
 
 }  // namespace hearth::hub

@@ -10,8 +10,8 @@
 namespace hearth::hub {
 namespace {
 
-constexpr std::size_t kChunksPerRange = 16;   // a range is asked for at a time
-constexpr std::size_t kChunksPerSave = 16;    // at most so many are lost by a crash
+constexpr std::size_t kChunksPerRange = 16;  // a range is asked for at a time
+constexpr std::size_t kChunksPerSave = 16;   // at most so many are lost by a crash
 constexpr Milliseconds kSaveEvery{2000};
 constexpr Milliseconds kReportEvery{100};
 constexpr int kPollMilliseconds = 100;

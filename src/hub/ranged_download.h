@@ -66,11 +66,11 @@ class RangedDownload {
   PartFile& part_;
   const OnProgress& on_progress_;
 
-  std::vector<bool> claimed_;           // by chunk
-  std::vector<std::uint64_t> begun_;    // by chunk: bytes at its beginning that are there
-  std::size_t missing_ = 0;             // chunks
+  std::vector<bool> claimed_;             // by chunk
+  std::vector<std::uint64_t> begun_;      // by chunk: bytes at its beginning that are there
+  std::size_t missing_ = 0;               // chunks
   std::uint64_t done_ = 0, unsaved_ = 0;  // bytes
-  std::size_t limit_;                   // connections at once
+  std::size_t limit_;                     // connections at once
   int failures_ = 0;
   std::uint64_t gained_ = 0;  // bytes since the last failure
   Milliseconds not_before_{0}, saved_at_{0}, reported_at_{-1000};

@@ -187,7 +187,8 @@ Reference parse_reference(std::string_view text, std::string_view huggingface) {
   if (starts_with(text, "http://") || starts_with(text, "https://"))
     return parse_url(text, huggingface);
   if (const std::size_t scheme = text.find("://"); scheme != std::string_view::npos) {
-    refuse(text, "only http and https are spoken", "fetch it with another program and hearth import it");
+    refuse(text, "only http and https are spoken",
+           "fetch it with another program and hearth import it");
   }
   if (text.find('/') != std::string_view::npos || ends_with(text, ".gguf"))
     return FileReference{std::string(text)};

@@ -37,8 +37,8 @@ class Beginning {
             bytes_.resize(begin);
             judge(answer, begin);
           }
-          const std::size_t wanted = static_cast<std::size_t>(
-              std::min<std::uint64_t>(piece.size(), end - bytes_.size()));
+          const std::size_t wanted =
+              static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), end - bytes_.size()));
           bytes_.append(reinterpret_cast<const char*>(piece.data()), wanted);
           // A server that ignores ranges would send everything.
           return bytes_.size() < end;
@@ -67,7 +67,9 @@ class Beginning {
   std::string bytes_;
 };
 
-std::span<const std::byte> as_bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> as_bytes(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
 /// Whether a header is complete: nothing when more bytes may help. A part of a split model is
 /// complete when parsing it fails only because the others are missing, so that is not asked here.
@@ -110,8 +112,8 @@ RemoteHeader read_remote_header(const Network& network, RemoteModel model) {
   if (!sizes_known) result.file_bytes_ = 0;
   std::vector<std::span<const std::byte>> headers;
   for (const std::string& header : result.headers_) headers.push_back(as_bytes(header));
-  result.file_ = std::make_unique<gguf::File>(
-      gguf::File::from_headers(headers, result.model_.name + ".gguf"));
+  result.file_ =
+      std::make_unique<gguf::File>(gguf::File::from_headers(headers, result.model_.name + ".gguf"));
   return result;
 }
 

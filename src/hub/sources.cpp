@@ -60,8 +60,8 @@ RemoteModel resolve_ollama(const Network& network, const OllamaReference& refere
   RemoteModel model;
   model.reference = to_text(Reference(reference));
   model.source = "ollama";
-  model.name = safe_name(reference.tag == "latest" ? reference.name
-                                                   : reference.name + "-" + reference.tag);
+  model.name =
+      safe_name(reference.tag == "latest" ? reference.name : reference.name + "-" + reference.tag);
   const auto layers = manifest.find("layers");
   if (layers == manifest.end() || !layers->is_array() || layers->size() > 256)
     throw Error("the registry's manifest lists no layers", "check the name");
@@ -85,7 +85,8 @@ RemoteModel resolve_ollama(const Network& network, const OllamaReference& refere
   const auto config = manifest.find("config");
   if (const auto layer = config == manifest.end() ? std::nullopt : read_layer(*config)) {
     const std::string text = layer_text(network, base, *layer);
-    if (!text.empty()) model.quant = string_or(parse_object(text, "the model's config"), "file_type");
+    if (!text.empty())
+      model.quant = string_or(parse_object(text, "the model's config"), "file_type");
   }
   if (model.quant.size() > 32) model.quant.clear();
   return model;
@@ -192,16 +193,15 @@ RemoteModel resolve(const Network& network, const Reference& reference,
 std::string fetch_text(const Network& network, const std::string& url, std::size_t limit,
                        const std::string& bearer, const std::string& accept) {
   std::string text;
-  fetch(network, {url, bearer, accept, {}},
-        [&](const Response&, std::span<const std::byte> bytes) {
-          if (bytes.empty()) text.clear();
-          if (bytes.size() > limit - text.size()) {
-            throw Error(fmt::format("{} is longer than {} bytes", printable(url, 300), limit),
-                        "check the address");
-          }
-          text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-          return true;
-        });
+  fetch(network, {url, bearer, accept, {}}, [&](const Response&, std::span<const std::byte> bytes) {
+    if (bytes.empty()) text.clear();
+    if (bytes.size() > limit - text.size()) {
+      throw Error(fmt::format("{} is longer than {} bytes", printable(url, 300), limit),
+                  "check the address");
+    }
+    text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return true;
+  });
   return text;
 }
 

@@ -129,8 +129,9 @@ std::vector<std::string> Store::prepare() const {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) {
-    throw Error(fmt::format("cannot make the model store '{}': {}", shown(folder_), error.message()),
-                "set XDG_DATA_HOME to a folder that can be written");
+    throw Error(
+        fmt::format("cannot make the model store '{}': {}", shown(folder_), error.message()),
+        "set XDG_DATA_HOME to a folder that can be written");
   }
   const FileLock held = lock();
   std::vector<std::string> warnings;
@@ -190,9 +191,9 @@ std::vector<Manifest> Store::read_manifests(std::vector<std::string>& warnings, 
     } catch (const Error& error) {
       std::error_code ignored;
       if (!fs::exists(path, ignored)) continue;
-      warnings.push_back(fmt::format("{}; it was set aside as {}", error.what(),
-                                     locked || held ? set_aside(path)
-                                                    : "nothing (the store cannot be written)"));
+      warnings.push_back(
+          fmt::format("{}; it was set aside as {}", error.what(),
+                      locked || held ? set_aside(path) : "nothing (the store cannot be written)"));
     }
   }
   std::sort(result.begin(), result.end(),
@@ -294,8 +295,7 @@ void Store::add_unfinished(Listing& listing) const {
     } catch (const Error& error) {
       std::error_code ignored;
       if (fs::exists(path, ignored)) {
-        listing.warnings.push_back(
-            fmt::format("{}; that download will begin anew", error.what()));
+        listing.warnings.push_back(fmt::format("{}; that download will begin anew", error.what()));
       }
       continue;
     }
@@ -316,10 +316,9 @@ Listing Store::list() const {
     model.used = last_use(manifest.name);
     listing.models.push_back(std::move(model));
   }
-  std::stable_sort(listing.models.begin(), listing.models.end(),
-                   [](const StoredModel& a, const StoredModel& b) {
-                     return a.manifest.name < b.manifest.name;
-                   });
+  std::stable_sort(
+      listing.models.begin(), listing.models.end(),
+      [](const StoredModel& a, const StoredModel& b) { return a.manifest.name < b.manifest.name; });
   add_unfinished(listing);
   return listing;
 }
@@ -373,8 +372,8 @@ void Store::land(const fs::path& file, std::string_view sha256) const {
 }
 
 void Store::link(const StoredFile& file) const {
-  const fs::path target = file.adopted.empty() ? fs::path("../blobs") / file.blob()
-                                               : fs::path(file.adopted);
+  const fs::path target =
+      file.adopted.empty() ? fs::path("../blobs") / file.blob() : fs::path(file.adopted);
   const fs::path temporary = models() / fmt::format(".{}.{}", file.name, ::getpid());
   std::error_code ignored;
   fs::remove(temporary, ignored);
@@ -395,7 +394,8 @@ std::uint64_t Store::remove_unneeded(std::span<const StoredFile> files,
     if (!file.adopted.empty() || !is_sha256(file.sha256) || needed.contains(file.sha256)) continue;
     std::error_code error;
     const std::uint64_t size = fs::file_size(blob_path(file.sha256), error);
-    if (fs::remove(blob_path(file.sha256), error) && size != static_cast<std::uint64_t>(-1)) freed += size;
+    if (fs::remove(blob_path(file.sha256), error) && size != static_cast<std::uint64_t>(-1))
+      freed += size;
   }
   return freed;
 }
@@ -464,8 +464,8 @@ Removal Store::remove(std::string_view name) const {
   std::vector<std::string> ignored_warnings;
   std::vector<Manifest> all = read_manifests(ignored_warnings, true);
   std::vector<StoredFile> files = model->manifest.files;
-  const auto current = std::find_if(all.begin(), all.end(),
-                                    [&](const Manifest& m) { return m.name == name; });
+  const auto current =
+      std::find_if(all.begin(), all.end(), [&](const Manifest& m) { return m.name == name; });
   if (current != all.end()) {
     files = current->files;
     all.erase(current);

@@ -49,9 +49,9 @@ struct Listing {
 };
 
 struct Removal {
-  std::uint64_t freed = 0;            ///< bytes
-  std::vector<std::string> kept;      ///< adopted files, which stay where they are
-  std::vector<std::string> shared;    ///< names of models that still need a blob of it
+  std::uint64_t freed = 0;          ///< bytes
+  std::vector<std::string> kept;    ///< adopted files, which stay where they are
+  std::vector<std::string> shared;  ///< names of models that still need a blob of it
 };
 
 class Store {
@@ -85,8 +85,8 @@ class Store {
   /// Makes the model appear, in place of an older one of the same name and reference. False when
   /// one of its blobs is not there: another hearth removed it meanwhile. Throws Error.
   [[nodiscard]] bool commit(const Manifest& manifest) const;
-  /// Removes the model (or file put there by hand) called `name` and blobs that no other needs; also
-  /// unfinished downloads of it. Throws Error when there is none, or a hearth is fetching it.
+  /// Removes the model (or file put there by hand) called `name` and blobs that no other needs;
+  /// also unfinished downloads of it. Throws Error when there is none, or a hearth is fetching it.
   Removal remove(std::string_view name) const;
 
   /// Notes that the model at `path` is used now. Failures are ignored: it is a convenience.

@@ -198,8 +198,7 @@ void Transfer::take_header(std::string_view line) {
     response_ = {};
     const std::size_t space = line.find(' ');
     if (space != std::string_view::npos) {
-      response_.status = static_cast<int>(
-          number(trimmed(line.substr(space + 1, 3))).value_or(0));
+      response_.status = static_cast<int>(number(trimmed(line.substr(space + 1, 3))).value_or(0));
     }
     return;
   }
@@ -264,16 +263,21 @@ Outcome Transfer::redirect() {
   if (origin.empty() || !part_of(parsed.get(), CURLUPART_USER).empty()) {
     return {Outcome::Kind::kFailed,
             fmt::format("{} redirects to '{}', which is no address to fetch from", host(),
-                        printable(location)), "", {}};
+                        printable(location)),
+            "",
+            {}};
   }
   if (url_.starts_with("https:") && !origin.starts_with("https:")) {
     return {Outcome::Kind::kFailed,
             fmt::format("{} redirects from https to plain http, which anyone could change", host()),
-            "ask whoever runs it", {}};
+            "ask whoever runs it",
+            {}};
   }
   if (++redirects_ > kMaxRedirects) {
     return {Outcome::Kind::kFailed,
-            fmt::format("{} redirects more than {} times", host(), kMaxRedirects), "", {}};
+            fmt::format("{} redirects more than {} times", host(), kMaxRedirects),
+            "",
+            {}};
   }
   aim(next);
   return {Outcome::Kind::kRedirect, {}, {}, {}};
@@ -287,11 +291,10 @@ Outcome Transfer::judge_status() const {
     return Outcome{kind, fmt::format("{} {}{}", host(), what, said), hint, {}};
   };
   if (status == 408 || status == 429 || status >= 500) {
-    Outcome result = outcome(
-        Outcome::Kind::kRetry,
-        status == 429 ? "answers that there were too many requests (429)"
-                      : fmt::format("has trouble (status {})", status),
-        "try again later; what was fetched is kept");
+    Outcome result = outcome(Outcome::Kind::kRetry,
+                             status == 429 ? "answers that there were too many requests (429)"
+                                           : fmt::format("has trouble (status {})", status),
+                             "try again later; what was fetched is kept");
     result.retry_after = parse_retry_after(response_.header("retry-after"), network_->date());
     return result;
   }
@@ -332,8 +335,7 @@ Outcome Transfer::judge_error(CURLcode code) const {
   }
 }
 
-Response fetch(const Network& network, const Request& request,
-               const Transfer::Receiver& receiver) {
+Response fetch(const Network& network, const Request& request, const Transfer::Receiver& receiver) {
   Transfer transfer;
   for (int failures = 0;;) {
     throw_if_cancelled(network);
