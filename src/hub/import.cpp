@@ -139,7 +139,7 @@ class Finder {
   /// PATH/manifests/HOST/NAMESPACE/NAME/TAG.
   void add_ollama(const fs::path& path) {
     std::vector<std::string> parts;
-    for (const fs::path& part : fs::relative(path, place_.folder / "manifests"))
+    for (const fs::path& part : path.lexically_relative(place_.folder / "manifests"))
       parts.push_back(part.string());
     if (parts.size() != 4) return;
     const std::string& name = parts[2];
@@ -198,8 +198,8 @@ class Finder {
         if (path.extension() != ".gguf" || is_projector(path) ||
             !seen.insert(fs::weakly_canonical(path, ignored)).second)
           continue;
-        // snapshots/COMMIT/FILE
-        const fs::path below = fs::relative(path, entry->path() / "snapshots");
+        // snapshots/COMMIT/FILE, which is a link: it must not be followed here.
+        const fs::path below = path.lexically_relative(entry->path() / "snapshots");
         std::string file;
         for (auto part = std::next(below.begin()); part != below.end(); ++part)
           file += (file.empty() ? "" : "/") + part->string();

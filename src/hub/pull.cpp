@@ -19,6 +19,18 @@ std::string file_name(const std::string& name, std::size_t index, std::size_t co
   return fmt::format("{}-{:05}-of-{:05}.gguf", name, index + 1, count);
 }
 
+/// Removes the lock's file while the lock is still held, however the work ended.
+class LockFileRemover {
+ public:
+  explicit LockFileRemover(const FileLock& lock) : lock_(lock) {}
+  LockFileRemover(const LockFileRemover&) = delete;
+  LockFileRemover& operator=(const LockFileRemover&) = delete;
+  ~LockFileRemover() { lock_.remove_file(); }
+
+ private:
+  const FileLock& lock_;
+};
+
 class Puller {
  public:
   Puller(const Store& store, const Network& network, RemoteModel model, const PullOptions& options)
@@ -90,11 +102,9 @@ class Puller {
         store_.downloads() / (key + ".lock"),
         [&] { note(fmt::format("another hearth is fetching {}; waiting for it", file.name)); },
         network_.cancel);
+    const LockFileRemover remover(lock);
     throw_if_cancelled(network_);
-    if (!file.sha256.empty() && store_.has_blob(file.sha256)) {
-      lock.remove_file();
-      return false;
-    }
+    if (!file.sha256.empty() && store_.has_blob(file.sha256)) return false;
     const Downloaded done =
         download(network_, request, store_.downloads(), [&](const Progress& progress) {
           if (options_.on_progress) options_.on_progress(progress, index, model_.files.size());
@@ -102,7 +112,6 @@ class Puller {
     if (file.sha256.empty() && model_.files.size() == 1) check(done, key);
     store_.land(done.path, done.sha256);
     forget_notes(store_.downloads(), key);
-    lock.remove_file();
     file.sha256 = done.sha256;
     file.size = done.size;
     return true;

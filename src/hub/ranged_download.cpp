@@ -215,8 +215,9 @@ void RangedDownload::note_failure(const Outcome& outcome) {
   const Milliseconds now = network_.now();
   // Connections that fail together are one failure.
   if (now >= not_before_) {
-    failures_ = gained_ >= kProgressBytes ? 1 : failures_ + 1;
-    gained_ = 0;
+    const bool progress = gained_ >= kProgressBytes;
+    failures_ = progress ? 1 : failures_ + 1;
+    if (progress) gained_ = 0;
   }
   if (failures_ >= network_.attempts || outcome.retry_after > kLongestWait)
     throw Error(outcome.message, outcome.hint);

@@ -72,7 +72,7 @@ class RangedDownload {
   std::uint64_t done_ = 0, unsaved_ = 0;  // bytes
   std::size_t limit_;                     // connections at once
   int failures_ = 0;
-  std::uint64_t gained_ = 0;  // bytes since the last failure
+  std::uint64_t gained_ = 0;  // bytes since failures_ began to count
   Milliseconds not_before_{0}, saved_at_{0}, reported_at_{-1000};
   bool no_ranges_ = false;
   RateMeter meter_;

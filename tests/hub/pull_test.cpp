@@ -304,8 +304,9 @@ TEST_F(Pulls, resume_after_being_killed) {
   EXPECT_TRUE(read_file(get("hf:o/r").path) == content);
   const std::vector<SeenRequest> seen = server_.seen();
   for (std::size_t i = before; i < seen.size(); ++i) {
-    if (seen[i].range && seen[i].range->second > 0)
+    if (seen[i].range && seen[i].range->second > 0) {
       EXPECT_GE(seen[i].range->first, std::uint64_t{1} << 20);
+    }
   }
   EXPECT_TRUE(store_.list().unfinished.empty());
 }

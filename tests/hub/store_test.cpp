@@ -327,7 +327,7 @@ TEST(Child, DISABLED_works_on_the_store) {
   ASSERT_TRUE(folder != nullptr && own != nullptr);
   const Store store(folder);
   (void)store.prepare();
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 24; ++round) {
     const std::string name = std::string(own) + std::to_string(round % 3);
     const std::string content = "shared " + std::to_string(round % 3);
     // The other process may remove the blob in between: then once more, as pull does.
