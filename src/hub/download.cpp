@@ -31,7 +31,9 @@ struct Offer {
 Offer ask(const Network& network, const DownloadRequest& request) {
   Request first{request.url, request.bearer, {}, Request::Range{0, 1}};
   const Response response =
-      fetch(network, first, [](const Response&, std::span<const std::byte>) { return false; });
+      fetch(network, first, [](const Response& answer, std::span<const std::byte> bytes) {
+        return answer.status == 206 && bytes.size() <= 1;  // not all of it, if that is what comes
+      });
   Offer offer;
   const auto range = parse_content_range(response.header("content-range"));
   offer.ranges = response.status == 206 && range && range->begin == 0 && range->end == 1;

@@ -151,8 +151,9 @@ bool RangedDownload::judge(const Connection& connection, const Response& respons
 bool RangedDownload::receive(Connection& connection, const Response& response,
                              std::span<const std::byte> bytes) {
   if (bytes.empty()) return judge(connection, response);
+  const std::size_t sent = bytes.size();
   bytes = bytes.first(static_cast<std::size_t>(
-      std::min<std::uint64_t>(bytes.size(), connection.end - connection.position)));
+      std::min<std::uint64_t>(sent, connection.end - connection.position)));
   part_.write(connection.position, bytes);
   const std::size_t first = chunk_of(connection.position);
   connection.position += bytes.size();
@@ -167,7 +168,8 @@ bool RangedDownload::receive(Connection& connection, const Response& response,
     --missing_;
     unsaved_ += part_.notes().chunk_bytes;
   }
-  return connection.position < connection.end;
+  // A range that ends as it should leaves its connection open for the next one.
+  return bytes.size() == sent;
 }
 
 void RangedDownload::settle_finished() {

@@ -41,7 +41,7 @@ class Beginning {
               static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), end - bytes_.size()));
           bytes_.append(reinterpret_cast<const char*>(piece.data()), wanted);
           // A server that ignores ranges would send everything.
-          return bytes_.size() < end;
+          return wanted == piece.size();
         });
     const auto range = parse_content_range(response.header("content-range"));
     size_ = range ? range->total : response.content_length().value_or(size_);
