@@ -74,7 +74,7 @@ std::string unquoted(std::string_view value, const std::string& source) {
 }
 
 std::vector<std::string> known_keys() {
-  std::vector<std::string> names = {"model"};
+  std::vector<std::string> names = {"model", "offline"};
   for (const Setting& setting : all_settings()) names.emplace_back(setting.name);
   return names;
 }
@@ -103,6 +103,14 @@ Configuration parse_configuration(std::string_view text, std::string_view source
     std::string value = unquoted(trimmed(line.substr(equals + 1)), place);
     if (key == "model") {
       result.model = std::move(value);
+      continue;
+    }
+    if (key == "offline") {
+      if (value != "true" && value != "false") {
+        throw Error(fmt::format("{}: offline is '{}'", place, printable(value)),
+                    "write true or false", ExitCode::kUsage);
+      }
+      result.offline = value == "true";
       continue;
     }
     const Setting* setting = find_setting(key);

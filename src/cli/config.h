@@ -24,6 +24,7 @@ struct UserFolders {
 struct Configuration {
   std::vector<SettingValue> values;  ///< config file, then environment
   std::optional<std::string> model;  ///< `model` or HEARTH_MODEL: what `hearth up` uses
+  bool offline = false;  ///< `offline = true` in the config file (HEARTH_OFFLINE: hub/network.h)
 };
 
 /// Reads the config file (HEARTH_CONFIG, else `config` in the config folder; it need not exist) and

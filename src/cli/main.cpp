@@ -40,6 +40,11 @@ void add_commands(CLI::App& app) {
   add_plan_command(app);
   add_cost_command(app);
   add_catalog_command(app);
+  add_pull_command(app);
+  add_list_command(app);
+  add_show_command(app);
+  add_rm_command(app);
+  add_import_command(app);
   add_completion_command(app);
 }
 
@@ -140,7 +145,8 @@ void describe(CLI::App& app) {
       "\n"
       "  HEARTH_PIN  yes or no: bind threads to processors always or never\n"
       "\n"
-      "Everything runs on this machine. Nothing is sent anywhere.\n");
+      "Everything runs on this machine. The network is used only by commands that fetch\n"
+      "what you name (hearth pull).\n");
 }
 
 int exit_with_page(CLI::App& app, const CLI::Success& success) {

@@ -41,6 +41,11 @@ void add_doctor_command(CLI::App& app);
 void add_plan_command(CLI::App& app);
 void add_cost_command(CLI::App& app);
 void add_catalog_command(CLI::App& app);
+void add_pull_command(CLI::App& app);
+void add_list_command(CLI::App& app);
+void add_show_command(CLI::App& app);
+void add_rm_command(CLI::App& app);
+void add_import_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 
 }  // namespace hearth::cli

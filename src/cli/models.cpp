@@ -6,6 +6,7 @@
 
 #include "cli/config.h"
 #include "cli/suggest.h"
+#include "hub/reference.h"
 #include "support/error.h"
 #include "support/file.h"
 
@@ -16,21 +17,54 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxPathBytes = 65536;
 
-fs::path store() { return user_folders().data / "models"; }
 fs::path last_model_file() { return user_folders().state / "last-model"; }
 
-/// "-00002-of-00003": a part of a split model that is not its first.
-bool later_part(const std::string& stem) {
-  const std::size_t of = stem.rfind("-of-");
-  if (of == std::string::npos || of < 6 || stem[of - 6] != '-') return false;
-  const std::string number = stem.substr(of - 5, 5);
-  return std::all_of(number.begin(), number.end(), [](char c) { return '0' <= c && c <= '9'; }) &&
-         number != "00001";
+char lower(char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+std::string lowered(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), lower);
+  return text;
 }
 
-std::vector<std::string> names_of(const std::vector<fs::path>& models) {
+/// The reference written in full, when it is one to a model elsewhere.
+std::optional<hub::Reference> remote_reference(const std::string& name) {
+  const std::string start = lowered(name.substr(0, 8));
+  for (const char* mark : {"hf:", "hf.co/", "ollama:", "http://", "https://"}) {
+    if (start.starts_with(mark)) return hub::parse_reference(name);
+  }
+  return std::nullopt;
+}
+
+/// Whether `model` was fetched from what `reference` names.
+bool came_from(const hub::StoredModel& model, const hub::Reference& reference) {
+  const std::string& known = model.manifest.reference;
+  const auto* hf = std::get_if<hub::HuggingFaceReference>(&reference);
+  if (hf == nullptr || hf->names_file()) return known == hub::to_text(reference);
+  hub::HuggingFaceReference repository = *hf;
+  repository.selector.clear();
+  return known.starts_with(hub::to_text(hub::Reference(repository)) + ":") &&
+         (hf->selector.empty() || lowered(hf->selector) == lowered(model.manifest.quant));
+}
+
+/// What `name` can mean: models that are called so, or else those that begin so.
+std::vector<const hub::StoredModel*> meant(const std::vector<hub::StoredModel>& models,
+                                           const std::string& name) {
+  const std::optional<hub::Reference> reference = remote_reference(name);
+  std::vector<const hub::StoredModel*> exact, beginning;
+  for (const hub::StoredModel& model : models) {
+    const std::string& own = model.manifest.name;
+    if (own == name || model.path.filename() == name) return {&model};
+    if (model.manifest.requested == name || (reference && came_from(model, *reference))) {
+      exact.push_back(&model);
+    } else if (lowered(own).starts_with(lowered(name))) {
+      beginning.push_back(&model);
+    }
+  }
+  return exact.empty() ? beginning : exact;
+}
+
+std::vector<std::string> names_of(const std::vector<const hub::StoredModel*>& models) {
   std::vector<std::string> names;
-  for (const fs::path& path : models) names.push_back(path.stem().string());
+  for (const hub::StoredModel* model : models) names.push_back(model->manifest.name);
   return names;
 }
 
@@ -55,43 +89,47 @@ std::optional<fs::path> last_model() {
 
 }  // namespace
 
+hub::Store model_store() { return hub::Store(user_folders().data); }
+
 std::vector<fs::path> stored_models() {
   std::vector<fs::path> models;
-  std::error_code error;
-  for (fs::directory_iterator entry(store(), error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::error_code ignored;
-    const fs::path& path = entry->path();
-    if (path.extension() != ".gguf" || !entry->is_regular_file(ignored) ||
-        later_part(path.stem().string()))
-      continue;
-    models.push_back(path);
+  const hub::Listing listing = model_store().list();
+  for (const std::string& warning : listing.warnings) fmt::print(stderr, "hearth: {}\n", warning);
+  for (const hub::StoredModel& model : listing.models) {
+    if (model.problem.empty()) models.push_back(model.path);
   }
-  std::sort(models.begin(), models.end());
   return models;
 }
 
 fs::path resolve_model(const std::string& name) {
   std::error_code ignored;
-  if (fs::exists(name, ignored) || name.find('/') != std::string::npos || name.empty()) return name;
-  const std::vector<fs::path> models = stored_models();
-  std::vector<fs::path> found;
-  for (const fs::path& path : models) {
-    if (path.filename() == name || path.stem() == name) return path;
-    if (path.stem().string().starts_with(name)) found.push_back(path);
+  const bool remote = remote_reference(name).has_value();
+  if (name.empty() || fs::exists(name, ignored) || (!remote && name.find('/') != std::string::npos))
+    return name;
+  const hub::Listing listing = model_store().list();
+  for (const std::string& warning : listing.warnings) fmt::print(stderr, "hearth: {}\n", warning);
+  const std::vector<const hub::StoredModel*> found = meant(listing.models, name);
+  if (found.size() == 1) {
+    if (found.front()->problem.empty()) return found.front()->path;
+    throw Error(fmt::format("the model {} cannot be used: {}",
+                            printable(found.front()->manifest.name), found.front()->problem));
   }
-  if (found.size() == 1) return found.front();
   if (found.size() > 1) {
     throw Error(
         fmt::format("'{}' can mean several models: {}", printable(name), listed(names_of(found))),
         "write more of the name", ExitCode::kUsage);
   }
-  if (models.empty() || name.ends_with(".gguf"))
+  if (remote) {
+    throw Error(fmt::format("the store does not have {}", printable(name, 300)),
+                fmt::format("fetch it: hearth pull {}", printable(name, 300)));
+  }
+  if (listing.models.empty() || name.ends_with(".gguf"))
     return name;  // opening it says that there is no such file
-  const std::string nearest = suggestion(name, names_of(models));
-  throw Error(
-      fmt::format("no such file or model: '{}'", printable(name)),
-      nearest.empty() ? fmt::format("the store has {}", listed(names_of(models))) : nearest);
+  std::vector<std::string> names;
+  for (const hub::StoredModel& model : listing.models) names.push_back(model.manifest.name);
+  const std::string nearest = suggestion(name, names);
+  throw Error(fmt::format("no such file or model: '{}'", printable(name)),
+              nearest.empty() ? fmt::format("the store has {}", listed(names)) : nearest);
 }
 
 ChosenModel choose_model(const std::optional<std::string>& configured) {
@@ -103,8 +141,9 @@ ChosenModel choose_model(const std::optional<std::string>& configured) {
     throw Error(
         "there is no model yet",
         fmt::format(
-            "name one (hearth up MODEL.gguf), set HEARTH_MODEL, or put a .gguf file into {}",
-            printable(store().string(), 300)));
+            "fetch one (hearth pull hf:ORG/REPO), adopt those of other programs (hearth import), "
+            "name one (hearth up MODEL.gguf), or put a .gguf file into {}",
+            printable(model_store().models().string(), 300)));
   }
   const auto newest =
       std::max_element(models.begin(), models.end(), [](const fs::path& a, const fs::path& b) {

@@ -6,15 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "hub/store.h"
+
 namespace hearth::cli {
 
-/// The GGUF files of the local store ($XDG_DATA_HOME/hearth/models), sorted by name; of a split
+/// The local store ($XDG_DATA_HOME/hearth).
+[[nodiscard]] hub::Store model_store();
+
+/// The usable models of the store, files put there by hand included, sorted by name; of a split
 /// model its first part.
 [[nodiscard]] std::vector<std::filesystem::path> stored_models();
 
-/// A path, or the name of a model in the store: its file name, with or without .gguf, or the
-/// beginning of exactly one. What exists as a path is a path. Throws Error when nothing or several
-/// models are meant.
+/// A path, or a model in the store: its name, with or without .gguf, what it was pulled as (a
+/// catalog name, hf:…, ollama:…), or the beginning of exactly one name, in capitals or not. What
+/// exists as a path is a path. Throws Error when nothing or several models are meant, or the one
+/// that is cannot be used.
 [[nodiscard]] std::filesystem::path resolve_model(const std::string& name);
 
 struct ChosenModel {
@@ -28,7 +34,8 @@ struct ChosenModel {
 /// is none.
 [[nodiscard]] ChosenModel choose_model(const std::optional<std::string>& configured);
 
-/// Remembers the model that was used last. Failure to write is ignored: it is a convenience.
+/// Remembers the model that `hearth up` used last. Failure to write is ignored: it is a
+/// convenience.
 void remember_model(const std::filesystem::path& path);
 
 }  // namespace hearth::cli

@@ -164,6 +164,7 @@ void run_model(const std::filesystem::path& model, const std::optional<std::stri
   std::optional<InterruptGuard> guard(std::in_place, /*second_ends=*/true);
   Engine engine(model, early);
   if (promise) engine.answers().promise(std::move(*promise));
+  model_store().mark_used(model);
   for (const std::string& note : engine.tokenizer().warnings())
     fmt::print(stderr, "hearth: {}\n", note);
   for (const std::string& note : engine.recommended().ignored)

@@ -165,6 +165,29 @@ File File::open_header(const std::filesystem::path& path) {
   return File(std::move(impl));
 }
 
+File File::from_headers(std::span<const std::span<const std::byte>> parts,
+                        const std::string& name) {
+  auto impl = std::make_unique<Impl>();
+  impl->path = name;
+  SplitKeys whole;
+  for (std::uint32_t number = 0; number < parts.size(); ++number) {
+    Part part = parse_part(Mapping(), parts[number], name, /*with_data=*/false);
+    const SplitKeys split = read_split_keys(part.header.metadata, part.name);
+    if (number == 0) whole = split;
+    if (number == 0 && split.count != parts.size()) {
+      throw_bad_file(name, 0,
+                     "the model has " + std::to_string(split.count) + " parts but " +
+                         std::to_string(parts.size()) + " were given");
+    }
+    check_split_part(split, number, whole, part.name);
+    impl->add_part(std::move(part));
+  }
+  if (parts.empty()) throw_bad_file(name, 0, "there is no header");
+  impl->index_tensors();
+  impl->check_tensor_count(whole);
+  return File(std::move(impl));
+}
+
 File::File(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 File::File(File&&) noexcept = default;
 File& File::operator=(File&&) noexcept = default;

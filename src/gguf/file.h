@@ -116,6 +116,12 @@ class File {
   [[nodiscard]] static File from_bytes(std::span<const std::byte> bytes,
                                        const std::string& name = "memory");
 
+  /// Parses headers held in memory, which must outlive the result: that of one file, or those of
+  /// all parts of a split one in order. Bytes behind them may be missing; data() must not be asked
+  /// for. Throws Error.
+  [[nodiscard]] static File from_headers(std::span<const std::span<const std::byte>> parts,
+                                         const std::string& name);
+
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;
   ~File();
