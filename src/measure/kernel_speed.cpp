@@ -8,6 +8,7 @@
 
 #include "compute/cpu/cpu_backend.h"
 #include "generate/sampler.h"
+#include "machine/memory.h"
 #include "measure/random_blocks.h"
 #include "measure/samples.h"
 #include "support/error.h"
@@ -41,6 +42,8 @@ constexpr std::int64_t kExperts = 32;
 constexpr std::int64_t kUsed = 8;      // of them by a token that is decoded
 constexpr std::int64_t kScanned = 32;  // rows of a recurrent mixer
 constexpr std::int64_t kVocabulary = 1 << 16;
+// Experts, activations, keys and values, a format's blocks before they are packed.
+constexpr std::size_t kBesides = std::size_t{240} << 20;
 
 template <class Work>
 double seconds_of(Work work) {
@@ -487,9 +490,24 @@ KernelSpeeds Bench::result() const {
 
 std::span<const DType> measured_formats() noexcept { return kFormats; }
 
+std::size_t formats_that_fit(const KernelPlan& plan, std::size_t available) {
+  // The least weights of a format are two matrices of floats.
+  constexpr std::size_t kLeast = 2 * sizeof(float) * kWidth * kWidth;
+  const std::size_t each = std::max(plan.format_bytes, kLeast);
+  if (available == 0) return plan.formats.size();  // unknown
+  const std::size_t share = available / 2;
+  if (share < kBesides + each) {
+    throw Error("too little memory is free to measure the kernels",
+                "close other programs, or raise the limit");
+  }
+  return std::min(plan.formats.size(), (share - kBesides) / each);
+}
+
 KernelSpeeds kernel_speeds(const KernelPlan& plan) {
   if (plan.formats.empty()) throw Error("no formats to measure the kernels with");
-  return Bench(plan).run();
+  KernelPlan fitting = plan;
+  fitting.formats.resize(formats_that_fit(plan, machine::memory_facts().available));
+  return Bench(fitting).run();
 }
 
 }  // namespace hearth::measure

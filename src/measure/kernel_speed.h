@@ -41,9 +41,13 @@ struct KernelSpeeds {
   machine::EngineSpeed engine;
 };
 
-/// Measures in interleaved rounds; of each time the mean of the middle half.
-/// Holds KernelPlan::format_bytes per format and about 100 MiB besides. Throws Error: not enough
-/// memory, an unknown instruction set.
+/// How many of the plan's formats are measured where so many bytes of memory are free (0: unknown):
+/// each takes KernelPlan::format_bytes, all else 240 MiB, and half of what is free is left alone.
+/// Throws Error when not even one fits.
+[[nodiscard]] std::size_t formats_that_fit(const KernelPlan& plan, std::size_t available);
+
+/// Measures in interleaved rounds; of each time the mean of the middle half. Formats that do not
+/// fit into memory are left out. Throws Error: not enough memory, an unknown instruction set.
 [[nodiscard]] KernelSpeeds kernel_speeds(const KernelPlan& plan);
 
 }  // namespace hearth::measure

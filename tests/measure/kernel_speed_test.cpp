@@ -84,6 +84,17 @@ TEST(KernelSpeeds, WhatCannotBeMeasuredIsRefused) {
   EXPECT_THROW((void)kernel_speeds(plan), Error);
 }
 
+TEST(KernelSpeeds, LittleMemoryLeavesTheLessUsedFormatsOut) {
+  constexpr std::size_t kMebi = std::size_t{1} << 20;
+  KernelPlan plan;
+  plan.format_bytes = 40 * kMebi;
+  EXPECT_EQ(formats_that_fit(plan, 0), plan.formats.size());
+  EXPECT_EQ(formats_that_fit(plan, 100'000 * kMebi), plan.formats.size());
+  EXPECT_EQ(formats_that_fit(plan, 2 * (240 + 85) * kMebi), 2U);
+  EXPECT_EQ(formats_that_fit(plan, 2 * (240 + 40) * kMebi), 1U);
+  EXPECT_THROW((void)formats_that_fit(plan, 300 * kMebi), Error);
+}
+
 TEST(KernelSpeeds, TheUsualFormatsAreKnownOnes) {
   ASSERT_GE(measured_formats().size(), 12U);
   EXPECT_EQ(measured_formats()[0], DType::kQ4_K);
