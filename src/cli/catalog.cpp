@@ -3,19 +3,24 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
+#include "cli/fetching.h"
+#include "cli/interrupt.h"
 #include "cli/main.h"
 #include "cli/plan_table.h"
 #include "cli/planning.h"
 #include "cli/words.h"
+#include "hub/sources.h"
 #include "plan/catalog_workload.h"
 #include "plan/rank.h"
 #include "support/error.h"
+#include "support/file.h"
 
 namespace hearth::cli {
 namespace {
@@ -168,6 +173,19 @@ void show(const Options& options) {
   print_sources(catalog, model);
 }
 
+/// Replaces the refreshed catalog by the one at an address, if it is one.
+void refresh(const Options& options) {
+  constexpr std::size_t kMostBytes = std::size_t{16} << 20;
+  const InterruptGuard guard(/*second_ends=*/true);
+  const std::string url = plain_word(options.name);
+  const std::string text = hub::fetch_text(user_network(), url, kMostBytes);
+  const plan::Catalog catalog = plan::parse_catalog(text, printable(url, 300));
+  std::filesystem::create_directories(refreshed_catalog_file().parent_path());
+  write_file_atomically(refreshed_catalog_file(), text);
+  fmt::print("{} models, compiled {}; kept in {}\n", catalog.models.size(),
+             printable(catalog.compiled), printable(refreshed_catalog_file().string(), 300));
+}
+
 }  // namespace
 
 void add_catalog_command(CLI::App& app) {
@@ -198,6 +216,10 @@ void add_catalog_command(CLI::App& app) {
   shows->add_option("NAME", options->name, "A name of the list, or a repository")->required();
   shows->add_flag("--json", options->json, "Print one JSON object");
   shows->callback([options] { show(*options); });
+  CLI::App* refreshes = command->add_subcommand(
+      "refresh", "Fetch a newer catalog, which replaces the last one fetched");
+  refreshes->add_option("URL", options->name, "Where it is")->required();
+  refreshes->callback([options] { refresh(*options); });
 }
 
 }  // namespace hearth::cli

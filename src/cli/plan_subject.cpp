@@ -6,8 +6,11 @@
 #include <filesystem>
 #include <system_error>
 
+#include "cli/fetching.h"
+#include "cli/model_choice.h"
 #include "cli/models.h"
 #include "gguf/file.h"
+#include "hub/remote_header.h"
 #include "measure/shapes.h"
 #include "plan/counted_workload.h"
 #include "support/error.h"
@@ -50,8 +53,10 @@ CountedModel counted_known_shape(const std::string& text) {
 std::optional<CountedModel> counted_model(const std::string& word, const plan::Catalog& catalog) {
   if (word.starts_with("shape:")) return counted_known_shape(word.substr(6));
   if (word.starts_with("hf:")) {
-    throw Error("headers are not read from Hugging Face yet",
-                "download the file, or name a model of hearth catalog list", ExitCode::kUsage);
+    const hub::RemoteHeader header =
+        hub::read_remote_header(user_network(), word, planned_choice());
+    const std::string& name = header.model().reference;
+    return counted_shape(measure::header_shape(header.file(), name, {}), name);
   }
   std::error_code error;
   const bool is_file = std::filesystem::is_regular_file(word, error);

@@ -355,9 +355,12 @@ Shape known_shape(std::string_view name, std::optional<DType> dtype) {
 }
 
 Shape file_shape(const std::filesystem::path& path, std::optional<DType> dtype) {
+  return header_shape(gguf::File::open_header(path), path.stem().string(), dtype);
+}
+
+Shape header_shape(const gguf::File& file, const std::string& name, std::optional<DType> dtype) {
   check_type(dtype);
-  const gguf::File file = gguf::File::open_header(path);
-  Builder builder(path.stem().string(), dtype);
+  Builder builder(name, dtype);
   builder.writer().copy(file.metadata());
   builder.writer().set("general.alignment", static_cast<std::uint32_t>(kShapeAlignment));
   for (const gguf::TensorInfo& tensor : file.tensors()) {

@@ -41,4 +41,9 @@ struct Shape {
 [[nodiscard]] Shape file_shape(const std::filesystem::path& path,
                                std::optional<tensor::DType> dtype);
 
+/// The same of a header that was read elsewhere, of all parts of a split model together. `header`
+/// must live until this returns.
+[[nodiscard]] Shape header_shape(const gguf::File& header, const std::string& name,
+                                 std::optional<tensor::DType> dtype);
+
 }  // namespace hearth::measure
