@@ -65,6 +65,9 @@ std::string tokens_text(std::int64_t tokens) {
 }
 
 [[noreturn]] void refuse_size(const UpPlan& plan, const machine::Machine& machine) {
+  std::int64_t fitting = plan.estimate.largest_context;
+  // Nobody wants one beyond what the model was trained with.
+  if (plan.trained_context > 0) fitting = std::min(fitting, plan.trained_context);
   throw Error(
       fmt::format("{} does not fit: it needs {} with a context of {} (weights {}), and {} of {} "
                   "are free",
@@ -72,9 +75,8 @@ std::string tokens_text(std::int64_t tokens) {
                   tokens_text(plan.context), size_words(plan.estimate.memory.weights),
                   size_words(static_cast<double>(machine.memory.available_bytes)),
                   size_words(static_cast<double>(machine.memory.total_bytes))),
-      plan.estimate.largest_context >= kLeastContext
-          ? fmt::format("a context of {} would fit: --ctx {}", plan.estimate.largest_context,
-                        plan.estimate.largest_context)
+      fitting >= kLeastContext
+          ? fmt::format("a context of {} would fit: --ctx {}", fitting, fitting)
           : "close other programs, or see with `hearth plan` what fits",
       ExitCode::kDoesNotFit);
 }
@@ -107,6 +109,7 @@ UpPlan plan_of(const plan::Candidate& candidate, const machine::Machine& machine
   plan.why = plan::why(candidate, machine);
   plan.file_bytes = candidate.quant.bytes;
   plan.context = candidate.context;
+  plan.trained_context = candidate.model->context;
   plan.estimate = candidate.estimate;
   measure::ModelIdentity identity;
   identity.architecture = candidate.model->architecture;
@@ -157,8 +160,9 @@ std::string memory_line(const UpPlan& plan) {
       fmt::format("Memory:  {} with a context of {}: weights {}, context {}, buffers {}",
                   size_words(memory.total()), tokens_text(plan.context), size_words(memory.weights),
                   size_words(memory.kv + memory.state), size_words(memory.buffers));
-  if (plan.estimate.largest_context > plan.context)
-    line += fmt::format("; up to {} would fit", tokens_text(plan.estimate.largest_context));
+  if (plan.estimate.largest_context > plan.context && plan.context < plan.trained_context)
+    line += fmt::format("; up to {} would fit",
+                        tokens_text(std::min(plan.estimate.largest_context, plan.trained_context)));
   return line + ".";
 }
 
@@ -189,8 +193,9 @@ UpPlan plan_file(const std::filesystem::path& path, const std::string& why,
   plan.quant = identity.type;
   plan.why = why;
   plan.file_bytes = static_cast<double>(identity.file_bytes);
-  plan.context = options.context > 0 ? options.context
-                                     : model::default_context(model::describe_model(file, {}));
+  const spec::ModelSpec spec = model::describe_model(file, {});
+  plan.trained_context = spec.context_length;
+  plan.context = options.context > 0 ? options.context : model::default_context(spec);
   estimate_file(plan, file, machine);
   if (!plan.estimate.fits && options.context == 0 &&
       plan.estimate.largest_context >= std::min(kLeastContext, plan.context)) {

@@ -26,6 +26,7 @@ struct UpPlan {
   std::string why;
   double file_bytes = 0;
   std::int64_t context = 0;
+  std::int64_t trained_context = 0;  // 0: unknown
   std::string kv_type = "F16";
   int threads = 0;
   bool exact = false, mapped = false;

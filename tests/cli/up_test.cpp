@@ -35,6 +35,7 @@ cli::UpPlan sample_plan() {
   plan.why = "the best that fits";
   plan.file_bytes = 2.5e9;
   plan.context = 8192;
+  plan.trained_context = 32'768;
   plan.kv_type = "Q8_0";
   plan.estimate.memory.weights = 2.6e9;
   plan.estimate.memory.kv = 0.6e9;
