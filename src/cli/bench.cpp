@@ -345,8 +345,16 @@ void bench(const Options& options) {
     result = measure::run_bench(subject.model, setup, plan);
   }
   const std::int64_t now = std::time(nullptr);
-  if (keeps_measurements())
-    keep_measurements(bench_measurements(identity, setup, result, plan, std::nullopt, now));
+  if (measurements_allowed() && keeps_measurements()) {
+    plan::Conditions conditions;
+    conditions.kv_type = std::string(tensor::name(result.kv_type));
+    conditions.context = result.context;
+    conditions.prompt = plan.prompt;
+    conditions.depths = plan.depths;
+    conditions.threads = result.threads;
+    const auto expected = expectation(*subject.model.open(), conditions);
+    keep_measurements(bench_measurements(identity, setup, result, plan, expected, now));
+  }
   if (!options.export_file.empty()) {
     write_file_atomically(options.export_file, bench_export(identity, setup, result, plan, now));
   }

@@ -9,10 +9,13 @@
 
 #include "cli/config.h"
 #include "cli/main.h"
+#include "cli/this_machine.h"
 #include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
 #include "machine/memory.h"
+#include "measure/probe.h"
 #include "plan/correction.h"
+#include "plan/counted_workload.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -81,6 +84,16 @@ void keep_measurements(const std::vector<Measurement>& rows) {
     for (const Measurement& row : rows) store.add(row);
   } catch (const Error&) {
     return;  // as documented
+  }
+}
+
+std::optional<plan::Estimate> expectation(const gguf::File& file, plan::Conditions conditions) {
+  try {
+    const measure::CacheLook look = measure::look_into_cache(machine_cache_file());
+    if (!look.usable) return std::nullopt;
+    return plan::estimate(plan::counted_workload(file), look.found.machine, conditions);
+  } catch (const Error&) {
+    return std::nullopt;  // a comparison less
   }
 }
 

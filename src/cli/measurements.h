@@ -32,6 +32,11 @@ namespace hearth::cli {
 /// Adds rows. Failures are no one's concern: only that a store was set aside is told on stderr.
 void keep_measurements(const std::vector<measure::Measurement>& rows);
 
+/// What the planner expects of a model here, for rows that are kept; nothing where the machine was
+/// not probed before, or nothing can be said. Takes milliseconds.
+[[nodiscard]] std::optional<plan::Estimate> expectation(const gguf::File& file,
+                                                        plan::Conditions conditions);
+
 /// The rows of a benchmark: of single sequences, prompts and answers apart.
 [[nodiscard]] std::vector<measure::Measurement> bench_measurements(
     const measure::ModelIdentity& model, const spec::Setup& setup,

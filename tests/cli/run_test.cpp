@@ -294,8 +294,7 @@ INSTANTIATE_TEST_SUITE_P(
                {"run", "MODEL", "--ctx", "4", "Once upon a time there was a dog"},
                3,
                "the context holds 4"},
-        BadUse{"unknown_shell", {"completion", "tcsh"}, 2, "tcsh"},
-        BadUse{"up_without_model", {"up"}, 1, "there is no model yet"}),
+        BadUse{"unknown_shell", {"completion", "tcsh"}, 2, "tcsh"}),
     [](const auto& use) { return std::string(use.param.name); });
 
 TEST(Output, ThatCannotBeWrittenIsAnError) {

@@ -1,0 +1,346 @@
+#include "cli/up_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <memory>
+
+#include "cli/main.h"
+#include "cli/plan_table.h"
+#include "cli/planning.h"
+#include "gguf/file.h"
+#include "machine/cpu.h"
+#include "measure/model_identity.h"
+#include "model/cost.h"
+#include "model/families/registry.h"
+#include "plan/catalog.h"
+#include "plan/counted_workload.h"
+#include "plan/recommend.h"
+#include "plan/uses.h"
+#include "support/error.h"
+
+namespace hearth::cli {
+namespace {
+
+/// A default context is not made smaller than this: then the model does not fit.
+constexpr std::int64_t kLeastContext = 1024;
+constexpr std::int64_t kPrompt = 512;
+
+plan::Conditions conditions_of(const UpPlan& plan) {
+  plan::Conditions conditions;
+  conditions.kv_type = plan.kv_type;
+  conditions.context = plan.context;
+  conditions.prompt = std::min(kPrompt, plan.context);
+  conditions.threads = plan.threads;
+  conditions.depths = {0};
+  for (const std::int64_t depth : {std::int64_t{4096}, std::int64_t{32768}}) {
+    if (depth < plan.context) conditions.depths.push_back(depth);
+  }
+  return conditions;
+}
+
+void take_options(UpPlan& plan, const RunOptions& options) {
+  plan.kv_type = std::string(tensor::name(options.exact ? tensor::DType::kF32 : options.kv_type));
+  plan.threads = options.threads;
+  plan.exact = options.exact;
+  plan.mapped = options.mapped;
+}
+
+std::int64_t now_seconds() { return std::time(nullptr); }
+
+plan::CorrectionSubject subject_of(const UpPlan& plan, measure::ModelIdentity model) {
+  plan::CorrectionSubject subject;
+  subject.model = std::move(model);
+  subject.version = kVersion;
+  subject.threads = plan.threads > 0 ? plan.threads : machine::usable_cores();
+  subject.kv_type = plan.kv_type;
+  subject.exact = plan.exact;
+  subject.mapped = plan.mapped;
+  return subject;
+}
+
+std::string tokens_text(std::int64_t tokens) {
+  return fmt::format("{} token{}", tokens, tokens == 1 ? "" : "s");
+}
+
+[[noreturn]] void refuse_size(const UpPlan& plan, const machine::Machine& machine) {
+  std::int64_t fitting = plan.estimate.largest_context;
+  // Nobody wants one beyond what the model was trained with.
+  if (plan.trained_context > 0) fitting = std::min(fitting, plan.trained_context);
+  throw Error(
+      fmt::format("{} does not fit: it needs {} with a context of {} (weights {}), and {} of {} "
+                  "are free",
+                  printable(plan.name), size_words(plan.estimate.memory.total()),
+                  tokens_text(plan.context), size_words(plan.estimate.memory.weights),
+                  size_words(static_cast<double>(machine.memory.available_bytes)),
+                  size_words(static_cast<double>(machine.memory.total_bytes))),
+      fitting >= kLeastContext
+          ? fmt::format("a context of {} would fit: --ctx {}", fitting, fitting)
+          : "close other programs, or see with `hearth plan` what fits",
+      ExitCode::kDoesNotFit);
+}
+
+/// The memory is the loader's own plan; speeds are unknown where this machine's are.
+void estimate_file(UpPlan& plan, const gguf::File& file, const machine::Machine& machine) {
+  try {
+    plan.estimate = plan::estimate(plan::counted_workload(file), machine, conditions_of(plan));
+  } catch (const Error&) {
+    spec::Setup setup;
+    setup.context = plan.context;
+    setup.threads = plan.threads;
+    setup.kv_type = tensor::dtype_from_name(plan.kv_type).value_or(tensor::DType::kF16);
+    setup.exact = plan.exact;
+    setup.mapped = plan.mapped;
+    plan.estimate = {};
+    plan.estimate.memory = plan::planned_memory(file, setup);
+    plan.estimate.fits =
+        plan.estimate.memory.total() <= static_cast<double>(machine.memory.available_bytes);
+  }
+}
+
+UpPlan plan_of(const plan::Candidate& candidate, const machine::Machine& machine,
+               const RunOptions& options, const std::vector<measure::Measurement>& earlier) {
+  UpPlan plan;
+  take_options(plan, options);
+  plan.name = candidate.model->name;
+  plan.quant = candidate.quant.name;
+  plan.reference = fmt::format("{}:{}", plan.name, plan.quant);
+  plan.why = plan::why(candidate, machine);
+  plan.file_bytes = candidate.quant.bytes;
+  plan.context = candidate.context;
+  plan.trained_context = candidate.model->context;
+  plan.estimate = candidate.estimate;
+  measure::ModelIdentity identity;
+  identity.architecture = candidate.model->architecture;
+  identity.parameters = static_cast<std::uint64_t>(candidate.model->parameters);
+  identity.type = plan.quant;
+  plan.correction =
+      plan::correction(plan.estimate, subject_of(plan, identity), earlier, now_seconds());
+  return plan;
+}
+
+plan::Request request_of(const std::string& use, const RunOptions& options) {
+  plan::Request request;
+  request.use = use;
+  request.context = options.context;
+  request.kv_type =
+      std::string(tensor::name(options.exact ? tensor::DType::kF32 : options.kv_type));
+  return request;
+}
+
+bool good(const plan::Candidate& candidate) { return candidate.fits && candidate.fast_enough; }
+
+/// Models without GGUF files anywhere are of no use here.
+bool can_be_fetched(const plan::Candidate& candidate) {
+  return !candidate.model->repositories.empty();
+}
+
+std::string range_text(const plan::Speed& speed) {
+  if (speed.low <= 0 || speed.high <= speed.low) return {};
+  return fmt::format(" ({} to {})", speed_text(speed.low), speed_text(speed.high));
+}
+
+std::string machine_line(const machine::Machine& machine, std::int64_t now) {
+  std::string line = "Machine: " + machine_words(machine);
+  if (machine.limits.memory_bytes > 0) {
+    line += fmt::format(
+        "; memory is limited to {} by {}",
+        size_words(static_cast<double>(machine.limits.memory_bytes)),
+        machine.limits.container.empty() ? "a control group" : printable(machine.limits.container));
+  }
+  if (machine.measured_at > 0)
+    line += fmt::format("; measured {}", age_text(now - machine.measured_at));
+  return line + ".";
+}
+
+std::string memory_line(const UpPlan& plan) {
+  const plan::MemoryNeed& memory = plan.estimate.memory;
+  std::string line =
+      fmt::format("Memory:  {} with a context of {}: weights {}, context {}, buffers {}",
+                  size_words(memory.total()), tokens_text(plan.context), size_words(memory.weights),
+                  size_words(memory.kv + memory.state), size_words(memory.buffers));
+  if (plan.estimate.largest_context > plan.context && plan.context < plan.trained_context)
+    line += fmt::format("; up to {} would fit",
+                        tokens_text(std::min(plan.estimate.largest_context, plan.trained_context)));
+  return line + ".";
+}
+
+std::string speed_line(const UpPlan& plan) {
+  const plan::Estimate expected = plan.expected();
+  if (expected.speeds.empty()) return "Speed:   not known for this machine.";
+  const plan::SpeedAt& first = expected.speeds.front();
+  std::string line = fmt::format("Speed:   writes {} tok/s{}, limited by {}; reads {} tok/s",
+                                 speed_text(first.decode.tps), range_text(first.decode),
+                                 first.decode.limited_by, speed_text(first.prefill.tps));
+  if (expected.first_token_seconds > 0)
+    line += fmt::format("; first word after {:.1f} s", expected.first_token_seconds);
+  if (!plan.correction.note.empty()) line += "; " + plan.correction.note;
+  return line + ".";
+}
+
+}  // namespace
+
+UpPlan plan_file(const std::filesystem::path& path, const std::string& why,
+                 const machine::Machine& machine, const RunOptions& options,
+                 const std::vector<measure::Measurement>& earlier) {
+  const gguf::File file = gguf::File::open(path);
+  const measure::ModelIdentity identity = measure::identify_model(file);
+  UpPlan plan;
+  take_options(plan, options);
+  plan.path = path;
+  plan.name = identity.name.empty() ? path.stem().string() : identity.name;
+  plan.quant = identity.type;
+  plan.why = why;
+  plan.file_bytes = static_cast<double>(identity.file_bytes);
+  const spec::ModelSpec spec = model::describe_model(file, {});
+  plan.trained_context = spec.context_length;
+  plan.context = options.context > 0 ? options.context : model::default_context(spec);
+  estimate_file(plan, file, machine);
+  if (!plan.estimate.fits && options.context == 0 &&
+      plan.estimate.largest_context >= std::min(kLeastContext, plan.context)) {
+    plan.context = plan.estimate.largest_context;
+    estimate_file(plan, file, machine);
+  }
+  if (!plan.estimate.fits) refuse_size(plan, machine);
+  plan.correction =
+      plan::correction(plan.estimate, subject_of(plan, identity), earlier, now_seconds());
+  return plan;
+}
+
+UpPlan plan_catalog(const std::string& use, const machine::Machine& machine,
+                    const RunOptions& options, const std::vector<measure::Measurement>& earlier) {
+  const plan::Catalog catalog = planned_catalog();
+  const plan::Uses uses = plan::builtin_uses();
+  const plan::Ranking ranking = plan::rank(catalog, uses, machine, request_of(use, options));
+  const plan::Candidate* smallest = nullptr;
+  for (const plan::Candidate& candidate : ranking.candidates) {
+    if (!can_be_fetched(candidate)) continue;
+    if (good(candidate)) return plan_of(candidate, machine, options, earlier);
+    if (smallest == nullptr ||
+        candidate.estimate.memory.total() < smallest->estimate.memory.total())
+      smallest = &candidate;
+  }
+  if (smallest == nullptr) {
+    throw Error(
+        fmt::format("the catalog has no model for '{}' that can be fetched", printable(use)),
+        "name another use, or a model", ExitCode::kUsage);
+  }
+  throw Error(fmt::format("no model of the catalog runs well here: the smallest, {} {}, {}",
+                          printable(smallest->model->name), printable(smallest->quant.name),
+                          printable(smallest->trouble, 300)),
+              "close other programs, or see `hearth plan --why`", ExitCode::kDoesNotFit);
+}
+
+std::vector<UpPlan> plan_choices(const std::string& use, const machine::Machine& machine,
+                                 const RunOptions& options,
+                                 const std::vector<measure::Measurement>& earlier,
+                                 std::size_t most) {
+  const plan::Catalog catalog = planned_catalog();
+  const plan::Uses uses = plan::builtin_uses();
+  const plan::Ranking ranking = plan::rank(catalog, uses, machine, request_of(use, options));
+  std::vector<UpPlan> plans;
+  for (const plan::Candidate& candidate : ranking.candidates) {
+    if (plans.size() == most) break;
+    if (good(candidate) && can_be_fetched(candidate))
+      plans.push_back(plan_of(candidate, machine, options, earlier));
+  }
+  return plans;
+}
+
+std::optional<UpPlan> plan_catalog_model(const std::string& name, const std::string& use,
+                                         const machine::Machine& machine, const RunOptions& options,
+                                         const std::vector<measure::Measurement>& earlier) {
+  const std::size_t colon = name.find(':');
+  const plan::Catalog catalog = planned_catalog();
+  const plan::CatalogModel* const model = catalog.find(name.substr(0, colon));
+  if (model == nullptr) return std::nullopt;
+  const plan::Uses uses = plan::builtin_uses();
+  std::vector<plan::Candidate> candidates =
+      plan::consider_all(*model, uses, uses.use(use), machine, request_of(use, options));
+  if (colon != std::string::npos) {
+    const std::string quant = name.substr(colon + 1);
+    std::erase_if(candidates, [&](const plan::Candidate& c) { return c.quant.name != quant; });
+  }
+  if (candidates.empty()) return std::nullopt;
+  UpPlan plan = plan_of(candidates.front(), machine, options, earlier);
+  plan.why = "asked for; " + plan.why;
+  if (!plan.estimate.fits) refuse_size(plan, machine);
+  return plan;
+}
+
+std::vector<std::string> plan_lines(const UpPlan& plan, const machine::Machine& machine,
+                                    std::int64_t now) {
+  std::string model = fmt::format("Model:   {}, {}, {}", printable(plan.name),
+                                  printable(plan.quant), size_words(plan.file_bytes));
+  if (!plan.why.empty()) model += ": " + printable(plan.why, 400);
+  if (!model.ends_with('.')) model += ".";
+  return {machine_line(machine, now), std::move(model), memory_line(plan), speed_line(plan)};
+}
+
+plan::SavedSetup saved_setup(const UpPlan& plan, const std::string& use, std::int64_t now) {
+  plan::SavedSetup saved;
+  std::error_code unknown;
+  saved.setup.model = std::filesystem::absolute(plan.path, unknown);
+  saved.setup.context = plan.context;
+  saved.setup.kv_type = tensor::dtype_from_name(plan.kv_type).value_or(tensor::DType::kF16);
+  saved.setup.threads = plan.threads;
+  saved.setup.exact = plan.exact;
+  saved.setup.mapped = plan.mapped;
+  saved.name = plan.name;
+  saved.quant = plan.quant;
+  saved.use = use;
+  saved.why = plan.why;
+  saved.machine = this_machine_fingerprint();
+  saved.saved_at = now;
+  const plan::Estimate expected = plan.expected();
+  if (!expected.speeds.empty()) {
+    saved.expected.decode_tps = expected.speeds.front().decode.tps;
+    saved.expected.prefill_tps = expected.speeds.front().prefill.tps;
+  }
+  saved.expected.first_token_seconds = expected.first_token_seconds;
+  saved.expected.load_seconds = expected.load_seconds;
+  saved.expected.memory_bytes = expected.memory.total();
+  return saved;
+}
+
+std::vector<SettingValue> setup_values(const plan::SavedSetup& saved,
+                                       const std::filesystem::path& source) {
+  std::vector<SettingValue> values;
+  const auto add = [&](const char* name, std::string value) {
+    values.push_back({find_setting(name), std::move(value), Layer::kSetup,
+                      fmt::format("{} ({})", printable(source.string(), 300), name)});
+  };
+  std::string kv(tensor::name(saved.setup.kv_type));
+  std::transform(kv.begin(), kv.end(), kv.begin(),
+                 [](char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (saved.setup.context > 0) add("ctx", std::to_string(saved.setup.context));
+  if (saved.setup.threads > 0) add("threads", std::to_string(saved.setup.threads));
+  add("kv", kv);
+  if (saved.setup.exact) add("exact", "true");
+  if (saved.setup.mapped) add("mapped", "true");
+  return values;
+}
+
+Promise promise_of(const UpPlan& plan) {
+  Promise promise;
+  const plan::Estimate expected = plan.expected();
+  if (!expected.speeds.empty()) {
+    promise.decode_tps = expected.speeds.front().decode.tps;
+    promise.prefill_tps = expected.speeds.front().prefill.tps;
+  }
+  promise.estimate = plan.estimate;
+  return promise;
+}
+
+std::string age_text(std::int64_t seconds) {
+  const auto counted = [](std::int64_t count, const char* unit) {
+    return fmt::format("{} {}{} ago", count, unit, count == 1 ? "" : "s");
+  };
+  if (seconds < 60) return "now";
+  if (seconds < 3600) return counted(seconds / 60, "minute");
+  if (seconds < 86'400) return counted(seconds / 3600, "hour");
+  return counted(seconds / 86'400, "day");
+}
+
+}  // namespace hearth::cli

@@ -1,0 +1,339 @@
+// hearth up: what it decides, what it says, what it keeps.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <ctime>
+
+#include "cli/up_plan.h"
+#include "machine/network.h"
+#include "plan/presets.h"
+#include "plan/setup_file.h"
+#include "program.h"
+#include "shared_dir.h"
+#include "support/error.h"
+#include "support/file.h"
+
+namespace hearth::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path stories() { return shared_dir() / "models" / "stories260K.gguf"; }
+
+machine::Machine preset_with(double memory) {
+  machine::Machine machine = plan::find_preset("server-2core").value().machine;
+  machine.memory.total_bytes = static_cast<std::uint64_t>(memory);
+  machine.memory.available_bytes = static_cast<std::uint64_t>(0.8 * memory);
+  return machine;
+}
+
+cli::UpPlan sample_plan() {
+  cli::UpPlan plan;
+  plan.path = "/models/a.gguf";
+  plan.name = "Qwen3 4B";
+  plan.quant = "Q4_K_M";
+  plan.why = "the best that fits";
+  plan.file_bytes = 2.5e9;
+  plan.context = 8192;
+  plan.trained_context = 32'768;
+  plan.kv_type = "Q8_0";
+  plan.estimate.memory.weights = 2.6e9;
+  plan.estimate.memory.kv = 0.6e9;
+  plan.estimate.fits = true;
+  plan.estimate.largest_context = 20'000;
+  plan.estimate.first_token_seconds = 1.5;
+  plan::SpeedAt start;
+  start.decode = {20, 18, 22, "memory bandwidth"};
+  start.prefill = {120, 100, 140, "arithmetic"};
+  plan.estimate.speeds = {start};
+  return plan;
+}
+
+TEST(UpPlan, IsSaidInFourLines) {
+  machine::Machine machine = preset_with(4e9);
+  machine.measured_at = 1000;
+  cli::UpPlan plan = sample_plan();
+  plan.correction.decode = {0.5, 3, true};
+  plan.correction.note = "expected 20, measured 10 tok/s here on 12 Nov";
+  const std::vector<std::string> lines = cli::plan_lines(plan, machine, 1000 + 180);
+  ASSERT_EQ(lines.size(), 4U);
+  EXPECT_NE(lines[0].find("measured 3 minutes ago"), std::string::npos) << lines[0];
+  EXPECT_NE(lines[1].find("Qwen3 4B, Q4_K_M, 2.5 GB: the best that fits."), std::string::npos)
+      << lines[1];
+  EXPECT_NE(lines[2].find("3.2 GB with a context of 8192 tokens"), std::string::npos) << lines[2];
+  EXPECT_NE(lines[2].find("up to 20000 tokens would fit"), std::string::npos) << lines[2];
+  // Corrected by what was measured.
+  EXPECT_NE(lines[3].find("writes 10 tok/s (9.0 to 11), limited by memory bandwidth"),
+            std::string::npos)
+      << lines[3];
+  EXPECT_NE(lines[3].find("expected 20, measured 10 tok/s here on 12 Nov"), std::string::npos);
+  for (const std::string& line : lines) EXPECT_EQ(line.find('\n'), std::string::npos);
+}
+
+TEST(UpPlan, SaysWhoLimitsTheMemory) {
+  machine::Machine machine = preset_with(2e9);
+  machine.limits.memory_bytes = 2'000'000'000;
+  machine.limits.container = "docker";
+  EXPECT_NE(cli::plan_lines(sample_plan(), machine, 0)[0].find("limited to 2.0 GB by docker"),
+            std::string::npos);
+}
+
+TEST(UpPlan, SavedAndReadAgainItSetsWhatFlagsOverride) {
+  const plan::SavedSetup saved =
+      plan::read_setup(plan::write_setup(cli::saved_setup(sample_plan(), "chat", 5)));
+  EXPECT_EQ(saved.setup.model, "/models/a.gguf");
+  EXPECT_EQ(saved.expected.decode_tps, 20);
+  EXPECT_EQ(saved.saved_at, 5);
+  std::vector<cli::SettingValue> values = cli::setup_values(saved, "/config/chat.json");
+  cli::RunOptions options = cli::apply_settings({}, values);
+  EXPECT_EQ(options.context, 8192);
+  EXPECT_EQ(options.kv_type, tensor::DType::kQ8_0);
+  EXPECT_EQ(options.threads, 0);
+  values.push_back({cli::find_setting("ctx"), "1000", cli::Layer::kConfigFile, "config"});
+  values.push_back({cli::find_setting("kv"), "f16", cli::Layer::kFlags, "--kv"});
+  options = cli::apply_settings({}, values);
+  EXPECT_EQ(options.context, 1000);
+  EXPECT_EQ(options.kv_type, tensor::DType::kF16);
+}
+
+TEST(UpPlan, ChoosesFromTheCatalogWhatFits) {
+  double last = 0;
+  for (const double memory : {2e9, 4e9, 16e9}) {
+    const cli::UpPlan plan = cli::plan_catalog("chat", preset_with(memory), {}, {});
+    EXPECT_TRUE(plan.estimate.fits);
+    EXPECT_LE(plan.estimate.memory.total(), 0.8 * memory);
+    EXPECT_TRUE(plan.path.empty());
+    EXPECT_EQ(plan.reference, plan.name + ":" + plan.quant);
+    EXPECT_GE(plan.file_bytes, last);  // with more memory never a smaller one
+    last = plan.file_bytes;
+  }
+}
+
+TEST(UpPlan, SaysWhyNothingFits) {
+  try {
+    (void)cli::plan_catalog("chat", preset_with(5e7), {}, {});
+    FAIL() << "something fitted into 50 MB";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kDoesNotFit);
+    EXPECT_NE(std::string(error.what()).find("needs"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("GB"), std::string::npos) << error.what();
+  }
+}
+
+TEST(UpPlan, AModelThatDoesNotFitIsRefusedWithNumbers) {
+  HEARTH_REQUIRE_FILE(stories());
+  cli::RunOptions options;
+  options.context = 100'000'000;
+  try {
+    (void)cli::plan_file(stories(), "asked for", preset_with(4e9), options, {});
+    FAIL() << "64 GB fitted into 4";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kDoesNotFit);
+    EXPECT_NE(std::string(error.what()).find("it needs"), std::string::npos) << error.what();
+  }
+}
+
+TEST(UpPlan, AgesAreInWords) {
+  EXPECT_EQ(cli::age_text(5), "now");
+  EXPECT_EQ(cli::age_text(60), "1 minute ago");
+  EXPECT_EQ(cli::age_text(2 * 86'400), "2 days ago");
+}
+
+/// A machine that was probed once for all tests.
+class UpTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    probed_ = std::make_unique<TemporaryFolder>();
+    (void)Program({"probe"}).home(probed_->path()).run();
+  }
+  static void TearDownTestSuite() { probed_.reset(); }
+
+  void SetUp() override {
+    HEARTH_REQUIRE_FILE(stories());
+    const fs::path cache = probed_->path() / ".cache/hearth/machine.json";
+    ASSERT_TRUE(fs::exists(cache));
+    fs::create_directories(home_ / ".cache/hearth");
+    fs::copy_file(cache, home_ / ".cache/hearth/machine.json");
+  }
+  void put_model() {
+    fs::create_directories(model().parent_path());
+    fs::copy_file(stories(), model());
+  }
+  [[nodiscard]] fs::path model() const { return home_ / ".local/share/hearth/models/tiny.gguf"; }
+  [[nodiscard]] fs::path setup_file() const { return home_ / ".config/hearth/setups/chat.json"; }
+  [[nodiscard]] Program up(std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), "up");
+    Program program(std::move(more));
+    program.home(home_.path());
+    return program;
+  }
+  /// The four lines begin so.
+  static void expect_lines(const std::string& text) {
+    std::size_t at = 0;
+    for (const char* begin : {"Machine: ", "Model:   ", "Memory:  ", "Speed:   "}) {
+      at = text.find(begin, at);
+      ASSERT_NE(at, std::string::npos) << begin << " in " << text;
+    }
+  }
+
+  static std::unique_ptr<TemporaryFolder> probed_;
+  TemporaryFolder home_;
+};
+std::unique_ptr<TemporaryFolder> UpTest::probed_;
+
+constexpr const char* kReady = "\x1b[?2004h";
+
+TEST_F(UpTest, WithAModelAndNoTerminalSaysThatServingComesLater) {
+  put_model();
+  const ProgramResult result = up().run();
+  EXPECT_EQ(result.exit_code, 2);
+  expect_lines(result.output);
+  EXPECT_NE(result.output.find("the only one in the store"), std::string::npos) << result.output;
+  EXPECT_NE(result.errors.find("serving comes later; use hearth run"), std::string::npos)
+      << result.errors;
+  EXPECT_EQ(std::count(result.errors.begin(), result.errors.end(), '\n'), 1) << result.errors;
+
+  // The setup was saved, and is used the next time, also when there are more models.
+  const plan::SavedSetup saved = plan::read_setup(read_file(setup_file()));
+  EXPECT_EQ(saved.setup.model, model());
+  EXPECT_GT(saved.setup.context, 0);
+  EXPECT_GT(saved.expected.decode_tps, 0);
+  fs::copy_file(stories(), model().parent_path() / "zzz.gguf");
+  const ProgramResult again = up().run();
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_NE(again.output.find("as set up on"), std::string::npos) << again.output;
+}
+
+TEST_F(UpTest, PlanOnlyChangesNothing) {
+  put_model();
+  const ProgramResult result = up({"--plan-only"}).run();
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  expect_lines(result.output);
+  EXPECT_EQ(result.errors, "");
+  EXPECT_FALSE(fs::exists(setup_file()));
+}
+
+TEST_F(UpTest, ASetupIsReusedAndFlagsOverrideIt) {
+  put_model();
+  cli::UpPlan plan = sample_plan();
+  plan.path = model();
+  plan.context = 300;
+  plan.kv_type = "F32";
+  plan::save_setup(setup_file(), cli::saved_setup(plan, "chat", std::time(nullptr)));
+  EXPECT_NE(up({"--plan-only"}).run().output.find("a context of 300 tokens"), std::string::npos);
+  EXPECT_NE(up({"--plan-only", "-c", "200"}).run().output.find("a context of 200 tokens"),
+            std::string::npos);
+  // Of another use: another file.
+  EXPECT_EQ(up({"--plan-only", "--for", "code"}).run().output.find("300 tokens"),
+            std::string::npos);
+}
+
+TEST_F(UpTest, AMalformedSetupIsToldAndSetAside) {
+  put_model();
+  fs::create_directories(setup_file().parent_path());
+  write_file_atomically(setup_file(), std::string("{\"hearth_setup\": 1}"));
+  const ProgramResult result = up({"--plan-only"}).run();
+  EXPECT_EQ(result.exit_code, 0);
+  expect_lines(result.output);
+  EXPECT_NE(result.errors.find("it names no model); it was set aside as 'chat.json.bad-"),
+            std::string::npos)
+      << result.errors;
+  EXPECT_FALSE(fs::exists(setup_file()));
+}
+
+TEST_F(UpTest, MalformedMeasurementsAreToldAndSetAside) {
+  put_model();
+  const fs::path store = home_ / ".local/state/hearth/measurements.db";
+  fs::create_directories(store.parent_path());
+  write_file_atomically(store, std::string("no database"));
+  const ProgramResult result = up({"--plan-only"}).run();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.errors.find("set aside as 'measurements.db.bad-"), std::string::npos);
+}
+
+TEST_F(UpTest, AModelThatDoesNotFitEndsWith3) {
+  put_model();
+  const ProgramResult result = up({"-c", "1000000000"}).run();
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_NE(result.errors.find("does not fit: it needs 6"), std::string::npos) << result.errors;
+}
+
+TEST_F(UpTest, UnknownModelsAndUsesAreRefused) {
+  const ProgramResult model = up({"no-such-model"}).run();
+  EXPECT_EQ(model.exit_code, 1) << model.output;
+  EXPECT_NE(model.errors.find("no-such-model"), std::string::npos) << model.errors;
+  EXPECT_EQ(up({"--for", "world-peace"}).run().exit_code, 2);
+  EXPECT_EQ(up({"no-such-file.gguf"}).run().exit_code, 1);
+}
+
+TEST_F(UpTest, OfflineSaysWhatTheMachineCanRun) {
+  const ProgramResult result = up().variable("HEARTH_OFFLINE", "1").run();
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_NE(result.output.find("Nothing can be fetched: HEARTH_OFFLINE"), std::string::npos);
+  EXPECT_NE(result.output.find("Measured now, with random weights:"), std::string::npos)
+      << result.output;
+  EXPECT_NE(result.output.find("qwen3-0.6b"), std::string::npos);
+  EXPECT_NE(result.output.find("hearth pull "), std::string::npos);
+  expect_lines(result.output);
+  EXPECT_TRUE(fs::exists(home_ / ".local/state/hearth/measurements.db"));
+}
+
+TEST_F(UpTest, OfflineAModelOfTheCatalogIsAnError) {
+  const ProgramResult result =
+      up({"qwen3-0.6b:Q4_K_M", "--plan-only"}).variable("HEARTH_OFFLINE", "1").run();
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_NE(result.errors.find("hearth pull qwen3-0.6b:Q4_K_M"), std::string::npos)
+      << result.errors;
+}
+
+TEST_F(UpTest, InANamespaceWithoutNetworkItAnswers) {
+  const std::string home = home_.path().string();
+  if (std::system("unshare -rn true 2>/dev/null") != 0)
+    GTEST_SKIP() << "this system lets nobody make network namespaces";
+  const std::string command = "env -i PATH=\"$PATH\" HOME='" + home +
+                              "' unshare -rn '" HEARTH_TEST_PROGRAM "' up --plan-only > '" + home +
+                              "/out' 2> '" + home + "/err'";
+  const int status = std::system(command.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 0) << read_file(home_ / "err");
+  const std::string output = read_file(home_ / "out");
+  EXPECT_NE(output.find("Nothing can be fetched: there is no network."), std::string::npos);
+  EXPECT_NE(output.find("hearth pull "), std::string::npos);
+}
+
+TEST_F(UpTest, NothingIsFetchedWithoutBeingAskedFor) {
+  if (!machine::has_network_route()) GTEST_SKIP() << "this machine has no network to ask about";
+  const ProgramResult result = up().run();
+  EXPECT_EQ(result.exit_code, 1);
+  expect_lines(result.output);
+  EXPECT_NE(result.errors.find("hearth up --yes fetches it, or hearth pull "), std::string::npos)
+      << result.errors;
+  const Program program = up();
+  Terminal terminal(program);
+  ASSERT_TRUE(terminal.wait_for("[y/N]")) << terminal.screen();
+  terminal.type("n\r");
+  EXPECT_EQ(terminal.finish(), 1);
+  EXPECT_NE(terminal.screen().find("Nothing was fetched."), std::string::npos);
+}
+
+TEST_F(UpTest, ComparesWhatWasExpectedWithWhatWasMeasured) {
+  put_model();
+  const Program program = up({"--temp", "0", "-n", "40", "--logit-bias", "2=-inf"});
+  Terminal terminal(program);
+  ASSERT_TRUE(terminal.wait_for("Speed:")) << terminal.screen();
+  ASSERT_TRUE(terminal.wait_for(kReady)) << terminal.screen();
+  terminal.type("Once upon a time\r");
+  ASSERT_TRUE(terminal.wait_for(kReady)) << terminal.screen();
+  terminal.type("/stats\r");
+  ASSERT_TRUE(terminal.wait_for("expected ")) << terminal.screen();
+  ASSERT_TRUE(terminal.wait_for("measured ")) << terminal.screen();
+  ASSERT_TRUE(terminal.wait_for(kReady));
+  terminal.type("/quit\r");
+  ASSERT_TRUE(terminal.wait_for("hearth: expected ")) << terminal.screen();
+  EXPECT_EQ(terminal.finish(), 0);
+  // It is told the next time.
+  const ProgramResult again = up({"--plan-only"}).run();
+  EXPECT_NE(again.output.find(" tok/s here on "), std::string::npos) << again.output;
+}
+
+}  // namespace
+}  // namespace hearth::testing
