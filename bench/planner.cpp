@@ -46,27 +46,49 @@ struct Options {
   std::int64_t depth = 0;
 };
 
+/// In the order in which they are saved.
+constexpr double machine::EngineSpeed::*kEngineFields[] = {
+    &machine::EngineSpeed::product_seconds,
+    &machine::EngineSpeed::operation_seconds,
+    &machine::EngineSpeed::attention_seconds,
+    &machine::EngineSpeed::kv_bytes_per_second,
+    &machine::EngineSpeed::kv_multiply_adds,
+    &machine::EngineSpeed::row_values_per_second,
+    &machine::EngineSpeed::stored_values_per_second,
+    &machine::EngineSpeed::attention_multiply_adds,
+    &machine::EngineSpeed::attention_values_per_second,
+    &machine::EngineSpeed::scan_multiply_adds,
+    &machine::EngineSpeed::logits_per_second,
+    &machine::EngineSpeed::pack_bytes_per_second,
+    &machine::EngineSpeed::expert_decode_fraction};
+
 Json to_json(const measure::KernelSpeeds& speeds) {
   Json json = Json::object();
   for (const machine::KernelSpeed& kernel : speeds.kernels) {
     json["kernels"][kernel.format] = {kernel.decode_bytes_per_second, kernel.prefill_multiply_adds};
   }
-  const machine::EngineSpeed& e = speeds.engine;
-  json["engine"] = {
-      e.product_seconds,          e.operation_seconds,       e.attention_seconds,
-      e.kv_bytes_per_second,      e.kv_multiply_adds,        e.row_values_per_second,
-      e.stored_values_per_second, e.attention_multiply_adds, e.attention_values_per_second,
-      e.scan_multiply_adds,       e.logits_per_second,       e.pack_bytes_per_second,
-      e.expert_decode_fraction};
-  for (const machine::ExpertSpeed& expert : e.experts) {
+  for (const auto field : kEngineFields) json["engine"].push_back(speeds.engine.*field);
+  for (const machine::ExpertSpeed& expert : speeds.engine.experts) {
     json["experts"].push_back({expert.rows, expert.fraction});
   }
   return json;
 }
 
-/// The middle of several measurements.
-machine::Machine machine_of(const Json& all) {
+/// The middle of several measurements. The host of a virtual machine sometimes runs both of its
+/// processors on one core: measurements at less than 0.7 of `peak` (multiply-adds of floats per
+/// second, measured between the rounds of the model; 0: the best of these measurements) are left
+/// out.
+machine::Machine machine_of(const Json& given, double peak) {
   machine::Machine machine;
+  const auto floats = [](const Json& each) { return each["kernels"]["F32"][1].get<double>(); };
+  if (peak == 0) {
+    for (const Json& each : given) peak = std::max(peak, floats(each));
+  }
+  Json all = Json::array();
+  for (const Json& each : given) {
+    if (floats(each) > 0.7 * peak) all.push_back(each);
+  }
+  if (all.empty()) all = given;
   const auto middle = [&](auto part) {
     std::vector<double> values;
     for (const Json& each : all) values.push_back(part(each).template get<double>());
@@ -81,13 +103,8 @@ machine::Machine machine_of(const Json& all) {
     machine.kernels.push_back({format, column(0), column(1)});
   }
   machine::EngineSpeed& e = machine.engine;
-  double* const fields[] = {
-      &e.product_seconds,          &e.operation_seconds,       &e.attention_seconds,
-      &e.kv_bytes_per_second,      &e.kv_multiply_adds,        &e.row_values_per_second,
-      &e.stored_values_per_second, &e.attention_multiply_adds, &e.attention_values_per_second,
-      &e.scan_multiply_adds,       &e.logits_per_second,       &e.pack_bytes_per_second};
-  for (std::size_t i = 0; i < all[0]["engine"].size(); ++i) {
-    *fields[i] = middle([i](const Json& each) { return each["engine"][i]; });
+  for (std::size_t i = 0; i < std::size(kEngineFields); ++i) {
+    e.*kEngineFields[i] = middle([i](const Json& each) { return each["engine"][i]; });
   }
   for (std::size_t i = 0; i < all[0]["experts"].size(); ++i) {
     e.experts.push_back({all[0]["experts"][i][0].get<double>(),
@@ -169,6 +186,7 @@ Json measure_shape(const std::string& word, const Options& options) {
     record["decode_spread"] = row.decode_tps.spread;
     record["prefill"] = row.prefill_tps.median;
     record["read"] = row.read_bandwidth;
+    record["f32"] = row.f32_peak;
     record["load"] = result.load_seconds;
     record["context"] = result.context;
     record["memory"] = result.weights + result.kv + result.state + result.buffers + result.other;
@@ -192,7 +210,7 @@ void compare(const Json& record, Errors& errors) {
   plan::Conditions conditions;
   conditions.context = record["context"];
   conditions.depths = {record["depth"].get<std::int64_t>()};
-  machine::Machine machine = machine_of(record["speeds"]);
+  machine::Machine machine = machine_of(record["speeds"], record.value("f32", 0.0));
   machine.read_bytes_per_second = record["read"];
   const plan::Estimate estimate = plan::estimate(work, machine, conditions);
   const plan::SpeedAt& at = estimate.speeds.front();

@@ -26,9 +26,10 @@ constexpr double kProgramBytes = 64e6;
 // Cells that a windowed memory keeps behind the window and a pass (state/memory.h).
 constexpr double kWindowMore = 64 + kPassRows;
 constexpr double kPageCells = 64;
-// Nine of ten of the predictions that docs/benchmarks.md lists ("Planner") are within these.
-constexpr double kDecodeSlower = 0.85, kDecodeFaster = 1.15;
-constexpr double kPrefillSlower = 0.88, kPrefillFaster = 1.12;
+// The measurements that docs/benchmarks.md lists ("Planner") are within these shares of what was
+// predicted.
+constexpr double kDecodeSlower = 0.85, kDecodeFaster = 1.3;
+constexpr double kPrefillSlower = 0.85, kPrefillFaster = 1.2;
 
 struct Relative {
   std::string_view format;
