@@ -148,8 +148,7 @@ void Transfer::aim(const std::string& url) {
   set(easy, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
   set(easy, CURLOPT_LOW_SPEED_LIMIT, kSlowestBytes);
   set(easy, CURLOPT_LOW_SPEED_TIME, kSlowSeconds);
-  // A wish: refused while the handle has a buffer from an attempt that failed early.
-  (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1L << 18);
+  set(easy, CURLOPT_BUFFERSIZE, 1L << 18);
   set(easy, CURLOPT_ERRORBUFFER, error_);
   set(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
   set(easy, CURLOPT_HEADERDATA, this);
