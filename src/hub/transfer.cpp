@@ -15,6 +15,7 @@ namespace hearth::hub {
 namespace {
 
 constexpr int kMaxRedirects = 10;
+constexpr int kUnreachableAttempts = 3;
 constexpr std::size_t kMaxHeaderBytes = std::size_t{1} << 18;
 constexpr long kConnectSeconds = 30;
 constexpr long kSlowestBytes = 100;  // per second, for kSlowSeconds: then the connection is dead
@@ -50,8 +51,11 @@ std::string part_of(CURLU* url, CURLUPart part, unsigned flags = 0) {
 
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
-  if (curl_easy_setopt(easy, option, value) != CURLE_OK)
-    throw Error("libcurl refuses an option", "update libcurl to 7.85 or newer");
+  if (const CURLcode code = curl_easy_setopt(easy, option, value); code != CURLE_OK) {
+    throw Error(fmt::format("libcurl refuses option {}: {}", static_cast<int>(option),
+                            curl_easy_strerror(code)),
+                "update libcurl to 7.85 or newer");
+  }
 }
 
 bool is_loopback(const std::string& origin) {
@@ -148,7 +152,8 @@ void Transfer::aim(const std::string& url) {
   set(easy, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
   set(easy, CURLOPT_LOW_SPEED_LIMIT, kSlowestBytes);
   set(easy, CURLOPT_LOW_SPEED_TIME, kSlowSeconds);
-  set(easy, CURLOPT_BUFFERSIZE, 1L << 18);
+  // Only a wish: libcurl 7.88 refuses it after a failed attempt, whose buffer it keeps.
+  (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1L << 18);
   set(easy, CURLOPT_ERRORBUFFER, error_);
   set(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
   set(easy, CURLOPT_HEADERDATA, this);
@@ -288,7 +293,7 @@ Outcome Transfer::judge_status() const {
   const std::string detail = response_.header("x-error-message");
   const std::string said = detail.empty() ? std::string() : fmt::format(" ({})", printable(detail));
   const auto outcome = [&](Outcome::Kind kind, const std::string& what, const std::string& hint) {
-    return Outcome{kind, fmt::format("{} {}{}", host(), what, said), hint, {}};
+    return Outcome{kind, fmt::format("{} {}{}", host(), what, said), hint, {}, false};
   };
   if (status == 408 || status == 429 || status >= 500) {
     Outcome result = outcome(Outcome::Kind::kRetry,
@@ -314,7 +319,7 @@ Outcome Transfer::judge_status() const {
 Outcome Transfer::judge_error(CURLcode code) const {
   const std::string why = printable(error_[0] != '\0' ? error_ : curl_easy_strerror(code), 200);
   const auto outcome = [&](Outcome::Kind kind, const std::string& hint) {
-    return Outcome{kind, fmt::format("fetching from {} failed: {}", host(), why), hint, {}};
+    return Outcome{kind, fmt::format("fetching from {} failed: {}", host(), why), hint, {}, false};
   };
   switch (code) {
     case CURLE_URL_MALFORMAT:
@@ -329,6 +334,13 @@ Outcome Transfer::judge_error(CURLcode code) const {
       return outcome(Outcome::Kind::kFailed, "correct https_proxy or unset it");
     case CURLE_WRITE_ERROR:  // headers without end
       return outcome(Outcome::Kind::kFailed, "");
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT: {
+      Outcome result = outcome(Outcome::Kind::kRetry,
+                               "check the connection and try again; what was fetched is kept");
+      result.unreachable = true;
+      return result;
+    }
     default:
       return outcome(Outcome::Kind::kRetry,
                      "check the connection and try again; what was fetched is kept");
@@ -356,7 +368,10 @@ Response fetch(const Network& network, const Request& request, const Transfer::R
       outcome = transfer.finish(code);
     } while (outcome.kind == Outcome::Kind::kRedirect);
     if (outcome.kind == Outcome::Kind::kDone) return transfer.response();
-    if (outcome.kind == Outcome::Kind::kFailed || ++failures >= network.attempts ||
+    // Without any network nobody wants to wait a minute for that to be said.
+    const int attempts =
+        outcome.unreachable ? std::min(kUnreachableAttempts, network.attempts) : network.attempts;
+    if (outcome.kind == Outcome::Kind::kFailed || ++failures >= attempts ||
         outcome.retry_after > kLongestWait) {
       throw Error(outcome.message, outcome.hint);
     }

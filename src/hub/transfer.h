@@ -56,6 +56,7 @@ struct Outcome {
   std::string message;  ///< one sentence, of kRetry and kFailed
   std::string hint;
   Milliseconds retry_after{0};  ///< what the server asked for
+  bool unreachable = false;     ///< of kRetry: no connection was made at all
 };
 
 class Transfer {
