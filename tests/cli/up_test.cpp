@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "cli/up_plan.h"
+#include "hub/hub_fixture.h"
 #include "machine/network.h"
 #include "plan/presets.h"
 #include "plan/setup_file.h"
@@ -313,6 +314,41 @@ TEST_F(UpTest, NothingIsFetchedWithoutBeingAskedFor) {
   terminal.type("n\r");
   EXPECT_EQ(terminal.finish(), 1);
   EXPECT_NE(terminal.screen().find("Nothing was fetched."), std::string::npos);
+}
+
+TEST_F(UpTest, FetchesAModelOfTheCatalogWhenToldTo) {
+  if (!machine::has_network_route()) GTEST_SKIP() << "this machine counts as offline";
+  // The stories model, as a model of the user's own catalog.
+  fs::create_directories(home_ / ".config/hearth");
+  write_file_atomically(
+      home_ / ".config/hearth/catalog.json",
+      std::string(R"({"format": "hearth-catalog-1", "models": [{"name": "stories", "repo": "o/r",
+        "family": "stories", "architecture": "llama", "role": "chat", "modalities": ["text"],
+        "parameters_b": 0.00026, "context": 512, "shape": {"layers": 5, "width": 64, "heads": 8,
+        "kv_heads": 4, "head_size": 8, "feed_forward": 172, "vocabulary": 512},
+        "repositories": ["o/r"]}]})"));
+  FakeHuggingFace hub;
+  const std::string bytes = read_file(stories());
+  hub.add("stories-Q8_0.gguf", bytes);
+  const FakeServer server([&hub](const SeenRequest& request) { return hub.answer(request); });
+  const auto fetching = [&] {
+    return up({"stories:Q8_0", "--yes"})
+        .variable("HF_ENDPOINT", server.url())
+        .variable("no_proxy", "127.0.0.1")
+        .run();
+  };
+  const ProgramResult result = fetching();
+  EXPECT_EQ(result.exit_code, 2) << result.errors;  // there is no terminal to chat on
+  expect_lines(result.output);
+  EXPECT_NE(result.output.find("stories, Q8_0"), std::string::npos) << result.output;
+  EXPECT_NE(result.errors.find("serving comes later"), std::string::npos) << result.errors;
+  const plan::SavedSetup saved = plan::read_setup(read_file(setup_file()));
+  EXPECT_EQ(read_file(saved.setup.model), bytes);
+  // The next time it is here.
+  const ProgramResult again =
+      up({"stories:Q8_0", "--plan-only"}).variable("HEARTH_OFFLINE", "1").run();
+  EXPECT_EQ(again.exit_code, 0) << again.errors;
+  expect_lines(again.output);
 }
 
 TEST_F(UpTest, ComparesWhatWasExpectedWithWhatWasMeasured) {
