@@ -267,12 +267,11 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
   fmt::print("\n");
   print_paragraph(fmt::format(
       "The {}: Hearth has no graphics backend yet. {} would reach {} tokens/s and {} for prompts "
-      "here, {} ({}).",
+      "here, {}.",
       printable(machine.gpus.front().name), kGpuEngine, speed_words(other.speeds.front().decode),
       speed_words(other.speeds.front().prefill),
       other.fits ? "with " + size_words(other.memory.device) + " on the graphics processor"
-                 : "if it fitted",
-      plan::name(other.residency)));
+                 : "if it fitted"));
 }
 
 void plan_counted(const Options& options, const Planning& planning, const CountedModel& model) {

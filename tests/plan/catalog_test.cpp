@@ -106,8 +106,9 @@ TEST(BuiltinCatalog, SizesOfFilesAgreeWithParameters) {
         if (quant.name != file.quant) continue;
         const double ratio = static_cast<double>(file.bytes) / quant.bytes;
         // Small models with a copy of the embedding, or other types for it, lie higher.
+        const bool loose = model.parameters < 5e9 || model.shape.per_layer_embedding > 0;
         EXPECT_GT(ratio, 0.93) << model.name << " " << quant.name;
-        EXPECT_LT(ratio, model.parameters < 5e9 ? 1.30 : 1.08) << model.name << " " << quant.name;
+        EXPECT_LT(ratio, loose ? 1.30 : 1.08) << model.name << " " << quant.name;
         ++checked;
       }
     }
@@ -144,10 +145,10 @@ TEST(BuiltinCatalog, ActiveParametersAreAboutThosePublished) {
   const Catalog catalog = builtin_catalog();
   for (const CatalogModel& model : catalog.models) {
     if (model.active_parameters <= 0 || model.shape.per_layer_embedding > 0) continue;
-    // Publishers round ("A3B"), and count the embedding table or not.
+    // Publishers round ("A3B"), and leave out the output matrix (Granite 4 tiny: a sixth).
     const double ratio = active_parameters(model) / model.active_parameters;
     EXPECT_GT(ratio, 0.6) << model.name;
-    EXPECT_LT(ratio, 1.4) << model.name;
+    EXPECT_LT(ratio, 1.6) << model.name;
   }
 }
 
@@ -215,8 +216,8 @@ TEST(UserCatalog, BrokenOnesAreReportedAndLeftAsTheyAre) {
   const TemporaryFolder folder;
   const std::size_t all = builtin_catalog().models.size();
   for (const std::string& text : {std::string("{"), std::string("null"), std::string("\0\1", 2),
-                                 std::string(R"({"format": "hearth-catalog-1", "models": {}})"),
-                                 std::string(R"({"models": []})")}) {
+                                  std::string(R"({"format": "hearth-catalog-1", "models": {}})"),
+                                  std::string(R"({"models": []})")}) {
     write_file_atomically(folder / "catalog.json", text);
     const Catalog catalog = load_catalog({folder / "catalog.json"});
     EXPECT_EQ(catalog.models.size(), all);
