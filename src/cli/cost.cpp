@@ -139,7 +139,7 @@ void print_text(const PlannedMachine& planned, const plan::Candidate& candidate,
                 const plan::TokenLoad& load, const plan::LocalTerms& terms,
                 const plan::Prices& prices, const std::vector<plan::ApiPrice>& apis) {
   const plan::LocalCost local = plan::local_cost(load, terms);
-  fmt::print("{}\n\n", wrapped("Machine: " + machine_words(planned.machine), 0, 100));
+  fmt::print("{}\n", wrapped("Machine: " + machine_words(planned.machine), 0, 100));
   fmt::print(
       "A day of {:.3g} million tokens read and {:.3g} million written, with {} {} at {:.3g} "
       "tokens/s (prompts {:.3g}):\n",

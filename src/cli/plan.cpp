@@ -72,7 +72,7 @@ void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-void print_paragraph(const std::string& text) { fmt::print("{}\n", wrapped(text, 0, 100)); }
+void print_paragraph(const std::string& text) { fmt::print("{}", wrapped(text, 0, 100)); }
 
 /// What an engine that uses the graphics processor would do here; nothing where there is none that
 /// is known well enough, or where that engine is planned for anyway.
@@ -147,8 +147,8 @@ void print_gpu(const Planning& planning, const plan::Ranking& with_gpu) {
                         "with {} either.",
                         gpu, kGpuEngine)
           : fmt::format("The {}: Hearth has no graphics backend yet, so what is above runs on the "
-                        "processor. {} would run here, {} (expected, by the formula for such "
-                        "hardware; see --engine {}).",
+                        "processor. With {} this machine would run {} (expected, by the formula "
+                        "for such hardware; --engine {} tells more).",
                         gpu, kGpuEngine, in_words(*best), kGpuEngine));
 }
 
@@ -157,9 +157,9 @@ void print_advice(const plan::Advice& advice) {
   if (!advice.upgrades.empty()) {
     fmt::print("\nUpgrades:\n");
     for (const plan::Upgrade& upgrade : advice.upgrades)
-      fmt::print("{}\n", wrapped(upgrade.sentence, 2, 100));
+      fmt::print("{}", wrapped(upgrade.sentence, 2, 100));
   }
-  if (!advice.cloud.empty()) fmt::print("\nCloud: {}\n", wrapped(advice.cloud, 0, 100));
+  if (!advice.cloud.empty()) fmt::print("\n{}", wrapped("Cloud: " + advice.cloud, 0, 100));
 }
 
 void print_reasons(const plan::Ranking& ranking, const Planning& planning) {
@@ -193,10 +193,7 @@ void plan_catalog(const Options& options, const Planning& planning) {
   if (const plan::Candidate* best = ranking.recommended()) {
     fmt::print("Recommended: {}\n", in_words(*best));
     print_paragraph(advice.why);
-    if (!best->model->repositories.empty()) {
-      fmt::print("  hearth pull hf:{}:{}\n", printable(best->model->repositories.front()),
-                 printable(best->quant.name));
-    }
+    fmt::print("  hearth pull {}:{}\n", printable(best->model->name), printable(best->quant.name));
   } else {
     fmt::print("Recommended: nothing of the catalog.\n");
   }
@@ -270,12 +267,11 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
   fmt::print("\n");
   print_paragraph(fmt::format(
       "The {}: Hearth has no graphics backend yet. {} would reach {} tokens/s and {} for prompts "
-      "here, {} ({}).",
+      "here, {}.",
       printable(machine.gpus.front().name), kGpuEngine, speed_words(other.speeds.front().decode),
       speed_words(other.speeds.front().prefill),
       other.fits ? "with " + size_words(other.memory.device) + " on the graphics processor"
-                 : "if it fitted",
-      plan::name(other.residency)));
+                 : "if it fitted"));
 }
 
 void plan_counted(const Options& options, const Planning& planning, const CountedModel& model) {

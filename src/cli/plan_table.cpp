@@ -120,9 +120,10 @@ std::string ranking_table(const plan::Ranking& ranking, const plan::Use& use, st
   for (const plan::Candidate& candidate : ranking.candidates) {
     if (table.rows() == most || !candidate.fits) break;
     const auto& speeds = candidate.estimate.speeds;
-    std::string limit = candidate.fast_enough
-                            ? (speeds.empty() ? "" : speeds.front().decode.limited_by)
-                            : "too slow";
+    std::string limit = !candidate.fast_enough     ? "too slow"
+                        : !candidate.context_known ? "context unknown"
+                        : speeds.empty()           ? ""
+                                                   : speeds.front().decode.limited_by;
     if (use.one_pass && candidate.fast_enough && !speeds.empty())
       limit = speeds.front().prefill.limited_by;
     table.row(

@@ -16,6 +16,10 @@ constexpr double kGiga = 1e9;
 /// How much an answer that comes at half the comfortable speed (or after twice the time that one
 /// waits gladly) is worth: 2^-kPatience.
 constexpr double kPatience = 0.3;
+/// More than this share of the free memory leaves no room for anything else …
+constexpr double kTight = 0.9;
+/// … and makes a candidate worth so much less.
+constexpr double kTightFactor = 0.85;
 /// With prefer_energy comfort begins at so many times the use's.
 constexpr double kEnergyFactor = 6;
 
@@ -39,14 +43,21 @@ bool suits(const CatalogModel& model, const Use& use) {
 }
 
 /// What speed makes of quality: 1 when it is comfortable.
-double comfort(const Candidate& candidate, const Use& use, const Request& request) {
+double comfort(const Candidate& candidate, const Use& use, const Request& request, bool tight) {
   double factor = 1;
   const double comfortable = use.comfortable_tps * (request.prefer_energy ? kEnergyFactor : 1);
   if (comfortable > 0)
     factor *= std::pow(std::min(1.0, candidate.decode_tps / comfortable), kPatience);
   if (candidate.wait_seconds > use.wait_seconds)
     factor *= std::pow(use.wait_seconds / candidate.wait_seconds, kPatience);
+  if (tight) factor *= kTightFactor;
   return factor;
+}
+
+/// Whether next to nothing of the main memory would be left.
+bool is_tight(const Candidate& candidate, const machine::Machine& machine) {
+  const plan::MemoryNeed& need = candidate.estimate.memory;
+  return need.total() - need.device > kTight * static_cast<double>(machine.memory.available_bytes);
 }
 
 std::string trouble_of(const Candidate& candidate, const Use& use, double min_tps,
@@ -60,11 +71,14 @@ std::string trouble_of(const Candidate& candidate, const Use& use, double min_tp
     return fmt::format("{:.1f} tokens/s after {} tokens of context, less than {:g}",
                        candidate.decode_tps, use.depth, min_tps);
   }
+  if (!candidate.context_known) return "what its context takes is not known, and not counted";
   return {};
 }
 
 bool better(const Candidate& a, const Candidate& b) {
-  const auto grade = [](const Candidate& c) { return !c.fits ? 2 : c.fast_enough ? 0 : 1; };
+  const auto grade = [](const Candidate& c) {
+    return !c.fits ? 2 : c.fast_enough && c.context_known ? 0 : 1;
+  };
   if (grade(a) != grade(b)) return grade(a) < grade(b);
   if (grade(a) == 2) return a.estimate.memory.total() < b.estimate.memory.total();
   return a.value > b.value;
@@ -75,7 +89,7 @@ bool better(const Candidate& a, const Candidate& b) {
 const Candidate* Ranking::recommended() const noexcept {
   if (candidates.empty()) return nullptr;
   const Candidate& first = candidates.front();
-  return first.fits && first.fast_enough ? &first : nullptr;
+  return first.fits && first.fast_enough && first.context_known ? &first : nullptr;
 }
 
 bool engine_runs(const CatalogModel& model, std::string_view engine) {
@@ -126,7 +140,6 @@ Candidate consider(const CatalogModel& model, const Quantization& quant, const U
   candidate.quant = quant;
   candidate.workload = catalog_workload(model, quant, uses);
   candidate.quality = quality_of(model, use, uses);
-  candidate.quality_here = candidate.quality.value * (1 - quant.loss / 100);
   candidate.context = request.context > 0 ? request.context : use.context;
   if (model.context > 0) candidate.context = std::min(candidate.context, model.context);
 
@@ -142,6 +155,7 @@ Candidate consider(const CatalogModel& model, const Quantization& quant, const U
     conditions.depths.push_back(depth);
   candidate.estimate = best_estimate(candidate.workload, machine, conditions);
   candidate.fits = candidate.estimate.fits;
+  candidate.context_known = use.one_pass || has_kv_numbers(model);
   candidate.wait_seconds = candidate.estimate.first_token_seconds;
   if (const SpeedAt* start = speed_at(candidate.estimate, 0))
     candidate.prefill_tps = start->prefill.tps;
@@ -149,7 +163,13 @@ Candidate consider(const CatalogModel& model, const Quantization& quant, const U
     candidate.decode_tps = use.one_pass ? speed->prefill.tps : speed->decode.tps;
   const double min_tps = request.min_tps >= 0 ? request.min_tps : use.min_tps;
   candidate.fast_enough = candidate.decode_tps >= min_tps;
-  candidate.value = candidate.quality_here * comfort(candidate, use, request);
+  double quality_value = candidate.quality.value;
+  candidate.thinking_too_slow = candidate.quality.thinking && candidate.decode_tps > 0 &&
+                                uses.thinking_tokens / candidate.decode_tps > uses.thinking_seconds;
+  if (candidate.thinking_too_slow) quality_value -= uses.thinking_loss;
+  candidate.quality_here = std::max(0.0, quality_value) * (1 - quant.loss / 100);
+  const double share = candidate.quality_here / 100;
+  candidate.value = share * share * comfort(candidate, use, request, is_tight(candidate, machine));
   candidate.trouble = trouble_of(candidate, use, min_tps, machine);
   return candidate;
 }

@@ -30,8 +30,10 @@ struct Candidate {
   Quantization quant;
   Workload workload;
   Estimate estimate;
-  Quality quality;          // before quantization
-  double quality_here = 0;  // after it
+  Quality quality;  // before quantization
+  /// It was reached with thinking, for which this machine is too slow: some points less.
+  bool thinking_too_slow = false;
+  double quality_here = 0;  // after both
   double decode_tps = 0;    // at the depth of the use; of one-pass uses, prompt tokens per second
   double prefill_tps = 0;
   double wait_seconds = 0;   // for the use's prompt
@@ -39,6 +41,7 @@ struct Candidate {
   std::int64_t context = 0;  // that was planned for
   bool fits = false;
   bool fast_enough = false;
+  bool context_known = true;  // what keys and values take; models without that are not recommended
   /// Why it is not recommended: "needs 19.3 GB where 14.2 GB are free", "4.1 tokens/s, less than
   /// 5".
   std::string trouble;

@@ -53,8 +53,9 @@ Upgrade upgrade(std::string change, const Catalog& catalog, const Uses& uses,
       today != nullptr && today->model == best->model && today->quant.name == best->quant.name;
   result.better = today == nullptr || best->value > 1.02 * today->value;
   const std::string engine = request.engine == "hearth" ? "" : fmt::format(" ({})", request.engine);
-  if (same && !result.better) {
-    result.sentence = fmt::format("With {}: the same model.", result.change);
+  if (!result.better) {
+    result.sentence = same ? fmt::format("With {}: the same model.", result.change)
+                           : fmt::format("With {}: nothing better.", result.change);
   } else {
     result.sentence =
         fmt::format("With {}: {} {}, {:.0f} tokens/s{}, quality {:.0f}{}.", result.change,
@@ -126,6 +127,8 @@ std::string why(const Candidate& candidate, const machine::Machine& machine) {
               ? std::string(", no published score: quality guessed from its size")
               : fmt::format(", {} {:g}{} ({})", quality.benchmark, quality.score,
                             quality.mode.empty() ? "" : ", " + quality.mode, quality.source);
+  if (candidate.thinking_too_slow)
+    text += ", which takes thinking that this machine is too slow for: counted as less";
   if (candidate.quant.loss >= 0.5)
     text += fmt::format(", about {:.0f} % of it lost to {}", candidate.quant.loss,
                         candidate.quant.name);
@@ -143,8 +146,9 @@ Advice advise(const Catalog& catalog, const Uses& uses, const machine::Machine& 
         "Of {} models that suit {}, {} fit and are fast enough; this one weighs quality against "
         "speed best: it {}.",
         ranking.candidates.size(), use.name,
-        std::count_if(ranking.candidates.begin(), ranking.candidates.end(),
-                      [](const Candidate& c) { return c.fits && c.fast_enough; }),
+        std::count_if(
+            ranking.candidates.begin(), ranking.candidates.end(),
+            [](const Candidate& c) { return c.fits && c.fast_enough && c.context_known; }),
         why(*best, machine));
   }
   for (const AdviceRule& rule : uses.advice) {

@@ -65,6 +65,12 @@ void read_scales(JsonReader& reader, Uses& uses) {
 }
 
 void read_size_guess(JsonReader& reader, Uses& uses) {
+  uses.noise = reader.number("noise", 4, 0.1, 100);
+  reader.each_number("thinking", 0, 1e6, [&](const std::string& key, double value) {
+    if (key == "loss") uses.thinking_loss = value;
+    if (key == "tokens") uses.thinking_tokens = value;
+    if (key == "seconds") uses.thinking_seconds = value;
+  });
   reader.each_number("size_guess", -1000, 1000, [&](const std::string& key, double value) {
     if (key == "slope") uses.guess_slope = value;
     if (key == "offset") uses.guess_offset = value;
@@ -89,15 +95,19 @@ void read_quants(JsonReader& reader, Uses& uses) {
   uses.loss_most = reader.number("loss_most", 1, 0, 10);
 }
 
-Quality guessed(const CatalogModel& model, const Uses& uses) {
-  Quality quality;
-  quality.guessed = true;
+/// On the common scale, from the size alone; 0 when that is unknown.
+double guess_by_size(const CatalogModel& model, const Uses& uses) {
   const double active = model.active_parameters > 0 ? model.active_parameters : model.parameters;
   const double size = std::sqrt(model.parameters * active) / kGiga;
-  if (size <= 0) return quality;
-  quality.value = std::clamp(
-      uses.guess_slope * std::log2(size) + uses.guess_offset - uses.guess_penalty, 1.0, 90.0);
-  return quality;
+  if (size <= 0) return 0;
+  return std::clamp(uses.guess_slope * std::log2(size) + uses.guess_offset, 1.0, 95.0);
+}
+
+bool with_thinking(std::string_view mode) {
+  const bool without = mode.find("no thinking") != std::string_view::npos ||
+                       mode.find("thinking off") != std::string_view::npos ||
+                       mode.find("non-think") != std::string_view::npos;
+  return !without && (mode.find("thinking") != std::string_view::npos || mode == "high");
 }
 
 }  // namespace
@@ -167,13 +177,21 @@ Quality quality_of(const CatalogModel& model, const Use& use, const Uses& uses) 
     const Score*& known = best[score.benchmark];
     if (known == nullptr || known->value < score.value) known = &score;
   }
-  if (best.empty()) return guessed(model, uses);
   Quality quality;
-  double sum = 0, weights = 0, heaviest = 0;
+  const double by_size = guess_by_size(model, uses);
+  if (best.empty()) {
+    quality.guessed = true;
+    quality.value = by_size > 0 ? std::max(1.0, by_size - uses.guess_penalty) : 0;
+    return quality;
+  }
+  double weights = by_size > 0 ? 1 / (uses.guess_spread * uses.guess_spread) : 0;
+  // Embedding models are measured on a scale of their own, which size says nothing about.
+  if (use.one_pass) weights = 0;
+  double sum = weights * by_size, heaviest = 0;
   for (const auto& [benchmark, score] : best) {
     const Scale& scale = uses.scales.at(benchmark);
-    const double spread = scale.spread / 5;
-    const double weight = use.measures.at(benchmark) / (1 + spread * spread);
+    const double variance = scale.spread * scale.spread + uses.noise * uses.noise;
+    const double weight = use.measures.at(benchmark) / std::max(variance, 1e-6);
     sum += weight * (scale.slope * score->value + scale.offset);
     weights += weight;
     ++quality.measures;
@@ -183,6 +201,7 @@ Quality quality_of(const CatalogModel& model, const Use& use, const Uses& uses) 
     quality.mode = score->mode;
     quality.source = score->source;
     quality.score = score->value;
+    quality.thinking = with_thinking(score->mode);
   }
   quality.value = std::clamp(sum / weights, 1.0, 100.0);
   return quality;

@@ -52,6 +52,8 @@ struct AdviceRule {
 struct Uses {
   std::vector<Use> uses;
   std::map<std::string, Scale> scales;
+  double noise = 0;  // of every score, in points
+  double thinking_loss = 0, thinking_tokens = 0, thinking_seconds = 0;
   double guess_slope = 0, guess_offset = 0, guess_spread = 0, guess_penalty = 0;
   std::vector<QuantInfo> quants;  // best first
   double loss_per_divergence = 0, loss_power = 0, loss_least = 0, loss_most = 0;
@@ -77,7 +79,8 @@ struct Quality {
   std::string benchmark, mode, source;
   double score = 0;
   bool guessed = false;
-  int measures = 0;  // that were counted
+  bool thinking = false;  // the score that says most was reached with long thinking
+  int measures = 0;       // that were counted
 };
 [[nodiscard]] Quality quality_of(const CatalogModel& model, const Use& use, const Uses& uses);
 

@@ -46,14 +46,23 @@ TEST(BuiltinCatalog, EveryNumberNamesASourceThatIsExplained) {
     SCOPED_TRACE(model.name);
     EXPECT_FALSE(model.repo.empty());
     EXPECT_FALSE(model.family.empty());
-    if (model.parameters > 0) { EXPECT_TRUE(explained(model.parameters_source)); }
-    if (model.active_parameters > 0) { EXPECT_TRUE(explained(model.active_source)); }
-    if (model.context > 0) { EXPECT_TRUE(explained(model.context_source)); }
-    if (model.shape.width > 0) { EXPECT_TRUE(explained(model.shape_source)); }
-    if (!model.license.empty()) { EXPECT_TRUE(explained(model.license_source)); }
+    if (model.parameters > 0) {
+      EXPECT_TRUE(explained(model.parameters_source));
+    }
+    if (model.active_parameters > 0) {
+      EXPECT_TRUE(explained(model.active_source));
+    }
+    if (model.context > 0) {
+      EXPECT_TRUE(explained(model.context_source));
+    }
+    if (model.shape.width > 0) {
+      EXPECT_TRUE(explained(model.shape_source));
+    }
+    if (!model.license.empty()) {
+      EXPECT_TRUE(explained(model.license_source));
+    }
     for (const CatalogFile& file : model.files) EXPECT_TRUE(explained(file.source)) << file.quant;
-    for (const Score& score : model.scores)
-      EXPECT_TRUE(explained(score.source)) << score.benchmark;
+    for (const Score& score : model.scores) EXPECT_TRUE(explained(score.source)) << score.benchmark;
   }
 }
 
@@ -75,7 +84,9 @@ TEST(BuiltinCatalog, IsWhatTheSchemaSays) {
     for (const CatalogFile& file : model.files) {
       EXPECT_TRUE(formats.insert(file.quant).second) << file.quant << " is there twice";
       const QuantInfo* info = uses.quant(file.quant);
-      if (info == nullptr) { EXPECT_EQ(file.quant.substr(0, 3), "UD-") << file.quant; }
+      if (info == nullptr) {
+        EXPECT_EQ(file.quant.substr(0, 3), "UD-") << file.quant;
+      }
     }
   }
 }
@@ -95,8 +106,9 @@ TEST(BuiltinCatalog, SizesOfFilesAgreeWithParameters) {
         if (quant.name != file.quant) continue;
         const double ratio = static_cast<double>(file.bytes) / quant.bytes;
         // Small models with a copy of the embedding, or other types for it, lie higher.
+        const bool loose = model.parameters < 5e9 || model.shape.per_layer_embedding > 0;
         EXPECT_GT(ratio, 0.93) << model.name << " " << quant.name;
-        EXPECT_LT(ratio, model.parameters < 5e9 ? 1.30 : 1.08) << model.name << " " << quant.name;
+        EXPECT_LT(ratio, loose ? 1.30 : 1.08) << model.name << " " << quant.name;
         ++checked;
       }
     }
@@ -133,10 +145,10 @@ TEST(BuiltinCatalog, ActiveParametersAreAboutThosePublished) {
   const Catalog catalog = builtin_catalog();
   for (const CatalogModel& model : catalog.models) {
     if (model.active_parameters <= 0 || model.shape.per_layer_embedding > 0) continue;
-    // Publishers round ("A3B"), and count the embedding table or not.
+    // Publishers round ("A3B"), and leave out the output matrix (Granite 4 tiny: a sixth).
     const double ratio = active_parameters(model) / model.active_parameters;
     EXPECT_GT(ratio, 0.6) << model.name;
-    EXPECT_LT(ratio, 1.4) << model.name;
+    EXPECT_LT(ratio, 1.6) << model.name;
   }
 }
 
@@ -173,10 +185,9 @@ TEST(Catalog, RefusesWhatIsNotOne) {
             std::string::npos);
   EXPECT_NE(refusal(with_models(R"({"name": "a", "colour": 1})")).find("colour"),
             std::string::npos);
-  EXPECT_NE(
-      refusal(with_models(R"({"name": "a", "shape": {"layers": 2, "kv_layers": 3}})"))
-          .find("kv_layers"),
-      std::string::npos);
+  EXPECT_NE(refusal(with_models(R"({"name": "a", "shape": {"layers": 2, "kv_layers": 3}})"))
+                .find("kv_layers"),
+            std::string::npos);
   EXPECT_NE(refusal(with_models(R"({"name": "a", "files": [{"quant": "Q4_0"}]})")).find("bytes"),
             std::string::npos);
   EXPECT_NE(refusal(with_models(R"({"name": "a"}, {"name": "A"})")).find("twice"),
@@ -186,9 +197,8 @@ TEST(Catalog, RefusesWhatIsNotOne) {
 
 TEST(UserCatalog, AddsAndChangesEntries) {
   const TemporaryFolder folder;
-  write_file_atomically(
-      folder / "catalog.json",
-      with_models(R"({"name": "mine", "parameters_b": 1, "shape": {"layers": 4}},
+  write_file_atomically(folder / "catalog.json",
+                        with_models(R"({"name": "mine", "parameters_b": 1, "shape": {"layers": 4}},
                      {"name": "Qwen3-8B", "context": 1000, "shape": {"kv_heads": 2}})"));
   const Catalog catalog = load_catalog({folder / "missing.json", folder / "catalog.json"});
   EXPECT_TRUE(catalog.warnings.empty());
@@ -206,8 +216,8 @@ TEST(UserCatalog, BrokenOnesAreReportedAndLeftAsTheyAre) {
   const TemporaryFolder folder;
   const std::size_t all = builtin_catalog().models.size();
   for (const std::string& text : {std::string("{"), std::string("null"), std::string("\0\1", 2),
-                                 std::string(R"({"format": "hearth-catalog-1", "models": {}})"),
-                                 std::string(R"({"models": []})")}) {
+                                  std::string(R"({"format": "hearth-catalog-1", "models": {}})"),
+                                  std::string(R"({"models": []})")}) {
     write_file_atomically(folder / "catalog.json", text);
     const Catalog catalog = load_catalog({folder / "catalog.json"});
     EXPECT_EQ(catalog.models.size(), all);

@@ -34,7 +34,8 @@ TEST(Presets, AreCompleteMachines) {
     EXPECT_GT(machine.memory.available_bytes, machine.memory.total_bytes / 3);
     EXPECT_FALSE(machine.disks.empty());
     EXPECT_GT(preset.watts, 0);
-    EXPECT_EQ(machine.memory.unified, machine.family == "apple" || preset.key == "strix-halo-128gb");
+    EXPECT_EQ(machine.memory.unified,
+              machine.family == "apple" || preset.key == "strix-halo-128gb");
     for (const machine::Gpu& gpu : machine.gpus) EXPECT_GT(gpu.memory_bytes_per_second, 0);
   }
 }

@@ -53,9 +53,8 @@ TEST(Uses, EveryMeasureOfAUseIsOfSomeModel) {
 
 TEST(Quality, IsTheScoreItselfOnTheCommonScale) {
   const Uses uses = builtin_uses();
-  const Quality quality =
-      quality_of(scored({score("MMLU-Pro", 60)}), uses.use("chat"), uses);
-  EXPECT_DOUBLE_EQ(quality.value, 60);
+  const Quality quality = quality_of(scored({score("MMLU-Pro", 60)}), uses.use("chat"), uses);
+  EXPECT_NEAR(quality.value, 60, 1);  // the size is weak evidence, too
   EXPECT_EQ(quality.benchmark, "MMLU-Pro");
   EXPECT_EQ(quality.source, "here");
   EXPECT_FALSE(quality.guessed);
@@ -63,11 +62,34 @@ TEST(Quality, IsTheScoreItselfOnTheCommonScale) {
 
 TEST(Quality, OfSeveralModesTheBestCountsAndUnknownBenchmarksDoNot) {
   const Uses uses = builtin_uses();
-  const Quality quality = quality_of(
-      scored({score("MMLU-Pro", 50), score("MMLU-Pro", 70), score("Juggling", 1)}),
-      uses.use("chat"), uses);
-  EXPECT_DOUBLE_EQ(quality.value, 70);
+  const Quality quality =
+      quality_of(scored({score("MMLU-Pro", 50), score("MMLU-Pro", 70), score("Juggling", 1)}),
+                 uses.use("chat"), uses);
+  EXPECT_NEAR(quality.value, 70, 1.5);
   EXPECT_EQ(quality.measures, 1);
+}
+
+TEST(Quality, OneWeakScoreDoesNotOutweighTheSize) {
+  const Uses uses = builtin_uses();
+  const Use& chat = uses.use("chat");
+  const double weak = quality_of(scored({score("IFEval", 92)}, 3e9), chat, uses).value;
+  const double strong = quality_of(scored({score("MMLU-Pro", 70)}, 3e9), chat, uses).value;
+  EXPECT_LT(weak, 66);  // on the scale, 92 in IFEval alone would be 70
+  EXPECT_GT(strong, 67);
+}
+
+TEST(Quality, SaysWhetherItTookThinking) {
+  const Uses uses = builtin_uses();
+  CatalogModel model = scored({score("MMLU-Pro", 50)});
+  const auto thinking = [&](const char* mode) {
+    model.scores.front().mode = mode;
+    return quality_of(model, uses.use("chat"), uses).thinking;
+  };
+  EXPECT_TRUE(thinking("thinking"));
+  EXPECT_TRUE(thinking("card, thinking"));
+  EXPECT_FALSE(thinking("thinking off"));
+  EXPECT_FALSE(thinking("no thinking"));
+  EXPECT_FALSE(thinking("5-shot"));
 }
 
 TEST(Quality, WithoutScoresIsGuessedFromTheSizeAndSaysSo) {
