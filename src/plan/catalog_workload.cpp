@@ -2,6 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "tensor/dtype.h"
 
 namespace hearth::plan {
 namespace {
@@ -125,6 +130,74 @@ double file_bytes(const CatalogModel& model, const QuantInfo& quant) {
   return (rest * quant.body_bits + output * quant.output_bits) / 8;
 }
 
+/// The block format that most of a quantization's matrices have: "Q4_K" of "UD-Q4_K_M", "IQ2_S" of
+/// "IQ2_M"; empty when the name tells nothing.
+std::string body_format(std::string_view quant) {
+  constexpr std::pair<std::string_view, std::string_view> kMixes[] = {
+      {"IQ3_M", "IQ3_S"}, {"IQ2_M", "IQ2_S"}, {"IQ1_S", "IQ1_S"}, {"IQ1_M", "IQ1_M"}};
+  if (quant.starts_with("UD-")) quant.remove_prefix(3);
+  for (const auto& [mix, format] : kMixes) {
+    if (quant == mix) return std::string(format);
+  }
+  while (!quant.empty()) {
+    if (tensor::dtype_from_name(std::string(quant))) return std::string(quant);
+    const std::size_t cut = quant.rfind('_');
+    quant = cut == std::string_view::npos ? std::string_view() : quant.substr(0, cut);
+  }
+  return {};
+}
+
+/// The format with about so many bits per weight that output matrices have.
+std::string output_format(double bits, const std::string& body) {
+  if (bits >= 15) return body == "BF16" ? "BF16" : "F16";
+  if (bits >= 8) return "Q8_0";
+  if (bits >= 6) return "Q6_K";
+  return bits >= 5 ? "Q5_K" : body;
+}
+
+/// What the engine does besides reading weights, as plan/processor_estimate.h wants it. Counting is
+/// exact and this is not: operations per layer are those of a plain transformer, and recurrent
+/// layers cost what their state does, three times over for a token.
+void add_engine_work(const CatalogModel& model, const Parts& parts, const std::string& body,
+                     const std::string& output, double output_bytes, Workload& workload) {
+  if (body.empty() || workload.active_bytes <= 0) return;
+  constexpr double kOperations = 12, kProducts = 4;  // of a layer, for one token
+  const CatalogShape& shape = model.shape;
+  const KvLayers caching = kv_layers_of(shape);
+  const double layers = real(shape.layers), width = real(shape.width);
+  const double attending = caching.full + caching.windowed;
+  const double heads = real(shape.heads) * real(shape.head_size);
+  const double kv = 2 * real(shape.kv_heads) * real(shape.head_size);
+  const double hidden =
+      parts.experts > 0 ? real(shape.experts_used * shape.expert_width + shape.shared_expert_width)
+                        : real(shape.feed_forward);
+  const double chosen = parts.experts * parts.share;
+  workload.vocabulary = output_bytes > 0 ? real(shape.vocabulary) : 0;
+  workload.bytes_by_format[body] += workload.active_bytes - output_bytes;
+  workload.multiply_adds_by_format[body] += workload.multiply_adds;
+  if (output_bytes > 0) {
+    workload.bytes_by_format[output] += output_bytes;
+    workload.last_bytes_by_format[output] += output_bytes;
+  }
+  if (chosen > 0) {
+    workload.expert_multiply_adds_by_format[body] = chosen;
+    workload.expert_share = parts.share;
+  }
+  workload.operations = layers * kOperations;
+  workload.products = layers * kProducts;
+  workload.attentions = attending;
+  workload.row_values = layers * (4 * width + hidden) + attending * (heads + kv);
+  workload.stored_values = attending * kv;
+  workload.attention_values = attending * heads;
+  workload.scan_multiply_adds = 3 * workload.state_bytes / sizeof(float);
+  workload.kv_read_bytes = workload.kv_bytes_per_token;
+  workload.window_read_bytes = workload.window_bytes_per_token;
+  workload.state_memory_bytes = 4 * workload.state_bytes;  // current, last, two snapshots
+  constexpr double kRows = 512;
+  workload.buffer_bytes = kRows * sizeof(float) * (4 * width + 2 * hidden + heads + kv) +
+                          sizeof(float) * workload.vocabulary;
+}
+
 Quantization listed(const CatalogFile& file, const CatalogModel& model, const Uses& uses) {
   Quantization quant{file.quant, static_cast<double>(file.bytes), file.exact, true, 0, 0};
   quant.bits = model.parameters > 0 ? 8 * quant.bytes / model.parameters : 0;
@@ -209,6 +282,9 @@ Workload catalog_workload(const CatalogModel& model, const Quantization& quant, 
   // Gemma norms before and after every sublayer, and then some.
   if (model.architecture.starts_with("gemma"))
     workload.steps = 1.5 * workload.layers + workload.recurrent_layers;
+  const std::string body = body_format(quant.name);
+  add_engine_work(model, parts, body, output_format(output_bits, body),
+                  embeds ? 0 : output * output_bits * scale, workload);
   return workload;
 }
 

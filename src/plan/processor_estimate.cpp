@@ -321,7 +321,9 @@ double Estimator::load_seconds() const {
 
 void Estimator::inputs(Estimate& estimate) const {
   std::vector<std::string>& lines = estimate.inputs;
-  lines.push_back("bytes and multiply-adds counted by the engine's own layer code");
+  lines.emplace_back(work_.source == "counted"
+                         ? "bytes and multiply-adds counted by the engine's own layer code"
+                         : "bytes and multiply-adds computed from the catalog's numbers");
   for (const auto& [format, bytes] : work_.bytes_by_format) {
     if (bytes < 0.02 * work_.active_bytes) continue;
     const FormatSpeed& speed = speeds_.at(format);

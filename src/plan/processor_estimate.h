@@ -12,8 +12,8 @@
 
 namespace hearth::plan {
 
-/// Whether estimate_on_processor() can be asked: a counted workload, in memory, by "hearth", on a
-/// machine with measured kernels.
+/// Whether estimate_on_processor() can be asked: a workload by formats, in memory, by "hearth", on
+/// a machine with measured kernels.
 [[nodiscard]] bool has_measured_kernels(const Workload& workload, const machine::Machine& machine,
                                         const Conditions& conditions) noexcept;
 

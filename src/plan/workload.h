@@ -28,7 +28,7 @@ struct Workload {
   double expert_bytes = 0;         // of weight_bytes: routed experts
   double active_expert_bytes = 0;  // of active_bytes
   /// Bytes that decoding one token reads (active_bytes) and multiply-adds of one prompt token, by
-  /// the format of the weights. Only of counted workloads.
+  /// the format of the weights. Empty where the format is not known.
   std::map<std::string, double> bytes_by_format, multiply_adds_by_format;
   /// Multiply-adds by weights for one token of a prompt.
   double multiply_adds = 0;
@@ -43,7 +43,7 @@ struct Workload {
   /// same of windowed layers).
   double attention_multiply_adds = 0, window_multiply_adds = 0;
 
-  // The rest is known of counted workloads only.
+  // The rest is exact in counted workloads and guessed in computed ones (see catalog_workload.cpp).
   double vocabulary = 0;  // logits of a token
   /// Of multiply_adds_by_format, by routed experts; and which share of a prompt's rows meets one of
   /// them.
