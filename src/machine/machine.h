@@ -145,6 +145,9 @@ struct Machine {
   /// Where the numbers come from when they were not measured here ("data sheet"); empty: measured.
   std::string source;
   std::int64_t measured_at = 0;  // seconds since 1970; 0: described, not measured
+  /// Processors that other programs kept busy meanwhile; 0: too few to matter. Else all speeds of
+  /// processors and memory are too low.
+  double disturbed_by = 0;
 };
 
 }  // namespace hearth::machine

@@ -401,6 +401,7 @@ nlohmann::ordered_json machine_json(const Machine& machine) {
           {"family", machine.family},
           {"source", machine.source},
           {"measured_at", machine.measured_at},
+          {"disturbed_by", rate(machine.disturbed_by, 1)},
           {"cpu", cpu_json(machine.cpu)},
           {"memory", memory_json(machine.memory)},
           {"read_gbs", rate(machine.read_bytes_per_second, kGiga)},
@@ -464,6 +465,7 @@ Machine parse_machine(std::string_view text, std::string_view source) {
   double measured_at = 0;
   reader.number("measured_at", measured_at);
   machine.measured_at = static_cast<std::int64_t>(measured_at);
+  reader.number("disturbed_by", machine.disturbed_by);
   reader.object("cpu", [&](Reader& cpu) { read_cpu(cpu, machine.cpu); });
   reader.object("memory", [&](Reader& memory) { read_memory(memory, machine.memory); });
   read_speeds(reader, machine);

@@ -25,6 +25,13 @@ namespace {
 
 constexpr std::size_t kMebi = std::size_t{1} << 20;
 
+std::string disturbance(const machine::Machine& machine) {
+  return fmt::format(
+      "other programs kept {:.1f} processors busy while this machine was measured, so its speeds "
+      "are too low; run `hearth probe --refresh` when they are done",
+      machine.disturbed_by);
+}
+
 /// One probe at work.
 class Prober {
  public:
@@ -140,10 +147,8 @@ class Prober {
     const double share =
         (others + stolen) / std::max(1, machine::online_processors(machine::SystemFiles()));
     if (others + stolen < 0.3 || share < 0.05) return;
-    result_.remarks.push_back(
-        fmt::format("other programs kept {:.1f} processors busy while this was measured, so the "
-                    "speeds are too low; run `hearth probe --refresh` when they are done",
-                    others + stolen));
+    result_.machine.disturbed_by = others + stolen;
+    result_.remarks.push_back(disturbance(result_.machine));
   }
 
   void measure_disks() {
@@ -210,6 +215,9 @@ CacheLook look_into_cache(const std::filesystem::path& cache_file) {
   }
   machine::refresh_facts(look.found.machine, files);
   look.found.cached = true;
+  if (look.found.machine.disturbed_by > 0) {
+    look.found.remarks.push_back(disturbance(look.found.machine));
+  }
   look.usable = true;
   return look;
 }

@@ -32,6 +32,7 @@ machine::Machine full_machine() {
   m.bf16_multiply_adds = 640e9;
   m.f32_multiply_adds = 320e9;
   m.kernels = {{"Q4_K", 55e9, 700e9}};
+  m.disturbed_by = 1.5;
   m.engine.product_seconds = 3e-6;
   m.engine.pack_bytes_per_second = 4e9;
   m.engine.experts = {{8, 0.25}};
@@ -68,6 +69,7 @@ TEST(MachineFile, ComesBackAsItWas) {
   EXPECT_DOUBLE_EQ(back.reads.at(0).bytes_per_second, 20.25e9);
   EXPECT_FALSE(back.reads.at(0).huge_pages);
   EXPECT_DOUBLE_EQ(back.kernels.at(0).prefill_multiply_adds, 700e9);
+  EXPECT_DOUBLE_EQ(back.disturbed_by, 1.5);
   EXPECT_DOUBLE_EQ(back.engine.product_seconds, 3e-6);
   EXPECT_DOUBLE_EQ(back.engine.pack_bytes_per_second, 4e9);
   EXPECT_DOUBLE_EQ(back.engine.experts.at(0).fraction, 0.25);
