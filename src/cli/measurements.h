@@ -12,6 +12,7 @@
 #include "measure/measurement_store.h"
 #include "measure/model_bench.h"
 #include "model/loaded_model.h"
+#include "plan/correction.h"
 #include "plan/estimate.h"
 
 namespace hearth::cli {
@@ -36,6 +37,10 @@ void keep_measurements(const std::vector<measure::Measurement>& rows);
 /// not probed before, or nothing can be said. Takes milliseconds.
 [[nodiscard]] std::optional<plan::Estimate> expectation(const gguf::File& file,
                                                         plan::Conditions conditions);
+
+/// How earlier rows of this machine correct an estimate for it, with the default threads.
+[[nodiscard]] plan::Correction correction_here(const plan::Estimate& estimate,
+                                               measure::ModelIdentity model, std::string kv_type);
 
 /// The rows of a benchmark: of single sequences, prompts and answers apart.
 [[nodiscard]] std::vector<measure::Measurement> bench_measurements(

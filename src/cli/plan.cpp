@@ -12,10 +12,12 @@
 
 #include "cli/help.h"
 #include "cli/main.h"
+#include "cli/measurements.h"
 #include "cli/plan_subject.h"
 #include "cli/plan_table.h"
 #include "cli/planning.h"
 #include "cli/words.h"
+#include "plan/correction.h"
 #include "plan/predict.h"
 #include "plan/presets.h"
 #include "plan/rank.h"
@@ -288,6 +290,14 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
     conditions.depths.push_back(estimate.largest_context);
     estimate = plan::best_estimate(model.workload, machine, conditions);
   }
+  plan::Correction measured;
+  if (options.machine.empty() && conditions.engine == "hearth") {
+    measure::ModelIdentity identity;
+    identity.parameters = static_cast<std::uint64_t>(model.workload.parameters);
+    identity.type = model.workload.quant;
+    measured = correction_here(estimate, identity, conditions.kv_type);
+    estimate = plan::corrected(std::move(estimate), measured);
+  }
   if (options.json) {
     Json candidate = {{"model", model.name}, {"quant", model.workload.quant}};
     candidate.update(estimate_json(estimate));
@@ -305,6 +315,7 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
              printable(model.workload.quant), model.workload.parameters / 1e9,
              estimate.fits ? "" : ": does not fit");
   fmt::print("{}", estimate_report(estimate, model.workload));
+  if (!measured.note.empty()) fmt::print("  {}\n", measured.note);
 }
 
 void plan_together(const Options& options, const Planning& planning) {

@@ -369,6 +369,9 @@ TEST_F(UpTest, ComparesWhatWasExpectedWithWhatWasMeasured) {
   // It is told the next time.
   const ProgramResult again = up({"--plan-only"}).run();
   EXPECT_NE(again.output.find(" tok/s here on "), std::string::npos) << again.output;
+  Program plan({"plan", model().string()});
+  plan.home(home_.path());
+  EXPECT_NE(plan.run().output.find(" tok/s here on "), std::string::npos) << plan.run().output;
 }
 
 }  // namespace
