@@ -2,7 +2,7 @@
 # Everything it says goes to stderr: stdout belongs to the program.
 
 hearth_packages="g++ cmake ninja-build ccache libcli11-dev libfmt-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libhwloc-dev libudev-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev"
-hearth_test_packages="libgtest-dev libcpp-httplib-dev"
+hearth_test_packages="libgtest-dev"
 
 hearth_say() { printf 'hearth: %s\n' "$*" >&2; }
 

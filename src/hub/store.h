@@ -21,8 +21,8 @@
 #include <string_view>
 #include <vector>
 
-#include "hub/file_lock.h"
 #include "hub/manifest.h"
+#include "support/file_lock.h"
 
 namespace hearth::hub {
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -296,7 +297,8 @@ MeasurementStore MeasurementStore::open(const fs::path& path, const Warn& warn) 
   lock_path += ".lock";
   try {
     // One at a time: else a process could set aside what another has just begun anew.
-    const FileLock lock(lock_path);
+    const FileLock lock =
+        FileLock::take_within(lock_path, std::chrono::milliseconds(kPatienceMilliseconds));
     return MeasurementStore(std::make_unique<Impl>(Impl{attach_or_begin_anew(path, warn)}));
   } catch (const Damaged& damage) {  // of the new one, too
     throw Error("cannot make a store of measurements: " + printable(damage.why), "check the disk");

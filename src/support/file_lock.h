@@ -1,25 +1,45 @@
-// A lock between processes, held as long as the object lives.
+// A lock across processes: flock(2) on a file of its own, which only its owner may read. It goes
+// away with the process that holds it, however that ends.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <functional>
+#include <optional>
 
 namespace hearth {
 
-/// An exclusive advisory lock (flock) on a small file, made if need be and readable by its owner
-/// only. It is left there: removing it would let two processes lock two files of one name. The
-/// system frees the lock when the process ends, however it does.
+/// Held while it exists. Move-only.
 class FileLock {
  public:
-  /// Waits for whoever holds it. Throws Error when the file cannot be made, or the lock is not free
-  /// within `patience`.
-  explicit FileLock(const std::filesystem::path& path,
-                    std::chrono::milliseconds patience = std::chrono::seconds(5));
+  /// Takes the lock, making its file if needed. While another process has it, waits; `on_wait` is
+  /// called once before. Throws Error when the file cannot be made or locked, and with
+  /// ExitCode::kInterrupted when a signal arrives while `cancel` is set.
+  [[nodiscard]] static FileLock take(const std::filesystem::path& path,
+                                     const std::function<void()>& on_wait = {},
+                                     const std::atomic<bool>* cancel = nullptr);
+  /// The lock, or nothing when another process (or another FileLock of this one) has it.
+  [[nodiscard]] static std::optional<FileLock> try_take(const std::filesystem::path& path);
+
+  /// The lock, or Error when another process does not free it within `patience`.
+  [[nodiscard]] static FileLock take_within(const std::filesystem::path& path,
+                                            std::chrono::milliseconds patience);
+
+  FileLock(FileLock&& other) noexcept;
+  FileLock& operator=(FileLock&&) = delete;
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
   ~FileLock();
 
+  /// Removes the lock's file; who waits for it makes it anew. Only while the lock is held.
+  void remove_file() const noexcept;
+
  private:
+  FileLock(std::filesystem::path path, int descriptor)
+      : path_(std::move(path)), descriptor_(descriptor) {}
+
+  std::filesystem::path path_;
   int descriptor_ = -1;
 };
 
