@@ -23,28 +23,28 @@ namespace {
 void add_commands(CLI::App& app) {
   add_up_command(app);
   add_run_command(app);
-  add_inspect_command(app);
-  add_tokenize_command(app);
-  add_detokenize_command(app);
-  add_logits_command(app);
-  add_embed_command(app);
-  add_rerank_command(app);
-  add_render_command(app);
-  add_convert_command(app);
-  add_bench_command(app);
-  add_perplexity_command(app);
-  add_imatrix_command(app);
-  add_quantize_command(app);
+  add_plan_command(app);
   add_probe_command(app);
   add_doctor_command(app);
-  add_plan_command(app);
-  add_cost_command(app);
-  add_catalog_command(app);
   add_pull_command(app);
   add_list_command(app);
   add_show_command(app);
   add_rm_command(app);
   add_import_command(app);
+  add_catalog_command(app);
+  add_cost_command(app);
+  add_inspect_command(app);
+  add_embed_command(app);
+  add_rerank_command(app);
+  add_bench_command(app);
+  add_perplexity_command(app);
+  add_imatrix_command(app);
+  add_quantize_command(app);
+  add_convert_command(app);
+  add_tokenize_command(app);
+  add_detokenize_command(app);
+  add_render_command(app);
+  add_logits_command(app);
   add_completion_command(app);
 }
 
@@ -128,7 +128,8 @@ void describe(CLI::App& app) {
   }
   app.footer(
       "Examples:\n"
-      "  hearth up                                chat with the model you have\n"
+      "  hearth plan                              what this machine can run, and how fast\n"
+      "  hearth up                                choose a model, fetch it, chat\n"
       "  hearth run model.gguf                    chat with this model\n"
       "  hearth run model.gguf \"Why is the sky blue?\"\n"
       "  git diff | hearth run model.gguf         what is piped in is the prompt\n"
@@ -144,6 +145,9 @@ void describe(CLI::App& app) {
       levels +
       "\n"
       "  HEARTH_PIN  yes or no: bind threads to processors always or never\n"
+      "  HEARTH_OFFLINE  1: nothing may use the network\n"
+      "  HEARTH_NO_MEASUREMENTS  1: speeds of benchmarks and answers are not kept\n"
+      "  HEARTH_MODEL, HF_TOKEN, HF_ENDPOINT, OLLAMA_MODELS and others: see the commands\n"
       "\n"
       "Everything runs on this machine. The network is used only by commands that fetch\n"
       "what you name (hearth pull).\n");
