@@ -58,6 +58,7 @@ std::string upper(std::string text) {
 }
 
 Planning gather(const Options& options) {
+  (void)plan::builtin_uses().use(options.use);  // throws for an unknown one, before any probing
   Planning planning{planned_machine(options.machine), planned_catalog(), plan::builtin_uses(), {}};
   plan::Request& request = planning.request;
   request.use = options.use;
@@ -66,7 +67,6 @@ Planning gather(const Options& options) {
   request.engine = options.engine;
   request.kv_type = upper(options.kv);
   request.prefer_energy = options.prefer == "energy";
-  (void)planning.use();  // throws for an unknown one
   return planning;
 }
 
@@ -137,6 +137,7 @@ void print_ranking_json(const Planning& planning, const plan::Ranking& ranking,
         {"recommended", best == nullptr ? Json(nullptr) : candidate_json(*best, machine)}};
   }
   json.update(advice_json(advice));
+  for (const std::string& note : planning.machine.notes) json["notes"].push_back(note);
   print_json(json);
 }
 
@@ -185,7 +186,7 @@ void plan_catalog(const Options& options, const Planning& planning) {
 
   const plan::Use& use = planning.use();
   print_paragraph("Machine: " + machine_words(machine));
-  for (const std::string& note : planning.machine.notes) fmt::print("         {}\n", note);
+  for (const std::string& note : planning.machine.notes) fmt::print("{}\n", wrapped(note, 2, 100));
   print_paragraph(fmt::format(
       "Use: {} ({}), {} on this machine's {}; speeds after {} tokens of conversation.", use.name,
       use.about, planning.request.engine == "hearth" ? "Hearth" : planning.request.engine,

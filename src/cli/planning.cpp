@@ -41,6 +41,12 @@ PlannedMachine planned_machine(const std::string& wanted) {
         (nearest.empty() ? "" : nearest + " ") + "known are " + preset_names(), ExitCode::kUsage);
   }
   result.notes = plan::fill_from_sheets(result.machine);
+  const auto& sets = result.machine.cpu.instruction_sets;
+  if (result.machine.kernels.empty() && !sets.empty() && sets.front().starts_with("neon")) {
+    result.notes.emplace_back(
+        "Hearth's kernels for Arm were tested but never timed: that they reach the same share of "
+        "their peak as those for x86 is an assumption");
+  }
   return result;
 }
 

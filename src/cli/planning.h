@@ -17,7 +17,7 @@ struct PlannedMachine {
   machine::Machine machine;
   std::string preset;              // the key, when it is one
   double watts = 0;                // while it generates; 0: unknown
-  std::vector<std::string> notes;  // what data sheets filled in
+  std::vector<std::string> notes;  // what data sheets filled in, what is assumed
 };
 
 /// `wanted`: empty (this machine, measured or from the cache), the key of a preset, or a file of
