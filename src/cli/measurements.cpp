@@ -98,13 +98,13 @@ std::optional<plan::Estimate> expectation(const gguf::File& file, plan::Conditio
 }
 
 plan::Correction correction_here(const plan::Estimate& estimate, measure::ModelIdentity model,
-                                 std::string kv_type) {
+                                 std::string kv_type, std::span<const Measurement> rows) {
   plan::CorrectionSubject subject;
   subject.model = std::move(model);
   subject.version = kVersion;
   subject.threads = machine::usable_cores();
   subject.kv_type = std::move(kv_type);
-  return plan::correction(estimate, subject, earlier_measurements(), std::time(nullptr));
+  return plan::correction(estimate, subject, rows, std::time(nullptr));
 }
 
 std::vector<Measurement> bench_measurements(const measure::ModelIdentity& model,

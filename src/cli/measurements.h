@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,9 +39,11 @@ void keep_measurements(const std::vector<measure::Measurement>& rows);
 [[nodiscard]] std::optional<plan::Estimate> expectation(const gguf::File& file,
                                                         plan::Conditions conditions);
 
-/// How earlier rows of this machine correct an estimate for it, with the default threads.
+/// How earlier rows of this machine, newest first, correct an estimate for it, with the default
+/// threads.
 [[nodiscard]] plan::Correction correction_here(const plan::Estimate& estimate,
-                                               measure::ModelIdentity model, std::string kv_type);
+                                               measure::ModelIdentity model, std::string kv_type,
+                                               std::span<const measure::Measurement> rows);
 
 /// The rows of a benchmark: of single sequences, prompts and answers apart.
 [[nodiscard]] std::vector<measure::Measurement> bench_measurements(

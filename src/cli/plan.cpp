@@ -32,6 +32,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kRows = 12, kRowsWhy = 40;
 constexpr const char* kGpuEngine = "llama.cpp";
+/// Of the newest measurements: every format of every model is compared with them.
+constexpr std::size_t kRowsForRanking = 500;
 
 struct Options {
   std::vector<std::string> models;
@@ -41,6 +43,29 @@ struct Options {
   double min_tps = -1;
   bool json = false, why = false;
 };
+
+/// What a model of the catalog shares with the files that it stands for.
+measure::ModelIdentity identity_of(const plan::CatalogModel& model,
+                                   const plan::Quantization& quant) {
+  measure::ModelIdentity identity;
+  identity.architecture = model.architecture;
+  identity.parameters = static_cast<std::uint64_t>(model.parameters);
+  identity.type = quant.name;
+  return identity;
+}
+
+/// Corrects estimates by this machine's newest measurements.
+auto correct_by_measurements(const std::string& kv_type) {
+  std::vector<measure::Measurement> rows = earlier_measurements();
+  if (rows.size() > kRowsForRanking) rows.resize(kRowsForRanking);
+  return
+      [kv_type, rows = std::move(rows)](const plan::CatalogModel& model,
+                                        const plan::Quantization& quant, plan::Estimate estimate) {
+        const plan::Correction measured =
+            correction_here(estimate, identity_of(model, quant), kv_type, rows);
+        return plan::corrected(std::move(estimate), measured);
+      };
+}
 
 /// Everything a plan is made of.
 struct Planning {
@@ -67,6 +92,9 @@ Planning gather(const Options& options) {
   request.engine = options.engine;
   request.kv_type = upper(options.kv);
   request.prefer_energy = options.prefer == "energy";
+  if (options.machine.empty() && options.engine == "hearth") {
+    request.correct = correct_by_measurements(request.kv_type);
+  }
   return planning;
 }
 
@@ -82,6 +110,7 @@ std::optional<plan::Ranking> ranking_with_gpu(const Planning& planning) {
   if (planning.request.engine != "hearth" || planning.machine.machine.gpus.empty()) return {};
   plan::Request request = planning.request;
   request.engine = kGpuEngine;
+  request.correct = {};
   return plan::rank(planning.catalog, planning.uses, planning.machine.machine, request);
 }
 
@@ -253,6 +282,9 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
   if (best.estimate.largest_context > 32768)
     conditions.depths.push_back(best.estimate.largest_context);
   best.estimate = plan::best_estimate(best.workload, machine, conditions);
+  if (planning.request.correct) {
+    best.estimate = planning.request.correct(model, best.quant, std::move(best.estimate));
+  }
   if (options.json) {
     Json json = head_json(planning);
     json["candidates"] = Json::array();
@@ -296,7 +328,7 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
     measure::ModelIdentity identity;
     identity.parameters = static_cast<std::uint64_t>(model.workload.parameters);
     identity.type = model.workload.quant;
-    measured = correction_here(estimate, identity, conditions.kv_type);
+    measured = correction_here(estimate, identity, conditions.kv_type, earlier_measurements());
     estimate = plan::corrected(std::move(estimate), measured);
   }
   if (options.json) {

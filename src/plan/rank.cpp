@@ -154,6 +154,9 @@ Candidate consider(const CatalogModel& model, const Quantization& quant, const U
       conditions.depths.end())
     conditions.depths.push_back(depth);
   candidate.estimate = best_estimate(candidate.workload, machine, conditions);
+  if (request.correct) {
+    candidate.estimate = request.correct(model, quant, std::move(candidate.estimate));
+  }
   candidate.fits = candidate.estimate.fits;
   candidate.context_known = use.one_pass || has_kv_numbers(model);
   candidate.wait_seconds = candidate.estimate.first_token_seconds;

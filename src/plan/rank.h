@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct Request {
   std::string kv_type = "F16";
   /// Speed beyond comfort counts as well: who is done sooner used less power.
   bool prefer_energy = false;
+  /// Corrects an estimate by what the machine at hand really did (plan/correction.h). Empty: none.
+  std::function<Estimate(const CatalogModel&, const Quantization&, Estimate)> correct;
 };
 
 /// A model in a format on a machine.

@@ -88,6 +88,7 @@ std::vector<Upgrade> upgrades(const Catalog& catalog, const Uses& uses,
   machine::Machine carded = machine;
   carded.gpus.insert(carded.gpus.begin(), preset->machine.gpus.front());
   Request with_card = request;
+  with_card.correct = {};
   with_card.engine = "llama.cpp";
   result.push_back(upgrade("an RTX 3090 (24 GB)", catalog, uses, carded, with_card, today));
   return result;
