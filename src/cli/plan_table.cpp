@@ -166,9 +166,7 @@ std::string estimate_report(const plan::Estimate& estimate, const plan::Workload
     text += "\nRests on: ";
     for (std::size_t i = 0; i < estimate.inputs.size(); ++i)
       text += (i == 0 ? "" : "; ") + estimate.inputs[i];
-    text +=
-        fmt::format("; work {} from {}.\n", workload.source,
-                    workload.source == "counted" ? "the model's header" : "the catalog's numbers");
+    text += ".\n";
   }
   return text;
 }

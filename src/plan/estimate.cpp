@@ -26,7 +26,11 @@ Estimate estimate(const Workload& workload, const machine::Machine& machine,
   if (has_measured_kernels(workload, machine, conditions)) {
     return estimate_on_processor(workload, machine, conditions);
   }
-  return estimate_by_class(workload, machine, conditions);
+  Estimate estimate = estimate_by_class(workload, machine, conditions);
+  estimate.inputs.emplace_back(workload.source == "counted"
+                                   ? "work counted from the model's header"
+                                   : "work computed from the catalog's numbers");
+  return estimate;
 }
 
 }  // namespace hearth::plan
