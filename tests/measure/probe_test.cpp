@@ -51,7 +51,8 @@ TEST(Probe, MeasuresAndKeeps) {
   said.clear();
   const ProbedMachine second = cached_or_probed(cache, options);
   EXPECT_TRUE(second.cached);
-  EXPECT_TRUE(second.remarks.empty());
+  // Only what stays true: that others kept the machine busy when it was measured.
+  EXPECT_EQ(second.remarks.size(), second.machine.disturbed_by > 0 ? 1U : 0U);
   EXPECT_TRUE(said.empty());
   EXPECT_EQ(second.machine.measured_at, m.measured_at);
   EXPECT_EQ(second.machine.reads.size(), m.reads.size());
