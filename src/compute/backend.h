@@ -137,6 +137,33 @@ struct RouteArguments {
 
 enum class KvPart : std::uint8_t { kKeys, kValues };
 
+/// How coded pages of keys or values are written (quant/kv_code.h says what the bits mean).
+struct KvCode {
+  enum class Kind : std::uint8_t {
+    kNone,
+    kLloydMax,  // rotated, Lloyd-Max codes, one correcting factor per vector (kv-cache.md 3.2)
+    kResidual,  // one bit less of them and the signs of a projected residual (kv-cache.md 3.3)
+    kInt4,      // rotated, then as Q4_0
+  };
+  Kind kind = Kind::kNone;
+  std::uint8_t half_bits = 0;  // twice the bits per value: 4, 5, 6, 7, 8 for 2, 2.5, 3, 3.5, 4
+  bool centred = false;        // a mean per page and head is taken off (keys)
+  std::uint64_t seed = 0;      // of the rotation's signs
+  bool operator==(const KvCode&) const = default;
+};
+
+/// In a page table: the page is one of the coded pools.
+inline constexpr std::int32_t kCodedPage = 1 << 30;
+
+/// Turns whole raw pages into coded ones: page pairs[i][0] of `raw` becomes page pairs[i][1] of
+/// `coded`.
+struct EncodePagesArguments {
+  Tensor raw;    // [pages, kv_heads, P, size], F32, F16 or BF16
+  Tensor coded;  // I8 [pages, kv_heads, quant::coded_page_bytes(code, size)]
+  KvCode code;
+  Tensor pairs;  // I32 [N, 2]
+};
+
 /// Which cells of the KV pages each row of a batch touches. A sequence's cell c lives in page
 /// page_table[sequence][c / P] at slot c mod P, where P is the page length (the third dimension of
 /// the pools).
@@ -159,6 +186,9 @@ struct AttendArguments {
   Tensor q;       // F32 [T, heads, key size]; sizes up to kMaxHeadSize
   Tensor keys;    // [pages, kv_heads, P, key size], F32, F16, BF16 or Q8_0
   Tensor values;  // [pages, kv_heads, P, value size], likewise; absent: the first part of the keys
+  /// Pages that the table marks with kCodedPage are read from these; absent: there are none.
+  Tensor coded_keys, coded_values;  // I8 [pages, kv_heads, bytes of a page]
+  KvCode key_code, value_code;
   KvRows rows;
   Tensor row_begin;  // I32 [T], first visible cell
   Tensor row_end;    // I32 [T], one past the last visible cell; > row_begin
