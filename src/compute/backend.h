@@ -187,8 +187,8 @@ struct AttendArguments {
   Tensor keys;    // [pages, kv_heads, P, key size], F32, F16, BF16 or Q8_0
   Tensor values;  // [pages, kv_heads, P, value size], likewise; absent: the first part of the keys
   /// Pages that the table marks with kCodedPage are read from these; absent: there are none.
-  Tensor coded_keys, coded_values;  // I8 [pages, kv_heads, bytes of a page]
-  KvCode key_code, value_code;
+  Tensor coded_keys{}, coded_values{};  // I8 [pages, kv_heads, bytes of a page]
+  KvCode key_code{}, value_code{};
   KvRows rows;
   Tensor row_begin;  // I32 [T], first visible cell
   Tensor row_end;    // I32 [T], one past the last visible cell; > row_begin
