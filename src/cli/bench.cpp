@@ -196,7 +196,7 @@ Json to_json(const Subject& subject, const BenchResult& result, const BenchRow& 
       {"pass_state_bytes", row.pass_state_bytes},
       {"threads", result.threads},
       {"kernels", result.kernels},
-      {"kv_type", std::string(tensor::name(result.kv_type))},
+      {"kv_type", result.kv_type.name()},
       {"context", result.context},
       {"file_bytes", result.file_bytes},
       {"anonymous_bytes", row.anonymous_bytes},
@@ -347,7 +347,7 @@ void bench(const Options& options) {
   const std::int64_t now = std::time(nullptr);
   if (measurements_allowed() && keeps_measurements()) {
     plan::Conditions conditions;
-    conditions.kv_type = std::string(tensor::name(result.kv_type));
+    conditions.kv_type = result.kv_type.name();
     conditions.context = result.context;
     conditions.prompt = plan.prompt;
     conditions.depths = plan.depths;

@@ -76,7 +76,7 @@ Inspection inspect(const InspectOptions& options) {
     i.bytes_by_type[tensor::name(tensor.dtype)] += tensor.bytes;
   }
   i.active_parameters = i.parameters - std::min(i.parameters, unused_parameters(i.spec));
-  i.kv_bytes_per_token = model::kv_bytes_per_token(i.spec, i.setup.kv_type);
+  i.kv_bytes_per_token = state::kv_bytes_per_token(i.spec, i.setup.kv_type);
   i.planned = !i.spec.embedding.tokens.empty();
   if (!i.planned) return i;
   const auto backend = compute::make_cpu_backend({});

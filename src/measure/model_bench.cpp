@@ -124,7 +124,7 @@ void Bench::load(const BenchModel& source, const spec::Setup& given, const Decor
   // Decoding begins with one token of a prompt.
   setup.context = depth + std::max(plan_.prompt, plan_.generated + 2);
   setup.sequences = *std::max_element(plan_.batches.begin(), plan_.batches.end());
-  setup.kv_type = setup.exact ? tensor::DType::kF32 : setup.kv_type;
+  if (setup.exact) setup.kv_type = tensor::DType::kF32;
   model::Outputs outputs;
   outputs.logit_rows = setup.sequences;
 

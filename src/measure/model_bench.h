@@ -75,7 +75,7 @@ struct BenchResult {
   std::string type;     // what most bytes of the weights are stored in
   std::string kernels;  // of the backend
   int threads = 0;
-  tensor::DType kv_type = tensor::DType::kF16;
+  spec::KvFormat kv_type = tensor::DType::kF16;
   std::int64_t context = 0;
   double load_seconds = 0;  // from opening the file to the first token's logits
   std::size_t weights = 0, kv = 0, state = 0, buffers = 0, other = 0;  // allocated by the engine

@@ -26,10 +26,6 @@ namespace hearth::model {
 [[nodiscard]] std::size_t output_bytes(const spec::ModelSpec& spec,
                                        const Outputs& outputs) noexcept;
 
-/// Bytes of KV that every token of a long context adds: those of memories without a window. Not
-/// whole where a cell stands for several tokens.
-[[nodiscard]] double kv_bytes_per_token(const spec::ModelSpec& spec, tensor::DType kv_type) noexcept;
-
 struct PassCost {
   compute::Counts counts;
   std::size_t weight_bytes = 0;  // resident weights
