@@ -59,6 +59,7 @@ class MeasuredModel {
   const MeasureOptions& options_;
   std::shared_ptr<gguf::File> file_;
   spec::ModelSpec spec_;
+  spec::KvFormat kv_;
   std::optional<measure::TokenChunks> chunks_;
 };
 

@@ -338,6 +338,10 @@ void clear_list(RunOptions& options, const Setting& setting) {
 
 }  // namespace
 
+spec::KvFormat kv_format(const RunOptions& options) {
+  return options.exact ? spec::KvFormat(tensor::DType::kF32) : options.kv_type;
+}
+
 std::span<const Setting> all_settings() { return kSettings; }
 
 const Setting* find_setting(std::string_view name) {

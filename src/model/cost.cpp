@@ -46,6 +46,13 @@ std::int64_t default_context(const spec::ModelSpec& spec) noexcept {
   return std::min(kMost, spec.position_limit > 0 ? spec.position_limit : spec.context_length);
 }
 
+std::size_t kv_bytes(const spec::ModelSpec& spec, const spec::Setup& setup,
+                     const compute::Backend& target) {
+  const auto backend = compute::make_count_backend(target);
+  const state::MemoryPool pool(*backend, spec, memory_limits(setup));
+  return backend->allocated(MemoryCategory::kKv);
+}
+
 namespace {
 
 /// A sequence that holds `past` rows.

@@ -26,6 +26,10 @@ namespace hearth::model {
 [[nodiscard]] std::size_t output_bytes(const spec::ModelSpec& spec,
                                        const Outputs& outputs) noexcept;
 
+/// Bytes of KV that a pool under `setup` (context resolved) takes on backends like `target`.
+[[nodiscard]] std::size_t kv_bytes(const spec::ModelSpec& spec, const spec::Setup& setup,
+                                   const compute::Backend& target);
+
 struct PassCost {
   compute::Counts counts;
   std::size_t weight_bytes = 0;  // resident weights
