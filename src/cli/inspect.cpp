@@ -345,7 +345,8 @@ void add_inspect_command(CLI::App& app) {
       "Exit status:\n"
       "  0  described          2  wrong usage\n"
       "  1  failed             3  the model does not know so long a context\n");
-  command->add_option("MODEL", options->model, 
+  command
+      ->add_option("MODEL", options->model,
                    "A GGUF file, the name of a model in the store, or shape:NAME")
       ->required();
   command

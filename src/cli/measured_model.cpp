@@ -64,8 +64,7 @@ MeasuredModel::MeasuredModel(const MeasureOptions& options)
       file_(
           std::make_shared<gguf::File>(gguf::File::open(resolve_model(plain_word(options.model))))),
       spec_(model::describe_model(*file_, {options.context})),
-      kv_(options.exact ? spec::KvFormat(tensor::DType::kF32)
-                        : spec::parse_kv_format(options.kv)) {
+      kv_(options.exact ? spec::KvFormat(tensor::DType::kF32) : spec::parse_kv_format(options.kv)) {
   const std::string text = read_text(plain_word(options.text));
   const auto tokenizer = text::Tokenizer::create(file_->metadata());
   // Models that cannot be measured are refused before their text is.

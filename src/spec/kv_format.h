@@ -32,7 +32,7 @@ struct KvFormat {
   bool operator==(const KvFormat&) const = default;
 
   [[nodiscard]] bool coded() const noexcept { return keys.coded() || values.coded(); }
-  /// The name that parse_kv_format() reads: "F16", "Q8_0", "tq3", "tq3.5u", "Q8_0:tq4".
+  /// The name that parse_kv_format() reads: "F16", "Q8_0", "tq3", "tq3.5u", "q8_0:tq4".
   [[nodiscard]] std::string name() const;
 };
 

@@ -85,8 +85,8 @@ std::size_t PartPages::coded_bytes() const noexcept {
 }
 
 std::size_t MemoryFormat::page_bytes(std::int64_t kv_heads) const noexcept {
-  const std::size_t bytes = coded ? keys.coded_bytes() + values.coded_bytes()
-                                  : keys.raw_bytes() + values.raw_bytes();
+  const std::size_t bytes =
+      coded ? keys.coded_bytes() + values.coded_bytes() : keys.raw_bytes() + values.raw_bytes();
   return bytes * static_cast<std::size_t>(kv_heads);
 }
 
@@ -117,8 +117,8 @@ double kv_bytes_per_token(const spec::ModelSpec& spec, const spec::KvFormat& ask
   for (const spec::KvMemory& memory : spec.kv_memories) {
     if (memory.group.window > 0 || memory.group.encoder) continue;
     const std::size_t page = memory_format(memory, asked).page_bytes(memory.kv_heads);
-    bytes += static_cast<double>(page) /
-             static_cast<double>(kPageCells * memory.group.rows_per_cell);
+    bytes +=
+        static_cast<double>(page) / static_cast<double>(kPageCells * memory.group.rows_per_cell);
   }
   return bytes;
 }

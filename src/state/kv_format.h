@@ -36,7 +36,7 @@ enum class KvChoice : std::uint8_t {
 
 /// How the keys, or the values, of one memory are kept.
 struct PartPages {
-  std::int64_t size = 0;  // elements per cell and head; 0: the memory has none
+  std::int64_t size = 0;                    // elements per cell and head; 0: the memory has none
   tensor::DType raw = tensor::DType::kF16;  // of raw pages
   quant::KvCode code{};                     // of coded ones
 

@@ -57,9 +57,7 @@ std::int64_t pages_per_sequence(const CellGroup& group, const MemoryLimits& limi
 
 MemoryPool::MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec,
                        const MemoryLimits& limits)
-    : backend_(&backend),
-      limits_(limits),
-      recurrent_(!spec.recurrent_memories.empty()) {
+    : backend_(&backend), limits_(limits), recurrent_(!spec.recurrent_memories.empty()) {
   for (const spec::KvMemory& memory : spec.kv_memories) {
     const MemoryFormat& format = formats_.emplace_back(memory_format(memory, limits.kv_type));
     std::size_t group = 0;
@@ -115,13 +113,11 @@ void MemoryPool::make_group(std::size_t group) {
   // Raw between passes: the first pages, the youngest ones with the one that is being filled, and
   // one for every older state that a sequence can go back to.
   const std::int64_t young = recent_cells() / kPageCells + 1;
-  const std::int64_t kept = recurrent_ ? kSlotsPerSequence - 1 : 0;
-  const std::int64_t between = std::min(each, sink_pages() + young) + kept;
+  const std::int64_t between = std::min(each, sink_pages() + young) + kept_pages();
   // What is remembered beside the sequences has first and last pages of its own.
   const std::int64_t remembered = 2 * limits_.snapshots + 4 * limits_.sequences + 8;
-  const std::int64_t raw =
-      between * limits_.sequences + pass_pages() + std::min(extra, remembered);
-  pool.raw.resize(std::min(raw, pool.capacity + kept * limits_.sequences));
+  const std::int64_t raw = between * limits_.sequences + pass_pages() + std::min(extra, remembered);
+  pool.raw.resize(std::min(raw, pool.capacity + kept_pages() * limits_.sequences));
   const std::int64_t always_raw = sink_pages() + recent_cells() / kPageCells;
   pool.coded.resize(std::max<std::int64_t>(0, each - always_raw) * limits_.sequences + extra);
 }
@@ -145,9 +141,9 @@ void MemoryPool::make_memory(const spec::KvMemory& memory, std::size_t index) {
   }
   for (const PartPages* part : {&format.keys, &format.values}) {
     if (!format.coded) break;
-    place(Tensor::contiguous(nullptr, 0, DType::kI8,
-                             {pool.coded.count(), memory.kv_heads,
-                              static_cast<std::int64_t>(part->coded_bytes())}));
+    place(Tensor::contiguous(
+        nullptr, 0, DType::kI8,
+        {pool.coded.count(), memory.kv_heads, static_cast<std::int64_t>(part->coded_bytes())}));
   }
   buffers_.push_back(backend_->allocate(bytes, MemoryCategory::kKv));
   for (Tensor& part : parts) part.buffer = buffers_.back().get();
@@ -189,8 +185,11 @@ std::int64_t MemoryPool::free_pages(std::size_t group) const noexcept {
   if (!pool.coded_group) return pool.raw.left();
   // Rows come into raw pages first, as many as a pass has.
   if (pool.raw.left() < std::min(pass_pages(), pool.capacity)) return pool.raw.left();
-  return std::min(pool.raw.left() + pool.coded.left(),
-                  pool.capacity - pool.raw.used() - pool.coded.used());
+  // States that a sequence can go back to keep a raw page beside the coded one.
+  const std::int64_t beside = kept_pages() * limits_.sequences;
+  const std::int64_t unused = pool.capacity + beside - pool.raw.used() - pool.coded.used();
+  return std::clamp<std::int64_t>(std::min(pool.raw.left() + pool.coded.left(), unused), 0,
+                                  pool.capacity);
 }
 
 std::int64_t MemoryPool::cells(std::size_t group, std::int64_t rows) const noexcept {

@@ -156,6 +156,10 @@ class MemoryPool {
   void encode(std::size_t group, std::span<const CodedPair> pairs) noexcept;
   /// Raw pages that one pass can take at most.
   [[nodiscard]] std::int64_t pass_pages() const noexcept;
+  /// Raw pages for earlier states of a sequence.
+  [[nodiscard]] std::int64_t kept_pages() const noexcept {
+    return recurrent_ ? kSlotsPerSequence - 1 : 0;
+  }
   [[nodiscard]] std::int64_t sink_pages() const noexcept {
     return limits_.kv_type.uniform ? 0 : kSinkPages;
   }

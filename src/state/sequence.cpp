@@ -311,8 +311,8 @@ std::int64_t SequenceState::truncate(std::int64_t length) noexcept {
     pending_slot_ = -1;
   }
   while (!checkpoints_.empty() &&
-         (checkpoints_.back().length > length || (checkpoints_.back().raw_page < 0 &&
-                                                  ends_in_coded_page(checkpoints_.back().length)))) {
+         (checkpoints_.back().length > length ||
+          (checkpoints_.back().raw_page < 0 && ends_in_coded_page(checkpoints_.back().length)))) {
     give_back(checkpoints_.back());
     checkpoints_.pop_back();
   }

@@ -63,8 +63,7 @@ Keys keys_of(Pass& pass, const spec::Attention& a) {
       return pass.arena.allocate(DType::kF32,
                                  {pass.batch_pages, a.kv_heads, state::kPageCells, size});
     };
-    return {
-        pool(a.key_size), pool(a.value_size), {}, pass.batch_cells, pass.batch_windows[window]};
+    return {pool(a.key_size), pool(a.value_size), {}, pass.batch_cells, pass.batch_windows[window]};
   }
   Keys keys{pass.memory.keys(a.memory),
             pass.memory.values(a.memory),
