@@ -22,11 +22,11 @@ namespace {
 
 constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
 
+}  // namespace
+
 std::string read_text(const std::string& name) {
   return name == "-" ? read_stdin(kMaxTextBytes, "the text") : read_file(name, kMaxTextBytes);
 }
-
-}  // namespace
 
 void add_measure_options(CLI::App& command, MeasureOptions& options) {
   constexpr std::int64_t kMost = std::int64_t{1} << 30;

@@ -24,6 +24,9 @@ struct MeasureOptions {
   bool exact = false, mapped = false, json = false;
 };
 
+/// A text file, or stdin for "-". Throws Error.
+[[nodiscard]] std::string read_text(const std::string& name);
+
 /// Adds MODEL, TEXT, --ctx, --chunks, --batch, --threads, --kv, --exact, --mapped and --json.
 void add_measure_options(CLI::App& command, MeasureOptions& options);
 

@@ -90,7 +90,7 @@ Planning gather(const Options& options) {
   request.context = options.context;
   request.min_tps = options.min_tps;
   request.engine = options.engine;
-  request.kv_type = upper(options.kv);
+  request.kv_type = spec::parse_kv_format(options.kv).name();
   request.prefer_energy = options.prefer == "energy";
   if (options.machine.empty() && options.engine == "hearth") {
     request.correct = correct_by_measurements(request.kv_type);
@@ -438,8 +438,7 @@ void add_options(CLI::App& command, Options& options) {
       ->type_name("NAME")
       ->check(CLI::IsMember({"hearth", "llama.cpp", "ollama", "mlx", "lm studio"}));
   command.add_option("--kv", options.kv, "Format of the context's keys and values")
-      ->type_name("f16|bf16|q8_0|f32")
-      ->check(CLI::IsMember({"f16", "bf16", "q8_0", "f32"}));
+      ->type_name("FORMAT");
   command.add_option("--prefer", options.prefer, "energy: rank what takes less power higher")
       ->type_name("energy")
       ->check(CLI::IsMember({"energy"}));

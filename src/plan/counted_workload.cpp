@@ -184,7 +184,7 @@ void Counter::depth(const Counts& near, std::int64_t past) {
 
 /// What it needs to be there.
 void Counter::memory() {
-  work_.kv_bytes_per_token = model::kv_bytes_per_token(spec_, DType::kF16);
+  work_.kv_bytes_per_token = state::kv_bytes_per_token(spec_, DType::kF16);
   for (const spec::KvMemory& memory : spec_.kv_memories) {
     if (memory.group.window == 0) continue;
     const DType type = memory.float32 ? DType::kF32 : DType::kF16;
