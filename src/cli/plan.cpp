@@ -295,6 +295,8 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
   }
   print_paragraph("Machine: " + machine_words(machine));
   fmt::print("\n{}", report(formats, machine, planning.use()));
+  fmt::print("{}",
+             kv_report(plan::kv_offers(best.workload, machine, conditions), conditions.context));
   if (planning.request.engine != "hearth" || machine.gpus.empty()) return;
   conditions.engine = kGpuEngine;
   const plan::Estimate other = plan::best_estimate(best.workload, machine, conditions);
@@ -335,6 +337,7 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
     Json candidate = {{"model", model.name}, {"quant", model.workload.quant}};
     candidate.update(estimate_json(estimate));
     candidate["why"] = estimate.fits ? "fits" : "does not fit";
+    candidate["kv_formats"] = kv_json(plan::kv_offers(model.workload, machine, conditions));
     Json json = head_json(planning);
     json["candidates"] = {candidate};
     json["recommended"] = estimate.fits ? Json{{"model", model.name},
@@ -348,6 +351,8 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
              printable(model.workload.quant), model.workload.parameters / 1e9,
              estimate.fits ? "" : ": does not fit");
   fmt::print("{}", estimate_report(estimate, model.workload));
+  fmt::print("{}",
+             kv_report(plan::kv_offers(model.workload, machine, conditions), conditions.context));
   if (!measured.note.empty()) fmt::print("  {}\n", measured.note);
 }
 
