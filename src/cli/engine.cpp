@@ -19,7 +19,7 @@ spec::Setup make_setup(const std::filesystem::path& path, const RunOptions& opti
   setup.model = path;
   setup.context = options.context;
   setup.threads = options.threads;
-  setup.kv_type = options.exact ? tensor::DType::kF32 : options.kv_type;
+  setup.kv_type = kv_format(options);
   setup.exact = options.exact;
   setup.mapped = options.mapped;
   return setup;
