@@ -206,7 +206,7 @@ export function ChatPage({ id }: { id: string | null }) {
           <Icon name="sliders" />
         </button>
       </header>
-      <main id="main" class="thread" ref={element} onScroll={onScroll} onClick={copyCode} tabIndex={-1}>
+      <main id="main" class="thread" ref={element} onScroll={onScroll} onClick={copyCode} tabIndex={0}>
         {state.failed && (
           <p class="problem" role="alert">
             {state.failed}

@@ -44,7 +44,7 @@ function Card({ model, fastest }: { model: ModelInfo; fastest: number }) {
   const prefill = model.measured_prefill_tps ?? model.expected_prefill_tps
   if (prefill) facts.push(['Reading', `${speed(prefill)} tokens/s`])
   return (
-    <li class={model.fits === false ? 'card model-card dim' : 'card model-card'}>
+    <li class="card model-card">
       <div class="card-head">
         <h2>{model.name}</h2>
         <FitBadge model={model} />

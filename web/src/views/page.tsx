@@ -15,7 +15,7 @@ export function Page({ title, lead, children }: { title: string; lead?: string; 
           <Icon name="menu" />
         </button>
       </header>
-      <main id="main" class="page" tabIndex={-1}>
+      <main id="main" class="page" tabIndex={0}>
         <h1>{title}</h1>
         {lead && <p class="lead">{lead}</p>}
         {children}
