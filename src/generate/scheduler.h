@@ -16,18 +16,12 @@
 #include "generate/sampler_settings.h"
 #include "generate/session.h"
 #include "generate/token_constraint.h"
+#include "generate/token_probabilities.h"
 #include "model/loaded_model.h"
 #include "support/error.h"
 #include "text/tokenizer.h"
 
 namespace hearth::generate {
-
-/// Log-probability of a token under the model's own distribution (before penalties, temperature
-/// and truncation).
-struct TokenProbability {
-  text::TokenId id = 0;
-  float log_probability = 0;
-};
 
 /// What a listener is told of every token that is part of the text, in order: once per token (the
 /// one that ends the generation is no part of it), and once more for text that was held back and
