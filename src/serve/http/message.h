@@ -103,7 +103,7 @@ class BodyDecoder {
   [[nodiscard]] bool done() const noexcept { return state_ == State::kDone; }
 
  private:
-  enum class State : std::uint8_t { kSize, kExtension, kData, kDataEnd, kTrailer, kDone };
+  enum class State : std::uint8_t { kSize, kData, kDataEnd, kTrailer, kDone };
   [[nodiscard]] std::optional<HttpProblem> decode_line(std::string_view& input);
   [[nodiscard]] std::optional<HttpProblem> line_complete();
 
