@@ -93,7 +93,8 @@ void Sampler::accept(text::TokenId token) {
   }
 }
 
-text::TokenId Sampler::sample(std::span<const float> logits) {
+text::TokenId Sampler::sample(std::span<const float> logits,
+                              std::span<const std::uint64_t> allowed) {
   if (logits.size() != logits_.size()) {
     throw Error("the model's logits do not have the size of its vocabulary");
   }
@@ -101,6 +102,7 @@ text::TokenId Sampler::sample(std::span<const float> logits) {
   collected_ = false;
   sorted_ = 0;
   apply_bias();
+  if (!allowed.empty()) ban_all_but(allowed);
   if (settings_.temperature == 0) {
     for (const SamplerStep step : settings_.order) {
       if (step == SamplerStep::kPenalties || step == SamplerStep::kDry) apply(step);
@@ -143,6 +145,19 @@ void Sampler::apply_bias() {
   }
   for (const text::TokenId id : context_.suppressed) {
     if (id >= 0 && id < context_.vocabulary) logits_[static_cast<std::size_t>(id)] = kMinusInfinity;
+  }
+}
+
+void Sampler::ban_all_but(std::span<const std::uint64_t> allowed) {
+  constexpr std::size_t kBits = 64;
+  for (std::size_t begin = 0; begin < logits_.size(); begin += kBits) {
+    const std::size_t word = begin / kBits;
+    const std::uint64_t bits = word < allowed.size() ? allowed[word] : 0;
+    if (bits == ~std::uint64_t{0}) continue;
+    const std::size_t count = std::min(kBits, logits_.size() - begin);
+    for (std::size_t bit = 0; bit < count; ++bit) {
+      if ((bits >> bit & 1) == 0) logits_[begin + bit] = kMinusInfinity;
+    }
   }
 }
 

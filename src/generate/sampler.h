@@ -44,8 +44,11 @@ class Sampler {
   void accept(text::TokenId token);
 
   /// Chooses a token. `logits` has one value per token of the vocabulary; NaN counts as -infinity.
-  /// Throws Error when no logit is finite (a broken model, or everything is banned).
-  [[nodiscard]] text::TokenId sample(std::span<const float> logits);
+  /// `allowed`, unless empty: only tokens whose bit is set (bit id % 64 of word id / 64; ids beyond
+  /// its end are not allowed), whatever the bias says. Throws Error when no logit is finite (a
+  /// broken model, or everything is banned).
+  [[nodiscard]] text::TokenId sample(std::span<const float> logits,
+                                     std::span<const std::uint64_t> allowed = {});
 
   /// The seed in use: the one of the settings, or the one drawn.
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
@@ -60,6 +63,7 @@ class Sampler {
 
  private:
   void apply_bias();
+  void ban_all_but(std::span<const std::uint64_t> allowed);
   void apply(SamplerStep step);
   void apply_penalties();
   void apply_dry();

@@ -16,23 +16,19 @@
 #include "generate/sampler_settings.h"
 #include "generate/session.h"
 #include "generate/token_constraint.h"
+#include "generate/token_probabilities.h"
 #include "model/loaded_model.h"
 #include "support/error.h"
 #include "text/tokenizer.h"
 
 namespace hearth::generate {
 
-/// Log-probability of a token under the model's own distribution (before penalties, temperature
-/// and truncation).
-struct TokenProbability {
-  text::TokenId id = 0;
-  float log_probability = 0;
-};
-
-/// What a listener is told of every token, in order.
+/// What a listener is told of every token that is part of the text, in order: once per token (the
+/// one that ends the generation is no part of it), and once more for text that was held back and
+/// turns out to end here.
 struct GeneratedPiece {
   Piece piece;  ///< its text may be empty: bytes of a character or a stop string are held back
-  text::TokenId token = 0;
+  text::TokenId token = 0;  ///< -1: text that was held back, of tokens announced before
   std::optional<float> log_probability;        ///< when asked for
   std::span<const TokenProbability> top = {};  ///< likeliest first; as many as asked for
 };
@@ -44,8 +40,9 @@ struct Verdict {
   std::vector<text::TokenId> force = {};
 };
 
-/// Receives one generation's events, on the scheduler's thread: must not block and must not throw.
-/// After finished() or failed() nothing follows.
+/// Receives one generation's events, on the scheduler's thread: must not block and must not throw
+/// (what it throws cancels the generation). It may call submit() and cancel(). After finished() or
+/// failed() nothing follows.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -67,6 +64,9 @@ struct GenerateRequest {
   std::optional<int> top_log_probabilities;
   std::unique_ptr<TokenConstraint> constraint;  ///< null: anything may be said
   std::shared_ptr<const model::AdapterSet> adapters;
+  /// Fingerprint of `adapters` with their scales, for remembered prefixes; 0 without adapters. With
+  /// adapters and without a fingerprint nothing is remembered of the request.
+  std::uint64_t adapters_fingerprint = 0;
 
   /// Clients share the machine equally, however many requests each has. Empty: a client of its
   /// own.
@@ -83,9 +83,9 @@ struct GenerateRequest {
 };
 
 struct SchedulerLimits {
-  /// Sequences that generate at once; at most setup().sequences of the model.
+  /// Sequences that are evaluated at once; at most setup().sequences of the model.
   int parallel = 4;
-  /// Requests that may wait; then submit() throws QueueFull.
+  /// Requests that may wait besides those `parallel`; then submit() throws QueueFull.
   int queue = 512;
   /// Rows of prompts in a pass while others generate. 0: chosen so that a pass stays near
   /// `target_gap`, by what passes took so far.
@@ -117,12 +117,19 @@ struct SchedulerStatistics {
 /// Passes of several models take turns, so that they never oversubscribe the cores: a lock that
 /// is given out in the order of asking.
 class ComputeTurn;
+class Prefixes;
+
+/// What LoadedModel::load needs to know for a Scheduler: logits of every sequence in each pass.
+[[nodiscard]] model::Outputs scheduler_outputs(const spec::Setup& setup);
 
 class Scheduler {
  public:
-  /// All must outlive the scheduler. `turn` may be null. Starts its thread.
+  /// `model` (loaded with scheduler_outputs()) and `tokenizer` must outlive the scheduler. `turn`
+  /// and `prefixes` (generate/prefixes.h) may be null. Starts its thread. Throws Error when the
+  /// model does not continue texts, or was loaded without scheduler_outputs().
   Scheduler(model::LoadedModel& model, const text::Tokenizer& tokenizer,
-            const SchedulerLimits& limits, std::shared_ptr<ComputeTurn> turn = nullptr);
+            const SchedulerLimits& limits, std::shared_ptr<ComputeTurn> turn = nullptr,
+            std::unique_ptr<Prefixes> prefixes = nullptr);
   /// Cancels what is left.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;

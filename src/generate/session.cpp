@@ -7,7 +7,6 @@
 #include <optional>
 
 #include "generate/sampler.h"
-#include "generate/stop.h"
 #include "support/error.h"
 
 namespace hearth::generate {
@@ -22,57 +21,6 @@ double seconds_since(Clock::time_point start) {
 bool cancelled(const GenerateOptions& options) {
   return options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);
 }
-
-/// Turns tokens into pieces: whole characters, without stop strings, control tokens apart.
-class PieceWriter {
- public:
-  PieceWriter(const text::Tokenizer& tokenizer, const GenerateOptions& options,
-              const std::function<bool(const Piece&)>& on_piece)
-      : tokenizer_(tokenizer),
-        decoder_(tokenizer, text::DecodeOptions{.special = false, .at_start = false}),
-        stop_(options.stops),
-        control_pieces_(options.control_pieces),
-        on_piece_(on_piece) {}
-
-  /// Returns false when generation is to end.
-  bool push(text::TokenId id, std::int64_t tokens) {
-    tokens_ = tokens;
-    if (tokenizer_.type(id) != text::TokenType::kControl)
-      return write(stop_.push(decoder_.push(id)), false);
-    if (!end_text()) return false;
-    const std::string control = tokenizer_.piece(id, true);
-    StopMatcher in_control = stop_;
-    const bool stopped = (void(in_control.push(control)), in_control.stopped());
-    if (stopped) {
-      stop_ = in_control;
-      return false;
-    }
-    return !control_pieces_ || write(control, true);
-  }
-
-  /// Passes on what is held back: the run of text is over.
-  bool end_text() {
-    std::string rest = stop_.push(decoder_.finish());
-    rest += stop_.finish();
-    return write(rest, false);
-  }
-
-  [[nodiscard]] bool stopped() const { return stop_.stopped(); }
-  [[nodiscard]] const std::string& stop_text() const { return stop_.matched(); }
-
- private:
-  bool write(const std::string& text, bool control) {
-    if (!text.empty() && !on_piece_(Piece{text, control, tokens_})) return false;
-    return !stop_.stopped();
-  }
-
-  const text::Tokenizer& tokenizer_;
-  text::StreamDecoder decoder_;
-  StopMatcher stop_;
-  bool control_pieces_;
-  const std::function<bool(const Piece&)>& on_piece_;
-  std::int64_t tokens_ = 0;
-};
 
 }  // namespace
 
@@ -102,15 +50,36 @@ std::vector<text::TokenId> prompt_tokens(const text::Tokenizer& tokenizer,
   return ids;
 }
 
+std::vector<text::TokenId> never_generated(const text::Tokenizer& tokenizer,
+                                           std::int64_t vocabulary) {
+  std::vector<text::TokenId> ids(tokenizer.suppressed().begin(), tokenizer.suppressed().end());
+  // Weights are often padded beyond the vocabulary: what has no text cannot be generated.
+  for (auto id = static_cast<std::int64_t>(tokenizer.size()); id < vocabulary; ++id)
+    ids.push_back(static_cast<text::TokenId>(id));
+  return ids;
+}
+
+bool ends_text(const text::Tokenizer& tokenizer, text::TokenId id) noexcept {
+  return tokenizer.ends_generation(id) || id == tokenizer.special().bos;
+}
+
+void check_prompt(std::span<const text::TokenId> prompt, std::int64_t context) {
+  if (prompt.empty()) {
+    throw Error("the prompt is empty",
+                "this model has no token that begins a text: give it some text");
+  }
+  if (static_cast<std::int64_t>(prompt.size()) > context) {
+    throw Error(
+        fmt::format("the prompt has {} tokens, but the context holds {}", prompt.size(), context),
+        "shorten it or ask for a larger context with --ctx", ExitCode::kDoesNotFit);
+  }
+}
+
 Session::Session(Evaluator& evaluator, const text::Tokenizer& tokenizer)
     : evaluator_(evaluator),
       tokenizer_(tokenizer),
-      suppressed_(tokenizer.suppressed().begin(), tokenizer.suppressed().end()) {
+      suppressed_(never_generated(tokenizer, evaluator.vocabulary())) {
   tokens_.reserve(static_cast<std::size_t>(evaluator.context()));
-  // Weights are often padded beyond the vocabulary: what has no text cannot be generated.
-  for (auto id = static_cast<std::int64_t>(tokenizer.size()); id < evaluator.vocabulary(); ++id) {
-    suppressed_.push_back(static_cast<text::TokenId>(id));
-  }
 }
 
 /// Makes the mirror of the sequence as long as the sequence is (a failed pass leaves less than was
@@ -203,9 +172,7 @@ std::optional<FinishReason> Session::step(Run& run) {
   const text::TokenId token = next_token(run);
   run.sampler.accept(token);
   ++run.result.generated_tokens;
-  // BOS begins another text, so it ends this one.
-  if (tokenizer_.ends_generation(token) || token == tokenizer_.special().bos)
-    return FinishReason::kStop;
+  if (ends_text(tokenizer_, token)) return FinishReason::kStop;
   if (!run.writer.push(token, run.result.generated_tokens)) {
     return run.writer.stopped() ? FinishReason::kStopText : FinishReason::kStop;
   }
@@ -228,19 +195,11 @@ std::optional<FinishReason> Session::step(Run& run) {
 GenerateResult Session::generate(std::span<const text::TokenId> prompt,
                                  const GenerateOptions& options,
                                  const std::function<bool(const Piece&)>& on_piece) {
-  if (prompt.empty()) {
-    throw Error("the prompt is empty",
-                "this model has no token that begins a text: give it some text");
-  }
-  if (static_cast<std::int64_t>(prompt.size()) > evaluator_.context()) {
-    throw Error(fmt::format("the prompt has {} tokens, but the context holds {}", prompt.size(),
-                            evaluator_.context()),
-                "shorten it or ask for a larger context with --ctx", ExitCode::kDoesNotFit);
-  }
+  check_prompt(prompt, evaluator_.context());
   forced_.clear();
   Run run{options,
           make_sampler(prompt, options.sampler),
-          PieceWriter(tokenizer_, options, on_piece),
+          PieceWriter(tokenizer_, options.stops, options.control_pieces, on_piece),
           {},
           {}};
   run.result.seed = run.sampler.seed();

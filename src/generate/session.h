@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "generate/evaluator.h"
+#include "generate/piece_writer.h"
 #include "generate/sampler.h"
 #include "generate/sampler_settings.h"
 #include "text/tokenizer.h"
@@ -38,13 +39,6 @@ enum class FinishReason : std::uint8_t {
 
 /// "stop", "stop", "length", "context", "cancelled".
 [[nodiscard]] std::string_view name(FinishReason reason) noexcept;
-
-/// A piece of generated text.
-struct Piece {
-  std::string_view text;    ///< never ends inside a UTF-8 character that is still being generated
-  bool control = false;     ///< the text of one control token
-  std::int64_t tokens = 0;  ///< generated so far, this piece's included
-};
 
 struct GenerateOptions {
   SamplerSettings sampler;
@@ -80,6 +74,15 @@ struct GenerateResult {
 /// at the end.
 [[nodiscard]] std::vector<text::TokenId> prompt_tokens(const text::Tokenizer& tokenizer,
                                                        const text::Prompt& prompt);
+
+/// Ids that are never sampled: what the file suppresses, and those without a text.
+[[nodiscard]] std::vector<text::TokenId> never_generated(const text::Tokenizer& tokenizer,
+                                                         std::int64_t vocabulary);
+/// Whether a text ends before token `id`: at the tokens made for that, and at BOS, which begins
+/// another text.
+[[nodiscard]] bool ends_text(const text::Tokenizer& tokenizer, text::TokenId id) noexcept;
+/// Throws Error for an empty prompt, and (exit code 3) for one that is longer than the context.
+void check_prompt(std::span<const text::TokenId> prompt, std::int64_t context);
 
 class Session {
  public:

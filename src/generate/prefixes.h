@@ -1,0 +1,45 @@
+// What a scheduler asks of the memory of earlier prompts. The seam exists so that scheduling can be
+// tested without a cache, and with one that forgets on command.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "state/prefix_cache.h"
+#include "state/sequence.h"
+
+namespace hearth::generate {
+
+/// See state::PrefixCache. Used by one thread at a time.
+class Prefixes {
+ public:
+  virtual ~Prefixes() = default;
+  [[nodiscard]] virtual std::unique_ptr<state::SequenceState> find(
+      const state::PrefixKey& key, std::span<const std::int32_t> tokens) = 0;
+  virtual void keep(const state::PrefixKey& key, std::span<const std::int32_t> tokens,
+                    const state::SequenceState& sequence) = 0;
+  virtual bool make_room(std::int64_t pages, std::int64_t slots) = 0;
+};
+
+/// Those of a cache, which must outlive it.
+class CachedPrefixes final : public Prefixes {
+ public:
+  explicit CachedPrefixes(state::PrefixCache& cache) : cache_(cache) {}
+  std::unique_ptr<state::SequenceState> find(const state::PrefixKey& key,
+                                             std::span<const std::int32_t> tokens) override {
+    return cache_.find(key, tokens);
+  }
+  void keep(const state::PrefixKey& key, std::span<const std::int32_t> tokens,
+            const state::SequenceState& sequence) override {
+    cache_.keep(key, tokens, sequence);
+  }
+  bool make_room(std::int64_t pages, std::int64_t slots) override {
+    return cache_.make_room(pages, slots);
+  }
+
+ private:
+  state::PrefixCache& cache_;
+};
+
+}  // namespace hearth::generate
