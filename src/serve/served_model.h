@@ -24,6 +24,10 @@
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
+namespace hearth::generate::grammar {
+class TokenTrie;
+}
+
 namespace hearth::serve {
 
 /// What a model is for.
@@ -47,6 +51,12 @@ struct ServedModelOptions {
   std::int64_t embedding_texts = 8;
 };
 
+/// A set of adapters, and a number that tells it from others (0: none).
+struct ChosenAdapters {
+  std::shared_ptr<const model::AdapterSet> set;
+  std::uint64_t fingerprint = 0;
+};
+
 /// The kind of model a file holds. Throws Error when it is none that can be served.
 [[nodiscard]] ModelKind kind_of(const gguf::Metadata& metadata, const spec::ModelSpec& spec);
 
@@ -67,6 +77,8 @@ class ServedModel {
   [[nodiscard]] generate::Scheduler& scheduler() noexcept { return *scheduler_; }
   /// Hearth's defaults, the model's recommendations, the server's settings.
   [[nodiscard]] const generate::SamplerSettings& sampling() const noexcept { return sampling_; }
+  /// What of the model's recommendations was not taken, one sentence each.
+  [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
   [[nodiscard]] std::int64_t max_tokens() const noexcept { return max_tokens_; }
   /// General.name, else the file's.
   [[nodiscard]] std::string title() const;
@@ -79,7 +91,11 @@ class ServedModel {
     return special_tokens_;
   }
 
-  [[nodiscard]] std::shared_ptr<const model::AdapterSet> adapters() const;
+  /// What structured output masks tokens with; built when it is first needed.
+  [[nodiscard]] std::shared_ptr<const generate::grammar::TokenTrie> token_trie();
+
+  /// What requests from now on are computed with.
+  [[nodiscard]] ChosenAdapters adapters() const;
   /// The adapters with their scales; and sets the scales, for requests from now on. Throws Error
   /// for a scale that is no number.
   [[nodiscard]] std::vector<ServedAdapter> adapter_list() const;
@@ -97,6 +113,7 @@ class ServedModel {
     text::ChatFormat format;
   };
   void load_chat();
+  void make_scheduler(const ServedModelOptions& options);
   void load_adapters(const std::vector<ServedAdapter>& adapters);
 
   ModelKind kind_;
@@ -106,6 +123,9 @@ class ServedModel {
   std::int64_t max_tokens_ = -1;
   std::map<std::string, std::string> special_tokens_;
   Chat chat_, tool_chat_;
+  std::vector<std::string> warnings_;
+  std::once_flag trie_once_;
+  std::shared_ptr<const generate::grammar::TokenTrie> trie_;
 
   struct Adapters;
   std::unique_ptr<Adapters> adapters_;
