@@ -32,10 +32,6 @@ struct Conversation {
   std::string text;      ///< what is said in it, for searching (not read back by get())
 };
 
-/// The file that `hearth serve` uses: $HEARTH_DATA, else $XDG_DATA_HOME/hearth, else
-/// ~/.local/share/hearth, and there conversations.db. Throws Error without any of them.
-[[nodiscard]] std::filesystem::path conversations_path();
-
 /// All functions throw Error when the disk or the file fails. Owners never see each other's
 /// conversations: an id of another owner's is as unknown as one that does not exist. One thread
 /// at a time uses a store (PageApi locks); any number of processes may have it open at once.
@@ -51,6 +47,7 @@ class ConversationStore {
   /// Opens the store, making it (and its folder) if need be, readable by its owner only. A file
   /// that is no store of conversations, or a damaged one, is renamed ("….bad-…"), told to `warn`,
   /// and a new one begun. Throws Error, and changes nothing, when a newer Hearth wrote it.
+  /// `hearth serve` keeps it as conversations.db in Hearth's data folder (cli/config.h).
   [[nodiscard]] static ConversationStore open(const std::filesystem::path& path, const Warn& warn);
 
   ConversationStore(ConversationStore&&) noexcept;
