@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace hearth::generate {
+namespace {
+
+/// A client that had little to ask for while others had much may catch up by so many tokens, not by
+/// hours of the machine.
+constexpr double kCredit = 8192;
+
+}  // namespace
 
 FairQueue::Handle FairQueue::enter(const std::string& name) {
   Handle client;
@@ -17,10 +24,9 @@ FairQueue::Handle FairQueue::enter(const std::string& name) {
     }
     client = known;
   }
-  if (client->requests++ == 0) {
-    ++active_;
-    client->time = std::max(client->time, time_);
-  }
+  const bool was_away = client->requests++ == 0;
+  if (was_away) ++active_;
+  client->time = std::max(client->time, was_away ? time_ : time_ - kCredit);
   return client;
 }
 

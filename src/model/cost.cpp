@@ -36,7 +36,9 @@ state::MemoryLimits memory_limits(const spec::Setup& setup) {
   return {.context = setup.context,
           .sequences = setup.sequences,
           .batch_rows = std::min(setup.batch_rows, setup.context),
-          .kv_type = setup.kv_type};
+          .kv_type = setup.kv_type,
+          .prefix_cells = setup.prefix_cells,
+          .snapshots = setup.snapshots};
 }
 
 std::int64_t default_context(const spec::ModelSpec& spec) noexcept {

@@ -1,6 +1,7 @@
 #include "state/memory.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "support/error.h"
 
@@ -38,6 +39,19 @@ std::int64_t cells_of(const CellGroup& group, const MemoryLimits& limits, std::i
   return group.encoder ? std::min(rows, limits.context) : rows / group.rows_per_cell;
 }
 
+/// Pages of the cells that the window of the next row reaches.
+std::int64_t pages_per_snapshot(const CellGroup& group, const MemoryLimits& limits) {
+  return std::min(pages_for(cells_of(group, limits, limits.context)),
+                  (group.window + 2 * kPageCells - 3) / kPageCells);
+}
+
+/// Pages of what is remembered beside the sequences.
+std::int64_t extra_pages(const CellGroup& group, const MemoryLimits& limits) {
+  if (group.encoder) return 0;
+  if (group.window > 0) return limits.snapshots * pages_per_snapshot(group, limits);
+  return pages_for(cells_of(group, limits, limits.prefix_cells));
+}
+
 /// Pages that one sequence can hold at once: all of its cells, or those that a window can reach
 /// while a pass adds rows.
 std::int64_t pages_per_sequence(const CellGroup& group, const MemoryLimits& limits) {
@@ -59,7 +73,8 @@ MemoryPool::MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec,
     if (found == groups_.end()) groups_.push_back(memory.group);
   }
   for (const CellGroup& group : groups_) {
-    const std::int64_t pages = pages_per_sequence(group, limits) * limits.sequences;
+    const std::int64_t pages =
+        pages_per_sequence(group, limits) * limits.sequences + extra_pages(group, limits);
     Group pool;
     pool.references.assign(static_cast<std::size_t>(pages), 0);
     pool.free.reserve(static_cast<std::size_t>(pages));
@@ -84,7 +99,7 @@ MemoryPool::MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec,
     values_.push_back(values);
   }
   const std::int64_t slots =
-      spec.recurrent_memories.empty() ? 0 : kSlotsPerSequence * limits.sequences;
+      spec.recurrent_memories.empty() ? 0 : kSlotsPerSequence * limits.sequences + limits.snapshots;
   for (const spec::RecurrentMemory& memory : spec.recurrent_memories) {
     Tensor conv = Tensor::contiguous(nullptr, 0, DType::kF32,
                                      {slots, memory.conv_channels, memory.conv_taps});
@@ -111,6 +126,61 @@ std::int64_t MemoryPool::free_pages(std::size_t group) const noexcept {
 
 std::int64_t MemoryPool::cells(std::size_t group, std::int64_t rows) const noexcept {
   return cells_of(groups_[group], limits_, rows);
+}
+
+bool MemoryPool::needs_snapshots() const noexcept {
+  return recurrent() || std::any_of(groups_.begin(), groups_.end(), [this](const CellGroup& group) {
+           return group.window > 0 && group.window < limits_.context / group.rows_per_cell;
+         });
+}
+
+std::size_t MemoryPool::page_bytes(std::size_t group) const noexcept {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < keys_.size(); ++i) {
+    if (group_of_[i] != group || pages(group) == 0) continue;
+    bytes += bytes_of(keys_[i].rows(0, 1));
+    if (values_[i]) bytes += bytes_of(values_[i].rows(0, 1));
+  }
+  return bytes;
+}
+
+std::int64_t MemoryPool::rows_between_pages() const noexcept {
+  std::int64_t rows = kPageCells;
+  for (const CellGroup& group : groups_) {
+    if (group.window == 0 && !group.encoder)
+      rows = std::lcm(rows, kPageCells * group.rows_per_cell);
+  }
+  return rows;
+}
+
+/// FNV-1a.
+std::uint64_t MemoryPool::fingerprint() const {
+  std::uint64_t hash = 14695981039346656037U;
+  const auto mix = [&](std::int64_t value) {
+    for (int byte = 0; byte < 8; ++byte) {
+      hash = (hash ^ (static_cast<std::uint64_t>(value) >> (8 * byte) & 0xFF)) * 1099511628211U;
+    }
+  };
+  for (const char c : backend_->name()) mix(c);
+  const auto mix_tensor = [&](const Tensor& t) {
+    mix(static_cast<std::int64_t>(t.dtype));
+    for (std::size_t i = 1; i < t.shape.size(); ++i) mix(t ? t.shape[i] : 0);
+  };
+  for (std::size_t i = 0; i < keys_.size(); ++i) {
+    mix(static_cast<std::int64_t>(group_of_[i]));
+    mix_tensor(keys_[i]);
+    mix_tensor(values_[i]);
+  }
+  for (const CellGroup& group : groups_) {
+    mix(group.rows_per_cell);
+    mix(group.window);
+    mix(group.encoder ? 1 : 0);
+  }
+  for (std::size_t i = 0; i < conv_.size(); ++i) {
+    mix_tensor(conv_[i]);
+    mix_tensor(scan_[i]);
+  }
+  return hash;
 }
 
 std::int32_t MemoryPool::take_page(std::size_t group) {

@@ -25,6 +25,10 @@ struct MemoryLimits {
   std::int64_t sequences = 1;   // held at once
   std::int64_t batch_rows = 1;  // rows that one pass may add
   tensor::DType kv_type = tensor::DType::kF16;
+  /// Beside what `sequences` need: cells of remembered beginnings of texts, and snapshots from
+  /// which a sequence with windows or recurrent state can go on (state/prefix_cache.h).
+  std::int64_t prefix_cells = 0;
+  std::int64_t snapshots = 0;
 };
 
 /// Cells that are kept and found alike, over all memories of one spec::CellGroup. Page p of every
@@ -61,6 +65,25 @@ class MemoryPool {
     return scan_[static_cast<std::size_t>(memory)];
   }
   [[nodiscard]] bool recurrent() const noexcept { return !conv_.empty(); }
+  /// A sequence cannot be cut back to anywhere: there is recurrent state, or a window that the
+  /// context can outgrow.
+  [[nodiscard]] bool needs_snapshots() const noexcept;
+  [[nodiscard]] std::int64_t slots() const noexcept {
+    return static_cast<std::int64_t>(slot_references_.size());
+  }
+  [[nodiscard]] std::int64_t free_slots() const noexcept {
+    return static_cast<std::int64_t>(free_slots_.size());
+  }
+  /// Sequences that hold a page.
+  [[nodiscard]] std::int32_t page_references(std::size_t group, std::int32_t page) const noexcept {
+    return pools_[group].references[static_cast<std::size_t>(page)];
+  }
+  /// Of one page of a group, over all of its memories.
+  [[nodiscard]] std::size_t page_bytes(std::size_t group) const noexcept;
+  /// Every so many rows all groups without a window begin a new page.
+  [[nodiscard]] std::int64_t rows_between_pages() const noexcept;
+  /// Hash of everything that decides how the bytes of a sequence are laid out.
+  [[nodiscard]] std::uint64_t fingerprint() const;
 
  private:
   friend class SequenceState;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "state/sequence.h"
 
@@ -38,28 +39,55 @@ struct PrefixCacheStatistics {
 
 class DiskStore;
 
+/// Rows between two snapshots near the end of a text; further back they are sparser.
+inline constexpr std::int64_t kSnapshotRows = 256;
+
 /// Not for several threads at once. All it refers to must outlive it.
 class PrefixCache {
  public:
   /// `disk` may be null: then what is evicted is gone.
   PrefixCache(MemoryPool& pool, const PrefixCacheLimits& limits, DiskStore* disk = nullptr);
   ~PrefixCache();
+  PrefixCache(const PrefixCache&) = delete;
+  PrefixCache& operator=(const PrefixCache&) = delete;
+
+  /// As many cells and snapshots as the pool was made for, and whatever of it nobody needs: callers
+  /// make_room() before passes.
+  [[nodiscard]] static PrefixCacheLimits limits_of(const MemoryPool& pool) noexcept;
 
   /// A sequence that holds the longest remembered beginning of `tokens`, at most all but the last
   /// of them; null when none is known or the pool has no room to go on from it. Looks on disk when
-  /// that has more.
+  /// that has more. With `logits`, all of them may be found when the logits after the last one are
+  /// remembered; then they are put there, else it is empty.
   [[nodiscard]] std::unique_ptr<SequenceState> find(const PrefixKey& key,
-                                                    std::span<const std::int32_t> tokens);
+                                                    std::span<const std::int32_t> tokens,
+                                                    std::vector<float>* logits = nullptr);
   /// Remembers what `sequence` holds: `tokens` are its rows. Shares its pages. When it extends an
   /// entry without snapshot duties, that one is replaced. Drops the least recently used entries as
-  /// the limits demand.
+  /// the limits demand. `logits`: those after the last row, if they are at hand. `boundary`: later
+  /// texts are likely to part from this one here (the end of the system prompt, of a turn); kept
+  /// longer than other snapshots.
   void keep(const PrefixKey& key, std::span<const std::int32_t> tokens,
-            const SequenceState& sequence);
+            const SequenceState& sequence, std::span<const float> logits = {},
+            bool boundary = false);
+  /// Where a pass that begins at row `begin` of a prompt of `total` rows must end at the latest, so
+  /// that a snapshot can be taken there with keep(): at the next of `boundaries` (ascending), at
+  /// multiples of kSnapshotRows near the end, sparser further back. `total` when no snapshots are
+  /// needed or there is no room for any.
+  [[nodiscard]] std::int64_t next_stop(std::int64_t begin, std::int64_t total,
+                                       std::span<const std::int64_t> boundaries = {}) const;
+  /// Whether a sequence that has just grown to `length` rows is worth keep() while it generates:
+  /// only with snapshots, every kSnapshotRows rows.
+  [[nodiscard]] bool snapshot_due(std::int64_t length) const noexcept;
   /// Gives up least recently used entries (to disk, if there is one) until `pages` pages of every
   /// group and `slots` recurrent slots are free; false when that is not possible.
   bool make_room(std::int64_t pages, std::int64_t slots);
+  /// The same for what growing `sequence` by `rows` rows takes.
+  bool make_room_for(const SequenceState& sequence, std::int64_t rows);
   /// Writes all entries that are not on disk yet (the end of the program); returns when done.
   void save_all() noexcept;
+  /// Hands the most recently used entries of each text to the disk's writer and goes on.
+  void save_in_background() noexcept;
   void clear() noexcept;
 
   [[nodiscard]] PrefixCacheStatistics statistics() const;

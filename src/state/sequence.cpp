@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <string>
 
 #include "support/error.h"
@@ -63,6 +62,28 @@ std::unique_ptr<SequenceState> SequenceState::fork() const {
   copy->encoder_length_ = encoder_length_;
   copy->skips_ = skips_;
   return copy;
+}
+
+std::unique_ptr<SequenceState> SequenceState::snapshot() const {
+  auto copy = fork();
+  while (copy->checkpoints_.size() > 1) {
+    pool_->give_back_slot(copy->checkpoints_.front().slot);
+    copy->checkpoints_.erase(copy->checkpoints_.begin());
+  }
+  for (Checkpoint& checkpoint : copy->checkpoints_) checkpoint.keep = true;
+  for (std::size_t g = 0; g < pages_.size(); ++g) {
+    if (pool_->groups()[g].window > 0) copy->give_up_pages(g, 0);
+  }
+  return copy;
+}
+
+std::int64_t SequenceState::pages_needed(std::size_t group, std::int64_t count) const noexcept {
+  if (pool_->groups()[group].encoder) return 0;
+  const Pages& pages = pages_[group];
+  const bool copies = !pages.list.empty() && pool_->cells(group, length_) % kPageCells != 0 &&
+                      pool_->page_references(group, pages.list.back()) > 1;
+  return pages_for(pool_->cells(group, length_ + count)) -
+         static_cast<std::int64_t>(pages.list.size()) + (copies ? 1 : 0);
 }
 
 void SequenceState::set_position(std::int64_t cell, std::int64_t position) {
@@ -155,15 +176,19 @@ void SequenceState::commit() noexcept {
   }
   growing_ = 0;
   for (std::size_t g = 0; g < pages_.size(); ++g) {
-    const CellGroup& group = pool_->groups()[g];
-    if (group.window == 0) continue;
-    const std::int64_t reach =
-        std::max<std::int64_t>(0, pool_->cells(g, length_) - group.window + 1 - kWindowSlack);
-    for (Pages& pages = pages_[g]; pages.first < reach / kPageCells; ++pages.first) {
-      std::int32_t& page = pages.list[static_cast<std::size_t>(pages.first)];
-      pool_->give_back_page(g, page);
-      page = 0;
-    }
+    if (pool_->groups()[g].window > 0) give_up_pages(g, kWindowSlack);
+  }
+}
+
+/// Pages that the window of the next row does not reach, `slack` cells further back neither.
+void SequenceState::give_up_pages(std::size_t group, std::int64_t slack) noexcept {
+  const std::int64_t window = pool_->groups()[group].window;
+  const std::int64_t reach =
+      std::max<std::int64_t>(0, pool_->cells(group, length_) - window + 1 - slack);
+  for (Pages& pages = pages_[group]; pages.first < reach / kPageCells; ++pages.first) {
+    std::int32_t& page = pages.list[static_cast<std::size_t>(pages.first)];
+    pool_->give_back_page(group, page);
+    page = 0;
   }
 }
 
@@ -225,198 +250,6 @@ std::int64_t SequenceState::truncate(std::int64_t length) noexcept {
   }
   while (!skips_.empty() && skips_.back().length > length) skips_.pop_back();
   return length;
-}
-
-// ---- Saving -------------------------------------------------------------------------------------
-//
-// Numbers are native 64-bit integers:
-//   magic, fingerprint, first position, length, encoder length,
-//   number of skips, {length, total} each,
-//   per group: first page, number of pages; the pages of every memory from the first page on,
-//   1 when there is recurrent state, then the slot of every recurrent memory.
-
-namespace {
-
-constexpr std::int64_t kMagic = 0x3154'5348'5452'4148;  // "HARTHST1"
-
-void append(std::vector<std::byte>& bytes, std::int64_t value) {
-  const auto* raw = reinterpret_cast<const std::byte*>(&value);
-  bytes.insert(bytes.end(), raw, raw + sizeof value);
-}
-
-std::size_t size_of(const tensor::Tensor& t) {
-  return t ? tensor::row_bytes(t.dtype, static_cast<std::size_t>(t.elements())) : 0;
-}
-
-/// Reads what save() wrote; throws Error when it ends early.
-class Cursor {
- public:
-  explicit Cursor(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  std::span<const std::byte> take(std::size_t count) {
-    if (count > bytes_.size()) throw_damaged();
-    const auto taken = bytes_.first(count);
-    bytes_ = bytes_.subspan(count);
-    return taken;
-  }
-  std::int64_t number(std::int64_t low, std::int64_t high) {
-    std::int64_t value = 0;
-    std::memcpy(&value, take(sizeof value).data(), sizeof value);
-    if (value < low || value > high) throw_damaged();
-    return value;
-  }
-  void expect_end() const {
-    if (!bytes_.empty()) throw_damaged();
-  }
-  [[noreturn]] static void throw_damaged() {
-    throw Error("a saved conversation state is damaged", "evaluate the text again");
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-};
-
-}  // namespace
-
-/// FNV-1a over everything that decides how the bytes are laid out.
-std::uint64_t SequenceState::fingerprint() const {
-  std::uint64_t hash = 14695981039346656037U;
-  const auto mix = [&](std::int64_t value) {
-    for (int byte = 0; byte < 8; ++byte) {
-      hash = (hash ^ (static_cast<std::uint64_t>(value) >> (8 * byte) & 0xFF)) * 1099511628211U;
-    }
-  };
-  for (const char c : pool_->backend_->name()) mix(c);
-  const auto mix_tensor = [&](const tensor::Tensor& t) {
-    mix(static_cast<std::int64_t>(t.dtype));
-    for (std::size_t i = 1; i < t.shape.size(); ++i) mix(t ? t.shape[i] : 0);
-  };
-  for (std::size_t i = 0; i < pool_->keys_.size(); ++i) {
-    mix(static_cast<std::int64_t>(pool_->group_of_[i]));
-    mix_tensor(pool_->keys_[i]);
-    mix_tensor(pool_->values_[i]);
-  }
-  for (const CellGroup& group : pool_->groups_) {
-    mix(group.rows_per_cell);
-    mix(group.window);
-    mix(group.encoder ? 1 : 0);
-  }
-  for (std::size_t i = 0; i < pool_->conv_.size(); ++i) {
-    mix_tensor(pool_->conv_[i]);
-    mix_tensor(pool_->scan_[i]);
-  }
-  return hash;
-}
-
-std::vector<std::byte> SequenceState::save() const {
-  if (growing_ > 0) throw Error("a sequence cannot be saved while rows are evaluated");
-  std::vector<std::byte> bytes;
-  const auto append_tensor = [&](const tensor::Tensor& t, std::int64_t row) {
-    if (!t) return;
-    const tensor::Tensor view = t.rows(row, 1);
-    const std::size_t at = bytes.size();
-    bytes.resize(at + size_of(view));
-    pool_->backend_->read(view, bytes.data() + at);
-  };
-  for (const std::int64_t value :
-       {kMagic, static_cast<std::int64_t>(fingerprint()), first_position_, length_, encoder_length_,
-        static_cast<std::int64_t>(skips_.size())}) {
-    append(bytes, value);
-  }
-  for (const Skip& skip : skips_) {
-    append(bytes, skip.length);
-    append(bytes, skip.total);
-  }
-  for (std::size_t g = 0; g < pages_.size(); ++g) {
-    append(bytes, pages_[g].first);
-    append(bytes, static_cast<std::int64_t>(pages_[g].list.size()));
-    for (std::size_t i = 0; i < pool_->keys_.size(); ++i) {
-      if (pool_->group_of_[i] != g) continue;
-      for (auto page = static_cast<std::size_t>(pages_[g].first); page < pages_[g].list.size();
-           ++page) {
-        append_tensor(pool_->keys_[i], pages_[g].list[page]);
-        append_tensor(pool_->values_[i], pages_[g].list[page]);
-      }
-    }
-  }
-  append(bytes, checkpoints_.empty() ? 0 : 1);
-  if (!checkpoints_.empty()) {
-    for (std::size_t i = 0; i < pool_->conv_.size(); ++i) {
-      append_tensor(pool_->conv_[i], checkpoints_.back().slot);
-      append_tensor(pool_->scan_[i], checkpoints_.back().slot);
-    }
-  }
-  return bytes;
-}
-
-void SequenceState::load(std::span<const std::byte> bytes) {
-  if (length_ > 0 || encoder_length_ > 0 || growing_ > 0) {
-    throw Error("a saved state can only be loaded into an empty sequence");
-  }
-  const std::int64_t first_position = first_position_;
-  try {
-    read_saved(bytes);
-  } catch (...) {
-    clear();
-    first_position_ = first_position;
-    throw;
-  }
-}
-
-void SequenceState::read_saved(std::span<const std::byte> bytes) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 40;
-  Cursor cursor(bytes);
-  if (cursor.number(INT64_MIN, INT64_MAX) != kMagic) Cursor::throw_damaged();
-  if (cursor.number(INT64_MIN, INT64_MAX) != static_cast<std::int64_t>(fingerprint())) {
-    throw Error("a saved conversation state belongs to another model or another setup",
-                "evaluate the text again");
-  }
-  const auto read_tensor = [&](const tensor::Tensor& t, std::int64_t row) {
-    if (!t) return;
-    const tensor::Tensor view = t.rows(row, 1);
-    pool_->backend_->write(view, cursor.take(size_of(view)).data());
-  };
-  first_position_ = cursor.number(0, kMost);
-  const std::int64_t length = cursor.number(0, max_cells());
-  const std::int64_t encoder_length = cursor.number(0, max_cells());
-  std::int64_t skips = cursor.number(0, length);
-  for (std::int64_t least = 0; skips > 0; --skips) {
-    least = cursor.number(least, length);
-    // Positions are never negative.
-    skips_.push_back({least, cursor.number(-(first_position_ + least), kMost)});
-  }
-  for (std::size_t g = 0; g < pages_.size(); ++g) {
-    const CellGroup& group = pool_->groups()[g];
-    const std::int64_t cells = pool_->cells(g, group.encoder ? encoder_length : length);
-    const std::int64_t count = pages_for(cells);
-    // The next row reads all that its window reaches.
-    const std::int64_t reach = std::max<std::int64_t>(0, cells - group.window + 1);
-    const std::int64_t first =
-        cursor.number(0, group.window > 0 ? std::min(count, reach / kPageCells) : 0);
-    if (cursor.number(count, count) != count) Cursor::throw_damaged();
-    pages_[g].list.assign(static_cast<std::size_t>(first), 0);
-    pages_[g].first = first;
-    for (std::int64_t page = first; page < count; ++page) {
-      pages_[g].list.push_back(pool_->take_page(g));
-    }
-    for (std::size_t i = 0; i < pool_->keys_.size(); ++i) {
-      if (pool_->group_of_[i] != g) continue;
-      for (std::int64_t page = first; page < count; ++page) {
-        read_tensor(pool_->keys_[i], pages_[g].list[static_cast<std::size_t>(page)]);
-        read_tensor(pool_->values_[i], pages_[g].list[static_cast<std::size_t>(page)]);
-      }
-    }
-  }
-  const std::int64_t has_state = pool_->recurrent() && length > 0 ? 1 : 0;
-  if (cursor.number(has_state, has_state) == 1) {
-    checkpoints_.push_back({length, pool_->take_slot(), true});
-    for (std::size_t i = 0; i < pool_->conv_.size(); ++i) {
-      read_tensor(pool_->conv_[i], checkpoints_.back().slot);
-      read_tensor(pool_->scan_[i], checkpoints_.back().slot);
-    }
-  }
-  cursor.expect_end();
-  length_ = length;
-  encoder_length_ = encoder_length;
 }
 
 }  // namespace hearth::state

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -16,6 +17,19 @@
 #include "state/memory.h"
 
 namespace hearth::state {
+
+/// Takes bytes one after the other: states are too large to be copied once more.
+using ByteSink = std::function<void(std::span<const std::byte>)>;
+
+/// Gives them back. Both throw Error when they cannot.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  /// The next `count` bytes, valid until the next call.
+  [[nodiscard]] virtual std::span<const std::byte> take(std::size_t count) = 0;
+  /// The next `count` bytes are not wanted.
+  virtual void skip(std::size_t count) = 0;
+};
 
 /// The memory of one sequence. Cell c holds the row that was evaluated c-th; its position is
 /// first_position + c, unless positions were skipped.
@@ -31,6 +45,10 @@ class SequenceState {
   /// A second sequence with the same past. Pages and states are shared until one of them changes.
   /// Throws Error while a pass is under way.
   [[nodiscard]] std::unique_ptr<SequenceState> fork() const;
+
+  /// A fork with only what going on from length() needs: no earlier states, nothing behind the
+  /// windows. It holds one slot of recurrent state.
+  [[nodiscard]] std::unique_ptr<SequenceState> snapshot() const;
 
   [[nodiscard]] std::int64_t length() const noexcept { return length_; }
   [[nodiscard]] std::int64_t max_cells() const noexcept { return pool_->limits().context; }
@@ -52,6 +70,8 @@ class SequenceState {
   /// when the sequence or the pool is full; nothing changes then. Followed by commit() when the
   /// rows were evaluated, or by truncate() when not.
   void grow(std::int64_t count);
+  /// Pages of a group that grow(count) takes now, copies of shared ones included.
+  [[nodiscard]] std::int64_t pages_needed(std::size_t group, std::int64_t count) const noexcept;
   /// The rows of the last grow() are evaluated: gives up what no window reaches any more.
   void commit() noexcept;
   /// The slot of the recurrent state before the rows of the last grow(); -1: zero.
@@ -75,6 +95,24 @@ class SequenceState {
   /// Throws Error when `bytes` were not saved for such a pool; the sequence is then empty.
   void load(std::span<const std::byte> bytes);
 
+  // The same in parts, so that what several sequences have in common is kept once: the cells of
+  // groups without a window in ranges, and the state of the last row (windows, recurrent state,
+  // the encoder's cells).
+
+  /// Cells of rows [begin, length()); `begin` is a multiple of pool.rows_between_pages().
+  void save_cells(std::int64_t begin, const ByteSink& sink) const;
+  void save_state(const ByteSink& sink) const;
+  /// Adds the cells of rows [begin, until) that save_cells(begin) wrote, and passes over the rest;
+  /// the ranges before it were added already. load_state() or finish_load() must follow the last
+  /// range. These three throw Error when the bytes are wrong or the pool is full; the sequence is
+  /// then empty.
+  void load_cells(ByteSource& source, std::int64_t until);
+  /// What save_state() wrote: the sequence is complete, and as long as the saved one.
+  void load_state(ByteSource& source);
+  /// Without windows and recurrent state: the sequence has `length` rows, for which there must be
+  /// cells.
+  void finish_load(std::int64_t length);
+
  private:
   struct Pages {
     std::vector<std::int32_t> list;
@@ -93,13 +131,17 @@ class SequenceState {
 
   void clear() noexcept;
   void forget_checkpoints() noexcept;
-  void read_saved(std::span<const std::byte> bytes);
+  void read_cells(ByteSource& source, std::int64_t until);
+  void read_state(ByteSource& source);
+  void check_loaded(std::int64_t length) const;
+  void write_page(std::size_t group, std::int32_t page, const ByteSink& sink) const;
+  void read_page(std::size_t group, std::int32_t page, ByteSource& source);
   void grow_pages(std::size_t group, std::int64_t length);
   void shrink_pages(std::size_t group, std::int64_t length) noexcept;
   void own_last_page(std::size_t group);
   void make_room_for_slot() noexcept;
   [[nodiscard]] bool windows_reach(std::int64_t length) const noexcept;
-  [[nodiscard]] std::uint64_t fingerprint() const;
+  void give_up_pages(std::size_t group, std::int64_t slack) noexcept;
 
   MemoryPool* pool_;
   std::int64_t first_position_;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
@@ -348,6 +349,115 @@ TEST_F(SequenceTest, SavedStatesLackNothingThatIsRead) {
   EXPECT_EQ(pool->free_pages(0), pool->pages(0));
   target.load(saved);
   EXPECT_EQ(target.length(), 130);
+}
+
+// A snapshot holds one state and what windows reach; the pool's plan has room for as many as it was
+// asked for, beside full sequences.
+TEST_F(SequenceTest, SnapshotsHoldWhatGoingOnNeeds) {
+  MemoryLimits limits{kContext, 1, 32, tensor::DType::kF32};
+  limits.snapshots = 3;
+  limits.prefix_cells = 10 * kPageCells;
+  const MemoryPool plain(*backend_, memories(true, true), {kContext, 1, 32, tensor::DType::kF32});
+  MemoryPool pool(*backend_, memories(true, true), limits);
+  EXPECT_TRUE(pool.needs_snapshots());
+  EXPECT_EQ(pool.slots(), plain.slots() + 3);
+  EXPECT_EQ(pool.pages(0), plain.pages(0) + 10);
+  EXPECT_EQ(pool.pages(1), plain.pages(1) + 3 * 3);  // a window of 100 cells lies in 3 pages
+
+  SequenceState sequence(pool);
+  std::vector<std::unique_ptr<SequenceState>> snapshots;
+  while (sequence.length() < kContext) {
+    sequence.grow(32);
+    write_state(pool, sequence.next_slot(), static_cast<float>(sequence.length()));
+    sequence.commit();
+    if (sequence.length() % 320 == 0 && snapshots.size() < 3)
+      snapshots.push_back(sequence.snapshot());
+  }
+  EXPECT_EQ(snapshots[1]->length(), 640);
+  EXPECT_EQ(read_state(pool, snapshots[1]->state_slot()), 640.0F);
+  EXPECT_EQ(snapshots[1]->truncate(639), 0);
+  EXPECT_EQ(pool.free_slots(), pool.slots() - 3 - 3);
+}
+
+TEST_F(SequenceTest, KnowsThePagesThatRowsWillTake) {
+  const auto pool = make_pool(memories(true, false), kContext, 2);
+  SequenceState sequence(*pool);
+  add(sequence, 70);
+  EXPECT_EQ(sequence.pages_needed(0, 58), 0);
+  EXPECT_EQ(sequence.pages_needed(0, 59), 1);
+  const auto fork = sequence.fork();
+  for (const std::int64_t count : {1, 58, 59}) {
+    const std::int64_t expected = sequence.pages_needed(0, count);
+    const std::int64_t before = pool->free_pages(0);
+    const auto copy = sequence.fork();
+    copy->grow(count);
+    EXPECT_EQ(before - pool->free_pages(0), expected);
+    copy->truncate(70);
+  }
+}
+
+// Cells in ranges from several sequences, the last row's state from the last one.
+TEST_F(SequenceTest, LoadsRanges) {
+  for (const bool whole_state : {false, true}) {
+    const spec::ModelSpec spec = memories(whole_state, whole_state);
+    const auto pool = make_pool(spec, kContext, 2);
+    EXPECT_EQ(pool->rows_between_pages(), kPageCells);
+    SequenceState sequence(*pool, 5);
+    std::vector<std::byte> first, second, state;
+    const auto into = [](std::vector<std::byte>& bytes) {
+      return [&bytes](std::span<const std::byte> more) {
+        bytes.insert(bytes.end(), more.begin(), more.end());
+      };
+    };
+    add(sequence, 200);
+    write(*pool, sequence, 17, 1.5F);
+    write(*pool, sequence, 130, 2.5F);
+    sequence.save_cells(0, into(first));
+    add(sequence, 100);
+    write(*pool, sequence, 290, 3.5F);
+    sequence.save_cells(2 * kPageCells, into(second));
+    sequence.save_state(into(state));
+
+    class Source final : public ByteSource {
+     public:
+      explicit Source(const std::vector<std::byte>& bytes) : bytes_(bytes) {}
+      std::span<const std::byte> take(std::size_t count) override {
+        if (count > bytes_.size() - at_) throw Error("ends early");
+        return std::span(bytes_).subspan(std::exchange(at_, at_ + count), count);
+      }
+      void skip(std::size_t count) override { (void)take(count); }
+
+     private:
+      const std::vector<std::byte>& bytes_;
+      std::size_t at_ = 0;
+    };
+    const auto other = make_pool(spec);
+    SequenceState loaded(*other);
+    Source a(first), b(second), c(state);
+    loaded.load_cells(a, 2 * kPageCells);
+    loaded.load_cells(b, whole_state ? 300 : 291);
+    if (whole_state) {
+      EXPECT_THROW(loaded.finish_load(300), Error);
+      EXPECT_EQ(other->free_pages(0), other->pages(0));
+      Source again(first), and_again(second);
+      loaded.load_cells(again, 2 * kPageCells);
+      loaded.load_cells(and_again, 300);
+      loaded.load_state(c);
+      EXPECT_EQ(loaded.save(), sequence.save());
+      EXPECT_EQ(loaded.truncate(300), 300);
+    } else {
+      loaded.finish_load(291);
+      EXPECT_EQ(loaded.length(), 291);
+      EXPECT_EQ(read(*other, loaded, 290), 3.5F);
+    }
+    EXPECT_EQ(loaded.next_position(), 5 + loaded.length());
+    EXPECT_EQ(read(*other, loaded, 17), 1.5F);
+    EXPECT_EQ(read(*other, loaded, 130), 2.5F);
+    // A range that does not begin where the last one ended.
+    SequenceState wrong(*other);
+    Source gap(second);
+    EXPECT_THROW(wrong.load_cells(gap, 300), Error);
+  }
 }
 
 TEST_F(SequenceTest, RefusedRowsLeaveTheEncodedTextAlone) {

@@ -1,0 +1,171 @@
+#include "support/private_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "support/error.h"
+#include "support/hash64.h"
+
+namespace hearth {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kTemporary = ".tmp-";
+
+[[noreturn]] void fail(const char* verb, const fs::path& path) {
+  throw Error(std::string("cannot ") + verb + " '" + printable(path.string(), 300) +
+                  "': " + std::strerror(errno),
+              errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? "make room on that disk" : "");
+}
+
+}  // namespace
+
+void make_private_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder.parent_path(), error);
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) fail("make the folder", folder);
+  struct stat status = {};
+  if (::stat(folder.c_str(), &status) != 0) fail("examine", folder);
+  if (!S_ISDIR(status.st_mode))
+    throw Error("'" + printable(folder.string(), 300) + "' is not a folder", "name another one");
+  if (status.st_uid != ::geteuid()) {
+    throw Error("the folder '" + printable(folder.string(), 300) + "' belongs to another user",
+                "name one of your own");
+  }
+  if ((status.st_mode & 077) != 0 && ::chmod(folder.c_str(), 0700) != 0) fail("close", folder);
+}
+
+UnpublishedFile::UnpublishedFile(const fs::path& folder)
+    : folder_(folder), temporary_((folder / (std::string(kTemporary) + "XXXXXX")).string()) {
+  descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
+  if (descriptor_ < 0) {
+    temporary_.clear();
+    fail("write in", folder_);
+  }
+  // Nobody else can have it but someone who removes abandoned files just now: then writing goes
+  // on without a name, and publish() fails.
+  (void)::flock(descriptor_, LOCK_EX | LOCK_NB);
+}
+
+UnpublishedFile::~UnpublishedFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void UnpublishedFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(descriptor_, bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) fail("write in", folder_);
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+  }
+}
+
+void UnpublishedFile::sync() {
+  if (::fsync(descriptor_) != 0) fail("write in", folder_);
+}
+
+void UnpublishedFile::publish(const std::string& name) {
+  if (::rename(temporary_.c_str(), (folder_ / name).c_str()) != 0) fail("write in", folder_);
+  temporary_.clear();
+  sync_folder(folder_);
+}
+
+void UnpublishedFile::remove_abandoned(const fs::path& folder) noexcept {
+  std::error_code error;
+  for (fs::directory_iterator each(folder, error), end; !error && each != end;
+       each.increment(error)) {
+    const fs::path path = each->path();
+    if (!path.filename().native().starts_with(kTemporary)) continue;
+    const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (descriptor < 0) continue;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());
+    ::close(descriptor);
+  }
+}
+
+ReadFile::ReadFile(const fs::path& path) : path_(path) {
+  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (descriptor_ < 0) fail("open", path);
+  struct stat status = {};
+  if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(std::exchange(descriptor_, -1));
+    throw Error("'" + printable(path.string(), 300) + "' is not a regular file");
+  }
+  size_ = static_cast<std::uint64_t>(status.st_size);
+}
+
+ReadFile::ReadFile(ReadFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      size_(other.size_),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+ReadFile::~ReadFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void ReadFile::read(std::uint64_t offset, std::span<std::byte> bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t got =
+        ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("read", path_);
+    if (got == 0) throw Error("'" + printable(path_.string(), 300) + "' ends early");
+    offset += static_cast<std::uint64_t>(got);
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+  }
+}
+
+void ReadFile::will_read(std::uint64_t offset, std::uint64_t size) const noexcept {
+  (void)::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(size),
+                        POSIX_FADV_WILLNEED);
+}
+
+bool overwrite(const fs::path& path, std::uint64_t offset,
+               std::span<const std::byte> bytes) noexcept {
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0) return false;
+  const ssize_t wrote =
+      ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+  ::close(descriptor);
+  return wrote == static_cast<ssize_t>(bytes.size());
+}
+
+void sync_folder(const fs::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) fail("open", folder);
+  const int result = ::fsync(descriptor);
+  ::close(descriptor);
+  if (result != 0) fail("write in", folder);
+}
+
+std::optional<std::uint64_t> free_bytes(const fs::path& folder) noexcept {
+  struct statvfs status = {};
+  if (::statvfs(folder.c_str(), &status) != 0) return std::nullopt;
+  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+std::uint64_t folder_stamp(const fs::path& folder) noexcept {
+  struct stat status = {};
+  if (::stat(folder.c_str(), &status) != 0) return 0;
+  const std::int64_t parts[] = {status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
+                                status.st_ctim.tv_sec, status.st_ctim.tv_nsec,
+                                static_cast<std::int64_t>(status.st_ino)};
+  return hash64(std::as_bytes(std::span(parts))) | 1;
+}
+
+FileStamp file_stamp(const fs::path& path) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0) fail("examine", path);
+  return {status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec,
+          static_cast<std::uint64_t>(status.st_size)};
+}
+
+}  // namespace hearth
