@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -25,6 +26,8 @@ class RequestFailure : public std::runtime_error {
   [[nodiscard]] const RequestError& error() const noexcept { return error_; }
   /// For 429 and 503: a Retry-After header.
   std::optional<std::chrono::seconds> retry_after;
+  /// Of a prompt that does not fit: its tokens and those of the context; else 0.
+  std::int64_t prompt_tokens = 0, context = 0;
 
  private:
   RequestError error_;

@@ -9,6 +9,7 @@
 #include "generate/grammar/grammar.h"
 #include "generate/prefixes.h"
 #include "model/families/registry.h"
+#include "serve/constraints.h"
 #include "support/error.h"
 
 namespace hearth::serve {
@@ -80,15 +81,16 @@ ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOpt
   }
   if (!model_) model_ = load_generating(setup, progress);
   tokenizer_ = text::Tokenizer::create(metadata());
-  special_tokens_ = text::special_token_texts(metadata());
   adapters_ = std::make_unique<Adapters>();
+  constraints_ = std::make_unique<Constraints>();
   if (kind_ != ModelKind::kGenerates) {
     encoder_ = std::make_unique<generate::TextEncoder>(metadata(), model_->spec());
     embedder_ = std::make_unique<generate::Embedder>(*model_, generate::EmbedderOptions{});
     return;
   }
   load_adapters(options.adapters);
-  load_chat();
+  chat_ = generate::ChatPrompt::of(metadata());
+  tool_chat_ = generate::ChatPrompt::of(metadata(), /*with_tools=*/true);
   generate::RecommendedSettings recommended = generate::recommended_settings(metadata());
   sampling_ = std::move(recommended.settings);
   warnings_ = std::move(recommended.ignored);
@@ -115,29 +117,9 @@ void ServedModel::load_adapters(const std::vector<ServedAdapter>& adapters) {
   if (!adapters.empty()) set_adapter_scales({});
 }
 
-void ServedModel::load_chat() {
-  const auto load = [&](bool with_tools, Chat& chat) {
-    std::optional<std::string> source = text::find_chat_template(metadata(), with_tools);
-    if (!source) return;
-    chat.format = text::detect_chat_format(*source);
-    chat.chat_template =
-        std::make_unique<text::ChatTemplate>(std::move(*source), "the model's chat template");
-  };
-  load(false, chat_);
-  load(true, tool_chat_);
-}
-
 std::string ServedModel::title() const {
   const std::string& given = model_->spec().name;
   return given.empty() ? model_->setup().model.stem().string() : given;
-}
-
-const text::ChatTemplate* ServedModel::chat_template(bool with_tools) const noexcept {
-  return (with_tools ? tool_chat_ : chat_).chat_template.get();
-}
-
-const text::ChatFormat& ServedModel::chat_format(bool with_tools) const noexcept {
-  return (with_tools ? tool_chat_ : chat_).format;
 }
 
 std::shared_ptr<const generate::grammar::TokenTrie> ServedModel::token_trie() {

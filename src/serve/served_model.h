@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,13 +14,12 @@
 #include <utility>
 #include <vector>
 
+#include "generate/chat_prompt.h"
 #include "generate/embedder.h"
 #include "generate/sampler_settings.h"
 #include "generate/scheduler.h"
 #include "model/loaded_model.h"
 #include "serve/chat_request.h"
-#include "text/chat_format.h"
-#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace hearth::generate::grammar {
@@ -29,6 +27,8 @@ class TokenTrie;
 }
 
 namespace hearth::serve {
+
+class Constraints;
 
 /// What a model is for.
 enum class ModelKind : std::uint8_t { kGenerates, kEmbeds, kReranks };
@@ -82,17 +82,18 @@ class ServedModel {
   [[nodiscard]] std::int64_t max_tokens() const noexcept { return max_tokens_; }
   /// General.name, else the file's.
   [[nodiscard]] std::string title() const;
+  [[nodiscard]] std::int64_t vocabulary() const noexcept { return model_->spec().vocabulary; }
   [[nodiscard]] std::int64_t context() const noexcept { return model_->setup().context; }
 
-  /// Null where the model has none; `with_tools`: the one meant for that.
-  [[nodiscard]] const text::ChatTemplate* chat_template(bool with_tools) const noexcept;
-  [[nodiscard]] const text::ChatFormat& chat_format(bool with_tools) const noexcept;
-  [[nodiscard]] const std::map<std::string, std::string>& special_tokens() const noexcept {
-    return special_tokens_;
+  /// Nothing where the model has no chat template; `with_tools`: the template meant for that.
+  [[nodiscard]] const std::optional<generate::ChatPrompt>& chat(bool with_tools) const noexcept {
+    return with_tools ? tool_chat_ : chat_;
   }
 
   /// What structured output masks tokens with; built when it is first needed.
   [[nodiscard]] std::shared_ptr<const generate::grammar::TokenTrie> token_trie();
+  /// The grammars of its requests.
+  [[nodiscard]] Constraints& constraints() noexcept { return *constraints_; }
 
   /// What requests from now on are computed with.
   [[nodiscard]] ChosenAdapters adapters() const;
@@ -108,11 +109,6 @@ class ServedModel {
   [[nodiscard]] std::int64_t dimensions() const noexcept { return embedder_->dimensions(); }
 
  private:
-  struct Chat {
-    std::unique_ptr<text::ChatTemplate> chat_template;
-    text::ChatFormat format;
-  };
-  void load_chat();
   void make_scheduler(const ServedModelOptions& options);
   void load_adapters(const std::vector<ServedAdapter>& adapters);
 
@@ -121,9 +117,9 @@ class ServedModel {
   std::unique_ptr<text::Tokenizer> tokenizer_;
   generate::SamplerSettings sampling_;
   std::int64_t max_tokens_ = -1;
-  std::map<std::string, std::string> special_tokens_;
-  Chat chat_, tool_chat_;
+  std::optional<generate::ChatPrompt> chat_, tool_chat_;
   std::vector<std::string> warnings_;
+  std::unique_ptr<Constraints> constraints_;
   std::once_flag trie_once_;
   std::shared_ptr<const generate::grammar::TokenTrie> trie_;
 
