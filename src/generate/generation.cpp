@@ -196,9 +196,8 @@ bool Generation::tell(const Piece& piece) noexcept {
   GeneratedPiece told{piece, -1, std::nullopt, {}};
   // Text that a control token ends belongs to tokens before it.
   const bool is_held_back =
-      announced_ < 0 ||
-      (!piece.text.empty() && !piece.control &&
-       common_.tokenizer.type(announced_) == text::TokenType::kControl);
+      announced_ < 0 || (!piece.text.empty() && !piece.control &&
+                         common_.tokenizer.type(announced_) == text::TokenType::kControl);
   if (!is_held_back) {
     told.token = announced_;
     told.log_probability = log_probability_;

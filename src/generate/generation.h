@@ -91,7 +91,6 @@ class Generation {
   FairQueue::Handle client;
   std::int64_t last_pass = 0;
   std::int64_t refused_at = -1;  // LoopState::releases when there was no room for it
-  bool shares_last_page = false;
 
  private:
   [[nodiscard]] bool wants_probabilities() const noexcept {

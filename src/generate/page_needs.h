@@ -11,20 +11,22 @@
 
 namespace hearth::generate {
 
-/// Pages by group of a pool, added up over sequences.
+/// Pages by group of a pool, and slots of recurrent state, added up over sequences.
 class PageNeeds {
  public:
   explicit PageNeeds(const state::MemoryPool& pool)
       : pool_(&pool), pages_(pool.groups().size(), 0) {}
 
-  void clear() noexcept { pages_.assign(pages_.size(), 0); }
+  void clear() noexcept {
+    pages_.assign(pages_.size(), 0);
+    slots_ = 0;
+  }
 
-  /// What `sequence` takes at once to grow by `rows` rows. `shares_last_page`: its last page may
-  /// belong to others, too, and is then copied first.
-  void add_growth(const state::SequenceState& sequence, std::int64_t rows, bool shares_last_page);
+  /// What `sequence` takes at once to grow by `rows` rows.
+  void add_growth(const state::SequenceState& sequence, std::int64_t rows);
   /// What a sequence takes on the way to `length` rows, in passes of at most limits().batch_rows:
   /// pages behind windows are given back meanwhile. `sequence` may be null: a new one.
-  void add_whole(const state::SequenceState* sequence, std::int64_t length, bool shares_last_page);
+  void add_whole(const state::SequenceState* sequence, std::int64_t length);
 
   /// The pool has them free now.
   [[nodiscard]] bool are_free() const noexcept;
@@ -32,10 +34,12 @@ class PageNeeds {
   [[nodiscard]] bool exist() const noexcept;
   /// Of the group that needs most.
   [[nodiscard]] std::int64_t most() const noexcept;
+  [[nodiscard]] std::int64_t slots() const noexcept { return slots_; }
 
  private:
   const state::MemoryPool* pool_;
   std::vector<std::int64_t> pages_;
+  std::int64_t slots_ = 0;
 };
 
 }  // namespace hearth::generate

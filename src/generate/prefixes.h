@@ -18,7 +18,10 @@ class Prefixes {
   [[nodiscard]] virtual std::unique_ptr<state::SequenceState> find(
       const state::PrefixKey& key, std::span<const std::int32_t> tokens) = 0;
   virtual void keep(const state::PrefixKey& key, std::span<const std::int32_t> tokens,
-                    const state::SequenceState& sequence) = 0;
+                    const state::SequenceState& sequence, bool boundary) = 0;
+  [[nodiscard]] virtual std::int64_t next_stop(std::int64_t begin, std::int64_t total,
+                                               std::span<const std::int64_t> boundaries) const = 0;
+  [[nodiscard]] virtual bool snapshot_due(std::int64_t length) const = 0;
   virtual bool make_room(std::int64_t pages, std::int64_t slots) = 0;
 };
 
@@ -31,9 +34,14 @@ class CachedPrefixes final : public Prefixes {
     return cache_.find(key, tokens);
   }
   void keep(const state::PrefixKey& key, std::span<const std::int32_t> tokens,
-            const state::SequenceState& sequence) override {
-    cache_.keep(key, tokens, sequence);
+            const state::SequenceState& sequence, bool boundary) override {
+    cache_.keep(key, tokens, sequence, {}, boundary);
   }
+  std::int64_t next_stop(std::int64_t begin, std::int64_t total,
+                         std::span<const std::int64_t> boundaries) const override {
+    return cache_.next_stop(begin, total, boundaries);
+  }
+  bool snapshot_due(std::int64_t length) const override { return cache_.snapshot_due(length); }
   bool make_room(std::int64_t pages, std::int64_t slots) override {
     return cache_.make_room(pages, slots);
   }

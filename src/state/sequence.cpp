@@ -156,17 +156,29 @@ void SequenceState::own_last_page(std::size_t group) {
   pages.list.back() = own;
 }
 
-/// At most kSlotsPerSequence - 1 checkpoints stay: the current one always, snapshots rather than
-/// others, younger ones rather than older.
+/// The checkpoint that is given up first: the current one never, snapshots after others, younger
+/// ones after older.
+std::size_t SequenceState::oldest_checkpoint() const noexcept {
+  for (std::size_t i = 0; i + 1 < checkpoints_.size(); ++i) {
+    if (!checkpoints_[i].keep) return i;
+  }
+  return 0;
+}
+
+/// At most kSlotsPerSequence - 1 checkpoints stay.
 void SequenceState::make_room_for_slot() noexcept {
   while (checkpoints_.size() >= static_cast<std::size_t>(kSlotsPerSequence)) {
-    const auto last = checkpoints_.end() - 1;
-    auto victim = std::find_if(checkpoints_.begin(), last,
-                               [](const Checkpoint& checkpoint) { return !checkpoint.keep; });
-    if (victim == last) victim = checkpoints_.begin();
-    pool_->give_back_slot(victim->slot);
-    checkpoints_.erase(victim);
+    const std::size_t victim = oldest_checkpoint();
+    pool_->give_back_slot(checkpoints_[victim].slot);
+    checkpoints_.erase(checkpoints_.begin() + static_cast<std::ptrdiff_t>(victim));
   }
+}
+
+std::int64_t SequenceState::slots_needed() const noexcept {
+  if (!pool_->recurrent() || pending_slot_ >= 0) return 0;
+  if (checkpoints_.size() < static_cast<std::size_t>(kSlotsPerSequence)) return 1;
+  const auto slot = static_cast<std::size_t>(checkpoints_[oldest_checkpoint()].slot);
+  return pool_->slot_references_[slot] > 1 ? 1 : 0;
 }
 
 void SequenceState::commit() noexcept {

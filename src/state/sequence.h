@@ -72,6 +72,8 @@ class SequenceState {
   void grow(std::int64_t count);
   /// Pages of a group that grow(count) takes now, copies of shared ones included.
   [[nodiscard]] std::int64_t pages_needed(std::size_t group, std::int64_t count) const noexcept;
+  /// Slots of recurrent state that it takes.
+  [[nodiscard]] std::int64_t slots_needed() const noexcept;
   /// The rows of the last grow() are evaluated: gives up what no window reaches any more.
   void commit() noexcept;
   /// The slot of the recurrent state before the rows of the last grow(); -1: zero.
@@ -139,6 +141,7 @@ class SequenceState {
   void grow_pages(std::size_t group, std::int64_t length);
   void shrink_pages(std::size_t group, std::int64_t length) noexcept;
   void own_last_page(std::size_t group);
+  [[nodiscard]] std::size_t oldest_checkpoint() const noexcept;
   void make_room_for_slot() noexcept;
   [[nodiscard]] bool windows_reach(std::int64_t length) const noexcept;
   void give_up_pages(std::size_t group, std::int64_t slack) noexcept;

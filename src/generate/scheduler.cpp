@@ -1,0 +1,221 @@
+#include "generate/scheduler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "generate/compute_turn.h"
+#include "generate/generation.h"
+#include "generate/page_needs.h"
+#include "generate/prefixes.h"
+#include "generate/scheduler_loop.h"
+
+namespace hearth::generate {
+namespace {
+
+/// Before any request has ended.
+constexpr double kGuessedSeconds = 5;
+constexpr double kLongestRetry = 300;
+
+SchedulerLimits checked(SchedulerLimits limits, model::LoadedModel& model) {
+  const spec::ModelSpec& spec = model.spec();
+  if (!spec.head.linear.present() || spec.encoder || !spec.causal) {
+    throw Error("this model does not continue texts", "use a model that does");
+  }
+  limits.parallel = std::clamp(limits.parallel, 1, model.setup().sequences);
+  limits.queue = std::max(limits.queue, 0);
+  if (model.runner().limits().logit_rows < limits.parallel) {
+    throw Error("the model was not loaded for several requests at once",
+                "this is a bug in Hearth: please report it");
+  }
+  return limits;
+}
+
+}  // namespace
+
+model::Outputs scheduler_outputs(const spec::Setup& setup) {
+  model::Outputs outputs;
+  outputs.logit_rows = setup.sequences;
+  return outputs;
+}
+
+struct Scheduler::Impl {
+  const SchedulerLimits limits;
+  const GenerationContext common;
+  const state::MemoryPool& pool;
+  const std::shared_ptr<ComputeTurn> turn;
+  const std::unique_ptr<Prefixes> prefixes;
+  SchedulerLoop loop;  // the thread's own
+
+  mutable std::mutex mutex;
+  std::condition_variable work, ended;
+  std::vector<std::shared_ptr<Generation>> inbox;
+  std::unordered_map<RequestId, std::shared_ptr<Generation>> registry;  // until they are told
+  RequestId next_id = 1;
+  int unended = 0;
+  bool draining = false, stopping = false;
+  SchedulerStatistics statistics;
+  std::int64_t refused = 0;
+  double mean_seconds = 0;
+
+  std::thread thread;  // last: it uses the others
+
+  Impl(model::LoadedModel& model, const text::Tokenizer& tokenizer, const SchedulerLimits& given,
+       std::shared_ptr<ComputeTurn> turn_, std::unique_ptr<Prefixes> prefixes_)
+      : limits(checked(given, model)),
+        common{tokenizer, model.spec().vocabulary, model.setup().context,
+               never_generated(tokenizer, model.spec().vocabulary)},
+        pool(model.pool()),
+        turn(std::move(turn_)),
+        prefixes(std::move(prefixes_)),
+        loop(model, limits, turn.get(), prefixes.get(),
+             [this](const Generation& generation, bool told) { end(generation, told); }),
+        thread([this] { run(); }) {}
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+      for (const auto& [id, generation] : registry) generation->cancel();
+    }
+    work.notify_all();
+    thread.join();
+  }
+
+  void run() {
+    std::vector<std::shared_ptr<Generation>> arrived;
+    for (;;) {
+      {
+        std::unique_lock lock(mutex);
+        work.wait(lock, [this] { return stopping || !inbox.empty() || !loop.idle(); });
+        if (stopping && inbox.empty() && loop.idle()) return;
+        arrived.swap(inbox);
+      }
+      for (std::shared_ptr<Generation>& each : arrived) loop.enter(std::move(each));
+      arrived.clear();
+      try {
+        loop.step();
+      } catch (const Error& error) {
+        loop.fail_all(error);
+      } catch (const std::exception& error) {
+        loop.fail_all(Error(error.what()));
+      }
+      publish();
+    }
+  }
+
+  void publish() {
+    const SchedulerStatistics now = loop.statistics();
+    const std::lock_guard lock(mutex);
+    statistics = now;
+    mean_seconds = loop.mean_seconds();
+  }
+
+  /// A generation has ended: its place is free before the listener is told, but the scheduler is
+  /// done with it only afterwards.
+  void end(const Generation& generation, bool told) {
+    if (!told) publish();
+    const std::lock_guard lock(mutex);
+    if (!told) {
+      --unended;
+      return;
+    }
+    registry.erase(generation.id());
+    if (registry.empty()) ended.notify_all();
+  }
+
+  RequestId submit(GenerateRequest request, std::shared_ptr<Listener> listener) {
+    RequestId id = 0;
+    {
+      const std::lock_guard lock(mutex);
+      id = next_id++;
+    }
+    check_room(request);
+    auto generation =
+        std::make_shared<Generation>(id, std::move(request), std::move(listener), common);
+    {
+      const std::lock_guard lock(mutex);
+      if (draining || stopping) {
+        ++refused;
+        throw Error("the server is stopping and takes no more requests", "try again later");
+      }
+      if (unended >= limits.parallel + limits.queue) {
+        ++refused;
+        throw QueueFull(fmt::format("{} requests wait already", unended - limits.parallel),
+                        retry_after());
+      }
+      registry.emplace(id, generation);
+      inbox.push_back(std::move(generation));
+      ++unended;
+    }
+    work.notify_one();
+    return id;
+  }
+
+  /// The KV cache may be smaller than one context.
+  void check_room(const GenerateRequest& request) const {
+    PageNeeds needs(pool);
+    const auto tokens = static_cast<std::int64_t>(request.prompt.size());
+    needs.add_whole(nullptr, std::min(tokens, common.context));
+    if (needs.exist()) return;
+    throw Error(fmt::format("the prompt has {} tokens, more than the whole KV cache holds", tokens),
+                "shorten it or give the KV cache more memory", ExitCode::kDoesNotFit);
+  }
+
+  /// When those who wait now will have been served.
+  [[nodiscard]] std::chrono::seconds retry_after() const {
+    const double each = mean_seconds > 0 ? mean_seconds : kGuessedSeconds;
+    const double all = each * (unended - limits.parallel) / limits.parallel;
+    return std::chrono::seconds(
+        static_cast<std::int64_t>(std::clamp(std::ceil(all), 1.0, kLongestRetry)));
+  }
+
+  void cancel(RequestId id) noexcept {
+    const std::lock_guard lock(mutex);
+    const auto found = registry.find(id);
+    if (found != registry.end()) found->second->cancel();
+  }
+
+  void drain(std::chrono::milliseconds patience) {
+    std::unique_lock lock(mutex);
+    draining = true;
+    const auto is_empty = [this] { return registry.empty(); };
+    if (ended.wait_for(lock, patience, is_empty)) return;
+    for (const auto& [id, generation] : registry) generation->cancel();
+    ended.wait(lock, is_empty);
+  }
+
+  [[nodiscard]] SchedulerStatistics current() const {
+    const std::lock_guard lock(mutex);
+    SchedulerStatistics now = statistics;
+    now.waiting += static_cast<int>(inbox.size());
+    now.refused = refused;
+    return now;
+  }
+};
+
+Scheduler::Scheduler(model::LoadedModel& model, const text::Tokenizer& tokenizer,
+                     const SchedulerLimits& limits, std::shared_ptr<ComputeTurn> turn,
+                     std::unique_ptr<Prefixes> prefixes)
+    : impl_(
+          std::make_unique<Impl>(model, tokenizer, limits, std::move(turn), std::move(prefixes))) {}
+
+Scheduler::~Scheduler() = default;
+
+Scheduler::RequestId Scheduler::submit(GenerateRequest request,
+                                       std::shared_ptr<Listener> listener) {
+  return impl_->submit(std::move(request), std::move(listener));
+}
+
+void Scheduler::cancel(RequestId id) noexcept { impl_->cancel(id); }
+void Scheduler::drain(std::chrono::milliseconds patience) { impl_->drain(patience); }
+SchedulerStatistics Scheduler::statistics() const { return impl_->current(); }
+const SchedulerLimits& Scheduler::limits() const noexcept { return impl_->limits; }
+
+}  // namespace hearth::generate

@@ -1,0 +1,202 @@
+// The scheduler's loop: requests come, wait for room, give it up for others, and end.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "generate/scheduler_loop.h"
+
+namespace hearth::generate {
+namespace {
+
+/// Room for tokens to come that a request must find to be admitted, in cells.
+constexpr std::int64_t kRoomToGenerate = state::kPageCells;
+/// A request's share in the mean time that requests take.
+constexpr double kRecent = 0.1;
+
+}  // namespace
+
+void SchedulerLoop::enter(GenerationPointer generation) {
+  generation->client = queue_.enter(generation->request().client);
+  waiting_.push_back(std::move(generation));
+}
+
+void SchedulerLoop::end_those_over() {
+  const Clock::time_point now = Clock::now();
+  for (std::vector<GenerationPointer>* const list : {&active_, &waiting_}) {
+    for (std::size_t i = list->size(); i-- > 0;) {
+      const GenerationPointer generation = (*list)[i];
+      if (generation->is_over(now)) finish(generation, FinishReason::kCancelled);
+    }
+  }
+}
+
+/// Whoever does not fit holds up those after it, so that large requests are not passed by forever.
+void SchedulerLoop::admit() {
+  while (!waiting_.empty() && static_cast<int>(active_.size()) < limits_.parallel) {
+    if (!try_to_admit(next_waiting())) return;
+  }
+}
+
+/// By priority; then those that gave up their place for others; then the client that got least so
+/// far; then in the order of coming.
+SchedulerLoop::GenerationPointer SchedulerLoop::next_waiting() const {
+  const auto order = [](const Generation& generation) {
+    return std::tuple(-generation.request().priority, !generation.was_suspended(),
+                      generation.client->time, generation.id());
+  };
+  return *std::min_element(waiting_.begin(), waiting_.end(),
+                           [&](const GenerationPointer& a, const GenerationPointer& b) {
+                             return order(*a) < order(*b);
+                           });
+}
+
+/// Adds what a generation will need before others are thought of: its prompt, and some room.
+void SchedulerLoop::add_needs_of(const Generation& generation,
+                                 const state::SequenceState* sequence) {
+  const auto held = static_cast<std::int64_t>(generation.tokens().size());
+  const std::int64_t more = std::clamp<std::int64_t>(generation.may_add(), 0, kRoomToGenerate);
+  needs_.add_whole(sequence, held + more);
+}
+
+bool SchedulerLoop::try_to_admit(const GenerationPointer& generation) {
+  if (!active_.empty() && generation->refused_at == releases_) return false;
+  std::unique_ptr<state::SequenceState> sequence = find_beginning(*generation);
+  needs_.clear();
+  for (const GenerationPointer& each : active_) add_needs_of(*each, each->sequence());
+  add_needs_of(*generation, sequence.get());
+  if (!make_room(needs_)) {
+    sequence.reset();
+    if (!active_.empty()) {
+      generation->refused_at = releases_;
+      return false;
+    }
+    // Nobody will give anything back: what there is must do.
+    needs_.clear();
+    needs_.add_whole(nullptr, static_cast<std::int64_t>(generation->tokens().size()));
+    if (!make_room(needs_)) {
+      if (generation->result().generated_tokens > 0) {
+        finish(generation, FinishReason::kContext);
+      } else {
+        fail(generation,
+             Error(fmt::format("the KV cache has no room for the prompt of {} tokens",
+                               generation->tokens().size()),
+                   "shorten it or give the KV cache more memory", ExitCode::kDoesNotFit));
+      }
+      return true;
+    }
+  }
+  try {
+    if (!sequence) sequence = model_.new_sequence();
+    const std::int64_t found = sequence->length();
+    const bool first_time = !generation->was_suspended();
+    generation->begin(std::move(sequence));
+    if (first_time) statistics_.reused_tokens += found;
+  } catch (const Error& error) {
+    fail(generation, error);
+    return true;
+  }
+  waiting_.erase(std::find(waiting_.begin(), waiting_.end(), generation));
+  generation->last_pass = pass_;
+  active_.push_back(generation);
+  return true;
+}
+
+std::unique_ptr<state::SequenceState> SchedulerLoop::find_beginning(const Generation& generation) {
+  if (prefixes_ == nullptr || !generation.is_memorable()) return nullptr;
+  try {
+    return prefixes_->find(generation.key(), generation.tokens());
+  } catch (const Error&) {
+    return nullptr;  // an unreadable file: the tokens are at hand
+  }
+}
+
+bool SchedulerLoop::make_room(const PageNeeds& needs) {
+  if (needs.are_free()) return true;
+  if (prefixes_ == nullptr) return false;
+  (void)prefixes_->make_room(needs.most(), needs.slots());
+  return needs.are_free();
+}
+
+/// The youngest of the lowest priority waits until others have ended. What it holds is remembered,
+/// if there is a memory, or evaluated again.
+void SchedulerLoop::suspend_least_important() {
+  const auto victim = std::min_element(
+      active_.begin(), active_.end(), [](const GenerationPointer& a, const GenerationPointer& b) {
+        const int left = a->request().priority, right = b->request().priority;
+        return left != right ? left < right : a->id() > b->id();
+      });
+  const GenerationPointer generation = *victim;
+  active_.erase(victim);
+  remember(*generation, true);
+  generation->suspend().reset();
+  generation->refused_at = ++releases_;
+  waiting_.push_back(generation);
+  ++statistics_.preempted;
+}
+
+void SchedulerLoop::remember(Generation& generation, bool boundary) {
+  if (prefixes_ == nullptr || !generation.is_memorable()) return;
+  const std::int64_t length = generation.sequence()->length();
+  if (length == 0) return;
+  try {
+    prefixes_->keep(generation.key(), generation.tokens().first(static_cast<std::size_t>(length)),
+                    *generation.sequence(), boundary);
+  } catch (const Error&) {
+    // It will be evaluated again.
+  }
+}
+
+void SchedulerLoop::leave(const GenerationPointer& generation, bool worth_keeping) {
+  if (generation->sequence() != nullptr) {
+    if (worth_keeping) remember(*generation, true);
+    generation->suspend().reset();
+    ++releases_;
+  }
+  std::erase(active_, generation);
+  std::erase(waiting_, generation);
+  queue_.leave(generation->client);
+}
+
+void SchedulerLoop::finish(const GenerationPointer& generation, FinishReason reason) {
+  leave(generation, true);
+  ++(reason == FinishReason::kCancelled ? statistics_.cancelled : statistics_.finished);
+  ended_(*generation, false);
+  generation->finish(reason);
+  ended_(*generation, true);
+  if (reason == FinishReason::kCancelled) return;
+  const GenerateResult& result = generation->result();
+  const double seconds = result.prompt_seconds + result.generate_seconds;
+  mean_seconds_ =
+      mean_seconds_ == 0 ? seconds : mean_seconds_ + kRecent * (seconds - mean_seconds_);
+}
+
+void SchedulerLoop::fail(const GenerationPointer& generation, const Error& error) {
+  leave(generation, false);
+  ++statistics_.failed;
+  ended_(*generation, false);
+  generation->fail(error);
+  ended_(*generation, true);
+}
+
+void SchedulerLoop::fail_all(const Error& error) {
+  while (!active_.empty()) fail(active_.back(), error);
+  while (!waiting_.empty()) fail(waiting_.back(), error);
+}
+
+SchedulerStatistics SchedulerLoop::statistics() const {
+  SchedulerStatistics now = statistics_;
+  for (const GenerationPointer& each : active_) ++(each->reads() ? now.prefilling : now.generating);
+  now.waiting = static_cast<int>(waiting_.size());
+  const state::MemoryPool& pool = model_.pool();
+  for (std::size_t g = 0; g < pool.groups().size(); ++g) {
+    const spec::CellGroup& group = pool.groups()[g];
+    if (group.encoder || group.window > 0) continue;
+    now.kv_cells = pool.pages(g) * state::kPageCells;
+    now.kv_cells_used = now.kv_cells - pool.free_pages(g) * state::kPageCells;
+    break;
+  }
+  return now;
+}
+
+}  // namespace hearth::generate
