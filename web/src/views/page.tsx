@@ -1,0 +1,25 @@
+// The frame of the pages beside the chat.
+import type { ComponentChildren } from 'preact'
+import { useEffect } from 'preact/hooks'
+import { sidebarOpen } from '../app'
+import { Icon } from './icons'
+
+export function Page({ title, lead, children }: { title: string; lead?: string; children: ComponentChildren }) {
+  useEffect(() => {
+    document.title = `${title} · Hearth`
+  }, [title])
+  return (
+    <>
+      <header class="topbar">
+        <button type="button" class="quiet burger" aria-label="Conversations and pages" onClick={() => sidebarOpen.set(true)}>
+          <Icon name="menu" />
+        </button>
+      </header>
+      <main id="main" class="page" tabIndex={0}>
+        <h1>{title}</h1>
+        {lead && <p class="lead">{lead}</p>}
+        {children}
+      </main>
+    </>
+  )
+}
