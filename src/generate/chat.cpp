@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "generate/reasoning_budget.h"
 #include "support/error.h"
 
 namespace hearth::generate {
@@ -17,21 +18,20 @@ class ReplyCollector {
                  std::optional<int> budget, std::string_view prompt,
                  const std::function<void(const text::ReplyEvent&)>& on_event)
       : session_(session),
-        format_(format),
-        budget_(budget),
+        budget_(format, budget, prompt),
         reader_(format,
                 text::ReplyOptions{.tools = options.tools, .prompt = prompt, .earlier_calls = 0}),
-        on_event_(on_event) {
-    std::size_t marker = 0;
-    reasoning_ = text::reasoning_state(format, prompt, &marker) == text::ReasoningState::kOpened;
-    if (reasoning_ && marker < format.reasoning.size()) marker_ = marker;
-  }
+        on_event_(on_event) {}
 
   /// False when the reply is over.
   bool push(const Piece& piece) {
     take(reader_.push(piece.text,
                       piece.control ? text::PieceKind::kControl : text::PieceKind::kText));
-    if (budget_.has_value()) watch_budget(piece);
+    // Hearth writes this, so it may be a control token.
+    if (const std::optional<std::string> close = budget_.piece(piece.text, piece.tokens)) {
+      session_.force(session_.tokenizer().encode(
+          *close, text::EncodeOptions{.add_special = false, .parse_special = true}));
+    }
     return !reader_.stopped();
   }
 
@@ -42,23 +42,19 @@ class ReplyCollector {
  private:
   void take(const std::vector<text::ReplyEvent>& events) {
     for (const text::ReplyEvent& event : events) {
+      budget_.event(event);
       switch (event.kind) {
         case text::ReplyEvent::Kind::kText:
           reply.text += event.text;
-          reasoning_ = false;
           break;
         case text::ReplyEvent::Kind::kReasoning:
           reply.reasoning += event.text;
-          reasoning_ = true;
           break;
         case text::ReplyEvent::Kind::kToolCallEnd:
           reply.tool_calls.push_back(
               {{"id", event.id},
                {"type", "function"},
                {"function", {{"name", event.name}, {"arguments", event.text}}}});
-          break;
-        case text::ReplyEvent::Kind::kToolCallStart:
-          reasoning_ = false;
           break;
         default:
           break;
@@ -67,45 +63,10 @@ class ReplyCollector {
     }
   }
 
-  void watch_budget(const Piece& piece) {
-    if (!marker_.has_value()) find_marker(piece.text);
-    if (!reasoning_ && !marker_.has_value()) {
-      before_reasoning_ = piece.tokens;
-      return;
-    }
-    if (cut_ || !reasoning_open() || piece.tokens - before_reasoning_ < *budget_) return;
-    cut_ = true;
-    // Hearth writes this, so it may be a control token. Models are used to an empty line after it.
-    const std::string close = format_.reasoning[*marker_].close + "\n\n";
-    session_.force(session_.tokenizer().encode(
-        close, text::EncodeOptions{.add_special = false, .parse_special = true}));
-  }
-
-  [[nodiscard]] bool reasoning_open() const {
-    return marker_.has_value() && *marker_ < format_.reasoning.size() &&
-           !format_.reasoning[*marker_].close.empty() && reply.text.empty();
-  }
-
-  /// The model opens its reasoning itself: which markers does it use?
-  void find_marker(std::string_view text) {
-    beginning_ += text;
-    if (beginning_.size() > 4096) return;  // it opens at the start of the answer or not at all
-    for (std::size_t index = 0; index < format_.reasoning.size(); ++index) {
-      const std::string& open = format_.reasoning[index].open;
-      if (!open.empty() && beginning_.find(open) != std::string::npos) marker_ = index;
-    }
-  }
-
   Session& session_;
-  const text::ChatFormat& format_;
-  std::optional<int> budget_;
+  ReasoningBudget budget_;
   text::ReplyReader reader_;
   const std::function<void(const text::ReplyEvent&)>& on_event_;
-  std::optional<std::size_t> marker_;  // in format_.reasoning: the one that is open
-  std::string beginning_;
-  std::int64_t before_reasoning_ = 0;  // tokens
-  bool reasoning_ = false;
-  bool cut_ = false;
 };
 
 }  // namespace

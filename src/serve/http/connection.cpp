@@ -1,0 +1,155 @@
+#include "serve/http/connection.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "serve/request_failure.h"
+
+namespace hearth::serve {
+namespace {
+
+constexpr std::size_t kReceiveBytes = std::size_t{64} << 10;
+
+/// False when the time is over first.
+bool wait_for(int socket, short events, std::chrono::milliseconds most) {
+  pollfd entry{socket, events, 0};
+  for (;;) {
+    const int ready = ::poll(&entry, 1, static_cast<int>(most.count()));
+    if (ready < 0 && errno == EINTR) continue;
+    return ready > 0;
+  }
+}
+
+}  // namespace
+
+void Connection::tell_gone() {
+  const std::lock_guard lock(gone_mutex);
+  gone.store(true);
+  if (gone_callback) std::exchange(gone_callback, nullptr)();
+}
+
+void Connection::reset(Clock::time_point now) {
+  state = State::kIdle;
+  since = progress = now;
+  searched = 0;
+  head = {};
+  decoder.reset();
+  admission = {};
+  body_received = 0;
+  close_after = false;
+}
+
+bool ConnectionExchange::may_keep_alive(const HttpResponse& response) const noexcept {
+  return connection_.head.keep_alive && !response.close && !stopping_.load() &&
+         connection_.decoder->done();
+}
+
+bool ConnectionExchange::send(std::string_view bytes) {
+  while (!bytes.empty() && !failed_) {
+    const ssize_t sent = ::send(connection_.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    } else if (errno == EAGAIN) {
+      failed_ = !wait_for(connection_.socket.get(), POLLOUT, limits_.write_stall);
+    } else if (errno != EINTR) {
+      failed_ = true;
+    }
+  }
+  if (failed_) connection_.gone.store(true);
+  return !failed_;
+}
+
+void ConnectionExchange::respond(const HttpResponse& response) {
+  begun_ = ended_ = true;
+  keep_alive_ = may_keep_alive(response);
+  const bool without_length = response.status == 204 || response.status == 304;
+  std::string bytes =
+      response_head(response, without_length ? std::nullopt : std::optional(response.body.size()),
+                    without_length ? 0 : 1, keep_alive_);
+  if (!head_only() && !without_length) bytes += response.body;
+  send(bytes);
+}
+
+void ConnectionExchange::begin(const HttpResponse& response) {
+  begun_ = true;
+  const int version = connection_.head.request.minor_version;
+  chunked_ = version == 1;
+  keep_alive_ = may_keep_alive(response) && chunked_;
+  send(response_head(response, std::nullopt, version, keep_alive_));
+  write(response.body);
+}
+
+bool ConnectionExchange::write(std::string_view piece) {
+  if (gone()) return false;
+  if (piece.empty() || head_only()) return true;
+  if (!chunked_) return send(piece);
+  std::string bytes = fmt::format("{:x}\r\n", piece.size());
+  bytes += piece;
+  bytes += "\r\n";
+  return send(bytes);
+}
+
+void ConnectionExchange::end() {
+  if (ended_) return;
+  ended_ = true;
+  if (chunked_ && !head_only()) send("0\r\n\r\n");
+}
+
+void ConnectionExchange::on_gone(std::function<void()> callback) {
+  const std::lock_guard lock(connection_.gone_mutex);
+  if (callback && gone()) return callback();
+  connection_.gone_callback = std::move(callback);
+}
+
+void ConnectionExchange::receive_body() {
+  const auto broken = [&](int status, const char* message) {
+    connection_.gone.store(true);
+    failed_ = true;
+    throw RequestFailure(status, message);
+  };
+  if (body_begin_ == Clock::time_point()) body_begin_ = Clock::now();
+  if (connection_.head.expects_continue && !continued_) {
+    continued_ = true;
+    send("HTTP/1.1 100 Continue\r\n\r\n");
+  }
+  if (!wait_for(connection_.socket.get(), POLLIN, limits_.body_stall))
+    broken(408, "the request's body stopped coming");
+  std::string& input = connection_.input;
+  input.resize(kReceiveBytes);
+  const ssize_t received = ::recv(connection_.socket.get(), input.data(), input.size(), 0);
+  const int error = errno;
+  input.resize(received > 0 ? static_cast<std::size_t>(received) : 0);
+  if (received == 0 || (received < 0 && error != EAGAIN && error != EINTR))
+    broken(400, "the client broke off in the middle of its request");
+  connection_.body_received += input.size();
+  const auto elapsed = Clock::now() - body_begin_;
+  if (elapsed > limits_.body_grace &&
+      static_cast<double>(connection_.body_received) <
+          std::chrono::duration<double>(elapsed).count() * static_cast<double>(limits_.body_rate)) {
+    broken(408, "the request's body comes too slowly");
+  }
+}
+
+bool ConnectionExchange::read_body(std::string& out, std::size_t most) {
+  out.clear();
+  BodyDecoder& decoder = *connection_.decoder;
+  while (out.empty() && !decoder.done()) {
+    if (connection_.input.empty()) receive_body();
+    std::string_view input = connection_.input;
+    std::optional<HttpProblem> problem = decoder.decode(input, most, out);
+    connection_.input.erase(0, connection_.input.size() - input.size());
+    body_read_ += out.size();
+    if (!problem && body_read_ > connection_.admission.body_limit) {
+      problem =
+          HttpProblem{413, fmt::format("the body is larger than the {} bytes that are allowed",
+                                       connection_.admission.body_limit)};
+    }
+    if (problem) throw RequestFailure(problem->status, problem->message);
+  }
+  return !out.empty();
+}
+
+}  // namespace hearth::serve

@@ -1,0 +1,41 @@
+// From messages to the tokens of a prompt.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "serve/chat_request.h"
+#include "serve/served_model.h"
+#include "text/chat_format.h"
+#include "text/tokenizer.h"
+
+namespace hearth::serve {
+
+struct ChatTokens {
+  std::string text;  ///< of the whole prompt
+  std::vector<text::TokenId> tokens;
+  /// See generate::GenerateRequest::boundaries.
+  std::vector<std::int64_t> boundaries;
+  text::ChatFormat format;  ///< in which the reply comes
+  std::optional<int> reasoning_budget;
+  Json tools = Json::array();  ///< whose calls are read in the reply; empty: none are
+  int earlier_calls = 0;
+};
+
+/// Renders a chat by the model's template. Models without one get the messages' texts, one
+/// paragraph each: they go on with a text. Templates that know no tools get them told in words.
+/// Throws RequestFailure (400) when the template refuses the conversation.
+[[nodiscard]] ChatTokens chat_tokens(const ServedModel& model, const ChatRequest& request);
+
+/// The tokens of prompt number `index`. Throws RequestFailure: empty, ids outside the vocabulary,
+/// a suffix for a model that cannot fill in.
+[[nodiscard]] std::vector<text::TokenId> completion_tokens(const ServedModel& model,
+                                                           const CompletionRequest& request,
+                                                           std::size_t index);
+
+/// Whether the model has the tokens for filling in the middle.
+[[nodiscard]] bool can_fill_in(const text::Tokenizer& tokenizer) noexcept;
+
+}  // namespace hearth::serve

@@ -1,0 +1,66 @@
+// The table of routes: who answers which path, and what the OpenAPI document says about it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "serve/http/exchange.h"
+#include "serve/http/message.h"
+
+namespace hearth::serve {
+
+inline constexpr std::size_t kDefaultBodyLimit = std::size_t{32} << 20;
+
+/// Runs on a worker thread and may block. Throws RequestFailure (or Error, which becomes 500; with
+/// ExitCode::kUsage 400) before the answer has begun.
+using Handler = std::function<void(const HttpRequest&, HttpExchange&)>;
+
+enum class Access : std::uint8_t {
+  kKey,   ///< needs the API key, where one is set
+  kOpen,  ///< anybody: health, the page's files
+};
+
+struct Route {
+  std::string method;   ///< "GET" answers HEAD, too
+  std::string pattern;  ///< "/v1/models/{model...}": {x} is a segment, {x...} one or more
+  Handler handler;
+  /// For the OpenAPI document.
+  std::string summary;
+  std::string tag;  ///< "OpenAI", "Ollama", "Anthropic", "llama-server", "Hearth"
+  /// The request body's name in the dialects' tables of fields; empty: no JSON body.
+  std::string body_schema = {};
+  /// What comes back: "application/json", "text/event-stream".
+  std::vector<std::string> produces = {"application/json"};
+  Access access = Access::kKey;
+  std::size_t body_limit = kDefaultBodyLimit;
+  bool streams_body = false;  ///< the handler calls read_body()
+};
+
+/// What a path and a method lead to.
+struct Match {
+  const Route* route = nullptr;                               ///< null: none
+  std::vector<std::pair<std::string, std::string>> captures;  ///< rest captures joined by slashes
+  std::vector<std::string> allowed;  ///< methods of the path, when only the method is wrong
+};
+
+class Router {
+ public:
+  /// Throws std::logic_error for a second route of the same method and pattern.
+  void add(Route route);
+  /// Literal segments win over {x}, those over {x...}.
+  [[nodiscard]] Match match(std::string_view method,
+                            const std::vector<std::string>& segments) const;
+  [[nodiscard]] const std::vector<Route>& routes() const noexcept { return routes_; }
+
+ private:
+  std::vector<Route> routes_;
+  std::vector<std::vector<std::string>> patterns_;  // split, like routes_
+};
+
+}  // namespace hearth::serve

@@ -1,0 +1,57 @@
+// From a request in no dialect to a reply in one: renders the prompt, generates, reads the reply
+// and has it written to the client.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "serve/chat_request.h"
+#include "serve/http/exchange.h"
+#include "serve/models.h"
+
+namespace hearth::serve {
+
+/// Who asks, and until when.
+struct Caller {
+  std::string owner;   ///< the API key's name
+  std::string client;  ///< shares the machine fairly with others: owner or address
+  int priority = 0;
+};
+
+/// What happened, for logs and metrics. Of failures before anything was said: an exception.
+struct ReplyRecord {
+  std::string model;
+  Usage usage;
+  EndReason end = EndReason::kStop;
+  double first_token_seconds = 0;
+  bool failed = false;
+};
+
+struct RunnerOptions {
+  /// A stream that says nothing for so long gets a comment, so that nobody gives it up.
+  std::chrono::milliseconds keep_alive{5'000};
+};
+
+class Runner {
+ public:
+  Runner(ModelManager& models, const RunnerOptions& options);
+
+  /// Generates and writes the whole reply. Throws RequestFailure before the answer has begun.
+  ReplyRecord chat(const ChatRequest& request, const Caller& caller, ReplyWriter& writer,
+                   HttpExchange& exchange);
+  ReplyRecord complete(const CompletionRequest& request, const Caller& caller, ReplyWriter& writer,
+                       HttpExchange& exchange);
+
+  /// The prompt a chat would be answered to, as text. Throws RequestFailure.
+  [[nodiscard]] std::string render(const ChatRequest& request);
+  /// Its tokens.
+  [[nodiscard]] std::int64_t count_tokens(const ChatRequest& request);
+
+ private:
+  ModelManager& models_;
+  RunnerOptions options_;
+};
+
+}  // namespace hearth::serve

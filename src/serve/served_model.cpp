@@ -1,0 +1,180 @@
+#include "serve/served_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "generate/compute_turn.h"
+#include "generate/grammar/grammar.h"
+#include "generate/prefixes.h"
+#include "model/families/registry.h"
+#include "serve/constraints.h"
+#include "support/error.h"
+
+namespace hearth::serve {
+namespace {
+
+/// Embedding models read texts of up to so many tokens unless a longer context is asked for: a
+/// pass over the 32k that some allow takes gigabytes.
+constexpr std::int64_t kEmbeddingContext = 8192;
+
+std::unique_ptr<model::LoadedModel> load_generating(spec::Setup setup,
+                                                    const std::function<void(double)>& progress) {
+  return model::LoadedModel::load(setup, progress, generate::scheduler_outputs(setup));
+}
+
+std::unique_ptr<model::LoadedModel> load_embedding(spec::Setup setup, const spec::ModelSpec& spec,
+                                                   std::int64_t texts,
+                                                   const std::function<void(double)>& progress) {
+  const std::int64_t wanted = setup.context > 0 ? setup.context : kEmbeddingContext;
+  setup = generate::embedding_setup(std::move(setup), spec,
+                                    std::min(wanted, generate::longest_text(spec)), texts);
+  return model::LoadedModel::load(setup, progress, generate::embedding_outputs(setup));
+}
+
+/// FNV-1a: tells sets of adapters apart, nothing more.
+void mix_in(std::uint64_t& hash, std::string_view bytes) noexcept {
+  for (const char byte : bytes) {
+    hash ^= static_cast<unsigned char>(byte);
+    hash *= 0x100000001b3ULL;
+  }
+}
+
+}  // namespace
+
+struct ServedModel::Adapters {
+  struct Entry {
+    ServedAdapter given;
+    std::shared_ptr<const model::Adapter> adapter;
+    std::shared_ptr<const model::ControlVector> vector;
+  };
+  std::vector<Entry> entries;
+  std::mutex mutex;  // of the scales and of what they make
+  ChosenAdapters chosen;
+};
+
+ModelKind kind_of(const gguf::Metadata& metadata, const spec::ModelSpec& spec) {
+  if (spec.pooling.kind == spec::PoolingKind::kRank) return ModelKind::kReranks;
+  const bool encoder = !spec.causal && !spec.head.linear.present();
+  if (encoder || metadata.contains(spec.architecture + ".pooling_type")) return ModelKind::kEmbeds;
+  if (!spec.head.linear.present() || !spec.causal || spec.encoder) {
+    throw Error("this model does not go on with a text (an encoder and decoder, or diffusion)",
+                "serve a model that chats, completes, embeds or reranks");
+  }
+  return ModelKind::kGenerates;
+}
+
+ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOptions& options,
+                         std::shared_ptr<generate::ComputeTurn> turn,
+                         const std::function<void(double)>& progress)
+    : max_tokens_(options.max_tokens), turn_(std::move(turn)) {
+  spec::Setup setup = options.setup;
+  setup.model = path;
+  setup.sequences = options.limits.parallel;
+  {
+    const gguf::File file = gguf::File::open(path);
+    const spec::ModelSpec spec = model::describe_model(file, {});
+    kind_ = kind_of(file.metadata(), spec);
+    if (kind_ != ModelKind::kGenerates)
+      model_ = load_embedding(setup, spec, options.embedding_texts, progress);
+  }
+  if (!model_) model_ = load_generating(setup, progress);
+  tokenizer_ = text::Tokenizer::create(metadata());
+  adapters_ = std::make_unique<Adapters>();
+  constraints_ = std::make_unique<Constraints>();
+  if (kind_ != ModelKind::kGenerates) {
+    encoder_ = std::make_unique<generate::TextEncoder>(metadata(), model_->spec());
+    embedder_ = std::make_unique<generate::Embedder>(*model_, generate::EmbedderOptions{});
+    return;
+  }
+  load_adapters(options.adapters);
+  chat_ = generate::ChatPrompt::of(metadata());
+  tool_chat_ = generate::ChatPrompt::of(metadata(), /*with_tools=*/true);
+  generate::RecommendedSettings recommended = generate::recommended_settings(metadata());
+  sampling_ = std::move(recommended.settings);
+  warnings_ = std::move(recommended.ignored);
+  if (options.sampling) options.sampling(sampling_);
+  make_scheduler(options);
+}
+
+ServedModel::~ServedModel() = default;
+
+void ServedModel::make_scheduler(const ServedModelOptions& options) {
+  scheduler_ = std::make_unique<generate::Scheduler>(*model_, *tokenizer_, options.limits, turn_);
+}
+
+void ServedModel::load_adapters(const std::vector<ServedAdapter>& adapters) {
+  for (const ServedAdapter& each : adapters) {
+    Adapters::Entry entry{each, nullptr, nullptr};
+    if (each.control_vector) {
+      entry.vector = model_->load_control_vector(each.path);
+    } else {
+      entry.adapter = model_->load_adapter(each.path);
+    }
+    adapters_->entries.push_back(std::move(entry));
+  }
+  if (!adapters.empty()) set_adapter_scales({});
+}
+
+std::string ServedModel::title() const {
+  const std::string& given = model_->spec().name;
+  return given.empty() ? model_->setup().model.stem().string() : given;
+}
+
+std::shared_ptr<const generate::grammar::TokenTrie> ServedModel::token_trie() {
+  std::call_once(trie_once_, [&] { trie_ = generate::grammar::build_token_trie(*tokenizer_); });
+  return trie_;
+}
+
+ChosenAdapters ServedModel::adapters() const {
+  const std::lock_guard lock(adapters_->mutex);
+  return adapters_->chosen;
+}
+
+std::vector<ServedAdapter> ServedModel::adapter_list() const {
+  const std::lock_guard lock(adapters_->mutex);
+  std::vector<ServedAdapter> list;
+  for (const Adapters::Entry& entry : adapters_->entries) list.push_back(entry.given);
+  return list;
+}
+
+void ServedModel::set_adapter_scales(const std::vector<std::pair<std::size_t, float>>& scales) {
+  const std::lock_guard lock(adapters_->mutex);
+  for (const auto& [index, scale] : scales) {
+    if (index >= adapters_->entries.size() || !std::isfinite(scale)) {
+      throw Error("there is no such adapter, or its scale is no number",
+                  "GET /lora-adapters lists them", ExitCode::kUsage);
+    }
+  }
+  for (const auto& [index, scale] : scales) adapters_->entries[index].given.scale = scale;
+  std::vector<model::AdapterChoice> adapters;
+  std::vector<model::ControlChoice> vectors;
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const Adapters::Entry& entry : adapters_->entries) {
+    const float scale = entry.given.scale;
+    if (scale == 0) continue;
+    if (entry.vector) vectors.push_back({entry.vector, scale});
+    if (entry.adapter) adapters.push_back({entry.adapter, scale});
+    mix_in(hash, entry.given.path.native());
+    mix_in(hash, std::to_string(std::bit_cast<std::uint32_t>(scale)));
+  }
+  adapters_->chosen = {};
+  if (adapters.empty() && vectors.empty()) return;
+  adapters_->chosen = {model_->mix(adapters, vectors), hash};
+}
+
+void ServedModel::embed(std::span<const generate::TokenList> texts,
+                        const generate::VectorSink& sink) {
+  const std::lock_guard lock(embedding_);
+  // A turn at the processor lasts one pass, so that chats beside it go on.
+  const auto at_once = static_cast<std::size_t>(std::max(1, model_->setup().sequences));
+  for (std::size_t first = 0; first < texts.size(); first += at_once) {
+    const std::lock_guard turn(*turn_);
+    embedder_->embed(
+        texts.subspan(first, std::min(at_once, texts.size() - first)),
+        [&](std::size_t text, std::span<const float> vectors) { sink(first + text, vectors); });
+  }
+}
+
+}  // namespace hearth::serve
