@@ -47,5 +47,6 @@ void add_show_command(CLI::App& app);
 void add_rm_command(CLI::App& app);
 void add_import_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
+void add_man_command(CLI::App& app);
 
 }  // namespace hearth::cli
