@@ -48,6 +48,7 @@ void add_commands(CLI::App& app) {
   add_logits_command(app);
   add_completion_command(app);
   add_licenses_command(app);
+  add_man_command(app);
 }
 
 std::string version_text() {

@@ -49,5 +49,6 @@ void add_rm_command(CLI::App& app);
 void add_import_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 void add_licenses_command(CLI::App& app);
+void add_man_command(CLI::App& app);
 
 }  // namespace hearth::cli
