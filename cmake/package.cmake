@@ -10,7 +10,7 @@ set(HEARTH_LIBRARY_DEPENDENCIES -lstdc++ -lpcre2-32 -lutf8proc -lhwloc -ludev -l
 set(library ${CMAKE_BINARY_DIR}/lib/libhearth.a)
 set(merge "create ${library}\n")
 set(archives "")
-foreach(room ${HEARTH_LIBRARY_ROOMS})
+foreach(room ${HEARTH_LIBRARY_ROOMS} fmt)
   string(APPEND merge "addlib $<TARGET_FILE:hearth_${room}>\n")
   list(APPEND archives hearth_${room})
 endforeach()
