@@ -86,7 +86,8 @@ SyntheticRow synthetic_row(const EvalOptions& options, compute::Backend& backend
 }
 
 std::vector<SyntheticRow> synthetic_rows(const EvalOptions& options) {
-  const auto backend = compute::make_cpu_backend({.threads = options.threads});
+  const auto backend = compute::make_cpu_backend(
+      {.threads = options.threads, .exact = false, .instruction_set = {}});
   std::vector<SyntheticRow> rows;
   ProgressLine progress;
   for (const std::int64_t size : kSizes) {
@@ -169,7 +170,8 @@ ModelRows model_rows(const EvalOptions& options) {
   if (static_cast<std::int64_t>(tokens.size()) > options.tokens) {
     tokens.resize(static_cast<std::size_t>(options.tokens));
   }
-  const auto backend = compute::make_cpu_backend({.threads = options.threads});
+  const auto backend = compute::make_cpu_backend(
+      {.threads = options.threads, .exact = false, .instruction_set = {}});
   ProgressLine line;
   measure::KvModelOptions evaluation;
   // Short texts: at least half of it is scored.

@@ -59,21 +59,21 @@ double kv_attention_seconds(compute::Backend& backend, const spec::KvFormat& for
   for (std::size_t i = 0; i < q.size(); ++i)
     q[i] = static_cast<float>(std::sin(static_cast<double>(i)));
   const state::CodedPages& coded = pool.coded_pages(0);
-  const compute::AttendArguments arguments{
-      .q = tensors.make(DType::kF32, {1, size.heads, size.size}, q.data()),
-      .keys = pool.keys(0),
-      .values = pool.values(0),
-      .coded_keys = coded.keys,
-      .coded_values = coded.values,
-      .key_code = coded.key_code,
-      .value_code = coded.value_code,
-      .rows = {tensors.make(DType::kI32, {1, static_cast<std::int64_t>(pages.size())},
-                            pages.data()),
-               tensors.make(DType::kI32, {1}, &zero), tensors.make(DType::kI32, {1}, &last)},
-      .row_begin = tensors.make(DType::kI32, {1}, &zero),
-      .row_end = tensors.make(DType::kI32, {1}, &end),
-      .scale = 1 / std::sqrt(static_cast<float>(size.size)),
-      .out = tensors.make(DType::kF32, {1, size.heads, size.size}, nullptr)};
+  compute::AttendArguments arguments;
+  arguments.q = tensors.make(DType::kF32, {1, size.heads, size.size}, q.data());
+  arguments.keys = pool.keys(0);
+  arguments.values = pool.values(0);
+  arguments.coded_keys = coded.keys;
+  arguments.coded_values = coded.values;
+  arguments.key_code = coded.key_code;
+  arguments.value_code = coded.value_code;
+  arguments.rows = {
+      tensors.make(DType::kI32, {1, static_cast<std::int64_t>(pages.size())}, pages.data()),
+      tensors.make(DType::kI32, {1}, &zero), tensors.make(DType::kI32, {1}, &last)};
+  arguments.row_begin = tensors.make(DType::kI32, {1}, &zero);
+  arguments.row_end = tensors.make(DType::kI32, {1}, &end);
+  arguments.scale = 1 / std::sqrt(static_cast<float>(size.size));
+  arguments.out = tensors.make(DType::kF32, {1, size.heads, size.size}, nullptr);
   backend.attend(arguments);
   std::vector<double> seconds;
   for (double sum = 0; seconds.size() < 5 || sum < least_seconds; sum += seconds.back()) {

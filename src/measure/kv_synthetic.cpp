@@ -46,8 +46,10 @@ void scale_to(std::span<float> x, double length) {
 /// Squared error of the Lloyd-Max code of whole bits on the sphere's marginal (kv-cache.md 3.1).
 double lloyd_max_error(int bits, std::int64_t size) {
   constexpr double kGaussian[] = {1, 0.363380, 0.117482, 0.034548, 0.009501};
-  if (bits >= 2 && size == 64) return (const double[]){0.11453, 0.03342, 0.00915}[bits - 2];
-  if (bits >= 2 && size == 128) return (const double[]){0.11602, 0.03397, 0.00935}[bits - 2];
+  constexpr double kSphere64[] = {1, 0.363380, 0.11453, 0.03342, 0.00915};
+  constexpr double kSphere128[] = {1, 0.363380, 0.11602, 0.03397, 0.00935};
+  if (size == 64) return kSphere64[bits];
+  if (size == 128) return kSphere128[bits];
   return kGaussian[bits];
 }
 
