@@ -203,6 +203,8 @@ std::vector<Hash128> SegmentFolder::only_of(const Hash128& id) const {
 bool SegmentFolder::publish(SegmentWriter& writer) {
   const SegmentHeader& header = writer.header();
   refresh();
+  // Another process was faster; what builds on its file may not fit onto ours.
+  if (usable(header.id)) return true;
   if (!header.parent.zero() && !usable(header.parent)) return false;
   writer.publish();
   stamp_ = 0;
