@@ -257,6 +257,19 @@ struct DiskStore::Impl {
     std::copy(bytes.begin(), bytes.end(), std::as_writable_bytes(std::span(*logits)).begin());
   }
 
+  /// False when one is gone: another process removed it.
+  static bool open(const std::vector<std::filesystem::path>& paths,
+                   std::vector<SegmentReader>& readers) {
+    try {
+      for (const std::filesystem::path& path : paths) readers.emplace_back(path);
+    } catch (const DamagedSegment&) {
+      throw;
+    } catch (const Error&) {
+      return false;
+    }
+    return true;
+  }
+
   /// Files may have been written anew since they were found.
   [[nodiscard]] static bool fit_together(const std::vector<SegmentReader>& readers,
                                          const StoredPrefix& prefix) {
@@ -294,12 +307,20 @@ std::optional<StoredPrefix> DiskStore::find(const PrefixKey& key, const MemoryPo
   most = std::min({most, static_cast<std::int64_t>(tokens.size()), pool.limits().context});
   tokens = tokens.first(static_cast<std::size_t>(std::max<std::int64_t>(0, most)));
   const bool inside = cuts_anywhere(pool);
-  const std::lock_guard lock(impl_->mutex);
+  std::unique_lock lock(impl_->mutex);
   impl_->refresh();
   const Chain chain = chain_of(impl_->header_for(key, pool).seed(), tokens);
   for (std::int64_t length = most; length > least; --length) {
-    const SegmentHeader* header = impl_->segment_with(chain, length, inside, false);
+    const SegmentHeader* header = impl_->segment_with(chain, length, inside, true);
     if (header == nullptr) continue;
+    if (impl_->pending.contains(header->id)) {  // on its way
+      const Hash128 id = header->id;
+      lock.unlock();
+      impl_->queue->flush();
+      lock.lock();
+      header = impl_->stored(id);
+      if (header == nullptr) continue;
+    }
     if (auto result = impl_->verified(*header, tokens, length, inside)) return result;
   }
   return std::nullopt;
@@ -309,7 +330,6 @@ bool DiskStore::load(const StoredPrefix& stored, SequenceState& sequence,
                      std::vector<float>* logits) {
   if (logits != nullptr) logits->clear();
   std::vector<SegmentReader> readers;
-  std::size_t at = 0;
   try {
     std::vector<std::filesystem::path> paths;
     {
@@ -320,7 +340,7 @@ bool DiskStore::load(const StoredPrefix& stored, SequenceState& sequence,
         paths.push_back(impl_->folder.file_of(*header));
       }
     }
-    for (; at < paths.size(); ++at) readers.emplace_back(paths[at]);
+    if (!Impl::open(paths, readers)) return false;
     if (!Impl::fit_together(readers, stored)) return false;
     impl_->read(readers, stored, sequence, logits);
   } catch (const DamagedSegment& error) {

@@ -60,9 +60,9 @@ void SegmentFolder::check_marker(bool create) const {
   if (!fs::exists(marker, error)) {
     if (!create) throw Error(shown(path_) + " holds no stored conversations", "check the folder");
     for (const fs::directory_entry& each : fs::directory_iterator(path_)) {
-      if (is_segment_name(each.path()) || each.path().filename().native().starts_with('.'))
-        continue;
-      if (each.path().filename() == "lock" || each.path().filename() == kMarker) continue;
+      const std::string name = each.path().filename().string();
+      if (is_segment_name(name) || name.starts_with('.') || name == "lock") continue;
+      if (name.starts_with(kMarker)) continue;  // another process writes it just now
       throw Error("the folder " + shown(path_) + " has other files in it",
                   "name an empty or a new folder");
     }
@@ -203,6 +203,8 @@ std::vector<Hash128> SegmentFolder::only_of(const Hash128& id) const {
 bool SegmentFolder::publish(SegmentWriter& writer) {
   const SegmentHeader& header = writer.header();
   refresh();
+  // Another process was faster; what builds on its file may not fit onto ours.
+  if (usable(header.id)) return true;
   if (!header.parent.zero() && !usable(header.parent)) return false;
   writer.publish();
   stamp_ = 0;
