@@ -53,6 +53,13 @@ hearth_install_node() {
   fi
 }
 
+# A browser for the tests of the page, unless HEARTH_CHROMIUM names one.
+hearth_install_page_tests() {
+  [ "$(hearth_no_web)" = ON ] || [ -n "${HEARTH_CHROMIUM:-}" ] && return 0
+  # shellcheck disable=SC2086
+  hearth_install $hearth_page_test_packages
+}
+
 # True when the directory is configured, with or without the page as HEARTH_NO_WEB says.
 hearth_is_configured() {
   [ -f "$1/build.ninja" ] && grep -qx "HEARTH_NO_WEB:BOOL=$(hearth_no_web)" "$1/CMakeCache.txt"
