@@ -91,8 +91,8 @@ Service::Service(ModelManager& models, Library& library, ServiceOptions options)
       security_(options_.security),
       runner_(models, options_.runner),
       facts_(std::make_unique<FactsCache>(models)),
-      parts_(std::make_unique<ServiceParts>(ServiceParts{options_, models, runner_, metrics_,
-                                                         *facts_, [] { return HttpCounters{}; }})) {
+      parts_(std::make_unique<ServiceParts>(ServiceParts{
+          options_, models, runner_, metrics_, *facts_, library, [] { return HttpCounters{}; }})) {
   add_openai_routes(router_, *parts_);
   add_ollama_routes(router_, *parts_);
   add_llama_server_routes(router_, *parts_);

@@ -1,6 +1,7 @@
 // OpenAI's routes.
 #include "serve/dialects/openai.h"
 
+#include "serve/dialects/anthropic.h"
 #include "serve/embeddings.h"
 #include "serve/facts_cache.h"
 #include "serve/request_failure.h"
@@ -22,15 +23,21 @@ Route route(const char* method, const char* pattern, const char* summary, Handle
 }
 
 void add_models(Router& router, const ServiceParts& parts) {
-  const Handler list = [&parts](const HttpRequest&, HttpExchange& exchange) {
-    exchange.respond_json(200, openai_models(parts.facts.all()));
+  // Anthropic's clients ask at the same place, and say who they are.
+  const Handler list = [&parts](const HttpRequest& request, HttpExchange& exchange) {
+    const bool anthropic = !request.header("anthropic-version").empty();
+    const std::vector<ModelFacts> all = parts.facts.all();
+    exchange.respond_json(200, anthropic ? anthropic_models(all) : openai_models(all));
   };
   router.add(route("GET", "/v1/models", "The models that can be used", list));
   router.add(route("GET", "/models", "The same", list));
   router.add(route("GET", "/v1/models/{model...}", "One model",
                    [&parts](const HttpRequest& request, HttpExchange& exchange) {
                      const AvailableModel model = parts.models.available(request.capture("model"));
-                     exchange.respond_json(200, openai_model(parts.facts.facts(model)));
+                     const ModelFacts facts = parts.facts.facts(model);
+                     const bool anthropic = !request.header("anthropic-version").empty();
+                     exchange.respond_json(
+                         200, anthropic ? anthropic_model(facts) : openai_model(facts));
                    }));
 }
 
