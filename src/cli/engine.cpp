@@ -89,6 +89,10 @@ void Engine::answered(const generate::GenerateResult& result, const RunOptions& 
   answers_.answered(*model_, result, options.measurements && adapters_->entries().empty());
 }
 
+spec::Setup setup_of(const std::filesystem::path& path, const RunOptions& options) {
+  return make_setup(path, options);
+}
+
 generate::GenerateOptions generate_options(const RunOptions& options) {
   generate::GenerateOptions result;
   result.sampler = options.sampler;

@@ -61,6 +61,9 @@ class Engine {
   double load_seconds_ = 0;
 };
 
+/// How the model is loaded under these options.
+[[nodiscard]] spec::Setup setup_of(const std::filesystem::path& path, const RunOptions& options);
+
 /// What a generation takes from the options; Ctrl-C (InterruptGuard) cancels it, and long prompts
 /// show their progress.
 [[nodiscard]] generate::GenerateOptions generate_options(const RunOptions& options);

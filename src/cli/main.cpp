@@ -23,6 +23,7 @@ namespace {
 void add_commands(CLI::App& app) {
   add_up_command(app);
   add_run_command(app);
+  add_serve_command(app);
   add_plan_command(app);
   add_probe_command(app);
   add_doctor_command(app);

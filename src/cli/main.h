@@ -31,6 +31,7 @@ void add_embed_command(CLI::App& app);
 void add_rerank_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_up_command(CLI::App& app);
+void add_serve_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);

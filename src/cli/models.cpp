@@ -132,6 +132,13 @@ fs::path resolve_model(const std::string& name) {
               nearest.empty() ? fmt::format("the store has {}", listed(names)) : nearest);
 }
 
+std::vector<hub::StoredModel> models_meant(const std::vector<hub::StoredModel>& models,
+                                           const std::string& name) {
+  std::vector<hub::StoredModel> found;
+  for (const hub::StoredModel* model : meant(models, name)) found.push_back(*model);
+  return found;
+}
+
 ChosenModel choose_model(const std::optional<std::string>& configured) {
   if (configured.has_value()) return {resolve_model(*configured), {}};
   const std::vector<fs::path> models = stored_models();

@@ -23,6 +23,11 @@ namespace hearth::cli {
 /// that is cannot be used.
 [[nodiscard]] std::filesystem::path resolve_model(const std::string& name);
 
+/// The models of the store that `name` can mean, as in resolve_model(); never files elsewhere: for
+/// names that strangers send.
+[[nodiscard]] std::vector<hub::StoredModel> models_meant(
+    const std::vector<hub::StoredModel>& models, const std::string& name);
+
 struct ChosenModel {
   std::filesystem::path path;
   std::string reason;  ///< why this one, for a line on stderr; empty when it is the only one or was

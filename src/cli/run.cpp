@@ -132,9 +132,11 @@ void answer_once(Engine& engine, const std::string& prompt, const RunOptions& op
 
 }  // namespace
 
-std::shared_ptr<SettingFlags> add_setting_flags(CLI::App& command) {
+std::shared_ptr<SettingFlags> add_setting_flags(CLI::App& command,
+                                                const std::function<bool(const Setting&)>& wanted) {
   auto flags = std::make_shared<SettingFlags>();
   for (const Setting& setting : all_settings()) {
+    if (wanted && !wanted(setting)) continue;
     const auto add = [flags, &setting](const std::string& value) {
       flags->values.push_back({&setting, value, Layer::kFlags, fmt::format("--{}", setting.name)});
     };

@@ -1,6 +1,7 @@
 // What `hearth run` and `hearth up` share.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,8 +22,9 @@ struct SettingFlags {
   std::vector<SettingValue> values;
 };
 
-/// Adds a flag for every setting to `command`.
-[[nodiscard]] std::shared_ptr<SettingFlags> add_setting_flags(CLI::App& command);
+/// Adds a flag for every setting, or for those that `wanted` accepts, to `command`.
+[[nodiscard]] std::shared_ptr<SettingFlags> add_setting_flags(
+    CLI::App& command, const std::function<bool(const Setting&)>& wanted = {});
 
 /// Loads the model and answers `prompt`, or chats when there is none; returns when the command is
 /// done. `values` are all layers in order of precedence; `promise` is what was said before about

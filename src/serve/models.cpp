@@ -47,11 +47,11 @@ std::string_view what_it_makes(ModelKind kind) {
   return "";
 }
 
-void check_kind(const std::string& name, ModelKind is, ModelKind wanted) {
-  if (is == wanted) return;
+void check_kind(const std::string& name, ModelKind is, std::optional<ModelKind> wanted) {
+  if (!wanted || is == *wanted) return;
   throw RequestFailure(400,
                        fmt::format("the model '{}' makes {}, not {}", printable(name),
-                                   what_it_makes(is), what_it_makes(wanted)),
+                                   what_it_makes(is), what_it_makes(*wanted)),
                        "wrong_kind_of_model", "model");
 }
 
@@ -306,6 +306,10 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
   }
 }
 
+void ModelManager::preload(std::string_view name) {
+  const Lease lease = use({.name = name, .kind = std::nullopt});
+}
+
 AvailableModel ModelManager::available(std::string_view name) {
   std::optional<AvailableModel> found;
   try {
@@ -358,6 +362,12 @@ bool ModelManager::unload(std::string_view name) {
   entry->expires = Clock::now();
   impl_->changed.notify_all();
   return true;
+}
+
+void ModelManager::refuse_loads() noexcept {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->stopping.store(true);
+  impl_->changed.notify_all();
 }
 
 void ModelManager::stop(milliseconds patience) {

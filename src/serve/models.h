@@ -92,16 +92,20 @@ class ModelManager {
   };
 
   struct Wish {
-    std::string_view name;  ///< empty: the first one
-    ModelKind kind = ModelKind::kGenerates;
-    std::optional<std::int64_t> context;  ///< more than it is loaded with: it is loaded anew
+    std::string_view name;                                  ///< empty: the first one
+    std::optional<ModelKind> kind = ModelKind::kGenerates;  ///< nothing: any
+    std::optional<std::int64_t> context =
+        std::nullopt;  ///< more than it is loaded with: it is loaded anew
     /// Asked from time to time while waiting; true ends it with RequestFailure 499.
-    std::function<bool()> given_up;
+    std::function<bool()> given_up = {};
   };
   /// Loads the model when it is not there, waiting for others that load; unloads idle ones that
   /// were not used for longest when memory is short. Throws RequestFailure: 404 unknown, 400 the
   /// wrong kind, 503 no memory (the numbers).
   [[nodiscard]] Lease use(const Wish& wish);
+
+  /// Loads it, whatever it is for, and leaves it idle. Throws RequestFailure as use() does.
+  void preload(std::string_view name);
 
   /// The model of that name as it is available. Throws RequestFailure 404.
   [[nodiscard]] AvailableModel available(std::string_view name);
@@ -109,6 +113,8 @@ class ModelManager {
   [[nodiscard]] std::vector<LoadedFacts> loaded() const;
   /// Unloads it as soon as it is idle; true when it was loaded.
   bool unload(std::string_view name);
+  /// Nothing is loaded from now on, and what is being loaded is given up.
+  void refuse_loads() noexcept;
   /// Ends what runs within `patience`; nothing is loaded any more.
   void stop(std::chrono::milliseconds patience);
 

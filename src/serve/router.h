@@ -53,6 +53,8 @@ class Router {
  public:
   /// Throws std::logic_error for a second route of the same method and pattern.
   void add(Route route);
+  /// The route that was added last, to change what is not part of its pattern.
+  [[nodiscard]] Route& last() { return routes_.back(); }
   /// Literal segments win over {x}, those over {x...}.
   [[nodiscard]] Match match(std::string_view method,
                             const std::vector<std::string>& segments) const;

@@ -1,0 +1,126 @@
+#include "cli/served_models.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "cli/models.h"
+#include "hub/reference.h"
+#include "hub/store.h"
+#include "serve/http/message.h"
+#include "support/error.h"
+
+namespace hearth::cli {
+namespace {
+
+using serve::AvailableModel;
+
+/// Seconds since 1970.
+std::int64_t modified_time(const std::filesystem::path& path) {
+  struct stat facts {};
+  return ::stat(path.c_str(), &facts) == 0 ? static_cast<std::int64_t>(facts.st_mtime) : 0;
+}
+
+AvailableModel of_path(const std::filesystem::path& path) {
+  std::error_code ignored;
+  AvailableModel model;
+  model.name = path.stem().string();
+  model.path = std::filesystem::absolute(path);
+  model.bytes = std::filesystem::file_size(path, ignored);
+  model.modified = modified_time(path);
+  model.source = "file";
+  return model;
+}
+
+AvailableModel of_stored(const hub::StoredModel& stored) {
+  AvailableModel model = of_path(stored.path);
+  model.name = stored.manifest.name;
+  model.bytes = stored.manifest.size() > 0 ? stored.manifest.size() : model.bytes;
+  model.quant = stored.manifest.quant;
+  model.source = stored.manifest.source;
+  if (!stored.manifest.files.empty()) model.digest = stored.manifest.files.front().sha256;
+  return model;
+}
+
+std::vector<hub::StoredModel> usable_models() {
+  std::vector<hub::StoredModel> models = model_store().list().models;
+  std::erase_if(models, [](const hub::StoredModel& model) { return !model.problem.empty(); });
+  return models;
+}
+
+/// The name without what clients add to names.
+std::string bare(std::string_view name) {
+  std::string text = serve::lower_case(name);
+  for (const std::string_view ending : {":latest", ".gguf"}) {
+    if (text.size() > ending.size() && text.ends_with(ending))
+      text.resize(text.size() - ending.size());
+  }
+  return text;
+}
+
+}  // namespace
+
+LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_named) {
+  const std::vector<hub::StoredModel> stored = usable_models();
+  for (const std::string& name : models.named) {
+    const std::filesystem::path path = resolve_model(name);
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) {
+      throw Error(fmt::format("no such file or model: '{}'", printable(name)),
+                  "hearth list shows the models of the store");
+    }
+    const auto known = std::find_if(stored.begin(), stored.end(),
+                                    [&](const auto& each) { return each.path == path; });
+    named_.push_back(known != stored.end() ? of_stored(*known) : of_path(path));
+  }
+  for (const auto& [alias, target] : models.aliases) {
+    if (!find(target)) {
+      throw Error(
+          fmt::format("--alias {}: there is no model '{}'", printable(alias), printable(target)),
+          "hearth list shows the models of the store", ExitCode::kUsage);
+    }
+    aliases_[serve::lower_case(alias)] = target;
+  }
+}
+
+std::vector<AvailableModel> LocalModels::list() {
+  std::vector<AvailableModel> all = named_;
+  if (only_named_) return all;
+  for (const hub::StoredModel& stored : usable_models()) {
+    const bool listed = std::any_of(named_.begin(), named_.end(), [&](const auto& each) {
+      return each.path == stored.path || each.name == stored.manifest.name;
+    });
+    if (!listed) all.push_back(of_stored(stored));
+  }
+  return all;
+}
+
+std::optional<AvailableModel> LocalModels::find_named(std::string_view name) const {
+  for (const AvailableModel& model : named_) {
+    if (bare(model.name) == bare(name)) return model;
+  }
+  return std::nullopt;
+}
+
+std::optional<AvailableModel> LocalModels::find(std::string_view name) {
+  const auto alias = aliases_.find(serve::lower_case(name));
+  const std::string wanted = alias != aliases_.end() ? alias->second : std::string(name);
+  if (auto model = find_named(wanted)) return model;
+  if (only_named_) return std::nullopt;
+  const std::vector<hub::StoredModel> stored = usable_models();
+  for (const hub::StoredModel& model : stored) {
+    if (bare(model.manifest.name) == bare(wanted)) return of_stored(model);
+  }
+  // "qwen3:0.6b" was fetched from Ollama's registry, and is kept as "qwen3-0.6b".
+  for (const std::string& form :
+       {wanted, bare(wanted), hub::safe_name(bare(wanted)), "ollama:" + wanted}) {
+    const std::vector<hub::StoredModel> meant = models_meant(stored, form);
+    if (meant.size() == 1) return of_stored(meant.front());
+  }
+  return std::nullopt;
+}
+
+void LocalModels::used(const std::filesystem::path& path) { model_store().mark_used(path); }
+
+}  // namespace hearth::cli
