@@ -38,6 +38,7 @@ void add_commands(CLI::App& app) {
   add_rerank_command(app);
   add_bench_command(app);
   add_perplexity_command(app);
+  add_eval_command(app);
   add_imatrix_command(app);
   add_quantize_command(app);
   add_convert_command(app);

@@ -34,6 +34,7 @@ void add_up_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
+void add_eval_command(CLI::App& app);
 void add_imatrix_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
 void add_probe_command(CLI::App& app);

@@ -35,7 +35,7 @@ Measurement row_of(const measure::ModelIdentity& model, const spec::Setup& setup
   row.version = kVersion;
   row.model = model;
   row.threads = setup.threads > 0 ? setup.threads : machine::usable_cores();
-  row.kv_type = std::string(tensor::name(setup.kv_type));
+  row.kv_type = setup.kv_type.name();
   row.context = setup.context;
   row.exact = setup.exact;
   row.mapped = setup.mapped;
@@ -95,6 +95,14 @@ std::optional<plan::Estimate> expectation(const gguf::File& file, plan::Conditio
   } catch (const Error&) {
     return std::nullopt;  // a comparison less
   }
+}
+
+measure::ModelIdentity identity_of(const plan::CatalogModel& model, const std::string& quant) {
+  measure::ModelIdentity identity;
+  identity.architecture = model.architecture;
+  identity.parameters = static_cast<std::uint64_t>(model.parameters);
+  identity.type = quant;
+  return identity;
 }
 
 plan::Correction correction_here(const plan::Estimate& estimate, measure::ModelIdentity model,

@@ -9,6 +9,7 @@
 #include "cli/main.h"
 #include "cli/plan_table.h"
 #include "cli/planning.h"
+#include "cli/words.h"
 #include "gguf/file.h"
 #include "machine/cpu.h"
 #include "measure/model_identity.h"
@@ -41,7 +42,7 @@ plan::Conditions conditions_of(const UpPlan& plan) {
 }
 
 void take_options(UpPlan& plan, const RunOptions& options) {
-  plan.kv_type = std::string(tensor::name(options.exact ? tensor::DType::kF32 : options.kv_type));
+  plan.kv_type = kv_format(options).name();
   plan.threads = options.threads;
   plan.exact = options.exact;
   plan.mapped = options.mapped;
@@ -71,10 +72,10 @@ std::string tokens_text(std::int64_t tokens) {
   throw Error(
       fmt::format("{} does not fit: it needs {} with a context of {} (weights {}), and {} of {} "
                   "are free",
-                  printable(plan.name), size_words(plan.estimate.memory.total()),
-                  tokens_text(plan.context), size_words(plan.estimate.memory.weights),
-                  size_words(static_cast<double>(machine.memory.available_bytes)),
-                  size_words(static_cast<double>(machine.memory.total_bytes))),
+                  printable(plan.name), size_text(plan.estimate.memory.total()),
+                  tokens_text(plan.context), size_text(plan.estimate.memory.weights),
+                  size_text(static_cast<double>(machine.memory.available_bytes)),
+                  size_text(static_cast<double>(machine.memory.total_bytes))),
       fitting >= kLeastContext
           ? fmt::format("a context of {} would fit: --ctx {}", fitting, fitting)
           : "close other programs, or see with `hearth plan` what fits",
@@ -89,7 +90,7 @@ void estimate_file(UpPlan& plan, const gguf::File& file, const machine::Machine&
     spec::Setup setup;
     setup.context = plan.context;
     setup.threads = plan.threads;
-    setup.kv_type = tensor::dtype_from_name(plan.kv_type).value_or(tensor::DType::kF16);
+    setup.kv_type = spec::parse_kv_format(plan.kv_type);
     setup.exact = plan.exact;
     setup.mapped = plan.mapped;
     plan.estimate = {};
@@ -111,12 +112,9 @@ UpPlan plan_of(const plan::Candidate& candidate, const machine::Machine& machine
   plan.context = candidate.context;
   plan.trained_context = candidate.model->context;
   plan.estimate = candidate.estimate;
-  measure::ModelIdentity identity;
-  identity.architecture = candidate.model->architecture;
-  identity.parameters = static_cast<std::uint64_t>(candidate.model->parameters);
-  identity.type = plan.quant;
   plan.correction =
-      plan::correction(plan.estimate, subject_of(plan, identity), earlier, now_seconds());
+      plan::correction(plan.estimate, subject_of(plan, identity_of(*candidate.model, plan.quant)),
+                       earlier, now_seconds());
   return plan;
 }
 
@@ -124,8 +122,7 @@ plan::Request request_of(const std::string& use, const RunOptions& options) {
   plan::Request request;
   request.use = use;
   request.context = options.context;
-  request.kv_type =
-      std::string(tensor::name(options.exact ? tensor::DType::kF32 : options.kv_type));
+  request.kv_type = kv_format(options).name();
   return request;
 }
 
@@ -146,7 +143,7 @@ std::string machine_line(const machine::Machine& machine, std::int64_t now) {
   if (machine.limits.memory_bytes > 0) {
     line += fmt::format(
         "; memory is limited to {} by {}",
-        size_words(static_cast<double>(machine.limits.memory_bytes)),
+        size_text(static_cast<double>(machine.limits.memory_bytes)),
         machine.limits.container.empty() ? "a control group" : printable(machine.limits.container));
   }
   if (machine.measured_at > 0)
@@ -158,8 +155,8 @@ std::string memory_line(const UpPlan& plan) {
   const plan::MemoryNeed& memory = plan.estimate.memory;
   std::string line =
       fmt::format("Memory:  {} with a context of {}: weights {}, context {}, buffers {}",
-                  size_words(memory.total()), tokens_text(plan.context), size_words(memory.weights),
-                  size_words(memory.kv + memory.state), size_words(memory.buffers));
+                  size_text(memory.total()), tokens_text(plan.context), size_text(memory.weights),
+                  size_text(memory.kv + memory.state), size_text(memory.buffers));
   if (plan.estimate.largest_context > plan.context && plan.context < plan.trained_context)
     line += fmt::format("; up to {} would fit",
                         tokens_text(std::min(plan.estimate.largest_context, plan.trained_context)));
@@ -272,7 +269,7 @@ std::optional<UpPlan> plan_catalog_model(const std::string& name, const std::str
 std::vector<std::string> plan_lines(const UpPlan& plan, const machine::Machine& machine,
                                     std::int64_t now) {
   std::string model = fmt::format("Model:   {}, {}, {}", printable(plan.name),
-                                  printable(plan.quant), size_words(plan.file_bytes));
+                                  printable(plan.quant), size_text(plan.file_bytes));
   if (!plan.why.empty()) model += ": " + printable(plan.why, 400);
   if (!model.ends_with('.')) model += ".";
   return {machine_line(machine, now), std::move(model), memory_line(plan), speed_line(plan)};
@@ -283,7 +280,7 @@ plan::SavedSetup saved_setup(const UpPlan& plan, const std::string& use, std::in
   std::error_code unknown;
   saved.setup.model = std::filesystem::absolute(plan.path, unknown);
   saved.setup.context = plan.context;
-  saved.setup.kv_type = tensor::dtype_from_name(plan.kv_type).value_or(tensor::DType::kF16);
+  saved.setup.kv_type = spec::parse_kv_format(plan.kv_type);
   saved.setup.threads = plan.threads;
   saved.setup.exact = plan.exact;
   saved.setup.mapped = plan.mapped;
@@ -311,7 +308,7 @@ std::vector<SettingValue> setup_values(const plan::SavedSetup& saved,
     values.push_back({find_setting(name), std::move(value), Layer::kSetup,
                       fmt::format("{} ({})", printable(source.string(), 300), name)});
   };
-  std::string kv(tensor::name(saved.setup.kv_type));
+  std::string kv = saved.setup.kv_type.name();
   std::transform(kv.begin(), kv.end(), kv.begin(),
                  [](char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   if (saved.setup.context > 0) add("ctx", std::to_string(saved.setup.context));

@@ -261,7 +261,8 @@ GenerateResult Session::generate(std::span<const text::TokenId> prompt,
   if (static_cast<std::int64_t>(prompt.size()) > evaluator_.context()) {
     throw Error(fmt::format("the prompt has {} tokens, but the context holds {}", prompt.size(),
                             evaluator_.context()),
-                "shorten it or ask for a larger context with --ctx", ExitCode::kDoesNotFit);
+                evaluator_.context_advice(static_cast<std::int64_t>(prompt.size())),
+                ExitCode::kDoesNotFit);
   }
   forced_.clear();
   Run run{options,

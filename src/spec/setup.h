@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <string>
 
-#include "tensor/dtype.h"
+#include "spec/kv_format.h"
 
 namespace hearth::spec {
 
@@ -23,8 +23,8 @@ struct Setup {
   std::int64_t snapshots = 0;
   /// Rows per pass: prompts are evaluated in pieces of this size.
   std::int64_t batch_rows = 512;
-  /// F32 or F16.
-  tensor::DType kv_type = tensor::DType::kF16;
+  /// What keys and values are kept in.
+  KvFormat kv_type = tensor::DType::kF16;
   /// 0: all physical cores this process may use.
   int threads = 0;
   /// Float32 activations and a fixed order of every reduction (then kv_type should be F32).
