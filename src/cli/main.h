@@ -48,5 +48,6 @@ void add_show_command(CLI::App& app);
 void add_rm_command(CLI::App& app);
 void add_import_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
+void add_licenses_command(CLI::App& app);
 
 }  // namespace hearth::cli

@@ -1,9 +1,8 @@
 // The web page in headless Chromium, against HEARTH_URL. Screenshots go to HEARTH_SCREENSHOTS.
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 
@@ -12,12 +11,16 @@ const screenshots = process.env.HEARTH_SCREENSHOTS ?? '/tmp/hearth-screenshots'
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 /** Where Debian, others and HEARTH_CHROMIUM have the browser. */
-export function findChromium() {
+function findChromium() {
   return [process.env.HEARTH_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
     (path) => path && existsSync(path),
   )
 }
 
+if (!findChromium()) {
+  console.error('skipped: there is no Chromium (apt-get install chromium, or set HEARTH_CHROMIUM)')
+  process.exit(77)
+}
 await mkdir(screenshots, { recursive: true })
 const browser = await chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'] })
 const problems = []

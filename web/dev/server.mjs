@@ -1,7 +1,7 @@
 // A server that behaves like Hearth's for working on the page: npm run build && npm run dev. Nothing it says is true.
 // It serves dist/ with the headers of src/serve/page.cpp, so that a page that breaks the content security policy
 // breaks here, too.
-import { createServer } from 'node:http'
+import { createServer, request as forward } from 'node:http'
 import { readFile } from 'node:fs/promises'
 import { extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -181,9 +181,24 @@ async function file(response, path) {
   }
 }
 
+/** Passes a request on to a real server (HEARTH_URL). */
+function passOn(request, response) {
+  const to = new URL(process.env.HEARTH_URL)
+  const headers = { ...request.headers, host: to.host }
+  delete headers.origin
+  const onward = forward(new URL(request.url, to), { method: request.method, headers }, (answer) => {
+    response.writeHead(answer.statusCode, answer.headers)
+    answer.pipe(response)
+  })
+  onward.on('error', (error) => refuse(response, 502, String(error)))
+  response.on('close', () => onward.destroy())
+  request.pipe(onward)
+}
+
 const server = createServer((request, response) => {
   const url = new URL(request.url, 'http://hearth')
   const path = url.pathname
+  if (process.env.HEARTH_URL && /^\/(v1|hearth)\//.test(path)) return passOn(request, response)
   const one = path.match(/^\/hearth\/conversations\/([\w-]+)$/)
   const work = async () => {
     if (path === '/v1/chat/completions') return chat(request, response)

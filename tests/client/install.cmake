@@ -1,0 +1,18 @@
+# Run with cmake -P: copies the client tests of SOURCE to WORK and installs what they use.
+file(MAKE_DIRECTORY ${WORK})
+file(GLOB scripts ${SOURCE}/*.mjs)
+file(COPY ${scripts} ${SOURCE}/package.json ${SOURCE}/package-lock.json DESTINATION ${WORK})
+file(SHA256 ${SOURCE}/package-lock.json lock)
+set(installed "")
+if(EXISTS ${WORK}/node_modules/.hearth-lock)
+  file(READ ${WORK}/node_modules/.hearth-lock installed)
+endif()
+if(installed STREQUAL lock)
+  return()
+endif()
+execute_process(COMMAND ${NPM} ci --ignore-scripts --prefer-offline --no-audit --no-fund WORKING_DIRECTORY ${WORK}
+  RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "${output}\nnpm could not fetch the client libraries (is this machine online?)")
+endif()
+file(WRITE ${WORK}/node_modules/.hearth-lock ${lock})
