@@ -154,7 +154,7 @@ serve::LibraryOptions library_options(const ServeOptions& options) {
 std::unique_ptr<serve::ConversationStore> open_conversations(const ServeOptions& options) {
   if (options.no_conversations) return nullptr;
   return std::make_unique<serve::ConversationStore>(serve::ConversationStore::open(
-      serve::conversations_path(),
+      user_folders().data / "conversations.db",
       [](const std::string& warning) { fmt::print(stderr, "hearth: {}\n", warning); }));
 }
 
@@ -286,7 +286,7 @@ void add_options(CLI::App& command, const std::shared_ptr<ServeOptions>& options
       ->group("Server");
   command
       .add_flag("--no-conversations", options->no_conversations,
-                 "Do not keep the web page's conversations on disk")
+                "Do not keep the web page's conversations on disk")
       ->group("Server");
   one("--grace", options->grace, "SECONDS", "How long replies may go on after Ctrl-C (default: 10)")
       ->check(CLI::Range(0.0, 86400.0));

@@ -1,6 +1,7 @@
-// The page's files.
+// The page's files, and the OpenAPI document.
 #include "serve/page.h"
 
+#include "serve/openapi.h"
 #include "serve/service.h"
 
 namespace hearth::serve {
@@ -23,7 +24,15 @@ void answer_page(const HttpRequest& request, HttpExchange& exchange) {
 
 }  // namespace
 
-void add_hearth_routes(Router& router, const ServiceParts&) {
+void add_hearth_routes(Router& router, const ServiceParts& parts) {
+  router.add({.method = "GET",
+              .pattern = "/openapi.json",
+              .handler =
+                  [&router, &parts](const HttpRequest&, HttpExchange& exchange) {
+                    exchange.respond_json(200, openapi_document(router, parts.options.version));
+                  },
+              .summary = "This document",
+              .tag = "Hearth"});
   router.add({.method = "GET",
               .pattern = "/",
               .handler = answer_page,
