@@ -89,6 +89,7 @@ Chat::Rendered Chat::render(const ChatOptions& options, const Json& variables) c
     const text::Prompt prompt = renderer_(messages, variables);
     result.text = prompt.str();
     result.tokens = prompt_tokens(session_.tokenizer(), prompt);
+    result.boundaries = prompt_boundaries(session_.tokenizer(), prompt, result.tokens);
     result.dropped_messages = static_cast<int>(first);
     if (static_cast<std::int64_t>(result.tokens.size()) <= most) return result;
     // Drop the oldest turn: up to the next message of the user.
@@ -119,6 +120,7 @@ ChatReply Chat::reply(const ChatOptions& options,
   const Rendered rendered = render(options, variables);
   GenerateOptions generate = options.generate;
   generate.control_pieces = true;
+  generate.boundaries = rendered.boundaries;
   generate.overflow = Overflow::kStop;
   ReplyCollector collector(session_, format_, options, budget, rendered.text, on_event);
   GenerateResult result = session_.generate(

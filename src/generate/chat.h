@@ -70,6 +70,7 @@ class Chat {
   struct Rendered {
     std::string text;
     std::vector<text::TokenId> tokens;
+    std::vector<std::int64_t> boundaries;
     int dropped_messages = 0;
   };
   [[nodiscard]] Rendered render(const ChatOptions& options, const Json& variables) const;

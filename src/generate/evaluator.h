@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "model/loaded_model.h"
+#include "state/prefix_cache.h"
 #include "text/tokenizer.h"
 
 namespace hearth::generate {
@@ -31,6 +33,30 @@ class Evaluator {
   /// sequence's length is then unspecified but reported rightly by length().
   virtual std::span<const float> evaluate(std::span<const text::TokenId> tokens,
                                           bool wants_logits) = 0;
+
+  // What evaluators with a memory of earlier texts do more. `held` are always the tokens that the
+  // sequence holds.
+
+  struct Resumed {
+    std::int64_t length = 0;          ///< tokens of the prompt that the sequence holds now
+    std::span<const float> logits{};  ///< after the last one, when that is the whole prompt
+  };
+  /// Makes the sequence hold the longest known beginning of `prompt`: by itself, what `held` has in
+  /// common with it, but for the prompt's last token, as far as the sequence can be cut there.
+  virtual Resumed resume(std::span<const text::TokenId> held,
+                         std::span<const text::TokenId> prompt);
+  /// Where a pass that begins at token `begin` of a prompt of `total` must end at the latest, to
+  /// call snapshot() there.
+  [[nodiscard]] virtual std::int64_t next_stop(std::int64_t /*begin*/, std::int64_t total,
+                                               std::span<const std::int64_t> /*boundaries*/) const {
+    return total;
+  }
+  /// Whether snapshot() is wanted while generating.
+  [[nodiscard]] virtual bool snapshot_due() const { return false; }
+  /// Later texts may go on from here. `logits`: those after the last token, or empty; `boundary`:
+  /// they are likely to.
+  virtual void snapshot(std::span<const text::TokenId> /*held*/, std::span<const float> /*logits*/,
+                        bool /*boundary*/) {}
 };
 
 /// One sequence of a loaded model, which must outlive it.
@@ -42,6 +68,11 @@ class ModelEvaluator final : public Evaluator {
   /// empty the sequence: what it holds was computed without them.
   void set_adapters(std::shared_ptr<const model::AdapterSet> adapters);
 
+  /// Finds beginnings of prompts in `cache` and adds to it, under `owner`. Must outlive this.
+  void use_cache(state::PrefixCache& cache, std::string owner = {});
+  /// Puts what the sequence holds into the cache: it is not used for a while.
+  void remember(std::span<const text::TokenId> held);
+
   [[nodiscard]] std::int64_t vocabulary() const override;
   [[nodiscard]] std::int64_t context() const override;
   [[nodiscard]] std::int64_t batch_rows() const override;
@@ -49,12 +80,22 @@ class ModelEvaluator final : public Evaluator {
   void truncate(std::int64_t length) override;
   std::span<const float> evaluate(std::span<const text::TokenId> tokens,
                                   bool wants_logits) override;
+  Resumed resume(std::span<const text::TokenId> held,
+                 std::span<const text::TokenId> prompt) override;
+  [[nodiscard]] std::int64_t next_stop(std::int64_t begin, std::int64_t total,
+                                       std::span<const std::int64_t> boundaries) const override;
+  [[nodiscard]] bool snapshot_due() const override;
+  void snapshot(std::span<const text::TokenId> held, std::span<const float> logits,
+                bool boundary) override;
 
  private:
   model::LoadedModel& model_;
   std::unique_ptr<state::SequenceState> sequence_;
   std::shared_ptr<const model::AdapterSet> adapters_;
   std::vector<model::BatchRow> rows_;
+  state::PrefixCache* cache_ = nullptr;
+  state::PrefixKey key_;
+  std::vector<float> known_logits_;
 };
 
 }  // namespace hearth::generate

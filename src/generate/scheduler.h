@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "generate/prefixes.h"
 #include "generate/sampler_settings.h"
 #include "generate/session.h"
 #include "generate/token_constraint.h"
@@ -117,7 +118,6 @@ struct SchedulerStatistics {
 /// Passes of several models take turns, so that they never oversubscribe the cores: a lock that
 /// is given out in the order of asking.
 class ComputeTurn;
-class Prefixes;
 
 /// What LoadedModel::load needs to know for a Scheduler: logits of every sequence in each pass.
 [[nodiscard]] model::Outputs scheduler_outputs(const spec::Setup& setup);

@@ -50,6 +50,29 @@ std::vector<text::TokenId> prompt_tokens(const text::Tokenizer& tokenizer,
   return ids;
 }
 
+std::vector<std::int64_t> prompt_boundaries(const text::Tokenizer& tokenizer,
+                                            const text::Prompt& prompt,
+                                            std::span<const text::TokenId> tokens) {
+  std::vector<std::size_t> ends;  // spans up to and with the first and the last piece of data
+  for (std::size_t i = 0; i < prompt.spans.size(); ++i) {
+    if (prompt.spans[i].origin != text::Origin::kData) continue;
+    if (ends.size() == 2) ends.pop_back();
+    ends.push_back(i + 1);
+  }
+  std::vector<std::int64_t> boundaries;
+  for (const std::size_t end : ends) {
+    text::Prompt beginning;
+    beginning.spans.assign(prompt.spans.begin(),
+                           prompt.spans.begin() + static_cast<std::ptrdiff_t>(end));
+    const std::vector<text::TokenId> ids = prompt_tokens(tokenizer, beginning);
+    const auto differ = std::mismatch(ids.begin(), ids.end(), tokens.begin(), tokens.end());
+    const std::int64_t length = differ.first - ids.begin();
+    if (length > 0 && (boundaries.empty() || boundaries.back() < length))
+      boundaries.push_back(length);
+  }
+  return boundaries;
+}
+
 std::vector<text::TokenId> never_generated(const text::Tokenizer& tokenizer,
                                            std::int64_t vocabulary) {
   std::vector<text::TokenId> ids(tokenizer.suppressed().begin(), tokenizer.suppressed().end());
@@ -91,15 +114,9 @@ void Session::follow(std::int64_t length) {
 Session::Feeding Session::feed(std::span<const text::TokenId> prompt,
                                const GenerateOptions& options) {
   follow(static_cast<std::int64_t>(tokens_.size()));
-  const auto difference =
-      std::mismatch(prompt.begin(), prompt.end(), tokens_.begin(), tokens_.end());
-  auto common = static_cast<std::size_t>(difference.first - prompt.begin());
-  // The last token is evaluated in any case: its logits are needed.
-  common = std::min(common, prompt.size() - 1);
-  evaluator_.truncate(static_cast<std::int64_t>(common));
-  // Windows and recurrent state may only be restored further back.
-  follow(static_cast<std::int64_t>(common));
-  common = tokens_.size();
+  const Evaluator::Resumed resumed = evaluator_.resume(tokens_, prompt);
+  const auto common = static_cast<std::size_t>(resumed.length);
+  tokens_.assign(prompt.begin(), prompt.begin() + resumed.length);
 
   Feeding result;
   result.reused = static_cast<std::int64_t>(common);
@@ -109,14 +126,22 @@ Session::Feeding Session::feed(std::span<const text::TokenId> prompt,
       options.on_prompt_progress(static_cast<std::int64_t>(done - common), total);
   };
   report(common);
+  if (common == prompt.size()) result.logits = resumed.logits;
   const auto rows = static_cast<std::size_t>(evaluator_.batch_rows());
   for (std::size_t begin = common; begin < prompt.size();) {
     if (cancelled(options)) return result;
-    const std::span<const text::TokenId> part =
-        prompt.subspan(begin, std::min(rows, prompt.size() - begin));
+    const auto stop = static_cast<std::size_t>(
+        evaluator_.next_stop(static_cast<std::int64_t>(begin),
+                             static_cast<std::int64_t>(prompt.size()), options.boundaries));
+    const std::span<const text::TokenId> part = prompt.subspan(begin, std::min(rows, stop - begin));
     begin += part.size();
     const std::span<const float> logits = evaluator_.evaluate(part, begin == prompt.size());
     tokens_.insert(tokens_.end(), part.begin(), part.end());
+    if (begin == stop) {
+      const bool boundary = std::binary_search(options.boundaries.begin(), options.boundaries.end(),
+                                               static_cast<std::int64_t>(begin));
+      evaluator_.snapshot(tokens_, logits, boundary);
+    }
     if (begin == prompt.size()) result.logits = logits;
     report(begin);
   }
@@ -182,6 +207,7 @@ std::optional<FinishReason> Session::step(Run& run) {
   if (evaluator_.length() < context) {
     run.logits = evaluator_.evaluate({&token, 1}, true);
     tokens_.push_back(token);
+    if (evaluator_.snapshot_due()) evaluator_.snapshot(tokens_, run.logits, false);
   } else if (run.options.overflow == Overflow::kShift && context >= 4) {
     run.logits = shift(token, run.options);
     ++run.result.shifts;

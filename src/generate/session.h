@@ -50,6 +50,9 @@ struct GenerateOptions {
   Overflow overflow = Overflow::kStop;
   /// Tokens at the start that a shift keeps.
   std::int64_t keep = 1;
+  /// Lengths of the prompt at which later prompts are likely to part from it, ascending
+  /// (prompt_boundaries).
+  std::vector<std::int64_t> boundaries;
   /// When it becomes true, generation ends before the next pass. May be null.
   const std::atomic<bool>* cancel = nullptr;
   /// Tokens of the prompt that are evaluated, and how many will be. May be empty. Called before the
@@ -75,6 +78,12 @@ struct GenerateResult {
 [[nodiscard]] std::vector<text::TokenId> prompt_tokens(const text::Tokenizer& tokenizer,
                                                        const text::Prompt& prompt);
 
+/// Where later prompts are likely to part from one: behind its first piece of data (the system
+/// message, usually) and its last (the last message), before what asks for the answer. `tokens` are
+/// prompt_tokens() of it.
+[[nodiscard]] std::vector<std::int64_t> prompt_boundaries(const text::Tokenizer& tokenizer,
+                                                          const text::Prompt& prompt,
+                                                          std::span<const text::TokenId> tokens);
 /// Ids that are never sampled: what the file suppresses, and those without a text.
 [[nodiscard]] std::vector<text::TokenId> never_generated(const text::Tokenizer& tokenizer,
                                                          std::int64_t vocabulary);

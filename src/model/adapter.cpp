@@ -8,6 +8,7 @@
 
 #include "quant/quant.h"
 #include "support/error.h"
+#include "support/hash64.h"
 
 namespace hearth::model {
 
@@ -20,6 +21,10 @@ Adapter::Adapter(std::shared_ptr<const AdapterSource> source,
     const unsigned use = term.embedding ? compute::kUseRows : compute::kUseMatmul;
     terms_.push_back({term.weight, term.embedding, backend_->load_weight(term.a, use, residency),
                       backend_->load_weight(term.b, compute::kUseMatmul, residency), term.scale});
+    fingerprint_ = hash64(std::as_bytes(std::span(term.weight)), fingerprint_ + 1);
+    fingerprint_ = hash64(term.a.bytes, fingerprint_);
+    fingerprint_ = hash64(term.b.bytes, fingerprint_);
+    fingerprint_ = hash64(std::as_bytes(std::span(&term.scale, 1)), fingerprint_);
   }
 }
 
@@ -97,6 +102,8 @@ AdapterMix::AdapterMix(const std::vector<AdapterChoice>& adapters,
     : backend_(std::move(backend)) {
   for (const AdapterChoice& choice : adapters) {
     adapters_.push_back(choice.adapter);
+    fingerprint_ = hash64(std::as_bytes(std::span(&choice.scale, 1)),
+                          mix64(fingerprint_) + choice.adapter->fingerprint());
     for (const Adapter::Term& term : choice.adapter->terms()) {
       const float scale = choice.scale * term.scale;
       if (scale == 0) continue;
@@ -105,6 +112,7 @@ AdapterMix::AdapterMix(const std::vector<AdapterChoice>& adapters,
     }
   }
   if (!vectors.empty()) add_directions(vectors, spec);
+  fingerprint_ = std::max<std::uint64_t>(1, fingerprint_);  // 0: no adapters
 }
 
 void AdapterMix::add_directions(const std::vector<ControlChoice>& vectors,
@@ -125,6 +133,7 @@ void AdapterMix::add_directions(const std::vector<ControlChoice>& vectors,
       for (std::size_t i = 0; i < width; ++i) sum[i] += choice.strength * direction[i];
     }
     if (!any) continue;
+    fingerprint_ = hash64(std::as_bytes(std::span(sum)), mix64(fingerprint_ + layer));
     by_layer_[layer] = Tensor::contiguous(directions_.get(), layer * width * sizeof(float),
                                           tensor::DType::kF32, {1, spec.width});
     backend_->write(by_layer_[layer], sum.data());

@@ -35,6 +35,8 @@ class Adapter {
   [[nodiscard]] const std::vector<Term>& terms() const noexcept { return terms_; }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return source_->path(); }
   [[nodiscard]] std::size_t host_bytes() const noexcept { return source_->host_bytes(); }
+  /// Of its numbers and what they belong to.
+  [[nodiscard]] std::uint64_t fingerprint() const noexcept { return fingerprint_; }
   /// See AdapterSource::check.
   void check() const { source_->check(); }
   /// Most input features of any of its matrices.
@@ -44,6 +46,7 @@ class Adapter {
   std::shared_ptr<compute::Backend> backend_;
   std::shared_ptr<const AdapterSource> source_;
   std::vector<Term> terms_;
+  std::uint64_t fingerprint_ = 0;
 };
 
 /// Directions that are added to the stream after layers (reference: lora-imatrix.md section 2; Zou
@@ -82,6 +85,7 @@ class AdapterMix final : public AdapterSet {
   AdapterMix(const std::vector<AdapterChoice>& adapters, const std::vector<ControlChoice>& vectors,
              std::shared_ptr<compute::Backend> backend, const spec::ModelSpec& spec);
 
+  [[nodiscard]] std::uint64_t fingerprint() const noexcept override { return fingerprint_; }
   [[nodiscard]] std::span<const LowRank> of(std::string_view weight) const noexcept override;
   [[nodiscard]] std::span<const LowRank> embedding() const noexcept override { return embedding_; }
   [[nodiscard]] tensor::Tensor direction(std::size_t layer) const noexcept override;
@@ -101,6 +105,7 @@ class AdapterMix final : public AdapterSet {
   std::vector<LowRank> embedding_;
   std::unique_ptr<tensor::Buffer> directions_;
   std::vector<tensor::Tensor> by_layer_;
+  std::uint64_t fingerprint_ = 0;
 };
 
 }  // namespace hearth::model

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -21,6 +22,8 @@ struct LowRank {
 class AdapterSet {
  public:
   virtual ~AdapterSet() = default;
+  /// Equal for sets that do the same: of their numbers, not their files.
+  [[nodiscard]] virtual std::uint64_t fingerprint() const noexcept = 0;
   /// The low-rank terms of the matrix `weight`; empty for most.
   [[nodiscard]] virtual std::span<const LowRank> of(std::string_view weight) const noexcept = 0;
   /// The low-rank terms of the token embeddings: `a` is a table [vocabulary, rank] and a token's

@@ -32,9 +32,13 @@ struct DiskStoreOptions {
   std::uint64_t most_bytes = std::uint64_t{8} << 30;
   /// Shorter texts are evaluated again sooner than they are read.
   std::int64_t least_tokens = 64;
+  /// Left free on the disk.
+  std::uint64_t reserve_bytes = std::uint64_t{256} << 20;
   /// Told, once per kind of trouble, that something could not be kept. Called on any thread; may
   /// be empty.
   std::function<void(const std::string&)> warn = {};
+  /// Unix seconds; empty: the computer's clock.
+  std::function<std::int64_t()> now = {};
 };
 
 /// A beginning of a text that is on disk.
@@ -74,6 +78,8 @@ class DiskStore {
   void flush() noexcept;
 
  private:
+  void remove_damaged(const StoredPrefix& stored) noexcept;
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

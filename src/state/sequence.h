@@ -50,6 +50,7 @@ class SequenceState {
   /// windows. It holds one slot of recurrent state.
   [[nodiscard]] std::unique_ptr<SequenceState> snapshot() const;
 
+  [[nodiscard]] const MemoryPool& pool() const noexcept { return *pool_; }
   [[nodiscard]] std::int64_t length() const noexcept { return length_; }
   [[nodiscard]] std::int64_t max_cells() const noexcept { return pool_->limits().context; }
   [[nodiscard]] std::int64_t first_position() const noexcept { return first_position_; }

@@ -68,6 +68,17 @@ void UnpublishedFile::write(std::span<const std::byte> bytes) {
   }
 }
 
+void UnpublishedFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote =
+        ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) fail("write in", folder_);
+    offset += static_cast<std::uint64_t>(wrote);
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+  }
+}
+
 void UnpublishedFile::sync() {
   if (::fsync(descriptor_) != 0) fail("write in", folder_);
 }

@@ -29,6 +29,8 @@ class UnpublishedFile {
 
   /// Appends. Throws Error when the disk refuses (full, limits, broken).
   void write(std::span<const std::byte> bytes);
+  /// Writes at a place that was written before.
+  void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
   /// Makes the bytes durable. Throws Error.
   void sync();
   /// Gives the synced file its name in the folder, over what had it, and makes that durable.

@@ -1,0 +1,384 @@
+#include "state/prefix_cache.h"
+
+#include <algorithm>
+#include <list>
+#include <utility>
+
+#include "state/disk_store.h"
+#include "state/prefix_tree.h"
+#include "support/error.h"
+
+namespace hearth::state {
+namespace {
+
+using Node = PrefixTree::Node;
+using Entry = PrefixTree::Entry;
+
+/// Fewer more tokens are evaluated sooner than they are read from disk.
+constexpr std::int64_t kWorthReading = 32;
+/// No pass is made shorter for a snapshot this near before a boundary, where one is taken anyway.
+constexpr std::int64_t kNearBoundary = 64;
+
+}  // namespace
+
+struct PrefixCache::Impl {
+  struct Place {
+    PrefixTree* tree;
+    Node* node;
+  };
+  struct Candidate {
+    Node* node = nullptr;
+    std::int64_t length = 0;
+  };
+
+  MemoryPool& pool;
+  PrefixCacheLimits limits;
+  DiskStore* disk;
+  std::list<PrefixTree> trees;
+  std::vector<Place> entries;
+  std::uint64_t clock = 0;
+  PrefixCacheStatistics counted;
+
+  [[nodiscard]] bool enabled() const noexcept {
+    return pool.needs_snapshots() ? limits.snapshots > 0 : limits.cells > 0;
+  }
+
+  PrefixTree* tree_of(const PrefixKey& key) {
+    for (PrefixTree& tree : trees) {
+      if (tree.key() == key) return &tree;
+    }
+    return nullptr;
+  }
+
+  [[nodiscard]] std::int64_t cells() const {
+    std::int64_t sum = 0;
+    for (const PrefixTree& tree : trees) sum += tree.cells();
+    return sum;
+  }
+
+  /// What `node` stands on is as young as itself.
+  void touch(Node& node) {
+    ++clock;
+    for (Node* at = &node; at != nullptr; at = at->parent) {
+      if (!at->entry) continue;
+      at->entry->used = clock;
+      at->entry->distance = node.end - at->end;
+    }
+  }
+
+  /// The longest usable beginning in memory. `whole`: all of the tokens will do, if their logits
+  /// are known.
+  Candidate look_up(const PrefixKey& key, std::span<const std::int32_t> tokens, bool whole) {
+    PrefixTree* tree = tree_of(key);
+    if (tree == nullptr) return {};
+    const PrefixTree::Match match = tree->match(tokens);
+    const auto size = static_cast<std::int64_t>(tokens.size());
+    if (whole && match.length == size && match.at_node() && match.node->entry &&
+        !match.node->entry->logits.empty()) {
+      return {match.node, size};
+    }
+    if (!pool.needs_snapshots()) {
+      const std::int64_t length = std::min(match.length, size - 1);
+      if (length <= 0) return {};
+      return {&PrefixTree::any_entry(*match.node), length};
+    }
+    Node* node = match.node;
+    while (node != nullptr && (!node->entry || node->end > match.length || node->end >= size))
+      node = node->parent;
+    return node == nullptr ? Candidate{} : Candidate{node, node->end};
+  }
+
+  std::unique_ptr<SequenceState> go_on_from(const Candidate& found, std::vector<float>* logits,
+                                            std::size_t size) {
+    auto sequence = found.node->entry->state->fork();
+    if (sequence->truncate(found.length) == 0) return nullptr;
+    if (logits != nullptr && sequence->length() == static_cast<std::int64_t>(size))
+      *logits = found.node->entry->logits;
+    touch(*found.node);
+    return sequence;
+  }
+
+  /// What the disk has beyond `least` tokens; it is remembered in memory, too.
+  std::unique_ptr<SequenceState> read_from_disk(const PrefixKey& key,
+                                                std::span<const std::int32_t> tokens,
+                                                std::int64_t most, std::int64_t least,
+                                                std::vector<float>* logits) {
+    const auto stored = disk->find(key, pool, tokens, most, least);
+    if (!stored) return nullptr;
+    auto sequence = std::make_unique<SequenceState>(pool);
+    std::vector<float> last;
+    try {
+      (void)make_room_for(*sequence, stored->length);
+      if (!disk->load(*stored, *sequence, &last)) return nullptr;
+    } catch (const Error&) {
+      return nullptr;  // no room: the text is evaluated as if it had not been there
+    }
+    ++counted.from_disk;
+    keep(key, tokens.first(static_cast<std::size_t>(stored->length)), *sequence, last, true, true);
+    if (logits != nullptr && stored->length == static_cast<std::int64_t>(tokens.size()))
+      *logits = std::move(last);
+    return sequence;
+  }
+
+  void keep(const PrefixKey& key, std::span<const std::int32_t> tokens,
+            const SequenceState& sequence, std::span<const float> logits, bool boundary,
+            bool saved) {
+    if (!enabled() || tokens.empty() || sequence.encoder_length() > 0) return;
+    if (sequence.length() != static_cast<std::int64_t>(tokens.size()))
+      throw Error("a sequence was to be remembered under tokens that it does not hold");
+    PrefixTree* tree = tree_of(key);
+    if (tree == nullptr) tree = &trees.emplace_back(key);
+    const PrefixTree::Match match = tree->match(tokens);
+    const bool known = match.length == sequence.length();
+    if (known && !match.at_node() && !pool.needs_snapshots()) {
+      return touch(PrefixTree::any_entry(*match.node));  // part of a longer one
+    }
+    auto entry = std::make_unique<Entry>();
+    entry->state = sequence.snapshot();
+    Node& node = tree->insert(tokens);
+    if (!node.entry) {
+      if (known && !pool.needs_snapshots()) return touch(PrefixTree::any_entry(node));
+      node.entry = std::move(entry);
+      entries.push_back({tree, &node});
+    }
+    if (!logits.empty()) node.entry->logits.assign(logits.begin(), logits.end());
+    node.entry->boundary = node.entry->boundary || boundary;
+    node.entry->saved = node.entry->saved || saved;
+    drop_superseded(*tree, node);
+    touch(node);
+    enforce_limits(node);
+  }
+
+  /// Without snapshots: what `node` stands on is part of it. With them: those further back are
+  /// thinned out, so that the gap behind a lost one is at most a quarter of its distance.
+  void drop_superseded(PrefixTree& tree, Node& node) {
+    if (!pool.needs_snapshots()) {
+      while (Node* above = PrefixTree::entry_above(node)) drop(tree, *above);
+      return;
+    }
+    Node* next = &node;
+    for (Node* at = PrefixTree::entry_above(node); at != nullptr;) {
+      Node* before = PrefixTree::entry_above(*at);
+      const std::int64_t gap = next->end - (before == nullptr ? 0 : before->end);
+      const std::int64_t distance = node.end - at->end;
+      if (!at->entry->boundary && gap <= std::max(kSnapshotRows, distance / 4)) {
+        drop(tree, *at);
+      } else {
+        next = at;
+      }
+      at = before;
+    }
+  }
+
+  void drop(PrefixTree& tree, Node& node) {
+    std::erase_if(entries, [&](const Place& place) { return place.node == &node; });
+    tree.remove(node);
+  }
+
+  void enforce_limits(const Node& just_kept) {
+    const auto too_much = [this] {
+      return (pool.needs_snapshots() &&
+              static_cast<std::int64_t>(entries.size()) > limits.snapshots) ||
+             (limits.cells > 0 && cells() > limits.cells);
+    };
+    while (too_much() && entries.size() > 1)
+      evict(worst(&just_kept, [](const Entry&) { return true; }));
+  }
+
+  /// Of entries that were last used together, the one goes whose loss costs least: few rows to
+  /// evaluate again, for an edit unlikely far from the end, but likely at boundaries.
+  template <class Wanted>
+  [[nodiscard]] std::size_t worst(const Node* spared, const Wanted& wanted) const {
+    std::size_t result = entries.size();
+    double least_loss = 0;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const Node& node = *entries[i].node;
+      if (&node == spared || !wanted(*node.entry)) continue;
+      const Node* before = PrefixTree::entry_above(node);
+      const double loss = static_cast<double>(node.end - (before == nullptr ? 0 : before->end)) *
+                          (node.entry->boundary ? 8 : 1) /
+                          static_cast<double>(node.entry->distance + kSnapshotRows);
+      const std::uint64_t used =
+          result == entries.size() ? UINT64_MAX : entries[result].node->entry->used;
+      if (node.entry->used > used || (node.entry->used == used && loss >= least_loss)) continue;
+      result = i;
+      least_loss = loss;
+    }
+    return result;
+  }
+
+  /// Ends of texts and boundaries go to disk; what lies between is cheap to make again.
+  void evict(std::size_t index) {
+    const Place place = entries[index];
+    if (place.node->children.empty() || place.node->entry->boundary) save(place);
+    drop(*place.tree, *place.node);
+    ++counted.evicted;
+  }
+
+  void save(const Place& place) noexcept {
+    Entry& entry = *place.node->entry;
+    if (disk == nullptr || std::exchange(entry.saved, true)) return;
+    disk->save(place.tree->key(), PrefixTree::tokens(*place.node), *entry.state, entry.logits);
+  }
+
+  /// Shorter ones first, so that longer ones go on from them. Ends and boundaries, or `all`.
+  void save_entries(bool all) {
+    std::vector<Place> ordered = entries;
+    std::sort(ordered.begin(), ordered.end(),
+              [](const Place& a, const Place& b) { return a.node->end < b.node->end; });
+    for (const Place& place : ordered) {
+      if (all || place.node->children.empty() || place.node->entry->boundary) save(place);
+    }
+  }
+
+  /// Whether giving up `entry` frees a page of the group.
+  [[nodiscard]] bool frees(const Entry& entry, std::size_t group) const {
+    const std::span<const std::int32_t> pages = entry.state->pages(group);
+    return std::any_of(pages.begin(), pages.end(),
+                       [&](std::int32_t page) { return pool.page_references(group, page) == 1; });
+  }
+
+  /// `missing(group)`: pages of a group are missing.
+  template <class Missing>
+  bool make_room(const Missing& missing, std::int64_t slots) {
+    for (;;) {
+      std::size_t group = 0;
+      while (group < pool.groups().size() && !missing(group)) ++group;
+      const bool pages = group < pool.groups().size();
+      if (!pages && (!pool.recurrent() || pool.free_slots() >= slots)) return true;
+      if (entries.empty()) return false;
+      std::size_t victim =
+          worst(nullptr, [&](const Entry& entry) { return !pages || frees(entry, group); });
+      // Several may share the pages: then none frees any before the last.
+      if (victim == entries.size()) victim = worst(nullptr, [](const Entry&) { return true; });
+      evict(victim);
+    }
+  }
+
+  bool make_room_for(const SequenceState& sequence, std::int64_t rows) {
+    return make_room(
+        [&](std::size_t group) {
+          return pool.free_pages(group) < sequence.pages_needed(group, needed_rows(group, rows));
+        },
+        1);
+  }
+
+  /// Rows that a group keeps at once of so many that are added in one go.
+  [[nodiscard]] std::int64_t needed_rows(std::size_t group, std::int64_t rows) const {
+    const std::int64_t window = pool.groups()[group].window;
+    if (window == 0) return rows;
+    return std::min(rows, std::max(window + kPageCells, pool.limits().batch_rows));
+  }
+};
+
+PrefixCache::PrefixCache(MemoryPool& pool, const PrefixCacheLimits& limits, DiskStore* disk)
+    : impl_(new Impl{.pool = pool,
+                     .limits = limits,
+                     .disk = disk,
+                     .trees = {},
+                     .entries = {},
+                     .clock = 0,
+                     .counted = {}}) {}
+
+PrefixCache::~PrefixCache() = default;
+
+PrefixCacheLimits PrefixCache::limits_of(const MemoryPool& pool) noexcept {
+  const MemoryLimits& limits = pool.limits();
+  return {limits.context * limits.sequences + limits.prefix_cells, limits.snapshots};
+}
+
+std::unique_ptr<SequenceState> PrefixCache::find(const PrefixKey& key,
+                                                 std::span<const std::int32_t> tokens,
+                                                 std::vector<float>* logits) {
+  if (logits != nullptr) logits->clear();
+  if (!impl_->enabled() || tokens.empty()) return nullptr;
+  const auto size = static_cast<std::int64_t>(tokens.size());
+  const Impl::Candidate found = impl_->look_up(key, tokens, logits != nullptr);
+  std::unique_ptr<SequenceState> sequence;
+  if (impl_->disk != nullptr && found.length < size) {
+    const std::int64_t least = found.length + kWorthReading;
+    if (logits != nullptr) {
+      sequence = impl_->read_from_disk(key, tokens, size, least, logits);
+      // All of it, but nothing to go on with: one token less is of use where it can be cut.
+      if (sequence && sequence->length() == size && logits->empty() &&
+          sequence->truncate(size - 1) == 0)
+        sequence.reset();
+    }
+    if (!sequence) sequence = impl_->read_from_disk(key, tokens, size - 1, least, nullptr);
+  }
+  // Reading may have given up what was found in memory: it is looked up again.
+  if (!sequence) {
+    const Impl::Candidate still = impl_->look_up(key, tokens, logits != nullptr);
+    if (still.node != nullptr) sequence = impl_->go_on_from(still, logits, tokens.size());
+  }
+  if (sequence) {
+    ++impl_->counted.hits;
+    impl_->counted.tokens_reused += sequence->length();
+  } else {
+    ++impl_->counted.misses;
+  }
+  return sequence;
+}
+
+void PrefixCache::keep(const PrefixKey& key, std::span<const std::int32_t> tokens,
+                       const SequenceState& sequence, std::span<const float> logits,
+                       bool boundary) {
+  impl_->keep(key, tokens, sequence, logits, boundary, false);
+}
+
+std::int64_t PrefixCache::next_stop(std::int64_t begin, std::int64_t total,
+                                    std::span<const std::int64_t> boundaries) const {
+  if (!impl_->pool.needs_snapshots() || impl_->limits.snapshots == 0 || begin >= total)
+    return total;
+  const std::int64_t left = total - begin;
+  const std::int64_t step = kSnapshotRows * (left > 32 * kSnapshotRows  ? 8
+                                             : left > 8 * kSnapshotRows ? 2
+                                                                        : 1);
+  std::int64_t stop = std::min(total, (begin / step + 1) * step);
+  const auto boundary = std::upper_bound(boundaries.begin(), boundaries.end(), begin);
+  if (boundary != boundaries.end() && *boundary < stop + kNearBoundary)
+    stop = std::min(total, *boundary);
+  return stop;
+}
+
+bool PrefixCache::snapshot_due(std::int64_t length) const noexcept {
+  return impl_->pool.needs_snapshots() && impl_->limits.snapshots > 0 &&
+         length % kSnapshotRows == 0;
+}
+
+bool PrefixCache::make_room(std::int64_t pages, std::int64_t slots) {
+  return impl_->make_room(
+      [&](std::size_t group) {
+        return !impl_->pool.groups()[group].encoder && impl_->pool.free_pages(group) < pages;
+      },
+      slots);
+}
+
+bool PrefixCache::make_room_for(const SequenceState& sequence, std::int64_t rows) {
+  return impl_->make_room_for(sequence, rows);
+}
+
+void PrefixCache::save_all() noexcept {
+  if (impl_->disk == nullptr) return;
+  impl_->save_entries(/*all=*/true);
+  impl_->disk->flush();
+}
+
+void PrefixCache::save_in_background() noexcept {
+  if (impl_->disk != nullptr) impl_->save_entries(/*all=*/false);
+}
+
+void PrefixCache::clear() noexcept {
+  impl_->entries.clear();
+  impl_->trees.clear();
+}
+
+PrefixCacheStatistics PrefixCache::statistics() const {
+  PrefixCacheStatistics result = impl_->counted;
+  result.entries = static_cast<std::int64_t>(impl_->entries.size());
+  result.snapshots = impl_->pool.needs_snapshots() ? result.entries : 0;
+  result.cells = impl_->cells();
+  return result;
+}
+
+}  // namespace hearth::state

@@ -1,0 +1,335 @@
+#include "state/segment.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "support/hash64.h"
+
+namespace hearth::state {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::string_view kMagic = "HRTHKV\r\n";
+constexpr std::size_t kChecksumAt = 24, kUsesAt = 32, kFieldsAt = 56;
+constexpr std::uint64_t kMostHeader = std::uint64_t{64} << 20;
+constexpr std::size_t kMostText = 4096;
+/// Said to the kernel ahead of reading.
+constexpr std::uint64_t kReadAhead = std::uint64_t{16} << 20;
+
+[[noreturn]] void throw_damaged() {
+  throw DamagedSegment("a file of stored conversations is damaged",
+                       "it is left out; the text will be evaluated again");
+}
+
+/// Numbers and texts behind each other.
+class Packer {
+ public:
+  void number(std::uint64_t value) { raw(&value, sizeof value); }
+  void hash(const Hash128& value) {
+    number(value.high);
+    number(value.low);
+  }
+  void text(std::string_view value) {
+    value = value.substr(0, kMostText);
+    number(value.size());
+    raw(value.data(), value.size());
+  }
+  void raw(const void* data, std::size_t size) {
+    const auto* bytes = static_cast<const std::byte*>(data);
+    bytes_.insert(bytes_.end(), bytes, bytes + size);
+  }
+  std::vector<std::byte>& bytes() { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+class Unpacker {
+ public:
+  explicit Unpacker(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  std::uint64_t number() {
+    std::uint64_t value = 0;
+    raw(&value, sizeof value);
+    return value;
+  }
+  std::int64_t count(std::int64_t most) {
+    const std::uint64_t value = number();
+    if (value > static_cast<std::uint64_t>(most)) throw_damaged();
+    return static_cast<std::int64_t>(value);
+  }
+  Hash128 hash() {
+    const std::uint64_t high = number();
+    return {high, number()};
+  }
+  std::string text() {
+    std::string value(static_cast<std::size_t>(count(kMostText)), '\0');
+    raw(value.data(), value.size());
+    return value;
+  }
+  void raw(void* data, std::size_t size) {
+    if (size > bytes_.size()) throw_damaged();
+    if (size > 0) std::memcpy(data, bytes_.data(), size);
+    bytes_ = bytes_.subspan(size);
+  }
+  [[nodiscard]] bool at_end() const { return bytes_.empty(); }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+std::size_t header_size(const SegmentHeader& header) {
+  const std::size_t texts =
+      std::min(header.model.size(), kMostText) + std::min(header.key.owner.size(), kMostText);
+  return kFieldsAt + 8 * (4 * 2 + 2 + 2 + 1 + 2 + 1 + 3 + 1) + texts + 4 * header.tokens.size();
+}
+
+std::array<std::byte, 24> pack_uses(const SegmentHeader& header, const SegmentUses& uses) {
+  std::array<std::byte, 24> bytes{};
+  const std::uint64_t numbers[] = {static_cast<std::uint64_t>(uses.last), uses.count};
+  const std::uint64_t check = hash64(std::as_bytes(std::span(numbers)), header.id.low);
+  std::memcpy(bytes.data(), numbers, sizeof numbers);
+  std::memcpy(bytes.data() + sizeof numbers, &check, sizeof check);
+  return bytes;
+}
+
+std::vector<std::byte> pack(const SegmentHeader& header, const SegmentUses& uses) {
+  const std::uint64_t size = header_size(header);
+  Packer out;
+  out.raw(kMagic.data(), kMagic.size());
+  out.number(kSegmentVersion);
+  out.number(size);
+  out.number(0);  // the checksum
+  for (int i = 0; i < 3; ++i) out.number(0);
+  for (const Hash128& hash : {header.id, header.parent, header.identity, header.before})
+    out.hash(hash);
+  out.text(header.model);
+  out.text(header.key.owner);
+  for (const std::uint64_t number :
+       {header.key.adapters, header.key.inputs, header.format,
+        static_cast<std::uint64_t>(header.begin), static_cast<std::uint64_t>(header.end),
+        static_cast<std::uint64_t>(header.created), header.cells_bytes, header.state_bytes,
+        header.logits, static_cast<std::uint64_t>(header.tokens.size())}) {
+    out.number(number);
+  }
+  out.raw(header.tokens.data(), header.tokens.size() * sizeof(std::int32_t));
+  std::vector<std::byte>& bytes = out.bytes();
+  const std::uint64_t checksum = hash64(bytes);
+  std::memcpy(bytes.data() + kChecksumAt, &checksum, sizeof checksum);
+  const auto packed_uses = pack_uses(header, uses);
+  std::copy(packed_uses.begin(), packed_uses.end(), bytes.begin() + kUsesAt);
+  return std::move(bytes);
+}
+
+SegmentHeader unpack_fields(std::span<const std::byte> bytes) {
+  constexpr std::int64_t kMostRows = std::int64_t{1} << 40;
+  Unpacker in(bytes);
+  SegmentHeader header;
+  for (Hash128* hash : {&header.id, &header.parent, &header.identity, &header.before})
+    *hash = in.hash();
+  header.model = in.text();
+  header.key.owner = in.text();
+  header.key.adapters = in.number();
+  header.key.inputs = in.number();
+  header.format = in.number();
+  header.begin = in.count(kMostRows);
+  header.end = in.count(kMostRows);
+  header.created = static_cast<std::int64_t>(in.number());
+  header.cells_bytes = static_cast<std::uint64_t>(in.count(kMostRows << 10));
+  header.state_bytes = static_cast<std::uint64_t>(in.count(kMostRows << 10));
+  header.logits = static_cast<std::uint64_t>(in.count(kMostRows));
+  const std::int64_t tokens = in.count(static_cast<std::int64_t>(bytes.size() / 4));
+  header.tokens.resize(static_cast<std::size_t>(tokens));
+  in.raw(header.tokens.data(), header.tokens.size() * sizeof(std::int32_t));
+  if (!in.at_end() || header.end - header.begin != tokens || header.begin < 0) throw_damaged();
+  Hash128 chain = header.before;
+  for (const std::int32_t token : header.tokens) chain = next_in_chain(chain, token);
+  const bool at_start = header.begin == 0;
+  if (chain != header.id || at_start != header.parent.zero() ||
+      (at_start && header.before != header.seed())) {
+    throw_damaged();
+  }
+  return header;
+}
+
+/// Checks everything before the fields and returns the whole header's bytes with zeros in them.
+std::vector<std::byte> read_whole_header(const ReadFile& file,
+                                         std::array<std::byte, 24>& packed_uses) {
+  std::vector<std::byte> bytes(kFieldsAt);
+  if (file.size() < kFieldsAt) throw_damaged();
+  file.read(0, bytes);
+  std::uint64_t version = 0, size = 0, checksum = 0;
+  if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) throw_damaged();
+  std::memcpy(&version, bytes.data() + 8, sizeof version);
+  if (version != kSegmentVersion && version >> 32 == 0)
+    throw SegmentVersion(static_cast<std::uint32_t>(version));
+  std::memcpy(&size, bytes.data() + 16, sizeof size);
+  std::memcpy(&checksum, bytes.data() + kChecksumAt, sizeof checksum);
+  if (version >> 32 != 0 || size < kFieldsAt || size > kMostHeader || size > file.size())
+    throw_damaged();
+  bytes.resize(static_cast<std::size_t>(size));
+  file.read(kFieldsAt, std::span(bytes).subspan(kFieldsAt));
+  std::copy_n(bytes.begin() + kUsesAt, packed_uses.size(), packed_uses.begin());
+  std::fill(bytes.begin() + kChecksumAt, bytes.begin() + kFieldsAt, std::byte{0});
+  if (hash64(bytes) != checksum) throw_damaged();
+  return bytes;
+}
+
+std::uint64_t block_seed(const SegmentHeader& header, std::uint64_t index) {
+  return header.id.high ^ mix64(header.id.low + index + 1);
+}
+
+std::string other_version(std::uint32_t found) {
+  return "a file of stored conversations has schema version " + std::to_string(found) +
+         ", and this hearth knows " + std::to_string(kSegmentVersion);
+}
+
+}  // namespace
+
+std::string Hash128::hex() const {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint64_t word : {high, low}) {
+    for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[word >> shift & 15];
+  }
+  return text;
+}
+
+Hash128 hash128(std::span<const std::byte> bytes) noexcept {
+  return {hash64(bytes, 0x48656172), hash64(bytes, 0x74684B56)};
+}
+
+Hash128 next_in_chain(const Hash128& hash, std::int32_t token) noexcept {
+  const std::uint64_t word = static_cast<std::uint32_t>(token);
+  return {mix64(hash.high ^ word * 0x9E3779B97F4A7C15U),
+          mix64(std::rotl(hash.low, 23) + word + 0x632BE59BD9B4E019U)};
+}
+
+Hash128 SegmentHeader::seed() const noexcept {
+  Packer out;
+  out.hash(identity);
+  out.text(key.owner);
+  for (const std::uint64_t number : {key.adapters, key.inputs, format}) out.number(number);
+  return hash128(out.bytes());
+}
+
+std::uint64_t SegmentHeader::payload_bytes() const noexcept {
+  return cells_bytes + state_bytes + logits * sizeof(float);
+}
+
+std::uint64_t SegmentHeader::file_bytes() const noexcept {
+  const std::uint64_t payload = payload_bytes();
+  const std::uint64_t blocks =
+      (payload + SegmentWriter::kBlockBytes - 1) / SegmentWriter::kBlockBytes;
+  return header_size(*this) + payload + blocks * sizeof(std::uint64_t);
+}
+
+std::string SegmentHeader::file_name() const { return id.hex() + ".kv"; }
+
+SegmentVersion::SegmentVersion(std::uint32_t found)
+    : Error(other_version(found), found > kSegmentVersion
+                                      ? "it was written by a newer hearth: use that one"
+                                      : "it is not used any more"),
+      found_(found) {}
+
+SegmentHeader read_header(const ReadFile& file, SegmentUses* uses) {
+  std::array<std::byte, 24> packed_uses{};
+  const std::vector<std::byte> bytes = read_whole_header(file, packed_uses);
+  SegmentHeader header = unpack_fields(std::span(bytes).subspan(kFieldsAt));
+  SegmentUses found;
+  std::memcpy(&found.last, packed_uses.data(), sizeof found.last);
+  std::memcpy(&found.count, packed_uses.data() + 8, sizeof found.count);
+  if (pack_uses(header, found) != packed_uses) throw_damaged();
+  if (uses != nullptr) *uses = found;
+  if (file.size() != header.file_bytes()) throw_damaged();
+  return header;
+}
+
+void write_uses(const fs::path& path, const SegmentHeader& header,
+                const SegmentUses& uses) noexcept {
+  (void)overwrite(path, kUsesAt, pack_uses(header, uses));
+}
+
+SegmentWriter::SegmentWriter(const fs::path& folder, SegmentHeader header)
+    : file_(folder), header_(std::move(header)) {
+  // The header comes last: it says how much there is. Its place is kept.
+  file_.write(std::vector<std::byte>(header_size(header_)));
+}
+
+void SegmentWriter::block(std::span<const std::byte> bytes) {
+  const std::uint64_t checksum = hash64(bytes, block_seed(header_, blocks_++));
+  file_.write(bytes);
+  file_.write(std::as_bytes(std::span(&checksum, 1)));
+}
+
+void SegmentWriter::finish(std::uint64_t cells_bytes, std::uint64_t state_bytes,
+                           std::uint64_t logits) {
+  header_.cells_bytes = cells_bytes;
+  header_.state_bytes = state_bytes;
+  header_.logits = logits;
+  file_.write_at(0, pack(header_, {header_.created, 0}));
+  file_.sync();
+}
+
+void SegmentWriter::publish() { file_.publish(header_.file_name()); }
+
+SegmentReader::SegmentReader(const fs::path& path)
+    : file_(path), header_(read_header(file_, &uses_)), header_bytes_(header_size(header_)) {}
+
+void SegmentReader::seek(std::uint64_t offset) { at_ = offset; }
+
+void SegmentReader::read_block(std::uint64_t index) {
+  const std::uint64_t payload = header_.payload_bytes();
+  const std::uint64_t begin = index * SegmentWriter::kBlockBytes;
+  if (begin >= payload) throw_damaged();
+  const std::uint64_t size = std::min<std::uint64_t>(SegmentWriter::kBlockBytes, payload - begin);
+  const std::uint64_t offset = header_bytes_ + begin + index * sizeof(std::uint64_t);
+  if (offset + kReadAhead / 2 > announced_) {
+    file_.will_read(std::max(offset, announced_), kReadAhead);
+    announced_ = std::max(offset, announced_) + kReadAhead;
+  }
+  block_ = UINT64_MAX;
+  buffer_.resize(static_cast<std::size_t>(size) + sizeof(std::uint64_t));
+  file_.read(offset, buffer_);
+  std::uint64_t checksum = 0;
+  const std::span<const std::byte> bytes(buffer_.data(), static_cast<std::size_t>(size));
+  std::memcpy(&checksum, buffer_.data() + bytes.size(), sizeof checksum);
+  if (hash64(bytes, block_seed(header_, index)) != checksum) throw_damaged();
+  buffer_.resize(bytes.size());
+  block_ = index;
+}
+
+std::span<const std::byte> SegmentReader::take(std::size_t count) {
+  if (at_ > header_.payload_bytes() || count > header_.payload_bytes() - at_) throw_damaged();
+  if (count == 0) return {};
+  const auto within = [&] { return static_cast<std::size_t>(at_ % SegmentWriter::kBlockBytes); };
+  if (at_ / SegmentWriter::kBlockBytes != block_) read_block(at_ / SegmentWriter::kBlockBytes);
+  if (count <= buffer_.size() - within()) {
+    const std::size_t from = within();
+    at_ += count;
+    return std::span<const std::byte>(buffer_).subspan(from, count);
+  }
+  straddling_.resize(count);
+  for (std::size_t done = 0; done < count;) {
+    if (at_ / SegmentWriter::kBlockBytes != block_) read_block(at_ / SegmentWriter::kBlockBytes);
+    const std::size_t part = std::min(count - done, buffer_.size() - within());
+    std::memcpy(straddling_.data() + done, buffer_.data() + within(), part);
+    done += part;
+    at_ += part;
+  }
+  return straddling_;
+}
+
+void SegmentReader::skip(std::size_t count) {
+  if (at_ > header_.payload_bytes() || count > header_.payload_bytes() - at_) throw_damaged();
+  at_ += count;
+}
+
+void SegmentReader::check_all() {
+  const std::uint64_t payload = header_.payload_bytes();
+  for (std::uint64_t index = 0; index * SegmentWriter::kBlockBytes < payload; ++index)
+    read_block(index);
+}
+
+}  // namespace hearth::state

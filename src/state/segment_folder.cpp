@@ -1,0 +1,307 @@
+#include "state/segment_folder.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <set>
+#include <system_error>
+
+#include "support/error.h"
+#include "support/file.h"
+
+namespace hearth::state {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::string_view kMarker = "hearth-kv";  // the file that says whose folder this is
+constexpr std::string_view kMarkerText = "hearth kv store, schema ";
+constexpr std::string_view kSuffix = ".kv";
+constexpr std::size_t kMostChain = 4096;
+
+std::string shown(const fs::path& path) { return "'" + printable(path.string(), 300) + "'"; }
+
+bool is_segment_name(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return name.size() == 32 + kSuffix.size() && name.ends_with(kSuffix) &&
+         name.find_first_not_of("0123456789abcdef") == 32;
+}
+
+std::uint64_t size_of(const fs::path& path) noexcept {
+  std::error_code error;
+  const std::uintmax_t size = fs::file_size(path, error);
+  return error ? 0 : size;
+}
+
+void remove_file(const fs::path& path) noexcept {
+  std::error_code ignored;
+  fs::remove(path, ignored);
+}
+
+}  // namespace
+
+double keeping_score(const StoredSegment& segment, std::int64_t now) noexcept {
+  constexpr double kHalfLife = 6 * 3600;
+  const double age = std::max<double>(0, static_cast<double>(now - segment.uses.last));
+  double hits = static_cast<double>(segment.uses.count) * std::exp2(-age / kHalfLife);
+  if (hits < 0.01) hits = 0;
+  return (hits + 1) * static_cast<double>(segment.header.tokens.size()) /
+         static_cast<double>(std::max<std::uint64_t>(1, segment.file_bytes));
+}
+
+SegmentFolder::SegmentFolder(fs::path path, bool create) : path_(std::move(path)) {
+  if (create) make_private_folder(path_);
+  check_marker(create);
+}
+
+void SegmentFolder::check_marker(bool create) const {
+  const fs::path marker = path_ / kMarker;
+  std::error_code error;
+  if (!fs::exists(marker, error)) {
+    if (!create) throw Error(shown(path_) + " holds no stored conversations", "check the folder");
+    for (const fs::directory_entry& each : fs::directory_iterator(path_)) {
+      const std::string name = each.path().filename().string();
+      if (is_segment_name(name) || name.starts_with('.') || name == "lock") continue;
+      if (name.starts_with(kMarker)) continue;  // another process writes it just now
+      throw Error("the folder " + shown(path_) + " has other files in it",
+                  "name an empty or a new folder");
+    }
+    write_file_atomically(marker,
+                          std::string(kMarkerText) + std::to_string(kSegmentVersion) + "\n");
+    return;
+  }
+  const std::string text = read_file(marker, 4096);
+  std::uint32_t version = 0;
+  if (text.starts_with(kMarkerText)) {
+    (void)std::from_chars(text.data() + kMarkerText.size(), text.data() + text.size(), version);
+  }
+  if (version > kSegmentVersion) {
+    throw Error("the stored conversations in " + shown(path_) + " have schema version " +
+                    std::to_string(version) + ", and this hearth knows " +
+                    std::to_string(kSegmentVersion),
+                "they were written by a newer hearth: use that one, or another folder");
+  }
+  // An older or unreadable marker: its files are left out one by one (read_header knows theirs),
+  // and from now on the folder is ours.
+  if (version < kSegmentVersion && create) {
+    write_file_atomically(marker,
+                          std::string(kMarkerText) + std::to_string(kSegmentVersion) + "\n");
+  }
+}
+
+FileLock SegmentFolder::lock() const {
+  return FileLock::take_within(path_ / "lock", std::chrono::seconds(30));
+}
+
+bool SegmentFolder::refresh() {
+  const std::uint64_t stamp = folder_stamp(path_);
+  if (stamp != 0 && stamp == stamp_) return false;
+  std::set<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator each(path_, error), end; !error && each != end;
+       each.increment(error)) {
+    if (is_segment_name(each->path())) names.insert(each->path().filename().string());
+  }
+  if (error) throw Error("cannot read the folder " + shown(path_) + ": " + error.message());
+  std::erase_if(segments_, [&](const auto& entry) {
+    return names.erase(entry.second.header.file_name()) == 0;
+  });
+  damaged_.clear();
+  foreign_.clear();
+  for (const std::string& name : names) read_new(path_ / name);
+  // Clocks of file systems tick every few milliseconds: what happens in the same tick is not seen.
+  constexpr std::int64_t kSettled = 100'000'000;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const std::int64_t age = std::chrono::nanoseconds(now).count() - file_stamp(path_).modified;
+  stamp_ = age > kSettled ? stamp : 0;
+  return true;
+}
+
+void SegmentFolder::read_new(const fs::path& path) {
+  try {
+    const ReadFile file(path);
+    StoredSegment segment;
+    segment.header = read_header(file, &segment.uses);
+    segment.file_bytes = file.size();
+    if (segment.header.file_name() != path.filename()) {
+      damaged_.push_back(path);
+      return;
+    }
+    segments_.insert_or_assign(segment.header.id, std::move(segment));
+  } catch (const SegmentVersion&) {
+    foreign_.push_back(path);
+  } catch (const DamagedSegment&) {
+    damaged_.push_back(path);
+  } catch (const Error&) {
+    // Gone since the folder was listed, or the disk fails: not there, as far as we are concerned.
+  }
+}
+
+bool SegmentFolder::usable(const Hash128& id) const { return !chain(id).empty(); }
+
+std::vector<Hash128> SegmentFolder::chain(const Hash128& id) const {
+  std::vector<Hash128> ids;
+  std::int64_t below = INT64_MAX;
+  for (Hash128 at = id; !at.zero();) {
+    const auto found = segments_.find(at);
+    if (found == segments_.end() || ids.size() == kMostChain) return {};
+    const SegmentHeader& header = found->second.header;
+    // Every segment reaches at least to where the next one begins, and begins before.
+    if (below != INT64_MAX && (header.end < below || header.begin >= below)) return {};
+    below = header.begin;
+    ids.push_back(at);
+    at = header.parent;
+  }
+  std::reverse(ids.begin(), ids.end());
+  return ids;
+}
+
+std::vector<std::int32_t> SegmentFolder::tokens(std::span<const Hash128> chain) const {
+  std::vector<std::int32_t> all;
+  for (const Hash128& id : chain) {
+    const SegmentHeader& header = segments_.at(id).header;
+    all.resize(static_cast<std::size_t>(header.begin));
+    all.insert(all.end(), header.tokens.begin(), header.tokens.end());
+  }
+  return all;
+}
+
+std::vector<Hash128> SegmentFolder::leaves() const {
+  std::set<Hash128> parents;
+  for (const auto& [id, segment] : segments_) parents.insert(segment.header.parent);
+  std::vector<Hash128> result;
+  for (const auto& [id, segment] : segments_) {
+    if (!parents.contains(id) && usable(id)) result.push_back(id);
+  }
+  return result;
+}
+
+std::vector<Hash128> SegmentFolder::only_of(const Hash128& id) const {
+  // Down to everything that builds on it ...
+  std::set<Hash128> gone = {id};
+  for (bool more = true; more;) {
+    more = false;
+    for (const auto& [other, segment] : segments_) {
+      if (gone.contains(segment.header.parent) && gone.insert(other).second) more = true;
+    }
+  }
+  // ... and up to what nothing else builds on.
+  const auto found = segments_.find(id);
+  for (Hash128 at = found == segments_.end() ? Hash128{} : found->second.header.parent;
+       !at.zero();) {
+    const bool shared = std::any_of(segments_.begin(), segments_.end(), [&](const auto& entry) {
+      return entry.second.header.parent == at && !gone.contains(entry.first);
+    });
+    const auto parent = segments_.find(at);
+    if (shared || parent == segments_.end()) break;
+    gone.insert(at);
+    at = parent->second.header.parent;
+  }
+  return {gone.begin(), gone.end()};
+}
+
+bool SegmentFolder::publish(SegmentWriter& writer) {
+  const SegmentHeader& header = writer.header();
+  refresh();
+  if (!header.parent.zero() && !usable(header.parent)) return false;
+  writer.publish();
+  stamp_ = 0;
+  segments_.insert_or_assign(header.id,
+                             StoredSegment{header, {header.created, 0}, header.file_bytes()});
+  return true;
+}
+
+std::uint64_t SegmentFolder::remove(std::span<const Hash128> ids) {
+  std::set<Hash128> gone(ids.begin(), ids.end());
+  for (bool more = true; more;) {
+    more = false;
+    for (const auto& [id, segment] : segments_) {
+      if (gone.contains(segment.header.parent) && gone.insert(id).second) more = true;
+    }
+  }
+  std::uint64_t bytes = 0;
+  for (const Hash128& id : gone) {
+    const auto found = segments_.find(id);
+    if (found == segments_.end()) continue;
+    bytes += found->second.file_bytes;
+    remove_file(file_of(found->second.header));
+    segments_.erase(found);
+  }
+  if (!gone.empty()) sync_folder(path_);
+  return bytes;
+}
+
+std::uint64_t SegmentFolder::total_bytes() const {
+  std::uint64_t total = 0;
+  for (const auto& [id, segment] : segments_) total += segment.file_bytes;
+  for (const fs::path& path : damaged_) total += size_of(path);
+  for (const fs::path& path : foreign_) total += size_of(path);
+  return total;
+}
+
+/// Other processes count, too.
+void SegmentFolder::read_uses() {
+  for (auto& [id, segment] : segments_) {
+    try {
+      (void)read_header(ReadFile(file_of(segment.header)), &segment.uses);
+    } catch (const Error&) {
+      // It keeps the numbers it had.
+    }
+  }
+}
+
+void SegmentFolder::evict(std::uint64_t most_bytes, const Hash128& keep, std::int64_t now) {
+  refresh();
+  std::uint64_t total = total_bytes();
+  if (total <= most_bytes) return;
+  clean();
+  total = total_bytes();
+  for (auto path = foreign_.begin(); path != foreign_.end() && total > most_bytes;
+       path = foreign_.erase(path)) {
+    total -= size_of(*path);
+    remove_file(*path);
+  }
+  if (total <= most_bytes) return;
+  read_uses();
+  std::map<Hash128, int> children;
+  for (const auto& [id, segment] : segments_) ++children[segment.header.parent];
+  for (const Hash128& id : chain(keep)) children[id] += 1;  // never without children: it stays
+  while (total > most_bytes) {
+    auto worst = segments_.end();
+    double least = 0;
+    for (auto each = segments_.begin(); each != segments_.end(); ++each) {
+      if (children[each->first] > 0) continue;
+      const double score = keeping_score(each->second, now);
+      if (worst != segments_.end() && score >= least) continue;
+      worst = each;
+      least = score;
+    }
+    if (worst == segments_.end()) break;
+    --children[worst->second.header.parent];
+    total -= worst->second.file_bytes;
+    remove_file(file_of(worst->second.header));
+    segments_.erase(worst);
+  }
+  sync_folder(path_);
+}
+
+void SegmentFolder::clean() {
+  UnpublishedFile::remove_abandoned(path_);
+  for (const fs::path& path : damaged_) remove_file(path);
+  damaged_.clear();
+  std::vector<Hash128> orphans;
+  for (const auto& [id, segment] : segments_) {
+    if (!usable(id)) orphans.push_back(id);
+  }
+  if (!orphans.empty()) remove(orphans);
+}
+
+void SegmentFolder::touch(const Hash128& id, std::int64_t now) {
+  const auto found = segments_.find(id);
+  if (found == segments_.end()) return;
+  ++found->second.uses.count;
+  found->second.uses.last = now;
+  write_uses(file_of(found->second.header), found->second.header, found->second.uses);
+}
+
+}  // namespace hearth::state

@@ -1,0 +1,343 @@
+// Many requests at once: fairness, scarce KV pages, remembered prefixes, failures in company, and a
+// storm of cancellations.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include "generate/compute_turn.h"
+#include "scheduler_fixture.h"
+
+namespace hearth::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Remembers at most a few sequences, and notes what it is asked.
+class FewPrefixes final : public generate::Prefixes {
+ public:
+  struct Log {
+    std::vector<std::pair<std::int64_t, bool>> kept;  // lengths, and whether at a boundary
+    std::int64_t found = 0;
+    int evicted = 0;
+  };
+  explicit FewPrefixes(Log& log, std::int64_t stop_every = 0)
+      : log_(log), stop_every_(stop_every) {}
+
+  std::unique_ptr<state::SequenceState> find(const state::PrefixKey& key,
+                                             std::span<const std::int32_t> tokens) override {
+    const Entry* best = nullptr;
+    for (const Entry& entry : entries_) {
+      if (entry.key == key && entry.tokens.size() < tokens.size() &&
+          std::equal(entry.tokens.begin(), entry.tokens.end(), tokens.begin()) &&
+          (best == nullptr || entry.tokens.size() > best->tokens.size())) {
+        best = &entry;
+      }
+    }
+    if (best == nullptr) return nullptr;
+    log_.found += static_cast<std::int64_t>(best->tokens.size());
+    return best->state->fork();
+  }
+  void keep(const state::PrefixKey& key, std::span<const std::int32_t> tokens,
+            const state::SequenceState& sequence, bool boundary) override {
+    EXPECT_EQ(static_cast<std::int64_t>(tokens.size()), sequence.length());
+    log_.kept.emplace_back(sequence.length(), boundary);
+    entries_.push_back({key, {tokens.begin(), tokens.end()}, sequence.fork()});
+  }
+  std::int64_t next_stop(std::int64_t begin, std::int64_t total,
+                         std::span<const std::int64_t> boundaries) const override {
+    if (stop_every_ == 0) return total;
+    std::int64_t stop = std::min(total, (begin / stop_every_ + 1) * stop_every_);
+    for (const std::int64_t boundary : boundaries) {
+      if (boundary > begin) stop = std::min(stop, boundary);
+    }
+    return stop;
+  }
+  bool snapshot_due(std::int64_t length) const override {
+    return stop_every_ > 0 && length % stop_every_ == 0;
+  }
+  bool make_room(std::int64_t, std::int64_t) override {
+    log_.evicted += static_cast<int>(entries_.size());
+    entries_.clear();
+    return true;
+  }
+
+ private:
+  struct Entry {
+    state::PrefixKey key;
+    Ids tokens;
+    std::unique_ptr<state::SequenceState> state;
+  };
+  Log& log_;
+  std::int64_t stop_every_;
+  std::vector<Entry> entries_;
+};
+
+class SchedulerCrowd : public ::testing::Test {
+ protected:
+  void SetUp() override { HEARTH_REQUIRE_FILE(golden_model("llama-plain")); }
+  void load(const ServedOptions& options = {}, const char* name = "llama-plain") {
+    served_ = std::make_unique<Served>(golden_model(name), options);
+  }
+  std::shared_ptr<Recorder> submit(Scheduler& scheduler, GenerateRequest request) {
+    auto recorder = std::make_shared<Recorder>();
+    scheduler.submit(std::move(request), recorder);
+    return recorder;
+  }
+
+  std::unique_ptr<Served> served_;
+};
+
+// ---- Who comes when -----------------------------------------------------------------------------
+
+TEST_F(SchedulerCrowd, ClientsShareTokensHoweverManyRequestsTheyHave) {
+  load({.sequences = 2});
+  Scheduler scheduler = served_->start({.parallel = 2});
+  Gate gate;
+  auto first = std::make_shared<Recorder>();
+  first->on_progress = [&] { gate.wait(); };
+  scheduler.submit(request_of(served_->prompt(5, 0), 1), first);
+  // The scheduler's thread writes the order down.
+  std::vector<std::string> ends;
+  std::vector<std::shared_ptr<Recorder>> all;
+  const auto add = [&](const std::string& client, std::size_t seed, int priority) {
+    GenerateRequest request = request_of(served_->prompt(20, seed), 20);
+    request.client = client;
+    request.priority = priority;
+    auto recorder = std::make_shared<Recorder>();
+    recorder->on_end = [&ends, client] { ends.push_back(client); };
+    scheduler.submit(std::move(request), recorder);
+    all.push_back(recorder);
+  };
+  for (std::size_t i = 0; i < 12; ++i) add("many", i, 0);
+  for (std::size_t i = 0; i < 4; ++i) add("few", 20 + i, 0);
+  add("important", 30, 1);
+  gate.open();
+  for (const auto& recorder : all) recorder->wait();
+  scheduler.drain(0ms);
+  ASSERT_EQ(ends.size(), 17U);
+  // The important one is among the first two; then both clients' requests end in turns.
+  EXPECT_NE(std::find(ends.begin(), ends.begin() + 2, "important"), ends.begin() + 2);
+  const auto last_of_few = std::find(ends.rbegin(), ends.rend(), "few").base() - ends.begin();
+  const auto many_before = std::count(ends.begin(), ends.begin() + last_of_few, "many");
+  EXPECT_GE(many_before, 3);
+  EXPECT_LE(many_before, 5);
+}
+
+TEST_F(SchedulerCrowd, ALongPromptDoesNotStopTheOthers) {
+  load({.sequences = 2, .context = 1024, .batch_rows = 512});
+  Scheduler scheduler = served_->start({.parallel = 2, .prompt_rows = 40});
+  // The long prompt comes when the other one says its third token.
+  auto talker = std::make_shared<Recorder>();
+  auto reader = std::make_shared<Recorder>();
+  std::vector<std::int64_t> said_at;  // tokens that the talker had said at every report
+  std::atomic<std::int64_t> said{0};
+  reader->on_progress = [&] { said_at.push_back(said); };
+  talker->on_piece = [&](const auto& told) {
+    said = told.piece.tokens;
+    if (told.piece.tokens == 3) scheduler.submit(request_of(served_->prompt(800, 2), 1), reader);
+    return generate::Verdict{};
+  };
+  scheduler.submit(request_of(served_->prompt(10, 1), 100), talker);
+  reader->wait();
+  talker->wait();
+  // 20 pieces of 40 rows, and a token of the other's for each.
+  ASSERT_EQ(reader->progress.size(), 21U);
+  for (std::size_t i = 1; i + 1 < said_at.size(); ++i) EXPECT_EQ(said_at[i + 1], said_at[i] + 1);
+}
+
+// ---- Scarce pages -------------------------------------------------------------------------------
+
+/// Takes KV pages away before a scheduler starts, so that `left` are free.
+std::vector<std::unique_ptr<state::SequenceState>> hogs(model::LoadedModel& model,
+                                                        std::int64_t left) {
+  std::vector<std::unique_ptr<state::SequenceState>> result;
+  const std::int64_t most = model.setup().context / state::kPageCells;
+  while (model.pool().free_pages(0) > left) {
+    result.push_back(model.new_sequence());
+    result.back()->grow(std::min(most, model.pool().free_pages(0) - left) * state::kPageCells);
+  }
+  return result;
+}
+
+TEST_F(SchedulerCrowd, WhenPagesRunOutTheYoungestWaitsAndNothingFails) {
+  load({.sequences = 4, .context = 1024});
+  std::vector<GenerateRequest> requests;
+  for (std::size_t i = 0; i < 5; ++i)
+    requests.push_back(request_of(served_->prompt(30 + i, i), 190, 0.9F, i + 1));
+  std::vector<std::string> expected;
+  for (const GenerateRequest& request : requests)
+    expected.push_back(served_->session(request).text);
+  for (const bool remembers : {false, true}) {
+    auto held = hogs(*served_->model, 7);
+    ASSERT_EQ(served_->model->pool().free_pages(0), 7);
+    FewPrefixes::Log log;
+    std::int64_t preempted = 0;
+    {
+      Scheduler scheduler =
+          served_->start({.parallel = 4}, remembers ? std::make_unique<FewPrefixes>(log) : nullptr);
+      std::vector<std::shared_ptr<Recorder>> recorders;
+      for (const GenerateRequest& request : requests)
+        recorders.push_back(submit(scheduler, copy_of(request)));
+      for (std::size_t i = 0; i < recorders.size(); ++i) {
+        EXPECT_EQ(recorders[i]->wait().error, "");
+        EXPECT_EQ(recorders[i]->text, expected[i]) << "request " << i;
+        EXPECT_EQ(recorders[i]->result.generated_tokens, 190);
+      }
+      preempted = scheduler.statistics().preempted;
+      EXPECT_EQ(scheduler.statistics().finished, 5);
+    }
+    // Seven pages hold one whole generation of four pages, and some of another.
+    EXPECT_GE(preempted, 2);
+    EXPECT_EQ(log.evicted > 0, remembers);
+    held.clear();
+    EXPECT_EQ(served_->model->pool().free_pages(0), served_->model->pool().pages(0));
+  }
+}
+
+TEST_F(SchedulerCrowd, AloneWithTooFewPagesAGenerationEndsByItsContext) {
+  load({.sequences = 1, .context = 256});
+  const auto held = hogs(*served_->model, 2);
+  Scheduler scheduler = served_->start({.parallel = 1});
+  const auto recorder = submit(scheduler, request_of(served_->prompt(100, 1), -1));
+  EXPECT_EQ(recorder->wait().result.finish, FinishReason::kContext);
+  EXPECT_EQ(recorder->result.generated_tokens, 29);  // 128 cells, and the token after the last
+  const auto too_long = submit(scheduler, request_of(served_->prompt(150, 1), 5));
+  EXPECT_NE(too_long->wait().error.find("150"), std::string::npos) << too_long->error;
+}
+
+// ---- Remembered prefixes ------------------------------------------------------------------------
+
+TEST_F(SchedulerCrowd, WhatWasEvaluatedIsNotEvaluatedAgain) {
+  for (const char* const name : {"llama-plain", "qwen3next", "gemma3"}) {
+    HEARTH_REQUIRE_FILE(golden_model(name));
+    // Twice as many sequences as are used, for those that are remembered.
+    load({.sequences = 24}, name);
+    GenerateRequest first = request_of(served_->prompt(90, 1), 12);
+    first.boundaries = {37, 70};
+    Ids longer = first.prompt;
+    const Served::Said said = served_->session(first);
+    longer.insert(longer.end(), said.tokens.begin(), said.tokens.end());
+    longer.insert(longer.end(), {3, 1, 4});
+    const std::string expected = served_->session(request_of(longer, 9)).text;
+    FewPrefixes::Log log;
+    Scheduler scheduler = served_->start({.parallel = 2}, std::make_unique<FewPrefixes>(log, 50));
+    EXPECT_EQ(submit(scheduler, copy_of(first))->wait().text, said.text);
+    log.kept.clear();
+    scheduler.submit(std::move(first), std::make_shared<Recorder>());
+    const auto second = submit(scheduler, request_of(longer, 9));
+    EXPECT_EQ(second->wait().text, expected);
+    EXPECT_EQ(second->result.reused_tokens, 90 + 11) << name;
+    EXPECT_GE(scheduler.statistics().reused_tokens, 101);
+    EXPECT_EQ(second->progress.front(), (std::pair<std::int64_t, std::int64_t>{101, 104}));
+    // Others' prefixes are nobody else's.
+    GenerateRequest foreign = request_of(longer, 9);
+    foreign.owner = "somebody";
+    const auto third = submit(scheduler, std::move(foreign));
+    EXPECT_EQ(third->wait().text, expected);
+    EXPECT_EQ(third->result.reused_tokens, 0);
+  }
+}
+
+TEST_F(SchedulerCrowd, SnapshotsAreTakenAtBoundariesAndOnTheWay) {
+  load({.sequences = 24});
+  FewPrefixes::Log log;
+  {
+    Scheduler scheduler = served_->start({.parallel = 1}, std::make_unique<FewPrefixes>(log, 50));
+    GenerateRequest request = request_of(served_->prompt(90, 1), 12);
+    request.boundaries = {37, 70};
+    submit(scheduler, std::move(request))->wait();
+  }
+  const std::vector<std::pair<std::int64_t, bool>> expected = {
+      {37, true}, {50, false}, {70, true}, {90, false}, {100, false}, {101, true}};
+  EXPECT_EQ(log.kept, expected);
+}
+
+// ---- Adapters, turns ----------------------------------------------------------------------------
+
+TEST_F(SchedulerCrowd, RequestsWithOtherAdaptersTakeTurns) {
+  load({.sequences = 6});
+  const auto none = served_->model->mix({});
+  std::vector<std::shared_ptr<Recorder>> recorders;
+  std::vector<std::string> expected;
+  for (std::size_t i = 0; i < 6; ++i)
+    expected.push_back(served_->session(request_of(served_->prompt(30, i), 30)).text);
+  Scheduler scheduler = served_->start({.parallel = 6});
+  for (std::size_t i = 0; i < 6; ++i) {
+    GenerateRequest request = request_of(served_->prompt(30, i), 30);
+    if (i % 2 == 1) request.adapters = none;  // changes nothing, but needs passes of its own
+    recorders.push_back(submit(scheduler, std::move(request)));
+  }
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(recorders[i]->wait().text, expected[i]);
+}
+
+TEST_F(SchedulerCrowd, TwoModelsShareTheTurn) {
+  load();
+  Served other(golden_model("llama-plain"), {});
+  const auto turn = std::make_shared<generate::ComputeTurn>();
+  const std::string expected = served_->session(request_of(served_->prompt(30, 1), 60)).text;
+  Scheduler first(*served_->model, *served_->tokenizer, {}, turn);
+  Scheduler second(*other.model, *other.tokenizer, {}, turn);
+  std::vector<std::shared_ptr<Recorder>> recorders;
+  for (int i = 0; i < 6; ++i)
+    recorders.push_back(
+        submit(i % 2 == 0 ? first : second, request_of(served_->prompt(30, 1), 60)));
+  for (const auto& recorder : recorders) EXPECT_EQ(recorder->wait().text, expected);
+  EXPECT_EQ(turn->waiting(), 0);
+}
+
+// ---- Storms -------------------------------------------------------------------------------------
+
+TEST_F(SchedulerCrowd, SurvivesAStormOfClientsThatComeAndGo) {
+  load({.sequences = 4, .context = 256});
+  const auto held = hogs(*served_->model, 9);  // pages are scarce, too
+  FewPrefixes::Log log;
+  Scheduler scheduler =
+      served_->start({.parallel = 4, .queue = 12}, std::make_unique<FewPrefixes>(log));
+  std::atomic<int> refused{0}, ended{0};
+  std::vector<std::thread> clients;
+  constexpr int kClients = 6, kRequests = 25;
+  for (int client = 0; client < kClients; ++client) {
+    clients.emplace_back([&, client] {
+      std::mt19937 random(static_cast<std::uint32_t>(client));
+      const auto below = [&](std::uint32_t limit) { return random() % limit; };
+      for (int i = 0; i < kRequests; ++i) {
+        GenerateRequest request = request_of(served_->prompt(1 + below(120), below(9)),
+                                             static_cast<std::int64_t>(below(60)), 1.0F, i);
+        request.client = std::to_string(client % 4);
+        request.priority = static_cast<int>(below(3)) - 1;
+        if (below(5) == 0)
+          request.deadline =
+              std::chrono::steady_clock::now() + std::chrono::milliseconds(below(20));
+        auto recorder = std::make_shared<Recorder>();
+        const std::int64_t until = below(3) == 0 ? below(20) : 1000;
+        recorder->on_piece = [until](const auto& told) {
+          return generate::Verdict{.go_on = told.piece.tokens < until};
+        };
+        const bool waits = below(2) == 0;
+        try {
+          const auto id = scheduler.submit(std::move(request), recorder);
+          if (below(3) == 0) scheduler.cancel(id);
+          (void)scheduler.statistics();
+          if (waits) scheduler.cancel(id - 1);
+          recorder->wait();
+          EXPECT_EQ(recorder->error, "");
+          ++ended;
+        } catch (const generate::QueueFull&) {
+          ++refused;
+        }
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(ended + refused, kClients * kRequests);
+  const generate::SchedulerStatistics statistics = scheduler.statistics();
+  EXPECT_EQ(statistics.finished + statistics.cancelled, ended);
+  EXPECT_EQ(statistics.failed, 0);
+  scheduler.drain(0ms);
+  EXPECT_EQ(scheduler.statistics().generating + scheduler.statistics().waiting, 0);
+}
+
+}  // namespace
+}  // namespace hearth::testing

@@ -1,0 +1,601 @@
+#include "state/disk_store.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "remembered_text.h"
+#include "state/segment_folder.h"
+#include "support/error.h"
+#include "support/file.h"
+#include "temporary_folder.h"
+
+namespace hearth::state {
+namespace {
+
+namespace fs = std::filesystem;
+using hearth::testing::Kind;
+using hearth::testing::RememberedText;
+using hearth::testing::TemporaryFolder;
+using Text = std::vector<std::int32_t>;
+
+const StoreIdentity kModel{"tiny", {1, 2}};
+
+Text text_of(std::size_t size, std::uint32_t seed) {
+  return RememberedText::random_text(size, seed);
+}
+
+Text joined(const Text& beginning, std::size_t from, std::size_t size, std::uint32_t seed) {
+  Text text(beginning.begin(), beginning.begin() + static_cast<std::ptrdiff_t>(from));
+  const Text end = text_of(size, seed);
+  text.insert(text.end(), end.begin(), end.end());
+  return text;
+}
+
+DiskStoreOptions options_for(const fs::path& folder) {
+  DiskStoreOptions options;
+  options.folder = folder;
+  options.reserve_bytes = 0;
+  return options;
+}
+
+void save(DiskStore& store, RememberedText& model, const Text& text, const PrefixKey& key = {},
+          std::span<const float> logits = {}) {
+  SequenceState sequence(model.pool());
+  for (std::int64_t at = 0; at < static_cast<std::int64_t>(text.size());) {
+    at = std::min<std::int64_t>(at + 512, static_cast<std::int64_t>(text.size()));
+    model.evaluate(sequence, text, at);
+  }
+  store.save(key, text, sequence, logits);
+}
+
+/// Tokens of `text` that the store gives back rightly; -1 when it gives back something else.
+std::int64_t stored(DiskStore& store, RememberedText& model, const Text& text,
+                    const PrefixKey& key = {}, std::vector<float>* logits = nullptr) {
+  const auto found = store.find(key, model.pool(), text, static_cast<std::int64_t>(text.size()));
+  if (!found) return 0;
+  SequenceState sequence(model.pool());
+  if (!store.load(*found, sequence, logits)) return 0;
+  return sequence.length() == found->length && model.right(sequence, text) ? found->length : -1;
+}
+
+std::vector<fs::path> segment_files(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& each : fs::directory_iterator(folder)) {
+    if (each.path().extension() == ".kv") files.push_back(each.path());
+  }
+  return files;
+}
+
+class DiskStores : public ::testing::TestWithParam<Kind> {
+ protected:
+  TemporaryFolder home_;
+  fs::path folder_ = home_ / "kv";
+  RememberedText model_{GetParam()};
+};
+
+TEST_P(DiskStores, FindAgainWhatWasSaved) {
+  const Text text = text_of(700, 1);
+  const std::vector<float> logits = {1, 2, 3};
+  {
+    DiskStore store(options_for(folder_), kModel);
+    save(store, model_, text, {}, logits);
+    save(store, model_, text_of(90, 2));
+    store.flush();
+    EXPECT_EQ(stored(store, model_, text), 700);
+  }
+  EXPECT_TRUE(model_.all_free());
+  DiskStore store(options_for(folder_), kModel);
+  std::vector<float> found;
+  EXPECT_EQ(stored(store, model_, text, {}, &found), 700);
+  EXPECT_EQ(found, logits);
+  EXPECT_EQ(stored(store, model_, joined(text, 700, 100, 3)), 700);
+  EXPECT_EQ(stored(store, model_, text_of(90, 2), {}, &found), 90);
+  EXPECT_TRUE(found.empty());
+  EXPECT_EQ(stored(store, model_, text_of(90, 4)), 0);
+  // Cut anywhere, or not at all.
+  const std::int64_t part = stored(store, model_, joined(text, 500, 100, 3));
+  EXPECT_EQ(part, GetParam() == Kind::kDense ? 500 : 0);
+  // Limits of the question.
+  EXPECT_FALSE(store.find({}, model_.pool(), text, 700, 700).has_value());
+  EXPECT_EQ(store.find({}, model_.pool(), text, 699).has_value(), GetParam() == Kind::kDense);
+
+  struct stat status = {};
+  ASSERT_EQ(::stat(folder_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700U);
+  for (const fs::path& file : segment_files(folder_)) {
+    ASSERT_EQ(::stat(file.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600U);
+  }
+}
+
+TEST_P(DiskStores, KeepWhatTextsShareOnce) {
+  DiskStore store(options_for(folder_), kModel);
+  const Text system = text_of(3000, 1);
+  save(store, model_, system);
+  store.flush();
+  const auto bytes = [&] {
+    std::uintmax_t sum = 0;
+    for (const fs::path& file : segment_files(folder_)) sum += fs::file_size(file);
+    return sum;
+  };
+  const std::uintmax_t once = bytes();
+  std::vector<Text> texts;
+  for (std::uint32_t seed = 2; seed < 6; ++seed) {
+    texts.push_back(joined(system, 3000, 200, seed));
+    save(store, model_, texts.back());
+  }
+  texts.push_back(joined(texts.back(), 3200, 100, 9));
+  save(store, model_, texts.back());
+  store.flush();
+  if (GetParam() != Kind::kRecurrent) {
+    EXPECT_LT(bytes(), once * 2);
+  }
+  for (const Text& text : texts)
+    EXPECT_EQ(stored(store, model_, text), static_cast<std::int64_t>(text.size()));
+}
+
+TEST_P(DiskStores, MatchNothingElse) {
+  const Text text = text_of(300, 1);
+  {
+    DiskStore store(options_for(folder_), kModel);
+    save(store, model_, text, {.owner = "ann", .adapters = 3, .inputs = 4});
+  }
+  const PrefixKey key{.owner = "ann", .adapters = 3, .inputs = 4};
+  DiskStore store(options_for(folder_), kModel);
+  EXPECT_EQ(stored(store, model_, text, key), 300);
+  for (const PrefixKey& other :
+       {PrefixKey{.owner = "bob", .adapters = 3, .inputs = 4},
+        PrefixKey{.owner = "ann", .adapters = 2, .inputs = 4},
+        PrefixKey{.owner = "ann", .adapters = 3, .inputs = 5}, PrefixKey{}}) {
+    EXPECT_EQ(stored(store, model_, text, other), 0);
+  }
+  for (const Hash128& fingerprint : {Hash128{1, 3}, Hash128{2, 2}}) {
+    DiskStore other(options_for(folder_), {"tiny", fingerprint});
+    EXPECT_EQ(stored(other, model_, text, key), 0);
+  }
+  for (const Kind kind : {Kind::kDense, Kind::kWindow, Kind::kRecurrent, Kind::kHybrid}) {
+    if (kind == GetParam()) continue;
+    RememberedText other(kind);
+    EXPECT_EQ(stored(store, other, text, key), 0);
+  }
+}
+
+// Every byte of every file is changed once: nothing wrong is ever loaded.
+TEST_P(DiskStores, NoticeEveryFlippedByte) {
+  RememberedText model(GetParam(), 512);
+  const Text text = text_of(70, 1);
+  const std::vector<float> logits = {1, 2};
+  {
+    DiskStore store(options_for(folder_), kModel);
+    save(store, model, text, {}, logits);
+  }
+  const std::vector<fs::path> files = segment_files(folder_);
+  ASSERT_EQ(files.size(), 1U);
+  const std::string whole = read_file(files[0]);
+  const auto put = [&](std::size_t at, char byte) {
+    std::fstream file(files[0], std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<std::streamoff>(at)).put(byte);
+  };
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    put(at, static_cast<char>(whole[at] ^ (1 << (at % 8))));
+    bool noticed = false;
+    try {
+      SegmentReader(files[0]).check_all();
+    } catch (const Error&) {
+      noticed = true;
+    }
+    ASSERT_TRUE(noticed) << "byte " << at << " of " << whole.size();
+    if (at % 97 != 0) {  // opening a store is slower
+      put(at, whole[at]);
+      continue;
+    }
+    int warnings = 0;
+    DiskStoreOptions options = options_for(folder_);
+    options.warn = [&](const std::string&) { ++warnings; };
+    DiskStore store(options, kModel);
+    std::vector<float> found;
+    ASSERT_EQ(stored(store, model, text, {}, &found), 0) << "byte " << at;
+    ASSERT_EQ(stored(store, model, text, {}, &found), 0) << "byte " << at;
+    ASSERT_TRUE(found.empty());
+    // It can be written again.
+    save(store, model, text, {}, logits);
+    store.flush();
+    ASSERT_EQ(stored(store, model, text), 70) << "byte " << at;
+    ASSERT_LE(warnings, 1);
+    std::ofstream(files[0], std::ios::binary | std::ios::trunc) << whole;  // with its old times
+  }
+  for (std::size_t size = 0; size < whole.size(); size += 13) {
+    std::ofstream(files[0], std::ios::binary | std::ios::trunc) << whole.substr(0, size);
+    EXPECT_THROW(SegmentReader(files[0]).check_all(), Error) << size;
+  }
+  std::ofstream(files[0], std::ios::binary | std::ios::trunc) << whole << 'x';
+  EXPECT_THROW(SegmentReader(files[0]).check_all(), Error);
+}
+
+TEST_P(DiskStores, ServeThePrefixCache) {
+  const Text system = text_of(1000, 1);
+  const Text text = joined(system, 1000, 500, 2);
+  const auto remember = [&](DiskStore& store, const Text& whole) {
+    PrefixCache cache(model_.pool(), PrefixCache::limits_of(model_.pool()), &store);
+    SequenceState sequence(model_.pool());
+    for (const std::int64_t stop : {1000, 1500}) {
+      for (std::int64_t at = sequence.length(); at < stop;) {
+        at = std::min<std::int64_t>(at + 500, stop);
+        model_.evaluate(sequence, whole, at);
+      }
+      cache.keep({}, std::span(whole).first(static_cast<std::size_t>(stop)), sequence,
+                 std::vector<float>{4, 5}, stop == 1000);
+    }
+    cache.save_all();
+  };
+  {
+    DiskStore store(options_for(folder_), kModel);
+    remember(store, text);
+  }
+  EXPECT_TRUE(model_.all_free());
+  DiskStore store(options_for(folder_), kModel);
+  PrefixCache cache(model_.pool(), PrefixCache::limits_of(model_.pool()), &store);
+  const auto other = cache.find({}, joined(system, 1000, 50, 3));
+  ASSERT_NE(other, nullptr);
+  EXPECT_EQ(other->length(), 1000);
+  EXPECT_TRUE(model_.right(*other, system));
+  std::vector<float> logits;
+  const auto whole = cache.find({}, text, &logits);
+  ASSERT_NE(whole, nullptr);
+  EXPECT_EQ(whole->length(), 1500);
+  EXPECT_EQ(logits, (std::vector<float>{4, 5}));
+  EXPECT_TRUE(model_.right(*whole, text));
+  EXPECT_EQ(cache.statistics().from_disk, 2);
+  // Now they are in memory.
+  EXPECT_NE(cache.find({}, joined(text, 1500, 5, 3)), nullptr);
+  EXPECT_EQ(cache.statistics().from_disk, 2);
+}
+
+// Entries that are given up for want of room come back from disk.
+TEST_P(DiskStores, GetWhatTheCacheGivesUp) {
+  RememberedText model(GetParam(), 1024, 1, 2);
+  DiskStore store(options_for(folder_), kModel);
+  PrefixCache cache(model.pool(), PrefixCache::limits_of(model.pool()), &store);
+  for (std::uint32_t seed = 0; seed < 5; ++seed) {
+    const Text text = text_of(1000, seed);
+    SequenceState sequence(model.pool());
+    while (sequence.length() < 1000) {
+      const std::int64_t until = std::min<std::int64_t>(1000, sequence.length() + 256);
+      cache.make_room_for(sequence, until - sequence.length());
+      model.evaluate(sequence, text, until);
+    }
+    cache.keep({}, text, sequence);
+  }
+  store.flush();
+  for (std::uint32_t seed = 0; seed < 5; ++seed) {
+    const auto sequence = cache.find({}, joined(text_of(1000, seed), 1000, 5, 99));
+    ASSERT_NE(sequence, nullptr) << seed;
+    EXPECT_EQ(sequence->length(), 1000);
+    EXPECT_TRUE(model.right(*sequence, text_of(1000, seed)));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, DiskStores,
+                         ::testing::Values(Kind::kDense, Kind::kWindow, Kind::kRecurrent,
+                                           Kind::kHybrid));
+
+class DiskStoreTest : public ::testing::Test {
+ protected:
+  TemporaryFolder home_;
+  fs::path folder_ = home_ / "kv";
+  RememberedText model_{Kind::kHybrid};
+};
+
+TEST_F(DiskStoreTest, StaysBelowItsSizeAndDropsWhatIsWorthLeast) {
+  DiskStoreOptions options = options_for(folder_);
+  std::int64_t now = 1'000'000;
+  options.now = [&] { return now; };
+  options.most_bytes = 100'000;
+  DiskStore store(options, kModel);
+  const auto bytes = [&] {
+    std::uintmax_t sum = 0;
+    for (const fs::path& file : segment_files(folder_)) sum += fs::file_size(file);
+    return sum;
+  };
+  const Text popular = text_of(500, 1000);
+  save(store, model_, popular);
+  store.flush();
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    now += 600;
+    EXPECT_EQ(stored(store, model_, popular), 500);
+    save(store, model_, text_of(400, seed));
+    store.flush();
+    EXPECT_LE(bytes(), options.most_bytes);
+    EXPECT_EQ(stored(store, model_, text_of(400, seed)), 400);  // just written: it stays
+  }
+  EXPECT_EQ(stored(store, model_, popular), 500);
+  EXPECT_EQ(stored(store, model_, text_of(400, 0)), 0);
+}
+
+TEST_F(DiskStoreTest, ScoresAsTheReferenceSays) {
+  StoredSegment segment;
+  segment.header.tokens.resize(1000);
+  segment.file_bytes = 10'000;
+  segment.uses = {0, 8};
+  EXPECT_NEAR(keeping_score(segment, 0), 9 * 0.1, 1e-12);
+  EXPECT_NEAR(keeping_score(segment, 6 * 3600), 5 * 0.1, 1e-12);
+  EXPECT_NEAR(keeping_score(segment, 100 * 3600), 0.1, 1e-12);  // fewer than 0.01 hits: none
+}
+
+TEST_F(DiskStoreTest, ForgetsAConversationWithAllThatOnlyItNeeds) {
+  DiskStore store(options_for(folder_), kModel);
+  const Text system = text_of(640, 1);
+  const Text first = joined(system, 640, 300, 2), second = joined(system, 640, 300, 3);
+  const Text longer = joined(first, 940, 100, 4);
+  for (const Text& text : {system, first, second, longer}) {
+    save(store, model_, text);
+    store.flush();
+  }
+  SegmentFolder folder(folder_, false);
+  folder.refresh();
+  ASSERT_EQ(folder.segments().size(), 4U);
+  const std::vector<Hash128> leaves = folder.leaves();
+  ASSERT_EQ(leaves.size(), 2U);
+  for (const Hash128& leaf : leaves) {
+    const std::vector<Hash128> chain = folder.chain(leaf);
+    if (folder.tokens(chain) != longer) continue;
+    EXPECT_EQ(chain.size(), 3U);
+    const FileLock lock = folder.lock();
+    EXPECT_GT(folder.remove(folder.only_of(leaf)), 0U);
+  }
+  EXPECT_EQ(stored(store, model_, longer), 640);
+  EXPECT_EQ(stored(store, model_, second), 940);
+  EXPECT_EQ(segment_files(folder_).size(), 2U);
+}
+
+TEST_F(DiskStoreTest, RefusesNewerSchemasAndLeavesOutOlderOnes) {
+  {
+    DiskStore store(options_for(folder_), kModel);
+    save(store, model_, text_of(300, 1));
+    save(store, model_, text_of(300, 2));
+  }
+  // A file of a schema before ours.
+  const fs::path old = segment_files(folder_)[0];
+  std::string bytes = read_file(old);
+  bytes[8] = 0;
+  std::ofstream(old, std::ios::binary) << bytes;
+  std::ofstream(folder_ / "hearth-kv") << "hearth kv store, schema 0\n";
+  {
+    DiskStore store(options_for(folder_), kModel);
+    EXPECT_EQ(stored(store, model_, text_of(300, 1)) + stored(store, model_, text_of(300, 2)), 300);
+  }
+  EXPECT_EQ(read_file(folder_ / "hearth-kv"), "hearth kv store, schema 1\n");
+  std::ofstream(folder_ / "hearth-kv") << "hearth kv store, schema 2\n";
+  try {
+    DiskStore store(options_for(folder_), kModel);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("schema version 2"), std::string::npos);
+    EXPECT_NE(error.hint().find("newer hearth"), std::string::npos);
+  }
+  EXPECT_EQ(segment_files(folder_).size(), 2U);
+}
+
+TEST_F(DiskStoreTest, TakesNoFolderOfSomethingElse) {
+  fs::create_directories(folder_);
+  std::ofstream(folder_ / "thesis.txt") << "mine";
+  EXPECT_THROW(DiskStore(options_for(folder_), kModel), Error);
+  EXPECT_EQ(read_file(folder_ / "thesis.txt"), "mine");
+}
+
+TEST_F(DiskStoreTest, GoesOnWhenTheDiskIsFull) {
+  DiskStoreOptions options = options_for(folder_);
+  std::vector<std::string> warnings;
+  options.warn = [&](const std::string& warning) { warnings.push_back(warning); };
+  options.reserve_bytes = UINT64_MAX / 2;
+  DiskStore store(options, kModel);
+  for (std::uint32_t seed = 0; seed < 3; ++seed) {
+    save(store, model_, text_of(300, seed));
+    store.flush();
+    EXPECT_EQ(stored(store, model_, text_of(300, seed)), 0);
+  }
+  ASSERT_EQ(warnings.size(), 1U);  // once
+  EXPECT_NE(warnings[0].find("full"), std::string::npos);
+  EXPECT_TRUE(segment_files(folder_).empty());
+}
+
+/// Runs `work` in a process of its own; its exit code, or 128 + the signal that ended it.
+template <class Work>
+int in_child(const Work& work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(300);
+    try {
+      ::_exit(work());
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      ::_exit(125);
+    }
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+TEST_F(DiskStoreTest, GoesOnWhenFilesCannotGrow) {
+  const int code = in_child([&] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{2000, 2000};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return 2;
+    int warnings = 0;
+    {
+      DiskStoreOptions options = options_for(folder_);
+      options.warn = [&](const std::string&) { ++warnings; };
+      DiskStore store(options, kModel);
+      for (std::uint32_t seed = 0; seed < 3; ++seed) save(store, model_, text_of(300, seed));
+      store.flush();
+      if (stored(store, model_, text_of(300, 0)) != 0) return 3;
+    }
+    return warnings == 1 ? 0 : 4;
+  });
+  EXPECT_EQ(code, 0);
+  EXPECT_TRUE(segment_files(folder_).empty());
+  for (const fs::directory_entry& each : fs::directory_iterator(folder_))
+    EXPECT_FALSE(each.path().filename().native().starts_with(".tmp-"));
+}
+
+/// Saves texts, telling of each that is safe, until it is killed at a random moment.
+[[noreturn]] void save_until_killed(const fs::path& folder, RememberedText& model, int report,
+                                    std::uint32_t round) {
+  std::mt19937 random(round);
+  std::atomic<int> saved{0};
+  std::atomic<std::int64_t> last_took{0};
+  const int after = static_cast<int>(random() % 3);
+  const double part = static_cast<double>(random() % 1000) / 1000;
+  std::thread([&] {
+    while (saved.load() < after + 1) std::this_thread::yield();
+    const auto start = std::chrono::steady_clock::now();
+    const auto wait = std::chrono::nanoseconds(
+        static_cast<std::int64_t>(part * 1.5 * static_cast<double>(last_took.load())));
+    while (std::chrono::steady_clock::now() - start < wait) {
+    }
+    ::kill(::getpid(), SIGKILL);
+  }).detach();
+  DiskStore store(options_for(folder), kModel);
+  for (std::uint32_t i = 0;; ++i) {
+    // Every other one goes on from the one before.
+    const std::uint32_t seed = round * 100 + i;
+    const Text text =
+        i % 2 == 0 ? text_of(300, seed) : joined(text_of(300, seed - 1), 300, 100, seed);
+    const auto start = std::chrono::steady_clock::now();
+    save(store, model, text);
+    store.flush();
+    last_took = (std::chrono::steady_clock::now() - start).count();
+    if (::write(report, &i, sizeof i) != sizeof i) ::_exit(1);
+    ++saved;
+  }
+}
+
+TEST_F(DiskStoreTest, LosesNothingCompleteWhenKilled) {
+  constexpr std::uint32_t kRounds = 200;
+  RememberedText model(Kind::kHybrid, 512, 2, 2);
+  std::vector<Text> complete;
+  for (std::uint32_t round = 0; round < kRounds; ++round) {
+    int ends[2] = {};
+    ASSERT_EQ(::pipe(ends), 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(300);
+      try {
+        save_until_killed(folder_, model, ends[1], round);
+      } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        ::_exit(125);
+      }
+    }
+    ::close(ends[1]);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "round " << round;
+    const std::size_t before = complete.size();
+    for (std::uint32_t i = 0; ::read(ends[0], &i, sizeof i) == sizeof i;) {
+      const std::uint32_t seed = round * 100 + i;
+      complete.push_back(i % 2 == 0 ? text_of(300, seed)
+                                    : joined(text_of(300, seed - 1), 300, 100, seed));
+    }
+    ::close(ends[0]);
+    ASSERT_GT(complete.size(), before);
+    // The next start opens the store and finds all of this round, and some of the others.
+    DiskStoreOptions options = options_for(folder_);
+    std::vector<std::string> warnings;
+    options.warn = [&](const std::string& warning) { warnings.push_back(warning); };
+    DiskStore store(options, kModel);
+    for (std::size_t i = before; i < complete.size(); ++i)
+      ASSERT_EQ(stored(store, model, complete[i]), static_cast<std::int64_t>(complete[i].size()));
+    const Text& earlier = complete[(round * 7919U) % complete.size()];
+    ASSERT_EQ(stored(store, model, earlier), static_cast<std::int64_t>(earlier.size()));
+    ASSERT_TRUE(warnings.empty()) << warnings[0];
+  }
+  DiskStore store(options_for(folder_), kModel);
+  for (const Text& text : complete)
+    ASSERT_EQ(stored(store, model, text), static_cast<std::int64_t>(text.size()));
+  for (const fs::directory_entry& each : fs::directory_iterator(folder_))
+    EXPECT_FALSE(each.path().filename().native().starts_with(".tmp-"));
+}
+
+/// What one of several processes does with a store that is too small for all.
+int share_store(const fs::path& folder, std::uint32_t who) {
+  RememberedText model(Kind::kHybrid, 2048, 2, 2);
+  DiskStoreOptions options = options_for(folder);
+  options.most_bytes = 400'000;
+  DiskStore store(options, kModel);
+  const Text system = text_of(640, 1);
+  std::mt19937 random(who);
+  int found = 0;
+  for (std::uint32_t round = 0; round < 25; ++round) {
+    const std::uint32_t seed = 100 + random() % 12;  // the same texts as the others
+    const Text text = joined(system, 640, 100 + seed, seed);
+    const std::int64_t length = stored(store, model, text);
+    if (length < 0) return 3;  // something wrong was loaded
+    if (length == static_cast<std::int64_t>(text.size())) {
+      ++found;
+      continue;
+    }
+    save(store, model, text);
+    if (round % 5 == 0) store.flush();
+  }
+  return found > 0 ? 0 : 4;
+}
+
+TEST_F(DiskStoreTest, IsSharedByProcesses) {
+  std::vector<pid_t> children;
+  for (std::uint32_t who = 0; who < 3; ++who) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(300);
+      try {
+        ::_exit(share_store(folder_, who));
+      } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        ::_exit(5);
+      }
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
+  std::uintmax_t bytes = 0;
+  for (const fs::path& file : segment_files(folder_)) {
+    EXPECT_NO_THROW(SegmentReader(file).check_all());
+    bytes += fs::file_size(file);
+  }
+  EXPECT_LE(bytes, 400'000U);
+  SegmentFolder folder(folder_, false);
+  folder.refresh();
+  for (const auto& [id, segment] : folder.segments()) EXPECT_TRUE(folder.usable(id));
+}
+
+// What another process saves is found without opening the store anew.
+TEST_F(DiskStoreTest, SeesWhatOthersSave) {
+  DiskStore mine(options_for(folder_), kModel);
+  EXPECT_EQ(stored(mine, model_, text_of(300, 1)), 0);
+  const int code = in_child([&] {
+    DiskStore other(options_for(folder_), kModel);
+    save(other, model_, text_of(300, 1));
+    other.flush();
+    return 0;
+  });
+  EXPECT_EQ(code, 0);
+  EXPECT_EQ(stored(mine, model_, text_of(300, 1)), 300);
+}
+
+}  // namespace
+}  // namespace hearth::state
