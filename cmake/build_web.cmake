@@ -15,8 +15,8 @@ if(NOT version MATCHES "^v([0-9]+)" OR CMAKE_MATCH_1 LESS 18)
 endif()
 
 file(MAKE_DIRECTORY ${WORK})
-file(REMOVE_RECURSE ${WORK}/src ${WORK}/public ${WORK}/dist)
-foreach(name src public index.html package.json package-lock.json tsconfig.json vite.config.ts embed.mjs)
+file(REMOVE_RECURSE ${WORK}/src ${WORK}/test ${WORK}/public ${WORK}/dist)
+foreach(name src test public index.html package.json package-lock.json tsconfig.json vite.config.ts embed.mjs)
   file(COPY ${SOURCE}/${name} DESTINATION ${WORK})
 endforeach()
 

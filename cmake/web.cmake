@@ -35,7 +35,8 @@ std::string_view page_notices() noexcept { return {}; }
     message(FATAL_ERROR "The web page needs node (18 or newer) and npm to be built: install them (Debian: "
       "apt-get install nodejs npm), or set HEARTH_NO_WEB=1 to leave the page out.")
   endif()
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/web/src/* ${CMAKE_SOURCE_DIR}/web/public/*)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/web/src/* ${CMAKE_SOURCE_DIR}/web/public/*
+    ${CMAKE_SOURCE_DIR}/web/test/*)
   foreach(name index.html package.json package-lock.json tsconfig.json vite.config.ts embed.mjs)
     list(APPEND sources ${CMAKE_SOURCE_DIR}/web/${name})
   endforeach()

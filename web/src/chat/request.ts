@@ -11,18 +11,27 @@ function attached({ name, text }: Attachment): string {
   return `File "${name}":\n${ticks}\n${text}${text.endsWith('\n') ? '' : '\n'}${ticks}\n\n`
 }
 
+/** Of a branch: what was stopped before it said anything is left out, and what then stands side by side is joined, since
+ *  many chat templates insist that roles alternate. */
+function turns(messages: Message[]): { role: string; content: string }[] {
+  const result: { role: string; content: string }[] = []
+  for (const message of messages) {
+    if (message.role === 'assistant' && !message.content) continue
+    const content = (message.attachments ?? []).map(attached).join('') + message.content
+    const last = result[result.length - 1]
+    if (last?.role === message.role) last.content += `\n\n${content}`
+    else result.push({ role: message.role, content })
+  }
+  return result
+}
+
 export function requestBody(model: string, settings: Settings, messages: Message[]): string {
   const { system, thinking, ...sampling } = settings
   return JSON.stringify({
     model,
     messages: [
       ...(system?.trim() ? [{ role: 'system', content: system }] : []),
-      ...messages
-        .filter((message) => message.role === 'user' || message.content)
-        .map((message) => ({
-          role: message.role,
-          content: (message.attachments ?? []).map(attached).join('') + message.content,
-        })),
+      ...turns(messages),
     ],
     ...sampling,
     ...(thinking ? { chat_template_kwargs: { enable_thinking: thinking === 'on' } } : {}),

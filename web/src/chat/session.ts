@@ -166,6 +166,7 @@ export class Session {
         if (data === '[DONE]') break
         writer.add(readChunk(data))
       }
+      if (!writer.finished) throw new Error('The connection ended before the answer did.')
       writer.end()
     } catch (error) {
       if ((error as Error).name === 'AbortError') writer.end({ finish: 'stopped' })
@@ -211,6 +212,10 @@ class AnswerWriter {
   private timer: ReturnType<typeof setTimeout> | null = null
 
   constructor(private readonly tell: (part: Partial<Message>) => void) {}
+
+  get finished(): boolean {
+    return this.finish !== undefined
+  }
 
   add(chunk: ReturnType<typeof readChunk>): void {
     if (chunk.content || chunk.reasoning) this.first ??= performance.now()

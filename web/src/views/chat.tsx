@@ -256,7 +256,7 @@ export function ChatPage({ id }: { id: string | null }) {
             [...document.querySelectorAll<HTMLElement>('.message.user [aria-label="Edit"]')].pop()?.click()
           }
         />
-        <p class="small-print">Models make mistakes. Everything here stays on the machine that runs Hearth.</p>
+        <p class="small-print">Models make mistakes. What you write stays with Hearth.</p>
       </footer>
       <div class="unseen" role="status">
         {spoken}

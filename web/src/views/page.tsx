@@ -10,7 +10,7 @@ export function Page({ title, lead, children }: { title: string; lead?: string; 
   }, [title])
   return (
     <>
-      <header class="topbar">
+      <header class="topbar narrow-only">
         <button type="button" class="quiet burger" aria-label="Conversations and pages" onClick={() => sidebarOpen.set(true)}>
           <Icon name="menu" />
         </button>

@@ -11,7 +11,7 @@ export function modelFacts(model: ModelInfo): string {
   const facts: string[] = []
   if (model.type) facts.push(model.type)
   if (model.memory_bytes || model.file_bytes) facts.push(bytes(model.memory_bytes || model.file_bytes))
-  if (model.measured_decode_tps) facts.push(`${speed(model.measured_decode_tps)} tokens/s measured`)
+  if (model.measured_decode_tps) facts.push(`${speed(model.measured_decode_tps)} tokens/s`)
   else if (model.expected_decode_tps) facts.push(`about ${speed(model.expected_decode_tps)} tokens/s`)
   return facts.join(' · ')
 }
