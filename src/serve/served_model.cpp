@@ -127,8 +127,7 @@ std::string ServedModel::kv_name() const {
 }
 
 std::shared_ptr<const generate::grammar::TokenTrie> ServedModel::token_trie() {
-  // WIP: std::call_once(trie_once_, [&] { trie_ = generate::grammar::build_token_trie(*tokenizer_);
-  // });
+  std::call_once(trie_once_, [&] { trie_ = generate::grammar::build_token_trie(*tokenizer_); });
   return trie_;
 }
 
