@@ -20,12 +20,15 @@
 #include "cli/model_choice.h"
 #include "cli/models.h"
 #include "cli/output.h"
+#include "cli/page_facts.h"
 #include "cli/run.h"
 #include "cli/served_models.h"
 #include "cli/settings.h"
 #include "cli/words.h"
+#include "serve/conversations.h"
 #include "serve/http/server.h"
 #include "serve/library.h"
+#include "serve/page_api.h"
 #include "serve/request_failure.h"
 #include "serve/service.h"
 #include "support/error.h"
@@ -43,7 +46,8 @@ struct ServeOptions {
   std::uint16_t port = kDefaultPort;
   int parallel = 4, queue = 512, most_loaded = 0;
   double keep_alive = 300, grace = 10;
-  bool only = false, read_only = false, log_prompts = false, quiet = false;
+  bool only = false, read_only = false, no_conversations = false, log_prompts = false,
+       quiet = false;
 };
 
 /// While it exists, SIGINT and SIGTERM wait to be asked for, in all threads that begin meanwhile.
@@ -146,6 +150,14 @@ serve::LibraryOptions library_options(const ServeOptions& options) {
           .read_only = options.read_only};
 }
 
+/// Null when conversations are not to be kept.
+std::unique_ptr<serve::ConversationStore> open_conversations(const ServeOptions& options) {
+  if (options.no_conversations) return nullptr;
+  return std::make_unique<serve::ConversationStore>(serve::ConversationStore::open(
+      user_folders().data / "conversations.db",
+      [](const std::string& warning) { fmt::print(stderr, "hearth: {}\n", warning); }));
+}
+
 void greet(const serve::HttpServer& server, const ServeOptions& options, LocalModels& models) {
   const std::string url = "http://" + server.addresses().front();
   std::string text = fmt::format("Hearth is at {}\n", url);
@@ -209,6 +221,9 @@ void serve_models(const ServeOptions& options, const std::vector<SettingValue>& 
   serve::Library library(library_options(options), models);
   serve::Service service(models, library, std::move(service_settings));
   serve::HttpServer server(service, {});
+  LocalPageFacts page_facts(models, service.parts().facts, server, model_settings.each.setup);
+  serve::PageApi page(page_facts, open_conversations(options));
+  service.add_page(page);
   server.listen(options.host, options.port);
   service.watch(server);
   server.start();
@@ -268,6 +283,10 @@ void add_options(CLI::App& command, const std::shared_ptr<ServeOptions>& options
   command
       .add_flag("--read-only", options->read_only,
                 "Refuse to fetch, make or remove models for clients")
+      ->group("Server");
+  command
+      .add_flag("--no-conversations", options->no_conversations,
+                "Do not keep the web page's conversations on disk")
       ->group("Server");
   one("--grace", options->grace, "SECONDS", "How long replies may go on after Ctrl-C (default: 10)")
       ->check(CLI::Range(0.0, 86400.0));

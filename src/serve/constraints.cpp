@@ -1,20 +1,98 @@
 #include "serve/constraints.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "serve/request_failure.h"
+#include "support/error.h"
 
 namespace hearth::serve {
+namespace {
 
-std::shared_ptr<const generate::grammar::Grammar> Constraints::for_chat(const ChatRequest& request,
-                                                                        const ChatTokens& prompt) {
-  const bool required = !prompt.tools.empty() && request.tool_choice.mode == ToolMode::kRequired;
-  if (request.format.kind == OutputFormat::Kind::kText && !required) return nullptr;
-  throw RequestFailure(501, "structured output is not in this build", "not_implemented");
+namespace grammar = generate::grammar;
+
+std::string key_of(const grammar::Options& options) {
+  std::string key = fmt::format("{}|", static_cast<int>(options.white_space));
+  if (!options.reasoning) return key;
+  const grammar::Reasoning& reasoning = *options.reasoning;
+  return key + fmt::format("{}|{}|{}|", static_cast<int>(reasoning.state), reasoning.markers.open,
+                           reasoning.markers.close);
 }
 
-std::shared_ptr<const generate::grammar::Grammar> Constraints::for_completion(
+/// `compile` with its errors as answers to the request.
+template <class Compile>
+std::shared_ptr<const grammar::Grammar> compiled(const char* parameter, Compile compile) {
+  try {
+    return compile();
+  } catch (const Error& error) {
+    std::string message = error.what();
+    if (!error.hint().empty()) message += "; " + error.hint();
+    throw RequestFailure(400, std::move(message), "invalid_value", parameter);
+  }
+}
+
+bool is_strict(const Json& tool) {
+  const auto function = tool.find("function");
+  return function != tool.end() && function->is_object() && function->value("strict", false);
+}
+
+}  // namespace
+
+std::shared_ptr<const grammar::Grammar> Constraints::of_format(const OutputFormat& format,
+                                                               const grammar::Options& options) {
+  using Kind = OutputFormat::Kind;
+  const std::string key = key_of(options);
+  switch (format.kind) {
+    case Kind::kText:
+      return nullptr;
+    case Kind::kJsonObject:
+      return cache_.get("object|" + key, [&] { return grammar::json_object(options); });
+    case Kind::kJsonSchema:
+      return cache_.get("schema|" + key + format.schema.dump(),
+                        [&] { return grammar::compile_json_schema(format.schema, options); });
+    case Kind::kGrammar:
+      return cache_.get("grammar|" + key + format.grammar,
+                        [&] { return grammar::compile_grammar(format.grammar, options); });
+    case Kind::kRegex:
+      return cache_.get("regex|" + key + format.grammar,
+                        [&] { return grammar::compile_regex(format.grammar, options); });
+  }
+  return nullptr;
+}
+
+std::shared_ptr<const grammar::Grammar> Constraints::for_chat(const ChatRequest& request,
+                                                              const ChatTokens& prompt) {
+  grammar::Options options;
+  options.reasoning = grammar::reasoning_of(prompt.format, prompt.text);
+  const bool tools = !prompt.tools.empty();
+  const bool required = tools && request.tool_choice.mode == ToolMode::kRequired;
+  // Templates that know no tools are told to answer in JSON, and may not answer otherwise.
+  const bool generic = tools && !prompt.format.template_knows_tools;
+  const bool strict = tools && std::any_of(prompt.tools.begin(), prompt.tools.end(), is_strict);
+  if (!required && !generic && !strict) {
+    return compiled("response_format", [&] { return of_format(request.format, options); });
+  }
+  if (request.format.kind != OutputFormat::Kind::kText && !required) {
+    throw RequestFailure(400, "a response format cannot be combined with these tools",
+                         "invalid_value", "response_format");
+  }
+  const grammar::CallRules rules{.required = required,
+                                 .parallel = request.tool_choice.parallel,
+                                 .functions = request.tool_choice.functions};
+  std::string key = fmt::format("tools|{}|{}{}{}", prompt.format.name, required ? "r" : "-",
+                                rules.parallel ? "p" : "-", key_of(options));
+  for (const std::string& name : rules.functions) key += name + "|";
+  return compiled("tools", [&] {
+    return cache_.get(key + prompt.tools.dump(), [&] {
+      return grammar::for_tools(prompt.format, prompt.tools, rules, options);
+    });
+  });
+}
+
+std::shared_ptr<const grammar::Grammar> Constraints::for_completion(
     const CompletionRequest& request) {
-  if (request.format.kind == OutputFormat::Kind::kText) return nullptr;
-  throw RequestFailure(501, "structured output is not in this build", "not_implemented");
+  return compiled("grammar", [&] { return of_format(request.format, {}); });
 }
 
 }  // namespace hearth::serve

@@ -24,7 +24,7 @@ class Constraints {
  private:
   std::shared_ptr<const generate::grammar::Grammar> of_format(
       const OutputFormat& format, const generate::grammar::Options& options);
-  // WIP: generate::grammar::GrammarCache cache_;
+  generate::grammar::GrammarCache cache_;
 };
 
 }  // namespace hearth::serve

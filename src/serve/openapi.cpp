@@ -52,20 +52,27 @@ Json content_of(const Route& route) {
   return content;
 }
 
+/// The table of a route's body: that of its path, else the one it names. Empty: it has none.
+std::string schema_of(const Route& route) {
+  for (const BodyRoute& body : body_routes()) {
+    if (body.method == route.method && body.path == route.pattern)
+      return std::string(body.body->name);
+  }
+  return route.body_schema;
+}
+
 Json operation_of(const Route& route, const std::map<std::string, Json>& schemas,
                   const Json& parameters) {
   Json operation = {{"operationId", operation_id(route)},
                     {"summary", route.summary},
                     {"tags", Json::array({route.tag})}};
   if (!parameters.empty()) operation["parameters"] = parameters;
-  if (!route.body_schema.empty()) {
-    if (!schemas.contains(route.body_schema))
-      throw std::logic_error("no table of fields is called " + route.body_schema);
+  if (const std::string schema = schema_of(route); !schema.empty()) {
+    if (!schemas.contains(schema)) throw std::logic_error("no table of fields is called " + schema);
     operation["requestBody"] = {
         {"required", true},
         {"content",
-         {{"application/json",
-           {{"schema", {{"$ref", "#/components/schemas/" + route.body_schema}}}}}}}};
+         {{"application/json", {{"schema", {{"$ref", "#/components/schemas/" + schema}}}}}}}};
   } else if (route.streams_body) {
     operation["requestBody"] = {{"content", {{"application/octet-stream", Json::object()}}}};
   }

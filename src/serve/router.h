@@ -33,7 +33,7 @@ struct Route {
   /// For the OpenAPI document.
   std::string summary;
   std::string tag;  ///< "OpenAI", "Ollama", "Anthropic", "llama-server", "Hearth"
-  /// The request body's name in the dialects' tables of fields; empty: no JSON body.
+  /// The request body's name in the dialects' tables of fields, where those do not know the path.
   std::string body_schema = {};
   /// What comes back: "application/json", "text/event-stream".
   std::vector<std::string> produces = {"application/json"};

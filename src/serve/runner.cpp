@@ -150,7 +150,7 @@ void Reply::check(const std::vector<Choice>& choices) const {
 
 generate::GenerateRequest Reply::make(
     const Choice& choice, std::size_t index, const std::shared_ptr<const ChatTokens>& chat,
-    [[maybe_unused]] const std::shared_ptr<const generate::grammar::Grammar>& grammar) {
+    const std::shared_ptr<const generate::grammar::Grammar>& grammar) {
   generate::GenerateRequest made;
   made.prompt = *choice.tokens;
   made.sampler = sampler_of(*lease_, request_.sampling);
@@ -160,8 +160,7 @@ generate::GenerateRequest Reply::make(
   made.stops = request_.stops;
   made.control_pieces = chat != nullptr;
   made.top_log_probabilities = request_.top_logprobs;
-  // WIP: if (grammar) made.constraint = generate::grammar::constrain(grammar,
-  // lease_->token_trie());
+  if (grammar) made.constraint = generate::grammar::constrain(grammar, lease_->token_trie());
   const ChosenAdapters adapters = lease_->adapters();
   made.adapters = adapters.set;
   made.adapters_fingerprint = adapters.fingerprint;

@@ -122,9 +122,12 @@ std::string ServedModel::title() const {
   return given.empty() ? model_->setup().model.stem().string() : given;
 }
 
+std::string ServedModel::kv_name() const {
+  return std::string(tensor::name(model_->setup().kv_type));
+}
+
 std::shared_ptr<const generate::grammar::TokenTrie> ServedModel::token_trie() {
-  // WIP: std::call_once(trie_once_, [&] { trie_ = generate::grammar::build_token_trie(*tokenizer_);
-  // });
+  std::call_once(trie_once_, [&] { trie_ = generate::grammar::build_token_trie(*tokenizer_); });
   return trie_;
 }
 

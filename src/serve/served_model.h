@@ -82,6 +82,8 @@ class ServedModel {
   [[nodiscard]] std::int64_t max_tokens() const noexcept { return max_tokens_; }
   /// General.name, else the file's.
   [[nodiscard]] std::string title() const;
+  /// What keys and values are kept in: "F16".
+  [[nodiscard]] std::string kv_name() const;
   [[nodiscard]] std::int64_t vocabulary() const noexcept { return model_->spec().vocabulary; }
   [[nodiscard]] std::int64_t context() const noexcept { return model_->setup().context; }
 

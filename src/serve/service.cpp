@@ -95,6 +95,7 @@ Service::Service(ModelManager& models, Library& library, ServiceOptions options)
           options_, models, runner_, metrics_, *facts_, library, [] { return HttpCounters{}; }})) {
   add_openai_routes(router_, *parts_);
   add_ollama_routes(router_, *parts_);
+  add_anthropic_routes(router_, *parts_);
   add_llama_server_routes(router_, *parts_);
   add_hearth_routes(router_, *parts_);
 }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "serve/dialects/fields.h"
@@ -136,6 +137,30 @@ TEST_F(EmptyServiceTest, MalformedBodiesAre400) {
       EXPECT_LT(response.status, 500) << route.path << " " << body.substr(0, 40);
     }
   }
+}
+
+TEST_F(EmptyServiceTest, DescribesItsRoutes) {
+  const Json document = Json::parse(server.get("/openapi.json").body);
+  EXPECT_EQ(document["openapi"], "3.1.0");
+  // Every route is in it, and every reference leads somewhere.
+  std::size_t operations = 0;
+  std::set<std::string> ids;
+  for (const auto& [path, methods] : document["paths"].items()) {
+    for (const auto& [method, operation] : methods.items()) {
+      ++operations;
+      EXPECT_TRUE(ids.insert(operation["operationId"]).second) << operation["operationId"];
+      EXPECT_FALSE(operation["summary"].get<std::string>().empty()) << path;
+      if (!operation.contains("requestBody")) continue;
+      const Json& content = operation["requestBody"]["content"];
+      if (!content.contains("application/json")) continue;
+      const std::string reference = content["application/json"]["schema"]["$ref"];
+      const std::string prefix = "#/components/schemas/";
+      ASSERT_TRUE(reference.starts_with(prefix));
+      EXPECT_TRUE(document["components"]["schemas"].contains(reference.substr(prefix.size())))
+          << reference;
+    }
+  }
+  EXPECT_EQ(operations, server.service().router().routes().size());
 }
 
 Json wrong_value(Types types) {

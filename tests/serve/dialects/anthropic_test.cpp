@@ -1,6 +1,6 @@
 #include "serve/dialects/anthropic.h"
 
-#include "dialects/dialect_test.h"
+#include "serve/dialects/dialect_test.h"
 
 namespace hearth::serve {
 namespace {

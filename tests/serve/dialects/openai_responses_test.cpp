@@ -1,4 +1,4 @@
-#include "dialects/dialect_test.h"
+#include "serve/dialects/dialect_test.h"
 #include "serve/dialects/openai.h"
 
 namespace hearth::serve {
