@@ -46,6 +46,7 @@ void add_commands(CLI::App& app) {
   add_detokenize_command(app);
   add_render_command(app);
   add_logits_command(app);
+  add_sessions_command(app);
   add_completion_command(app);
 }
 
