@@ -20,6 +20,7 @@
 #include "model/families/registry.h"
 #include "plan/counted_workload.h"
 #include "spec/visit.h"
+#include "state/snapshots.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -85,6 +86,7 @@ Inspection inspect(const InspectOptions& options) {
   i.setup.context = options.context > 0 ? options.context : model::default_context(i.spec);
   i.spec = model::describe_model(i.file(), {i.setup.context});
   if (!i.spec.causal || i.spec.encoder) i.setup.batch_rows = i.setup.context;
+  i.setup.snapshots = i.spec.causal && i.spec.head.linear.present() ? -1 : 0;  // as `run` has it
   for (const gguf::TensorInfo& tensor : i.file().tensors()) {
     i.parameters += static_cast<std::uint64_t>(tensor.elements());
     i.bytes_by_type[tensor::name(tensor.dtype)] += tensor.bytes;
@@ -266,7 +268,8 @@ void print_kv(const Inspection& i) {
   }
   if (i.memory.state > 0) {
     fmt::print("  state          {} ({} snapshots; does not grow with the context)\n",
-               bytes_text(i.memory.state), state::kSlotsPerSequence);
+               bytes_text(i.memory.state),
+               state::kSlotsPerSequence + (i.setup.snapshots < 0 ? state::kChatSnapshots : 0));
   }
 }
 

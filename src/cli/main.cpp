@@ -47,6 +47,7 @@ void add_commands(CLI::App& app) {
   add_detokenize_command(app);
   add_render_command(app);
   add_logits_command(app);
+  add_sessions_command(app);
   add_completion_command(app);
   add_licenses_command(app);
   add_man_command(app);

@@ -48,6 +48,7 @@ void add_list_command(CLI::App& app);
 void add_show_command(CLI::App& app);
 void add_rm_command(CLI::App& app);
 void add_import_command(CLI::App& app);
+void add_sessions_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 void add_licenses_command(CLI::App& app);
 void add_man_command(CLI::App& app);

@@ -298,6 +298,12 @@ constexpr auto kSettings = std::to_array<Setting>({
      "Keeps keys and values in f16, bf16, q8_0, f32, tq4, tq3.5, tq3, tq2.5, tq2 or q4_0r, or "
      "KEYS:VALUES",
      SettingKind::kValue, true, apply_kv, show_kv},
+    {"kv-disk", "--kv-disk", "DIR:SIZE", "Engine",
+     "Keep what the model remembers of conversations in files, to go on from there another time: "
+     "on, off, DIR, SIZE or DIR:SIZE (default: off)",
+     SettingKind::kValue, true,
+     [](RunOptions& o, std::string_view v) { o.kv_disk = parse_kv_disk(v); },
+     [](const RunOptions& o) { return show_kv_disk(o.kv_disk); }},
     {"exact", "--exact", "", "Engine",
      "Compute with float32 activations, reproducibly and more slowly", SettingKind::kSwitch, true,
      apply_switch<&RunOptions::exact>, show_switch<&RunOptions::exact>},

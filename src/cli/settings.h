@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cli/adapters.h"
+#include "cli/kv_disk.h"
 #include "generate/sampler_settings.h"
 #include "generate/session.h"
 #include "spec/kv_format.h"
@@ -39,6 +40,7 @@ struct RunOptions {
   spec::KvFormat kv_type = tensor::DType::kF16;
   bool exact = false;
   bool mapped = false;
+  KvDisk kv_disk;  // nothing is kept unless asked for
   AdapterOptions adapters;
 
   bool raw = false;

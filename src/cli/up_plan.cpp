@@ -91,6 +91,7 @@ void estimate_file(UpPlan& plan, const gguf::File& file, const machine::Machine&
     setup.context = plan.context;
     setup.threads = plan.threads;
     setup.kv_type = spec::parse_kv_format(plan.kv_type);
+    setup.snapshots = -1;
     setup.exact = plan.exact;
     setup.mapped = plan.mapped;
     plan.estimate = {};

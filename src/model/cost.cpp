@@ -6,6 +6,7 @@
 
 #include "model/weights.h"
 #include "spec/visit.h"
+#include "state/snapshots.h"
 
 namespace hearth::model {
 
@@ -38,7 +39,7 @@ state::MemoryLimits memory_limits(const spec::Setup& setup) {
           .batch_rows = std::min(setup.batch_rows, setup.context),
           .kv_type = setup.kv_type,
           .prefix_cells = setup.prefix_cells,
-          .snapshots = setup.snapshots};
+          .snapshots = setup.snapshots < 0 ? state::kChatSnapshots : setup.snapshots};
 }
 
 std::int64_t default_context(const spec::ModelSpec& spec) noexcept {

@@ -256,6 +256,7 @@ void Counter::memory() {
   spec::Setup setup;
   setup.context = std::min(kUsualContext, model::default_context(spec_));
   if (setup.context == 0) setup.context = kPrompt;
+  setup.snapshots = generates(spec_) ? -1 : 0;
   const spec::ModelSpec spec = model::describe_model(file_, {setup.context});
   model::Outputs outputs;
   outputs.logit_rows = generates(spec_) ? 1 : 0;

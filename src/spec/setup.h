@@ -17,8 +17,8 @@ struct Setup {
   std::int64_t context = 0;
   /// Sequences that can be held at once.
   int sequences = 1;
-  /// Beside the sequences: cells of remembered beginnings of texts, and snapshots from which models
-  /// with windows or recurrent state can go on (state/prefix_cache.h).
+  /// Beside the sequences (state/prefix_cache.h): cells of remembered beginnings of texts, and
+  /// snapshots from which recurrent models can go on; -1: as many as one chat needs.
   std::int64_t prefix_cells = 0;
   std::int64_t snapshots = 0;
   /// Rows per pass: prompts are evaluated in pieces of this size.

@@ -39,8 +39,9 @@ std::int64_t pages_per_snapshot(const CellGroup& group, const MemoryLimits& limi
 /// Pages of what is remembered beside the sequences.
 std::int64_t extra_pages(const CellGroup& group, const MemoryLimits& limits) {
   if (group.encoder) return 0;
-  if (group.window > 0) return limits.snapshots * pages_per_snapshot(group, limits);
-  return pages_for(cells_of(group, limits, limits.prefix_cells));
+  const std::int64_t pages = pages_for(cells_of(group, limits, limits.prefix_cells));
+  if (group.window == 0) return pages;
+  return std::min(pages, limits.snapshots * pages_per_snapshot(group, limits));
 }
 
 /// Pages that one sequence can hold at once: all of its cells, or those that a window can reach

@@ -298,6 +298,13 @@ void SegmentFolder::clean() {
   if (!orphans.empty()) remove(orphans);
 }
 
+void SegmentFolder::clean_all() {
+  clean();
+  for (const fs::path& path : foreign_) remove_file(path);
+  foreign_.clear();
+  sync_folder(path_);
+}
+
 void SegmentFolder::touch(const Hash128& id, std::int64_t now) {
   const auto found = segments_.find(id);
   if (found == segments_.end()) return;

@@ -68,6 +68,8 @@ class SegmentFolder {
   /// Removes files that can never be read again: damaged ones, older schemas, orphans, what killed
   /// processes left.
   void clean();
+  /// The same, and files of all other schemas.
+  void clean_all();
   /// Counts a use.
   void touch(const Hash128& id, std::int64_t now);
 
