@@ -357,6 +357,11 @@ bool PrefixCache::make_room(std::int64_t pages, std::int64_t slots) {
       slots);
 }
 
+bool PrefixCache::make_room(std::span<const std::int64_t> pages, std::int64_t slots) {
+  return impl_->make_room(
+      [&](std::size_t group) { return impl_->pool.free_pages(group) < pages[group]; }, slots);
+}
+
 bool PrefixCache::make_room_for(const SequenceState& sequence, std::int64_t rows) {
   return impl_->make_room_for(sequence, rows);
 }
