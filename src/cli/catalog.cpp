@@ -159,7 +159,7 @@ void show(const Options& options) {
   TextTable formats({"format", "bits", "file", "quality lost"}, {true, false, false, false});
   for (const plan::Quantization& quant : plan::quantizations(model, uses)) {
     formats.row({printable(quant.name), fmt::format("{:.2f}", quant.bits),
-                 (quant.exact ? "" : "~") + size_words(quant.bytes),
+                 (quant.exact ? "" : "~") + size_text(quant.bytes),
                  fmt::format("{:.1f} %", quant.loss)});
   }
   fmt::print("{}", formats.text());

@@ -7,9 +7,9 @@
 #include "cli/interrupt.h"
 #include "cli/main.h"
 #include "cli/terminal.h"
+#include "generate/chat_prompt.h"
+#include "generate/model_kind.h"
 #include "support/error.h"
-#include "text/chat_format.h"
-#include "text/chat_template.h"
 
 namespace hearth::cli {
 namespace {
@@ -37,21 +37,6 @@ std::string megabytes(std::size_t bytes) {
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
 
-/// Refuses models that do not go on from a text, before they can say nonsense.
-void require_generation(const spec::ModelSpec& spec) {
-  if (!spec.head.linear.present()) {
-    throw Error("this model makes embeddings, not text", "use `hearth embed`");
-  }
-  if (spec.encoder) {
-    throw Error("this model answers a text that an encoder reads (T5), which run cannot do",
-                "use `hearth logits` with --decoder-tokens, or a model that continues texts");
-  }
-  if (!spec.causal) {
-    throw Error("this model fills gaps in a text instead of going on with it (diffusion)",
-                "use a model that continues texts");
-  }
-}
-
 }  // namespace
 
 Engine::Engine(const std::filesystem::path& path, const RunOptions& load,
@@ -69,7 +54,7 @@ Engine::Engine(const std::filesystem::path& path, const RunOptions& load,
                            std::move(backend), setup, show)
                      : model::LoadedModel::load(setup, show);
   }
-  require_generation(model_->spec());
+  generate::require_generation(model_->spec());
   tokenizer_ = text::Tokenizer::create(model_->file().metadata());
   adapters_ = std::make_unique<Adapters>(*model_, load.adapters);
   evaluator_ = std::make_unique<generate::ModelEvaluator>(*model_);
@@ -81,24 +66,13 @@ Engine::Engine(const std::filesystem::path& path, const RunOptions& load,
 }
 
 void Engine::make_chat() {
-  const gguf::Metadata& metadata = model_->file().metadata();
-  std::optional<std::string> source = text::find_chat_template(metadata, /*with_tools=*/false);
-  if (!source.has_value()) return;
-  text::ChatFormat format = text::detect_chat_format(*source);
-  auto chat_template =
-      std::make_shared<text::ChatTemplate>(std::move(*source), "the model's chat template");
-  auto special = text::special_token_texts(metadata);
-  auto renderer = [chat_template, special = std::move(special)](const generate::Json& messages,
-                                                                const generate::Json& variables) {
-    const generate::Json normalized =
-        text::normalize_messages(messages, chat_template->capabilities());
-    text::ChatRequest request;
-    request.messages = &normalized;
-    request.extra = &variables;
-    request.special_tokens = special;
-    return chat_template->render(request);
+  std::optional<generate::ChatPrompt> found = generate::ChatPrompt::of(model_->file().metadata());
+  if (!found.has_value()) return;
+  const auto prompt = std::make_shared<const generate::ChatPrompt>(std::move(*found));
+  auto renderer = [prompt](const generate::Json& messages, const generate::Json& variables) {
+    return prompt->render(messages, nullptr, variables);
   };
-  chat_ = std::make_unique<generate::Chat>(*session_, std::move(renderer), std::move(format));
+  chat_ = std::make_unique<generate::Chat>(*session_, std::move(renderer), prompt->format());
 }
 
 void Engine::set_adapter_scale(std::size_t index, float scale) {

@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_choice.h"
 #include "cli/models.h"
+#include "cli/words.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -21,15 +22,6 @@ hub::Network user_network() {
   if (!decided && read_configuration().offline)
     network.offline = "offline = true is in the config file";
   return network;
-}
-
-std::string size_text(std::uint64_t bytes) {
-  const auto value = static_cast<double>(bytes);
-  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", value / 1e9);
-  if (bytes >= 10'000'000) return fmt::format("{:.0f} MB", value / 1e6);
-  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", value / 1e6);
-  if (bytes >= 1000) return fmt::format("{:.1f} kB", value / 1e3);
-  return fmt::format("{} B", bytes);
 }
 
 std::string duration_text(double seconds) {

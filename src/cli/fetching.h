@@ -14,8 +14,6 @@ namespace hearth::cli {
 /// InterruptGuard exists, stops what uses it. Throws Error (exit code 2) for wrong settings.
 [[nodiscard]] hub::Network user_network();
 
-/// "4.37 GB", "812 MB".
-[[nodiscard]] std::string size_text(std::uint64_t bytes);
 /// "1 h 5 min", "3 min 20 s", "45 s".
 [[nodiscard]] std::string duration_text(double seconds);
 

@@ -11,6 +11,7 @@
 #include "cli/fetching.h"
 #include "cli/main.h"
 #include "cli/models.h"
+#include "cli/words.h"
 #include "hub/store.h"
 #include "support/error.h"
 

@@ -97,6 +97,14 @@ std::optional<plan::Estimate> expectation(const gguf::File& file, plan::Conditio
   }
 }
 
+measure::ModelIdentity identity_of(const plan::CatalogModel& model, const std::string& quant) {
+  measure::ModelIdentity identity;
+  identity.architecture = model.architecture;
+  identity.parameters = static_cast<std::uint64_t>(model.parameters);
+  identity.type = quant;
+  return identity;
+}
+
 plan::Correction correction_here(const plan::Estimate& estimate, measure::ModelIdentity model,
                                  std::string kv_type, std::span<const Measurement> rows) {
   plan::CorrectionSubject subject;

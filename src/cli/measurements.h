@@ -13,6 +13,7 @@
 #include "measure/measurement_store.h"
 #include "measure/model_bench.h"
 #include "model/loaded_model.h"
+#include "plan/catalog.h"
 #include "plan/correction.h"
 #include "plan/estimate.h"
 
@@ -38,6 +39,10 @@ void keep_measurements(const std::vector<measure::Measurement>& rows);
 /// not probed before, or nothing can be said. Takes milliseconds.
 [[nodiscard]] std::optional<plan::Estimate> expectation(const gguf::File& file,
                                                         plan::Conditions conditions);
+
+/// What a model of the catalog in a format shares with the files that it stands for.
+[[nodiscard]] measure::ModelIdentity identity_of(const plan::CatalogModel& model,
+                                                 const std::string& quant);
 
 /// How earlier rows of this machine, newest first, correct an estimate for it, with the default
 /// threads.

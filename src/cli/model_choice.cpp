@@ -9,6 +9,7 @@
 
 #include "cli/fetching.h"
 #include "cli/planning.h"
+#include "cli/words.h"
 #include "machine/machine.h"
 #include "machine/memory.h"
 #include "plan/rank.h"

@@ -44,16 +44,6 @@ struct Options {
   bool json = false, why = false;
 };
 
-/// What a model of the catalog shares with the files that it stands for.
-measure::ModelIdentity identity_of(const plan::CatalogModel& model,
-                                   const plan::Quantization& quant) {
-  measure::ModelIdentity identity;
-  identity.architecture = model.architecture;
-  identity.parameters = static_cast<std::uint64_t>(model.parameters);
-  identity.type = quant.name;
-  return identity;
-}
-
 /// Corrects estimates by this machine's newest measurements.
 auto correct_by_measurements(const std::string& kv_type) {
   std::vector<measure::Measurement> rows = earlier_measurements();
@@ -62,7 +52,7 @@ auto correct_by_measurements(const std::string& kv_type) {
       [kv_type, rows = std::move(rows)](const plan::CatalogModel& model,
                                         const plan::Quantization& quant, plan::Estimate estimate) {
         const plan::Correction measured =
-            correction_here(estimate, identity_of(model, quant), kv_type, rows);
+            correction_here(estimate, identity_of(model, quant.name), kv_type, rows);
         return plan::corrected(std::move(estimate), measured);
       };
 }
@@ -119,7 +109,7 @@ std::string in_words(const plan::Candidate& candidate) {
       "{} {}: {:.3g} tokens/s, {:.3g} for prompts, {} of memory, up to {} tokens of "
       "context",
       printable(candidate.model->name), printable(candidate.quant.name), candidate.decode_tps,
-      candidate.prefill_tps, size_words(candidate.estimate.memory.total()),
+      candidate.prefill_tps, size_text(candidate.estimate.memory.total()),
       context_words(candidate.estimate.largest_context));
 }
 
@@ -305,7 +295,7 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
       "here, {}.",
       printable(machine.gpus.front().name), kGpuEngine, speed_words(other.speeds.front().decode),
       speed_words(other.speeds.front().prefill),
-      other.fits ? "with " + size_words(other.memory.device) + " on the graphics processor"
+      other.fits ? "with " + size_text(other.memory.device) + " on the graphics processor"
                  : "if it fitted"));
 }
 
@@ -381,12 +371,12 @@ void plan_together(const Options& options, const Planning& planning) {
                   {true, true, false, false, false, false, true});
   for (const plan::Candidate& member : plan.members) {
     table.row({printable(member.model->name), printable(member.quant.name),
-               size_words(member.estimate.memory.total()), fmt::format("{:.3g}", member.decode_tps),
+               size_text(member.estimate.memory.total()), fmt::format("{:.3g}", member.decode_tps),
                fmt::format("{:.3g}", member.prefill_tps), context_words(member.context),
                score_words(member.quality)});
   }
   fmt::print("\n{}\nTogether {} of {} that are free: {}.\n", table.text(),
-             size_words(plan.memory_bytes), size_words(plan.budget_bytes),
+             size_text(plan.memory_bytes), size_text(plan.budget_bytes),
              plan.fits ? "they stay in memory side by side; speeds are those of one at a time"
                        : "too much, even in their smallest formats");
   for (const std::string& compromise : plan.compromises) print_paragraph(compromise + ".");

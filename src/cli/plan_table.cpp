@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/terminal.h"
+#include "cli/words.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -68,12 +69,6 @@ std::string TextTable::text(const std::string& indent) const {
   return text;
 }
 
-std::string size_words(double bytes) {
-  if (bytes < 0.9995e9) return fmt::format("{:.0f} MB", bytes / kMega);
-  return bytes < 99.95e9 ? fmt::format("{:.1f} GB", bytes / kGiga)
-                         : fmt::format("{:.0f} GB", bytes / kGiga);
-}
-
 std::string context_words(std::int64_t tokens) {
   if (tokens <= 0) return "-";
   if (tokens >= 1024 && (tokens % 1024 == 0 || tokens >= 16384))
@@ -96,7 +91,7 @@ std::string machine_words(const machine::Machine& machine) {
   std::string text = processor_words(machine);
   const auto free = static_cast<double>(machine.memory.available_bytes);
   const auto total = static_cast<double>(machine.memory.total_bytes);
-  text += fmt::format("; {} of {} free{}", size_words(free), size_words(total),
+  text += fmt::format("; {} of {} free{}", size_text(free), size_text(total),
                       machine.memory.unified ? ", unified" : "");
   if (machine.read_bytes_per_second > 0) {
     text += fmt::format(", read at {:.0f} GB/s ({})", machine.read_bytes_per_second / kGiga,
@@ -105,7 +100,7 @@ std::string machine_words(const machine::Machine& machine) {
   for (const machine::Gpu& gpu : machine.gpus) {
     text += fmt::format("; {}", printable(gpu.name));
     if (gpu.memory_total_bytes > 0 && !gpu.integrated)
-      text += fmt::format(" {}", size_words(static_cast<double>(gpu.memory_total_bytes)));
+      text += fmt::format(" {}", size_text(static_cast<double>(gpu.memory_total_bytes)));
     if (gpu.memory_bytes_per_second > 0)
       text += fmt::format(" {:.0f} GB/s", gpu.memory_bytes_per_second / kGiga);
   }
@@ -128,7 +123,7 @@ std::string ranking_table(const plan::Ranking& ranking, const plan::Use& use, st
       limit = speeds.front().prefill.limited_by;
     table.row(
         {&candidate == recommended ? "->" : "", printable(candidate.model->name),
-         printable(candidate.quant.name), size_words(candidate.estimate.memory.total()),
+         printable(candidate.quant.name), size_text(candidate.estimate.memory.total()),
          number(candidate.decode_tps), use.one_pass ? "" : number(candidate.prefill_tps),
          context_words(candidate.estimate.largest_context),
          fmt::format("{}{:.0f}", candidate.quality.guessed ? "~" : "", candidate.quality_here),
@@ -141,12 +136,12 @@ std::string estimate_report(const plan::Estimate& estimate, const plan::Workload
   const plan::MemoryNeed& memory = estimate.memory;
   std::string text = fmt::format(
       "Memory    {} = weights {} + context {} + state {} + buffers {}{}\n",
-      size_words(memory.total()), size_words(memory.weights), size_words(memory.kv),
-      size_words(memory.state), size_words(memory.buffers),
+      size_text(memory.total()), size_text(memory.weights), size_text(memory.kv),
+      size_text(memory.state), size_text(memory.buffers),
       memory.device > 0
-          ? fmt::format("; {} of it on the graphics processor", size_words(memory.device))
+          ? fmt::format("; {} of it on the graphics processor", size_text(memory.device))
           : "");
-  text += fmt::format("Context   {:.0f} KB per token; at most {} tokens fit{}\n",
+  text += fmt::format("Context   {:.0f} kB per token; at most {} tokens fit{}\n",
                       estimate.kv_bytes_per_token / 1e3, context_words(estimate.largest_context),
                       workload.trained_context > 0
                           ? fmt::format(", trained for {}", context_words(workload.trained_context))
@@ -195,9 +190,9 @@ std::string report(const std::vector<plan::Candidate>& formats, const machine::M
                    [](const auto* a, const auto* b) { return a->quant.bytes > b->quant.bytes; });
   for (const plan::Candidate* c : sorted) {
     table.row({printable(c->quant.name), fmt::format("{:.2f}", c->quant.bits),
-               (c->quant.exact ? "" : "~") + size_words(c->quant.bytes),
-               size_words(c->estimate.memory.total()), number(c->decode_tps),
-               number(c->prefill_tps), context_words(c->estimate.largest_context),
+               (c->quant.exact ? "" : "~") + size_text(c->quant.bytes),
+               size_text(c->estimate.memory.total()), number(c->decode_tps), number(c->prefill_tps),
+               context_words(c->estimate.largest_context),
                fmt::format("{}{:.0f}", c->quality.guessed ? "~" : "", c->quality_here),
                !c->fits          ? "does not fit"
                : !c->fast_enough ? "too slow"

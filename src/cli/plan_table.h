@@ -27,8 +27,6 @@ class TextTable {
   std::vector<bool> left_;
 };
 
-/// "3.4 GB", "310 MB".
-[[nodiscard]] std::string size_words(double bytes);
 /// "128k", "40960", "?".
 [[nodiscard]] std::string context_words(std::int64_t tokens);
 /// "16 (13-19)".

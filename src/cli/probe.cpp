@@ -5,18 +5,16 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "cli/config.h"
-#include "cli/interrupt.h"
 #include "cli/main.h"
 #include "cli/terminal.h"
 #include "cli/this_machine.h"
+#include "cli/words.h"
 #include "measure/machine_file.h"
 #include "support/error.h"
 
@@ -24,14 +22,6 @@ namespace hearth::cli {
 namespace {
 
 using machine::Machine;
-
-std::string size_text(std::uint64_t bytes) {
-  const auto count = static_cast<double>(bytes);
-  if (count >= 1e12) return fmt::format("{:.2f} TB", count / 1e12);
-  if (count >= 1e9) return fmt::format("{:.1f} GB", count / 1e9);
-  if (count >= 1e6) return fmt::format("{:.0f} MB", count / 1e6);
-  return fmt::format("{:.0f} KB", count / 1e3);
-}
 
 /// Caches and blocks are powers of two.
 std::string binary_text(std::uint64_t bytes) {
@@ -87,15 +77,17 @@ void print_processor(const Machine& m) {
 }
 
 void print_memory(const Machine& m) {
-  std::string text = fmt::format("{}, {} available", size_text(m.memory.total_bytes),
-                                 size_text(m.memory.available_bytes));
+  std::string text =
+      fmt::format("{}, {} available", size_text(static_cast<double>(m.memory.total_bytes)),
+                  size_text(static_cast<double>(m.memory.available_bytes)));
   if (m.memory.huge_pages == "madvise") text += ", huge pages on request";
   if (m.memory.huge_pages == "always") text += ", huge pages always";
   if (m.memory.huge_pages == "never") text += ", no huge pages";
   text += m.memory.swap_total_bytes == 0
               ? std::string(", no swap")
-              : fmt::format(", {} of {} swap used", size_text(m.memory.swap_used_bytes),
-                            size_text(m.memory.swap_total_bytes));
+              : fmt::format(", {} of {} swap used",
+                            size_text(static_cast<double>(m.memory.swap_used_bytes)),
+                            size_text(static_cast<double>(m.memory.swap_total_bytes)));
   row("memory", text);
   for (const bool huge : {true, false}) {
     std::vector<std::string> speeds;
@@ -126,7 +118,8 @@ void print_disk(const machine::Disk& disk) {
   std::string what = disk.kind;
   if (!disk.device.empty()) what += " " + printable(disk.device);
   row("disk", fmt::format("{} ({}): {} of {} free", printable(disk.path), what,
-                          size_text(disk.free_bytes), size_text(disk.total_bytes)));
+                          size_text(static_cast<double>(disk.free_bytes)),
+                          size_text(static_cast<double>(disk.total_bytes))));
   if (disk.sequential_bytes_per_second > 0) {
     row("  in order", rate_text(disk.sequential_bytes_per_second));
   }
@@ -143,8 +136,9 @@ void print_disk(const machine::Disk& disk) {
 void print_gpu(const machine::Gpu& gpu) {
   std::vector<std::string> facts;
   if (gpu.memory_total_bytes > 0) {
-    facts.push_back(fmt::format("{} of {}{} free", size_text(gpu.memory_free_bytes),
-                                size_text(gpu.memory_total_bytes),
+    facts.push_back(fmt::format("{} of {}{} free",
+                                size_text(static_cast<double>(gpu.memory_free_bytes)),
+                                size_text(static_cast<double>(gpu.memory_total_bytes)),
                                 gpu.integrated ? " main memory" : ""));
   } else if (gpu.integrated) {
     facts.emplace_back("in main memory");
@@ -172,7 +166,7 @@ void print_surroundings(const Machine& m) {
   if (m.limits.container.empty()) return;
   std::vector<std::string> facts = {printable(m.limits.container)};
   if (m.limits.memory_bytes > 0) {
-    facts.push_back("memory limited to " + size_text(m.limits.memory_bytes));
+    facts.push_back("memory limited to " + size_text(static_cast<double>(m.limits.memory_bytes)));
   }
   if (m.limits.processors > 0) {
     facts.push_back(fmt::format("at most {:g} processors", m.limits.processors));
@@ -213,33 +207,6 @@ void print_text(const measure::ProbedMachine& probed) {
 }
 
 }  // namespace
-
-std::filesystem::path machine_cache_file() { return user_folders().cache / "machine.json"; }
-
-measure::ProbeOptions probe_options() {
-  measure::ProbeOptions options;
-  options.folders.push_back(user_folders().data);
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') {
-    options.folders.emplace_back(home);
-  }
-  std::error_code gone;
-  if (auto here = std::filesystem::current_path(gone); !gone) options.folders.push_back(here);
-  return options;
-}
-
-measure::ProbedMachine this_machine(bool refresh) {
-  const InterruptGuard guard(/*second_ends=*/true);
-  measure::ProbedMachine probed;
-  {
-    ProgressLine line;
-    measure::ProbeOptions options = probe_options();
-    options.stop = &InterruptGuard::flag();
-    options.progress = [&line](std::string_view what) { line.show(std::string(what)); };
-    probed = measure::cached_or_probed(machine_cache_file(), options, refresh);
-  }
-  for (const std::string& remark : probed.remarks) fmt::print(stderr, "hearth: {}\n", remark);
-  return probed;
-}
 
 void add_probe_command(CLI::App& app) {
   struct Options {

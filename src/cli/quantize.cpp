@@ -15,6 +15,7 @@
 #include "cli/models.h"
 #include "cli/suggest.h"
 #include "cli/terminal.h"
+#include "cli/words.h"
 #include "model/quantize/quantizer.h"
 #include "support/error.h"
 
@@ -43,13 +44,6 @@ quantize::FileType file_type_of(const std::string& name) {
   throw Error(fmt::format("unknown type '{}'", printable(name)),
               nearest.empty() ? "see hearth quantize --help for all types" : nearest,
               ExitCode::kUsage);
-}
-
-std::string size_text(std::uint64_t bytes) {
-  const auto count = static_cast<double>(bytes);
-  if (count < 1e6) return fmt::format("{:.1f} KB", count / 1e3);
-  return count < 1e9 ? fmt::format("{:.1f} MB", count / 1e6)
-                     : fmt::format("{:.2f} GB", count / 1e9);
 }
 
 std::string time_text(double seconds) {

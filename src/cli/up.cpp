@@ -206,7 +206,7 @@ class Up {
 
   static bool agreed(const UpPlan& plan) {
     fmt::print("Fetch {} ({}) from the network? [y/N] ", printable(plan.reference),
-               size_words(plan.file_bytes));
+               size_text(plan.file_bytes));
     flush_stdout();
     std::string answer;
     std::getline(std::cin, answer);
@@ -234,8 +234,8 @@ class Up {
     for (const UpPlan& plan : plans) {
       const plan::Estimate expected = plan.expected();
       const bool known = !expected.speeds.empty();
-      table.row({printable(plan.name), printable(plan.quant), size_words(plan.file_bytes),
-                 size_words(expected.memory.total()),
+      table.row({printable(plan.name), printable(plan.quant), size_text(plan.file_bytes),
+                 size_text(expected.memory.total()),
                  known ? speed_text(expected.speeds.front().decode.tps) : "?",
                  known ? speed_text(expected.speeds.front().prefill.tps) : "?",
                  "hearth pull " + printable(plan.reference)});
@@ -266,9 +266,8 @@ class Up {
     TextTable table({"model", "format", "file", "memory", "tok/s", "prompts"},
                     {true, true, false, false, false, false});
     for (const MeasuredShape& shape : shapes) {
-      table.row({shape.name, shape.type, size_words(shape.file_bytes),
-                 size_words(shape.memory_bytes), speed_text(shape.decode_tps),
-                 speed_text(shape.prefill_tps)});
+      table.row({shape.name, shape.type, size_text(shape.file_bytes), size_text(shape.memory_bytes),
+                 speed_text(shape.decode_tps), speed_text(shape.prefill_tps)});
       rows.insert(rows.end(), shape.rows.begin(), shape.rows.end());
     }
     fmt::print("{}\n", table.text());

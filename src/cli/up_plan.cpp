@@ -9,6 +9,7 @@
 #include "cli/main.h"
 #include "cli/plan_table.h"
 #include "cli/planning.h"
+#include "cli/words.h"
 #include "gguf/file.h"
 #include "machine/cpu.h"
 #include "measure/model_identity.h"
@@ -71,10 +72,10 @@ std::string tokens_text(std::int64_t tokens) {
   throw Error(
       fmt::format("{} does not fit: it needs {} with a context of {} (weights {}), and {} of {} "
                   "are free",
-                  printable(plan.name), size_words(plan.estimate.memory.total()),
-                  tokens_text(plan.context), size_words(plan.estimate.memory.weights),
-                  size_words(static_cast<double>(machine.memory.available_bytes)),
-                  size_words(static_cast<double>(machine.memory.total_bytes))),
+                  printable(plan.name), size_text(plan.estimate.memory.total()),
+                  tokens_text(plan.context), size_text(plan.estimate.memory.weights),
+                  size_text(static_cast<double>(machine.memory.available_bytes)),
+                  size_text(static_cast<double>(machine.memory.total_bytes))),
       fitting >= kLeastContext
           ? fmt::format("a context of {} would fit: --ctx {}", fitting, fitting)
           : "close other programs, or see with `hearth plan` what fits",
@@ -111,12 +112,9 @@ UpPlan plan_of(const plan::Candidate& candidate, const machine::Machine& machine
   plan.context = candidate.context;
   plan.trained_context = candidate.model->context;
   plan.estimate = candidate.estimate;
-  measure::ModelIdentity identity;
-  identity.architecture = candidate.model->architecture;
-  identity.parameters = static_cast<std::uint64_t>(candidate.model->parameters);
-  identity.type = plan.quant;
   plan.correction =
-      plan::correction(plan.estimate, subject_of(plan, identity), earlier, now_seconds());
+      plan::correction(plan.estimate, subject_of(plan, identity_of(*candidate.model, plan.quant)),
+                       earlier, now_seconds());
   return plan;
 }
 
@@ -146,7 +144,7 @@ std::string machine_line(const machine::Machine& machine, std::int64_t now) {
   if (machine.limits.memory_bytes > 0) {
     line += fmt::format(
         "; memory is limited to {} by {}",
-        size_words(static_cast<double>(machine.limits.memory_bytes)),
+        size_text(static_cast<double>(machine.limits.memory_bytes)),
         machine.limits.container.empty() ? "a control group" : printable(machine.limits.container));
   }
   if (machine.measured_at > 0)
@@ -158,8 +156,8 @@ std::string memory_line(const UpPlan& plan) {
   const plan::MemoryNeed& memory = plan.estimate.memory;
   std::string line =
       fmt::format("Memory:  {} with a context of {}: weights {}, context {}, buffers {}",
-                  size_words(memory.total()), tokens_text(plan.context), size_words(memory.weights),
-                  size_words(memory.kv + memory.state), size_words(memory.buffers));
+                  size_text(memory.total()), tokens_text(plan.context), size_text(memory.weights),
+                  size_text(memory.kv + memory.state), size_text(memory.buffers));
   if (plan.estimate.largest_context > plan.context && plan.context < plan.trained_context)
     line += fmt::format("; up to {} would fit",
                         tokens_text(std::min(plan.estimate.largest_context, plan.trained_context)));
@@ -272,7 +270,7 @@ std::optional<UpPlan> plan_catalog_model(const std::string& name, const std::str
 std::vector<std::string> plan_lines(const UpPlan& plan, const machine::Machine& machine,
                                     std::int64_t now) {
   std::string model = fmt::format("Model:   {}, {}, {}", printable(plan.name),
-                                  printable(plan.quant), size_words(plan.file_bytes));
+                                  printable(plan.quant), size_text(plan.file_bytes));
   if (!plan.why.empty()) model += ": " + printable(plan.why, 400);
   if (!model.ends_with('.')) model += ".";
   return {machine_line(machine, now), std::move(model), memory_line(plan), speed_line(plan)};

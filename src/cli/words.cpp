@@ -70,4 +70,14 @@ std::vector<std::string> plain_words(const CLI::App& command) {
   return words;
 }
 
+std::string size_text(double bytes) {
+  if (bytes < 1e3) return fmt::format("{:.0f} B", bytes);
+  if (bytes < 0.99995e6) return fmt::format("{:.1f} kB", bytes / 1e3);
+  if (bytes < 9.95e6) return fmt::format("{:.1f} MB", bytes / 1e6);
+  if (bytes < 0.9995e9) return fmt::format("{:.0f} MB", bytes / 1e6);
+  if (bytes < 99.95e9) return fmt::format("{:.1f} GB", bytes / 1e9);
+  return bytes < 0.9995e12 ? fmt::format("{:.0f} GB", bytes / 1e9)
+                           : fmt::format("{:.2f} TB", bytes / 1e12);
+}
+
 }  // namespace hearth::cli

@@ -26,4 +26,7 @@ namespace hearth::cli {
 /// Every long and short name of the command's options: "--top-k", "-n".
 [[nodiscard]] std::vector<std::string> option_names(const CLI::App& command);
 
+/// Sizes for people, in powers of ten: "12 B", "1.5 kB", "3.4 MB", "710 MB", "6.5 GB", "140 GB".
+[[nodiscard]] std::string size_text(double bytes);
+
 }  // namespace hearth::cli

@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <ctime>
 #include <set>
 #include <utility>
@@ -19,6 +17,7 @@
 #include "hub/sha256.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/set_aside.h"
 
 namespace hearth::hub {
 namespace {
@@ -29,6 +28,15 @@ constexpr const char* kFormat = "hearth-store";
 constexpr std::size_t kMaxVersionBytes = 4096;
 
 std::string shown(const fs::path& path) { return printable(path.string(), 300); }
+
+/// Sets a malformed file aside; the end of the sentence about it.
+std::string put_aside(const fs::path& file) {
+  try {
+    return "it was set aside as " + shown(set_aside(file));
+  } catch (const Error& error) {
+    return std::string(error.what()) + ", so it stays where it is";
+  }
+}
 
 /// Renames and links are durable once their folder is.
 void sync_folder(const fs::path& folder) {
@@ -76,7 +84,7 @@ std::vector<fs::path> files_in(const fs::path& folder, std::string_view suffix) 
 
 /// Version 0 had nothing but models/ with files that people put there; they stay as they are.
 void from_plain_folder(const fs::path& folder) {
-  for (const char* name : {"models", "blobs", "manifests", "downloads", "used", "set-aside"})
+  for (const char* name : {"models", "blobs", "manifests", "downloads", "used"})
     fs::create_directories(folder / name);
 }
 
@@ -114,7 +122,7 @@ std::uint64_t Store::version(std::vector<std::string>& warnings) const {
       throw Error(fmt::format("{} does not say what it is", shown(path)));
   } catch (const Error& error) {
     // The layout is known from the folders; only the note about it is broken.
-    warnings.push_back(fmt::format("{}; it was set aside as {}", error.what(), set_aside(path)));
+    warnings.push_back(fmt::format("{}; {}", error.what(), put_aside(path)));
     return 0;
   }
   if (found > kVersion) {
@@ -143,21 +151,6 @@ std::vector<std::string> Store::prepare() const {
                           dump(Json{{"format", kFormat}, {"version", next + 1}}));
   }
   return warnings;
-}
-
-std::string Store::set_aside(const fs::path& file) const {
-  const fs::path folder = folder_ / "set-aside";
-  std::error_code error;
-  fs::create_directories(folder, error);
-  for (int number = 0; number < 1000; ++number) {
-    const fs::path target =
-        folder / (file.filename().string() + (number > 0 ? fmt::format(".{}", number) : ""));
-    // RENAME_NOREPLACE: what was set aside before is never overwritten.
-    if (::renameat2(AT_FDCWD, file.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) == 0)
-      return shown(target);
-    if (errno != EEXIST) break;
-  }
-  return fmt::format("nothing ({}); it stays where it is", std::strerror(errno));
 }
 
 std::vector<Manifest> Store::read_manifests(std::vector<std::string>& warnings, bool locked) const {
@@ -191,9 +184,9 @@ std::vector<Manifest> Store::read_manifests(std::vector<std::string>& warnings, 
     } catch (const Error& error) {
       std::error_code ignored;
       if (!fs::exists(path, ignored)) continue;
-      warnings.push_back(
-          fmt::format("{}; it was set aside as {}", error.what(),
-                      locked || held ? set_aside(path) : "nothing (the store cannot be written)"));
+      warnings.push_back(fmt::format(
+          "{}; {}", error.what(),
+          locked || held ? put_aside(path) : "it stays where it is: the store cannot be written"));
     }
   }
   std::sort(result.begin(), result.end(),

@@ -7,7 +7,6 @@
 //   manifests/NAME.json      what is known about a model; a model of ours is listed by it
 //   downloads/KEY.part …     unfinished downloads (hub/part_file.h)
 //   used/NAME                touched when the model is used
-//   set-aside/               what could not be read
 //
 // A model appears by its manifest, which is written last, and disappears by it, first. So whatever
 // dies in between, nothing incomplete is ever listed.
@@ -98,7 +97,6 @@ class Store {
   [[nodiscard]] std::uint64_t version(std::vector<std::string>& warnings) const;
   [[nodiscard]] std::vector<Manifest> read_manifests(std::vector<std::string>& warnings,
                                                      bool locked) const;
-  [[nodiscard]] std::string set_aside(const std::filesystem::path& file) const;
   [[nodiscard]] std::string problem_of(const Manifest& manifest) const;
   void add_by_hand(std::vector<StoredModel>& models, std::span<const Manifest> manifests) const;
   void add_unfinished(Listing& listing) const;

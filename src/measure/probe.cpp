@@ -18,6 +18,7 @@
 #include "measure/samples.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/set_aside.h"
 #include "support/thread_team.h"
 
 namespace hearth::measure {
@@ -176,15 +177,14 @@ class Prober {
   ProbedMachine result_;
 };
 
-/// Renames a file that cannot be understood; the sentence about it.
-std::string set_aside(const std::filesystem::path& file, const Error& error) {
-  std::filesystem::path bad = file;
-  bad += ".bad";
-  std::error_code trouble;
-  std::filesystem::rename(file, bad, trouble);
-  return fmt::format("{}; {}", error.what(),
-                     trouble ? "it could not be set aside: " + trouble.message()
-                             : "it was set aside as " + printable(bad.filename().string()));
+/// Sets a file that cannot be understood aside; the sentence about it.
+std::string put_aside(const std::filesystem::path& file, const Error& error) {
+  try {
+    return fmt::format("{}; it was set aside as {}", error.what(),
+                       printable(set_aside(file).filename().string()));
+  } catch (const Error& trouble) {
+    return fmt::format("{}; {}", error.what(), trouble.what());
+  }
 }
 
 }  // namespace
@@ -205,7 +205,7 @@ CacheLook look_into_cache(const std::filesystem::path& cache_file) {
   try {
     look.found.machine = read_machine_file(cache_file);
   } catch (const Error& error) {
-    look.found.remarks.push_back(set_aside(cache_file, error));
+    look.found.remarks.push_back(put_aside(cache_file, error));
     return look;
   }
   if (const std::string change = machine::what_changed(look.found.machine, files);

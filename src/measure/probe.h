@@ -42,7 +42,7 @@ struct ProbedMachine {
 /// The machine that `cache_file` holds, with what changes by the minute (free memory, disks, power)
 /// brought up to date: some milliseconds. When there is none, or it was found on a machine that
 /// this no longer is, or `refresh`: probe(), which is then written there. A file that cannot be
-/// understood is renamed to NAME.bad, and a remark says so; one that cannot be written is a remark,
+/// understood is renamed to NAME.bad-DATE-TIME, and a remark says so; one that cannot be written is a remark,
 /// too. Throws Error when probe() does.
 [[nodiscard]] ProbedMachine cached_or_probed(const std::filesystem::path& cache_file,
                                              const ProbeOptions& options, bool refresh = false);

@@ -1,8 +1,12 @@
 #include "support/set_aside.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <cerrno>
+#include <cstring>
 #include <ctime>
 #include <string>
-#include <system_error>
 
 #include "support/error.h"
 
@@ -14,17 +18,16 @@ std::filesystem::path set_aside(const std::filesystem::path& path) {
   gmtime_r(&now, &parts);
   char stamp[32];
   std::strftime(stamp, sizeof stamp, ".bad-%Y%m%d-%H%M%S", &parts);
-  std::error_code problem;
   for (int attempt = 1; attempt < 1000; ++attempt) {
     std::filesystem::path target = path;
     target += stamp;
     if (attempt > 1) target += "-" + std::to_string(attempt);
-    if (std::filesystem::exists(std::filesystem::symlink_status(target, problem))) continue;
-    std::filesystem::rename(path, target, problem);
-    if (!problem) return target;
-    break;
+    // What was set aside before is never overwritten, whoever else does the same just now.
+    if (renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) == 0)
+      return target;
+    if (errno != EEXIST) break;
   }
-  throw Error("cannot set '" + printable(path.string(), 300) + "' aside: " + problem.message(),
+  throw Error("cannot set '" + printable(path.string(), 300) + "' aside: " + std::strerror(errno),
               "remove or rename it");
 }
 

@@ -7,6 +7,7 @@
 
 #include "program.h"
 #include "support/file.h"
+#include "set_aside_files.h"
 #include "temporary_folder.h"
 
 namespace hearth::testing {
@@ -67,7 +68,9 @@ TEST(DoctorCommand, ABrokenCacheIsSetAsideNotFatal) {
       Program({"doctor"}).home(home.path()).variable("HEARTH_CPU", "portable").run();
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_NE(result.errors.find("machine.json.bad"), std::string::npos) << result.errors;
-  EXPECT_EQ(read_file(cache.string() + ".bad"), "{broken");
+  const auto aside = set_aside_files(cache.parent_path(), "machine.json");
+  ASSERT_EQ(aside.size(), 1U);
+  EXPECT_EQ(read_file(aside.front()), "{broken");
 }
 
 TEST(DoctorCommand, UnknownKernelsAreAnError) {

@@ -130,7 +130,7 @@ TEST_F(QuantizeCommand, SaysWhatItMade) {
   const ProgramResult result =
       make(golden("llama-plain"), "q4_k_m", {"--tensor-type", "attn_v=F16"});
   EXPECT_EQ(result.exit_code, 0);
-  EXPECT_NE(result.output.find("KB of 206.1 KB, "), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("kB of 206.1 kB, "), std::string::npos) << result.output;
   EXPECT_NE(result.output.find(" bits per weight, "), std::string::npos);
   EXPECT_NE(result.output.find("\ntensors: "), std::string::npos);
   EXPECT_NE(result.output.find("F32 5"), std::string::npos);

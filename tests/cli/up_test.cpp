@@ -13,6 +13,7 @@
 #include "shared_dir.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/file_lock.h"
 
 namespace hearth::testing {
 namespace {
@@ -141,17 +142,28 @@ TEST(UpPlan, AgesAreInWords) {
 }
 
 /// A machine that was probed once for all tests.
+/// What this build of the program finds when it probes this machine: probed once, since every test
+/// is a process of its own and a probe takes ten seconds.
+fs::path probed_machine() {
+  const fs::path program = HEARTH_TEST_PROGRAM;
+  const auto built = fs::last_write_time(program).time_since_epoch().count();
+  const fs::path kept = program.parent_path() / ("probed-" + std::to_string(built) + ".json");
+  const FileLock lock = FileLock::take(program.parent_path() / "probed.lock");
+  if (fs::exists(kept)) return kept;
+  const TemporaryFolder home;
+  (void)Program({"probe"}).home(home.path()).run();
+  for (const auto& entry : fs::directory_iterator(program.parent_path())) {
+    if (entry.path().filename().string().starts_with("probed-")) fs::remove(entry.path());
+  }
+  fs::copy_file(home.path() / ".cache/hearth/machine.json", kept);
+  return kept;
+}
+
 class UpTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    probed_ = std::make_unique<TemporaryFolder>();
-    (void)Program({"probe"}).home(probed_->path()).run();
-  }
-  static void TearDownTestSuite() { probed_.reset(); }
-
   void SetUp() override {
     HEARTH_REQUIRE_FILE(stories());
-    const fs::path cache = probed_->path() / ".cache/hearth/machine.json";
+    const fs::path cache = probed_machine();
     ASSERT_TRUE(fs::exists(cache));
     fs::create_directories(home_ / ".cache/hearth");
     fs::copy_file(cache, home_ / ".cache/hearth/machine.json");
@@ -177,10 +189,8 @@ class UpTest : public ::testing::Test {
     }
   }
 
-  static std::unique_ptr<TemporaryFolder> probed_;
   TemporaryFolder home_;
 };
-std::unique_ptr<TemporaryFolder> UpTest::probed_;
 
 constexpr const char* kReady = "\x1b[?2004h";
 

@@ -10,6 +10,7 @@
 #include "hub/json.h"
 #include "hub/part_file.h"
 #include "hub/sha256.h"
+#include "set_aside_files.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "temporary_folder.h"
@@ -167,8 +168,12 @@ TEST_F(Stores, set_malformed_manifests_aside) {
   write_file_atomically(folder_ / "hearth/manifests/bad.json", garbage);
   const Listing listing = store_.list();
   ASSERT_EQ(listing.warnings.size(), 1U);
-  EXPECT_NE(listing.warnings[0].find("set-aside"), std::string::npos);
-  EXPECT_EQ(read_file(folder_ / "hearth/set-aside/bad.json"), garbage);
+  EXPECT_NE(listing.warnings[0].find("set aside as "), std::string::npos);
+  const auto aside = [this] {
+    return hearth::testing::set_aside_files(folder_ / "hearth/manifests", "bad.json");
+  };
+  ASSERT_EQ(aside().size(), 1U);
+  EXPECT_EQ(read_file(aside()[0]), garbage);
   EXPECT_FALSE(fs::exists(folder_ / "hearth/manifests/bad.json"));
   // Its link is there, but it is not listed as good.
   EXPECT_EQ(usable(), Names{"good"});
@@ -177,8 +182,9 @@ TEST_F(Stores, set_malformed_manifests_aside) {
   // What was set aside before is not overwritten by the next.
   write_file_atomically(folder_ / "hearth/manifests/bad.json", std::string("[]"));
   EXPECT_EQ(store_.list().warnings.size(), 1U);
-  EXPECT_EQ(read_file(folder_ / "hearth/set-aside/bad.json"), garbage);
-  EXPECT_EQ(read_file(folder_ / "hearth/set-aside/bad.json.1"), "[]");
+  ASSERT_EQ(aside().size(), 2U);
+  EXPECT_EQ(read_file(aside()[0]), garbage);
+  EXPECT_EQ(read_file(aside()[1]), "[]");
   EXPECT_EQ(store_.remove("bad").freed, 3U);
   EXPECT_FALSE(store_.find("bad"));
 }
@@ -240,7 +246,9 @@ TEST_F(Stores, set_a_malformed_version_aside) {
   ASSERT_TRUE(store_.commit(add_blob(store_, "a", "one")));
   write_file_atomically(folder_ / "hearth/store.json", std::string("garbage"));
   EXPECT_EQ(store_.prepare().size(), 1U);
-  EXPECT_EQ(read_file(folder_ / "hearth/set-aside/store.json"), "garbage");
+  const auto aside = hearth::testing::set_aside_files(folder_ / "hearth", "store.json");
+  ASSERT_EQ(aside.size(), 1U);
+  EXPECT_EQ(read_file(aside[0]), "garbage");
   EXPECT_EQ(usable(), Names{"a"});
   EXPECT_TRUE(store_.prepare().empty());
 }

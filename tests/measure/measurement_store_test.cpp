@@ -12,6 +12,7 @@
 #include "shared_dir.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "set_aside_files.h"
 #include "temporary_folder.h"
 
 namespace hearth::testing {
@@ -58,15 +59,6 @@ void write_database(const fs::path& path, const std::string& statements) {
       << (problem != nullptr ? problem : "");
   sqlite3_free(problem);
   sqlite3_close(database);
-}
-
-std::vector<fs::path> set_aside_files(const fs::path& folder) {
-  std::vector<fs::path> found;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().filename().string().find(".bad-") != std::string::npos)
-      found.push_back(entry.path());
-  }
-  return found;
 }
 
 TEST(MeasurementStore, KeepsRowsNewestFirst) {

@@ -8,6 +8,7 @@
 #include "measure/machine_file.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "set_aside_files.h"
 #include "temporary_folder.h"
 
 namespace hearth::measure {
@@ -88,6 +89,7 @@ TEST(Probe, AnotherMachinesCacheIsReplacedWithAWord) {
 TEST(Probe, ABrokenCacheIsSetAside) {
   testing::TemporaryFolder folder;
   const std::filesystem::path cache = folder / "machine.json";
+  std::size_t times = 0;
   for (const char* broken : {"", "{", "[1]", R"({"version": 99})", R"({"version": 1, "cpu": 5})"}) {
     put(cache, broken);
     const CacheLook look = look_into_cache(cache);
@@ -96,7 +98,13 @@ TEST(Probe, ABrokenCacheIsSetAside) {
     EXPECT_NE(look.found.remarks[0].find("set aside as machine.json.bad"), std::string::npos)
         << look.found.remarks[0];
     EXPECT_FALSE(std::filesystem::exists(cache));
-    EXPECT_EQ(read_file(folder / "machine.json.bad"), broken);
+    // None overwrites an earlier one.
+    ASSERT_EQ(testing::set_aside_files(folder.path()).size(), ++times);
+    bool kept = false;
+    for (const auto& file : testing::set_aside_files(folder.path())) {
+      kept = kept || read_file(file) == broken;
+    }
+    EXPECT_TRUE(kept) << broken;
   }
 }
 
