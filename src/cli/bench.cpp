@@ -42,6 +42,8 @@ using measure::BenchRow;
 constexpr std::string_view kShapePrefix = "shape:";
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 24;
 constexpr std::int64_t kMostSequences = 64;
+/// Of random weights, contexts from this depth on are made up: they would take minutes to evaluate.
+constexpr std::int64_t kMadeUpFrom = 16384;
 
 struct Options {
   std::string model, type, depths = "0", batches = "1", kv = "f16", export_file;
@@ -109,6 +111,7 @@ measure::BenchPlan plan_of(const Options& options) {
     plan.batches.push_back(static_cast<int>(batch));
   }
   plan.rounds = options.rounds;
+  if (options.model.starts_with(kShapePrefix)) plan.made_up_from = kMadeUpFrom;
   plan.profile = options.profile;
   if (plan.prompt == 0 && plan.generated == 0) {
     throw Error("there is nothing to time with -p 0 and -n 0", "leave one of them out",
@@ -196,7 +199,7 @@ Json to_json(const Subject& subject, const BenchResult& result, const BenchRow& 
       {"pass_state_bytes", row.pass_state_bytes},
       {"threads", result.threads},
       {"kernels", result.kernels},
-      {"kv_type", std::string(tensor::name(result.kv_type))},
+      {"kv_type", result.kv_type.name()},
       {"context", result.context},
       {"file_bytes", result.file_bytes},
       {"anonymous_bytes", row.anonymous_bytes},
@@ -244,12 +247,17 @@ void print_text(const Subject& subject, const BenchResult& result, const measure
   const char* const peak = floats ? "of f32 peak" : halves ? "of bf16 peak" : "of int8 peak";
   fmt::print("{}, {}, {}, {} threads, {} kernels\n", printable(subject.name), result.type,
              machine::cpu_name(), result.threads, result.kernels);
-  fmt::print("loaded in {:.0f} ms; weights {}, KV {} for {} tokens, buffers {}\n\n",
-             result.load_seconds * 1e3, megabytes(result.weights), megabytes(result.kv),
-             result.context, megabytes(result.buffers + result.other + result.state));
+  fmt::print("loaded in {:.0f} ms; weights {}, KV ({}) {} for {} tokens, buffers {}\n\n",
+             result.load_seconds * 1e3, megabytes(result.weights), result.kv_type.name(),
+             megabytes(result.kv), result.context,
+             megabytes(result.buffers + result.other + result.state));
   fmt::print("{:>8}{:>6}{:>22}{:>14}{:>22}{:>14}{:>10}\n", "depth", "batch",
              fmt::format("prefill {} tok/s", plan.prompt), peak, "decode tok/s", "of bandwidth",
              "memory");
+  if (plan.made_up_from <= *std::max_element(plan.depths.begin(), plan.depths.end())) {
+    fmt::print("(contexts from {} on are random keys and values, not evaluated ones)\n",
+               plan.made_up_from);
+  }
   for (const BenchRow& row : result.rows) {
     const double fraction = floats   ? row.prefill_fraction_f32
                             : halves ? row.prefill_fraction_bf16
@@ -347,7 +355,7 @@ void bench(const Options& options) {
   const std::int64_t now = std::time(nullptr);
   if (measurements_allowed() && keeps_measurements()) {
     plan::Conditions conditions;
-    conditions.kv_type = std::string(tensor::name(result.kv_type));
+    conditions.kv_type = result.kv_type.name();
     conditions.context = result.context;
     conditions.prompt = plan.prompt;
     conditions.depths = plan.depths;
@@ -393,7 +401,7 @@ void add_flags(CLI::App& command, Options& options) {
       ->type_name("N")
       ->check(CLI::Range(1, 1024));
   command.add_option("--kv", options.kv, "Format of the context's keys and values")
-      ->type_name("f16|bf16|q8_0|f32");
+      ->type_name("FORMAT");
   command.add_flag("--mapped", options.mapped, "Use the weights where they are in the file");
   command.add_flag("--exact", options.exact, "Compute with float32 activations");
   command.add_flag("--profile", options.profile, "Show what each operation takes");

@@ -67,7 +67,7 @@ std::string bench_export(const measure::ModelIdentity& model, const spec::Setup&
         {"file_bytes", model.file_bytes}}},
       {"setup",
        {{"threads", result.threads},
-        {"kv_type", tensor::name(result.kv_type)},
+        {"kv_type", result.kv_type.name()},
         {"context", result.context},
         {"exact", setup.exact},
         {"mapped", setup.mapped}}},

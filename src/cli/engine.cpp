@@ -9,6 +9,7 @@
 #include "cli/terminal.h"
 #include "generate/chat_prompt.h"
 #include "generate/model_kind.h"
+#include "model/store_identity.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -19,9 +20,10 @@ spec::Setup make_setup(const std::filesystem::path& path, const RunOptions& opti
   setup.model = path;
   setup.context = options.context;
   setup.threads = options.threads;
-  setup.kv_type = options.exact ? tensor::DType::kF32 : options.kv_type;
+  setup.kv_type = kv_format(options);
   setup.exact = options.exact;
   setup.mapped = options.mapped;
+  setup.snapshots = -1;
   return setup;
 }
 
@@ -59,10 +61,40 @@ Engine::Engine(const std::filesystem::path& path, const RunOptions& load,
   adapters_ = std::make_unique<Adapters>(*model_, load.adapters);
   evaluator_ = std::make_unique<generate::ModelEvaluator>(*model_);
   evaluator_->set_adapters(adapters_->chosen());
+  remember_texts(load);
   session_ = std::make_unique<generate::Session>(*evaluator_, *tokenizer_);
   recommended_ = generate::recommended_settings(model_->file().metadata());
   if (!load.raw) make_chat();
   load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+Engine::~Engine() {
+  if (!disk_) return;
+  try {
+    evaluator_->remember(session_->tokens());
+    prefixes_->save_all();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "hearth: the conversation was not kept on disk: {}\n", error.what());
+  }
+}
+
+void Engine::remember_texts(const RunOptions& load) {
+  if (!load.kv_disk.folder.empty()) {
+    state::DiskStoreOptions options;
+    options.folder = load.kv_disk.folder;
+    options.most_bytes = load.kv_disk.bytes;
+    options.warn = [](const std::string& warning) { fmt::print(stderr, "hearth: {}\n", warning); };
+    disk_ = std::make_unique<state::DiskStore>(options, model::store_identity(*model_));
+  }
+  prefixes_ = std::make_unique<state::PrefixCache>(
+      model_->pool(), state::PrefixCache::limits_of(model_->pool()), disk_.get());
+  evaluator_->use_cache(*prefixes_);
+}
+
+void Engine::save_in_background() {
+  if (!disk_) return;
+  evaluator_->remember(session_->tokens());
+  prefixes_->save_in_background();
 }
 
 void Engine::make_chat() {

@@ -13,6 +13,8 @@
 #include "generate/evaluator.h"
 #include "generate/session.h"
 #include "model/loaded_model.h"
+#include "state/disk_store.h"
+#include "state/prefix_cache.h"
 #include "text/tokenizer.h"
 
 namespace hearth::cli {
@@ -22,9 +24,11 @@ class Engine {
   /// Loads the model, showing progress on stderr when that is a terminal; ends with QuietExit when
   /// Ctrl-C was pressed meanwhile. `load` gives context, threads and formats; with `load.raw` the
   /// chat template is not looked at. `backend`: to compute on, instead of a CPU backend as `load`
-  /// says.
+  /// says. With `load.kv_disk`, conversations are found there, and what is remembered at the end
+  /// is kept there.
   Engine(const std::filesystem::path& path, const RunOptions& load,
          std::shared_ptr<compute::Backend> backend = nullptr);
+  ~Engine();
 
   [[nodiscard]] model::LoadedModel& model() noexcept { return *model_; }
   [[nodiscard]] const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
@@ -43,16 +47,24 @@ class Engine {
   /// The model's name for people: general.name, else the file's.
   [[nodiscard]] std::string name() const;
   [[nodiscard]] AnswerLog& answers() noexcept { return answers_; }
+  /// What the model remembers of earlier texts.
+  [[nodiscard]] state::PrefixCacheStatistics remembered() const { return prefixes_->statistics(); }
+  /// After every answer: hands what is remembered to the disk's writer, if there is one. Told when
+  /// it could not be kept before.
+  void save_in_background();
   /// After every answer: compares it with what was promised and keeps its speed, if `options` let
   /// it and nothing was loaded beside the model.
   void answered(const generate::GenerateResult& result, const RunOptions& options);
 
  private:
   void make_chat();
+  void remember_texts(const RunOptions& load);
 
   std::unique_ptr<model::LoadedModel> model_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::unique_ptr<Adapters> adapters_;
+  std::unique_ptr<state::DiskStore> disk_;  // null: nothing is kept on disk
+  std::unique_ptr<state::PrefixCache> prefixes_;
   std::unique_ptr<generate::ModelEvaluator> evaluator_;
   std::unique_ptr<generate::Session> session_;
   std::unique_ptr<generate::Chat> chat_;

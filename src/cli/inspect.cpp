@@ -8,15 +8,19 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/main.h"
 #include "cli/model_words.h"
 #include "cli/models.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
+#include "measure/shapes.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
+#include "plan/counted_workload.h"
 #include "spec/visit.h"
+#include "state/snapshots.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -25,14 +29,16 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct InspectOptions {
-  std::string model;
+  std::string model, kv = "f16";
   std::int64_t context = 0;
   bool json = false, tensors = false;
 };
 
 /// Everything the command prints.
 struct Inspection {
-  gguf::File file;
+  // A shape has no file: a header before zeros that take no memory.
+  std::unique_ptr<plan::HeaderFile> header;
+  std::optional<gguf::File> opened;
   spec::ModelSpec spec;
   spec::Setup setup;
   model::MemoryReport memory;
@@ -41,8 +47,10 @@ struct Inspection {
   std::map<std::string_view, std::uint64_t> bytes_by_type;
   std::uint64_t active_parameters = 0;  // that one token passes through
   double kv_bytes_per_token = 0;        // what grows with the context
+  std::size_t kv_bytes_f16 = 0;         // of the same context in F16
   std::size_t state_bytes = 0;          // of one sequence: recurrent state and its snapshots
   bool planned = true;  // false: a draft model that needs tensors of the model it drafts for
+  [[nodiscard]] const gguf::File& file() const { return opened ? *opened : header->file(); }
 };
 
 /// Stacks of experts are used in part: the others wholly, tables by one row.
@@ -59,32 +67,78 @@ std::uint64_t unused_parameters(const spec::ModelSpec& spec) {
 }
 
 Inspection inspect(const InspectOptions& options) {
-  const std::filesystem::path path = resolve_model(plain_word(options.model));
-  Inspection i{gguf::File::open(path), {}, {}, {}, {}, 0, {}, 0, 0, 0, true};
-  i.setup.model = path;
-  i.spec = model::describe_model(i.file, {options.context});
+  constexpr std::string_view kShape = "shape:";
+  Inspection i;
+  if (options.model.starts_with(kShape)) {
+    i.header = std::make_unique<plan::HeaderFile>(
+        measure::known_shape(options.model.substr(kShape.size()), {}));
+  } else {
+    i.opened = gguf::File::open(resolve_model(plain_word(options.model)));
+    i.setup.model = i.opened->path();
+  }
+  i.setup.kv_type = spec::parse_kv_format(options.kv);
+  i.spec = model::describe_model(i.file(), {options.context});
   if (i.spec.position_limit > 0 && options.context > i.spec.position_limit) {
     throw Error(fmt::format("a context of {} tokens is more than the {} positions the model knows",
                             options.context, i.spec.position_limit),
                 fmt::format("use --ctx {} or less", i.spec.position_limit), ExitCode::kDoesNotFit);
   }
   i.setup.context = options.context > 0 ? options.context : model::default_context(i.spec);
-  i.spec = model::describe_model(i.file, {i.setup.context});
+  i.spec = model::describe_model(i.file(), {i.setup.context});
   if (!i.spec.causal || i.spec.encoder) i.setup.batch_rows = i.setup.context;
-  for (const gguf::TensorInfo& tensor : i.file.tensors()) {
+  i.setup.snapshots = i.spec.causal && i.spec.head.linear.present() ? -1 : 0;  // as `run` has it
+  for (const gguf::TensorInfo& tensor : i.file().tensors()) {
     i.parameters += static_cast<std::uint64_t>(tensor.elements());
     i.bytes_by_type[tensor::name(tensor.dtype)] += tensor.bytes;
   }
   i.active_parameters = i.parameters - std::min(i.parameters, unused_parameters(i.spec));
-  i.kv_bytes_per_token = model::kv_bytes_per_token(i.spec, i.setup.kv_type);
+  i.kv_bytes_per_token = state::kv_bytes_per_token(i.spec, i.setup.kv_type);
   i.planned = !i.spec.embedding.tokens.empty();
   if (!i.planned) return i;
   const auto backend = compute::make_cpu_backend({});
-  i.memory = model::plan_memory(i.file, i.spec, i.setup, *backend).memory;
-  i.decode = model::count_pass(i.file, i.spec, i.setup, *backend, 1,
+  i.memory = model::plan_memory(i.file(), i.spec, i.setup, *backend).memory;
+  i.decode = model::count_pass(i.file(), i.spec, i.setup, *backend, 1,
                                i.spec.causal ? i.setup.context - 1 : 0);
+  spec::Setup half = i.setup;
+  half.kv_type = tensor::DType::kF16;
+  i.kv_bytes_f16 = model::kv_bytes(i.spec, half, *backend);
   i.state_bytes = i.decode.state_bytes / static_cast<std::size_t>(i.setup.sequences);
   return i;
+}
+
+/// Memories that are not kept as asked for, and how they are.
+struct KvException {
+  state::KvChoice choice = state::KvChoice::kAsked;
+  std::string_view type;
+  std::int64_t memories = 0;
+};
+
+std::vector<KvException> kv_exceptions(const Inspection& i) {
+  std::vector<KvException> result;
+  for (const spec::KvMemory& memory : i.spec.kv_memories) {
+    const state::MemoryFormat format = state::memory_format(memory, i.setup.kv_type);
+    if (format.choice == state::KvChoice::kAsked) continue;
+    const std::string_view type = tensor::name(format.keys.raw);
+    const auto found = std::find_if(result.begin(), result.end(), [&](const KvException& each) {
+      return each.choice == format.choice && each.type == type;
+    });
+    if (found == result.end()) {
+      result.push_back({format.choice, type, 1});
+    } else {
+      ++found->memories;
+    }
+  }
+  return result;
+}
+
+Json exceptions_json(const Inspection& i) {
+  Json list = Json::array();
+  for (const KvException& each : kv_exceptions(i)) {
+    list.push_back({{"memories", each.memories},
+                    {"format", std::string(each.type)},
+                    {"why", std::string(state::reason(each.choice))}});
+  }
+  return list;
 }
 
 /// Whole numbers without a fraction.
@@ -130,18 +184,21 @@ Json to_json(const Inspection& i, bool tensors) {
             {"context_length", i.spec.context_length},
             {"stacks", std::move(stacks)},
             {"file",
-             {{"bytes", i.file.file_bytes()},
-              {"parts", i.file.parts()},
+             {{"bytes", i.file().file_bytes()},
+              {"parts", i.file().parts()},
               {"bytes_by_type", std::move(types)}}},
             {"pooling", pooling_words(i.spec.pooling)},
             {"draft_heads", i.spec.draft_heads},
+            {"kv_format", i.setup.kv_type.name()},
             {"kv_bytes_per_token", number_json(i.kv_bytes_per_token)},
+            {"kv_kept_otherwise", exceptions_json(i)},
             {"state_bytes", i.state_bytes},
             {"memory",
              {{"context", i.setup.context},
               {"batch", model::limits_of(i.setup).batch_rows},
               {"weights", i.memory.weights},
               {"kv", i.memory.kv},
+              {"kv_f16", i.kv_bytes_f16},
               {"state", i.memory.state},
               {"buffers", i.memory.buffers},
               {"other", i.memory.other},
@@ -154,7 +211,7 @@ Json to_json(const Inspection& i, bool tensors) {
               {"attention_multiply_adds_at_full_context", i.decode.counts.attention_multiply_adds},
               {"operations", i.decode.counts.operations}}}};
   if (!i.planned) json["memory"] = json["per_token"] = nullptr;
-  if (tensors) json["tensors"] = tensors_json(i.file);
+  if (tensors) json["tensors"] = tensors_json(i.file());
   return json;
 }
 
@@ -178,6 +235,22 @@ void print_stack(const spec::Stack& stack) {
     fmt::print("    {:<12} {}\n", group.indices(), group.words);
 }
 
+/// In another format than F16: what was gained, and what is kept otherwise.
+void print_kv_format(const Inspection& i) {
+  if (i.setup.kv_type == spec::KvFormat(tensor::DType::kF16)) return;
+  fmt::print("    {:<12} {} in F16: {:.3f} of it\n", i.setup.kv_type.name(),
+             bytes_text(i.kv_bytes_f16),
+             static_cast<double>(i.memory.kv) / static_cast<double>(i.kv_bytes_f16));
+  for (const KvException& each : kv_exceptions(i)) {
+    fmt::print("    {} of {} memories: {} ({})\n", each.memories, i.spec.kv_memories.size(),
+               each.type, state::reason(each.choice));
+  }
+  if (!i.setup.kv_type.coded() || i.setup.kv_type.uniform) return;
+  fmt::print("    of the others: the first {} cells and the last {} to {} in F16\n",
+             state::kSinkPages * state::kPageCells, state::kRecentCells,
+             state::kRecentCells + state::kPageCells - 1);
+}
+
 /// What grows with the context, and what does not.
 void print_kv(const Inspection& i) {
   if (i.memory.kv > 0) {
@@ -191,10 +264,12 @@ void print_kv(const Inspection& i) {
                     [](const spec::KvMemory& memory) { return memory.group.window > 0; });
     fmt::print("  KV cache       {} ({}{})\n", bytes_text(i.memory.kv), growth,
                windows && i.kv_bytes_per_token > 0 ? ", but for windows" : "");
+    print_kv_format(i);
   }
   if (i.memory.state > 0) {
     fmt::print("  state          {} ({} snapshots; does not grow with the context)\n",
-               bytes_text(i.memory.state), state::kSlotsPerSequence);
+               bytes_text(i.memory.state),
+               state::kSlotsPerSequence + (i.setup.snapshots < 0 ? state::kChatSnapshots : 0));
   }
 }
 
@@ -221,7 +296,7 @@ void print_memory(const Inspection& i) {
 
 void print_text(const Inspection& i, bool tensors) {
   fmt::print("{} ({})\n",
-             i.spec.name.empty() ? i.file.path().filename().string() : printable(i.spec.name),
+             i.spec.name.empty() ? i.file().path().filename().string() : printable(i.spec.name),
              i.spec.architecture);
   const bool all_active = i.active_parameters == i.parameters;
   fmt::print(
@@ -230,7 +305,7 @@ void print_text(const Inspection& i, bool tensors) {
   std::string types;
   for (const auto& [name, bytes] : i.bytes_by_type)
     types += fmt::format(", {} {}", name, bytes_text(bytes));
-  fmt::print("  file           {}{}\n", bytes_text(i.file.file_bytes()), types);
+  fmt::print("  file           {}{}\n", bytes_text(i.file().file_bytes()), types);
   fmt::print("  vocabulary     {} tokens, width {}\n", i.spec.vocabulary, i.spec.width);
   fmt::print("  context        trained for {} tokens\n", i.spec.context_length);
   if (!i.spec.embedding.positions.empty()) {
@@ -247,7 +322,7 @@ void print_text(const Inspection& i, bool tensors) {
   print_memory(i);
   if (!tensors) return;
   fmt::print("Tensors\n");
-  for (const gguf::TensorInfo& tensor : i.file.tensors()) {
+  for (const gguf::TensorInfo& tensor : i.file().tensors()) {
     std::string shape;
     for (std::uint32_t d = 0; d < tensor.dimensions; ++d)
       shape += fmt::format("{}{}", d ? " x " : "", tensor.shape[d]);
@@ -266,19 +341,24 @@ void add_inspect_command(CLI::App& app) {
       "weights are loaded.\n\n"
       "Examples:\n"
       "  hearth inspect model.gguf\n"
-      "  hearth inspect model.gguf --ctx 32768\n"
+      "  hearth inspect model.gguf --ctx 131072 --kv tq3\n"
+      "  hearth inspect shape:llama3-8b --ctx 131072 --kv q8_0:tq4\n"
       "  hearth inspect model.gguf --json --tensors\n"
       "\n"
       "Exit status:\n"
       "  0  described          2  wrong usage\n"
       "  1  failed             3  the model does not know so long a context\n");
-  command->add_option("MODEL", options->model, "A GGUF file, or the name of a model in the store")
+  command
+      ->add_option("MODEL", options->model,
+                   "A GGUF file, the name of a model in the store, or shape:NAME")
       ->required();
   command
       ->add_option("--ctx", options->context,
                    "Context to plan memory for (default: the model's, at most 8192)")
       ->type_name("N")
       ->check(CLI::Range(1, 1 << 30));
+  command->add_option("--kv", options->kv, "Format of the context's keys and values (default: f16)")
+      ->type_name("FORMAT");
   command->add_flag("--json", options->json, "Print one JSON object");
   command->add_flag("--tensors", options->tensors, "List every tensor, too");
   command->callback([options] {

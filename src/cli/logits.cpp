@@ -151,6 +151,10 @@ void add_logits_command(CLI::App& app) {
       ->type_name("N")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
+  command
+      ->add_option("--kv", options.kv,
+                   "Format of the context's keys and values (default: f16, exact: f32)")
+      ->type_name("FORMAT");
   command->add_option("--threads", options.threads, "Threads (default: one per physical core)")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));

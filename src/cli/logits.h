@@ -20,6 +20,7 @@ struct LogitsOptions {
   std::int64_t context = 512;
   std::int64_t first_position = 0;
   int threads = 0;
+  std::string kv;  // empty: F16, and F32 with --exact
   bool exact = false, pooled = false, per_token = false;
   std::string out;
   AdapterOptions adapters;

@@ -168,7 +168,9 @@ class LogitsRun {
     setup.context = context_;
     setup.threads = options_.threads;
     setup.exact = options_.exact;
-    setup.kv_type = options_.exact ? tensor::DType::kF32 : tensor::DType::kF16;
+    setup.kv_type = options_.exact && options_.kv.empty()
+                        ? spec::KvFormat(tensor::DType::kF32)
+                        : spec::parse_kv_format(options_.kv.empty() ? "f16" : options_.kv);
     chunks_ = options_.chunks;
     if (chunks_.empty()) chunks_ = {std::max<std::int64_t>(1, rows) + (1 << 20)};
     setup.batch_rows =

@@ -39,6 +39,7 @@ void add_commands(CLI::App& app) {
   add_rerank_command(app);
   add_bench_command(app);
   add_perplexity_command(app);
+  add_eval_command(app);
   add_imatrix_command(app);
   add_quantize_command(app);
   add_convert_command(app);
@@ -46,8 +47,10 @@ void add_commands(CLI::App& app) {
   add_detokenize_command(app);
   add_render_command(app);
   add_logits_command(app);
+  add_sessions_command(app);
   add_completion_command(app);
   add_licenses_command(app);
+  add_man_command(app);
 }
 
 std::string version_text() {

@@ -35,6 +35,7 @@ void add_serve_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
+void add_eval_command(CLI::App& app);
 void add_imatrix_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
 void add_probe_command(CLI::App& app);
@@ -47,7 +48,9 @@ void add_list_command(CLI::App& app);
 void add_show_command(CLI::App& app);
 void add_rm_command(CLI::App& app);
 void add_import_command(CLI::App& app);
+void add_sessions_command(CLI::App& app);
 void add_completion_command(CLI::App& app);
 void add_licenses_command(CLI::App& app);
+void add_man_command(CLI::App& app);
 
 }  // namespace hearth::cli

@@ -22,11 +22,11 @@ namespace {
 
 constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
 
+}  // namespace
+
 std::string read_text(const std::string& name) {
   return name == "-" ? read_stdin(kMaxTextBytes, "the text") : read_file(name, kMaxTextBytes);
 }
-
-}  // namespace
 
 void add_measure_options(CLI::App& command, MeasureOptions& options) {
   constexpr std::int64_t kMost = std::int64_t{1} << 30;
@@ -51,8 +51,7 @@ void add_measure_options(CLI::App& command, MeasureOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
   command.add_option("--kv", options.kv, "Format of the context's keys and values (default: f16)")
-      ->type_name("f16|f32")
-      ->check(CLI::IsMember({"f16", "f32"}));
+      ->type_name("FORMAT");
   command.add_flag("--exact", options.exact,
                    "Keep activations, keys and values in float32: reproducible, slower");
   command.add_flag("--mapped", options.mapped,
@@ -64,7 +63,8 @@ MeasuredModel::MeasuredModel(const MeasureOptions& options)
     : options_(options),
       file_(
           std::make_shared<gguf::File>(gguf::File::open(resolve_model(plain_word(options.model))))),
-      spec_(model::describe_model(*file_, {options.context})) {
+      spec_(model::describe_model(*file_, {options.context})),
+      kv_(options.exact ? spec::KvFormat(tensor::DType::kF32) : spec::parse_kv_format(options.kv)) {
   const std::string text = read_text(plain_word(options.text));
   const auto tokenizer = text::Tokenizer::create(file_->metadata());
   // Models that cannot be measured are refused before their text is.
@@ -117,8 +117,7 @@ std::unique_ptr<model::LoadedModel> MeasuredModel::load(
   setup.threads = threads();
   setup.exact = options_.exact;
   setup.mapped = options_.mapped;
-  const bool wide = options_.exact || options_.kv == "f32";
-  setup.kv_type = wide ? tensor::DType::kF32 : tensor::DType::kF16;
+  setup.kv_type = kv_;
   const measure::ChunkSetup chunks = measure::chunk_setup(std::move(setup), spec_, options_.context,
                                                           chunks_->count(), options_.batch, wanted);
   ProgressLine progress;

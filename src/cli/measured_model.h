@@ -24,6 +24,9 @@ struct MeasureOptions {
   bool exact = false, mapped = false, json = false;
 };
 
+/// A text file, or stdin for "-". Throws Error.
+[[nodiscard]] std::string read_text(const std::string& name);
+
 /// Adds MODEL, TEXT, --ctx, --chunks, --batch, --threads, --kv, --exact, --mapped and --json.
 void add_measure_options(CLI::App& command, MeasureOptions& options);
 
@@ -59,6 +62,7 @@ class MeasuredModel {
   const MeasureOptions& options_;
   std::shared_ptr<gguf::File> file_;
   spec::ModelSpec spec_;
+  spec::KvFormat kv_;
   std::optional<measure::TokenChunks> chunks_;
 };
 

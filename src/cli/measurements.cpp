@@ -35,7 +35,7 @@ Measurement row_of(const measure::ModelIdentity& model, const spec::Setup& setup
   row.version = kVersion;
   row.model = model;
   row.threads = setup.threads > 0 ? setup.threads : machine::usable_cores();
-  row.kv_type = std::string(tensor::name(setup.kv_type));
+  row.kv_type = setup.kv_type.name();
   row.context = setup.context;
   row.exact = setup.exact;
   row.mapped = setup.mapped;

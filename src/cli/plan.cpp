@@ -80,7 +80,7 @@ Planning gather(const Options& options) {
   request.context = options.context;
   request.min_tps = options.min_tps;
   request.engine = options.engine;
-  request.kv_type = upper(options.kv);
+  request.kv_type = spec::parse_kv_format(options.kv).name();
   request.prefer_energy = options.prefer == "energy";
   if (options.machine.empty() && options.engine == "hearth") {
     request.correct = correct_by_measurements(request.kv_type);
@@ -285,6 +285,8 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
   }
   print_paragraph("Machine: " + machine_words(machine));
   fmt::print("\n{}", report(formats, machine, planning.use()));
+  fmt::print("{}",
+             kv_report(plan::kv_offers(best.workload, machine, conditions), conditions.context));
   if (planning.request.engine != "hearth" || machine.gpus.empty()) return;
   conditions.engine = kGpuEngine;
   const plan::Estimate other = plan::best_estimate(best.workload, machine, conditions);
@@ -325,6 +327,7 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
     Json candidate = {{"model", model.name}, {"quant", model.workload.quant}};
     candidate.update(estimate_json(estimate));
     candidate["why"] = estimate.fits ? "fits" : "does not fit";
+    candidate["kv_formats"] = kv_json(plan::kv_offers(model.workload, machine, conditions));
     Json json = head_json(planning);
     json["candidates"] = {candidate};
     json["recommended"] = estimate.fits ? Json{{"model", model.name},
@@ -338,6 +341,8 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
              printable(model.workload.quant), model.workload.parameters / 1e9,
              estimate.fits ? "" : ": does not fit");
   fmt::print("{}", estimate_report(estimate, model.workload));
+  fmt::print("{}",
+             kv_report(plan::kv_offers(model.workload, machine, conditions), conditions.context));
   if (!measured.note.empty()) fmt::print("  {}\n", measured.note);
 }
 
@@ -428,8 +433,7 @@ void add_options(CLI::App& command, Options& options) {
       ->type_name("NAME")
       ->check(CLI::IsMember({"hearth", "llama.cpp", "ollama", "mlx", "lm studio"}));
   command.add_option("--kv", options.kv, "Format of the context's keys and values")
-      ->type_name("f16|bf16|q8_0|f32")
-      ->check(CLI::IsMember({"f16", "bf16", "q8_0", "f32"}));
+      ->type_name("FORMAT");
   command.add_option("--prefer", options.prefer, "energy: rank what takes less power higher")
       ->type_name("energy")
       ->check(CLI::IsMember({"energy"}));

@@ -202,6 +202,59 @@ std::string report(const std::vector<plan::Candidate>& formats, const machine::M
   return text + "\n" + table.text();
 }
 
+namespace {
+
+/// At the deepest of the depths that were asked for.
+double deepest_decode(const plan::Estimate& estimate) {
+  const plan::SpeedAt* deepest = nullptr;
+  for (const plan::SpeedAt& speed : estimate.speeds) {
+    if (deepest == nullptr || speed.depth > deepest->depth) deepest = &speed;
+  }
+  return deepest != nullptr ? deepest->decode.tps : 0;
+}
+
+}  // namespace
+
+std::string kv_report(const std::vector<plan::KvOffer>& offers, std::int64_t context) {
+  constexpr double kSlow = 0.75;
+  if (offers.empty() || offers.front().estimate.speeds.empty()) return {};
+  const plan::Estimate& plain = offers.front().estimate;
+  const double start = plain.speeds.front().decode.tps;
+  if (plain.fits && deepest_decode(plain) >= kSlow * start) return {};
+  std::string text = fmt::format(
+      "\nKeys and values, {}: in other formats (--kv) a context of {} takes\n\n",
+      plain.fits ? fmt::format("which slow decoding from {:.3g} to {:.3g} tokens/s in F16", start,
+                               deepest_decode(plain))
+                 : std::string("which do not fit in F16"),
+      context_words(context));
+  TextTable table({"format", "memory", "at most", "tokens/s", "KL easy", "KL hard", ""},
+                  {true, false, false, false, false, false, true});
+  for (const plan::KvOffer& offer : offers) {
+    table.row({offer.format, size_text(offer.estimate.memory.kv),
+               context_words(offer.estimate.largest_context),
+               number(deepest_decode(offer.estimate)),
+               fmt::format("{:.4f}", offer.quality.divergence),
+               fmt::format("{:.4f}", offer.quality.divergence_hard),
+               offer.estimate.fits ? "" : "does not fit"});
+  }
+  return text + table.text() + fmt::format("KL: {}.\n", plan::kv_quality_source());
+}
+
+Json kv_json(const std::vector<plan::KvOffer>& offers) {
+  Json list = Json::array();
+  for (const plan::KvOffer& offer : offers) {
+    list.push_back({{"format", offer.format},
+                    {"kv_bytes", std::round(offer.estimate.memory.kv)},
+                    {"fits", offer.estimate.fits},
+                    {"context_max", offer.estimate.largest_context},
+                    {"decode_tps", rounded(deepest_decode(offer.estimate))},
+                    {"kl_divergence", offer.quality.divergence},
+                    {"kl_divergence_hard", offer.quality.divergence_hard},
+                    {"measured_by", std::string(plan::kv_quality_source())}});
+  }
+  return list;
+}
+
 Json estimate_json(const plan::Estimate& estimate) {
   Json decode = Json::object(), prefill = Json::object(), range = Json::object();
   for (const plan::SpeedAt& speed : estimate.speeds) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "machine/machine.h"
+#include "plan/kv_cost.h"
 #include "plan/rank.h"
 #include "plan/recommend.h"
 #include "plan/together.h"
@@ -45,6 +46,12 @@ class TextTable {
                                  const machine::Machine& machine, const plan::Use& use);
 
 /// The same for a model that was counted from its file.
+/// Formats of keys and values instead of F16, at a context of `context`: what each takes, how fast
+/// it is and what it costs in quality. Empty when F16 fits and is about as fast there as at the
+/// start.
+[[nodiscard]] std::string kv_report(const std::vector<plan::KvOffer>& offers, std::int64_t context);
+[[nodiscard]] nlohmann::ordered_json kv_json(const std::vector<plan::KvOffer>& offers);
+
 [[nodiscard]] std::string estimate_report(const plan::Estimate& estimate,
                                           const plan::Workload& workload);
 

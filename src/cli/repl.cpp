@@ -172,6 +172,7 @@ class Repl {
       printer.finish();
       last_ = answer.result;
       engine_.answered(answer.result, options_);
+      engine_.save_in_background();
       const std::string note = remark(engine_, answer);
       if (!note.empty()) fmt::print(stderr, "({})\n", note);
       if (answer.result.finish == generate::FinishReason::kCancelled)

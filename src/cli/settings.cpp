@@ -107,29 +107,16 @@ std::string show_order(const RunOptions& options) {
   return result;
 }
 
-struct KvFormat {
-  std::string_view name;
-  tensor::DType type;
-};
-constexpr KvFormat kKvFormats[] = {{"f16", tensor::DType::kF16},
-                                   {"bf16", tensor::DType::kBF16},
-                                   {"q8_0", tensor::DType::kQ8_0},
-                                   {"f32", tensor::DType::kF32}};
-
 void apply_kv(RunOptions& options, std::string_view value) {
-  for (const KvFormat& format : kKvFormats) {
-    if (value != format.name) continue;
-    options.kv_type = format.type;
-    return;
-  }
-  refuse(value, "f16, bf16, q8_0 or f32");
+  options.kv_type = spec::parse_kv_format(value);
 }
 
 std::string show_kv(const RunOptions& options) {
-  for (const KvFormat& format : kKvFormats) {
-    if (options.kv_type == format.type) return std::string(format.name);
+  std::string name = options.kv_type.name();
+  for (char& c : name) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
   }
-  return std::string(tensor::name(options.kv_type));
+  return name;
 }
 
 void add_scaled_file(std::vector<std::string>& list, std::string_view value) {
@@ -307,8 +294,16 @@ constexpr auto kSettings = std::to_array<Setting>({
      [](const RunOptions& o) {
        return o.threads == 0 ? std::string("auto") : std::to_string(o.threads);
      }},
-    {"kv", "--kv", "f16|bf16|q8_0|f32", "Engine", "Format of the context's keys and values",
+    {"kv", "--kv", "FORMAT", "Engine",
+     "Keeps keys and values in f16, bf16, q8_0, f32, tq4, tq3.5, tq3, tq2.5, tq2 or q4_0r, or "
+     "KEYS:VALUES",
      SettingKind::kValue, true, apply_kv, show_kv},
+    {"kv-disk", "--kv-disk", "DIR:SIZE", "Engine",
+     "Keep what the model remembers of conversations in files, to go on from there another time: "
+     "on, off, DIR, SIZE or DIR:SIZE (default: off)",
+     SettingKind::kValue, true,
+     [](RunOptions& o, std::string_view v) { o.kv_disk = parse_kv_disk(v); },
+     [](const RunOptions& o) { return show_kv_disk(o.kv_disk); }},
     {"exact", "--exact", "", "Engine",
      "Compute with float32 activations, reproducibly and more slowly", SettingKind::kSwitch, true,
      apply_switch<&RunOptions::exact>, show_switch<&RunOptions::exact>},
@@ -348,6 +343,10 @@ void clear_list(RunOptions& options, const Setting& setting) {
 }
 
 }  // namespace
+
+spec::KvFormat kv_format(const RunOptions& options) {
+  return options.exact ? spec::KvFormat(tensor::DType::kF32) : options.kv_type;
+}
 
 std::span<const Setting> all_settings() { return kSettings; }
 

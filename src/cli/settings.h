@@ -14,9 +14,10 @@
 #include <vector>
 
 #include "cli/adapters.h"
+#include "cli/kv_disk.h"
 #include "generate/sampler_settings.h"
 #include "generate/session.h"
-#include "tensor/dtype.h"
+#include "spec/kv_format.h"
 
 namespace hearth::cli {
 
@@ -36,9 +37,10 @@ struct RunOptions {
   // Fixed when the model is loaded:
   std::int64_t context = 0;
   int threads = 0;
-  tensor::DType kv_type = tensor::DType::kF16;
+  spec::KvFormat kv_type = tensor::DType::kF16;
   bool exact = false;
   bool mapped = false;
+  KvDisk kv_disk;  // nothing is kept unless asked for
   AdapterOptions adapters;
 
   bool raw = false;
@@ -47,6 +49,9 @@ struct RunOptions {
   bool stats = false;
   bool measurements = true;  // are kept
 };
+
+/// What keys and values are kept in: exact evaluation needs single precision.
+[[nodiscard]] spec::KvFormat kv_format(const RunOptions& options);
 
 enum class SettingKind : std::uint8_t {
   kValue,

@@ -42,7 +42,7 @@ plan::Conditions conditions_of(const UpPlan& plan) {
 }
 
 void take_options(UpPlan& plan, const RunOptions& options) {
-  plan.kv_type = std::string(tensor::name(options.exact ? tensor::DType::kF32 : options.kv_type));
+  plan.kv_type = kv_format(options).name();
   plan.threads = options.threads;
   plan.exact = options.exact;
   plan.mapped = options.mapped;
@@ -90,7 +90,8 @@ void estimate_file(UpPlan& plan, const gguf::File& file, const machine::Machine&
     spec::Setup setup;
     setup.context = plan.context;
     setup.threads = plan.threads;
-    setup.kv_type = tensor::dtype_from_name(plan.kv_type).value_or(tensor::DType::kF16);
+    setup.kv_type = spec::parse_kv_format(plan.kv_type);
+    setup.snapshots = -1;
     setup.exact = plan.exact;
     setup.mapped = plan.mapped;
     plan.estimate = {};
@@ -122,8 +123,7 @@ plan::Request request_of(const std::string& use, const RunOptions& options) {
   plan::Request request;
   request.use = use;
   request.context = options.context;
-  request.kv_type =
-      std::string(tensor::name(options.exact ? tensor::DType::kF32 : options.kv_type));
+  request.kv_type = kv_format(options).name();
   return request;
 }
 
@@ -281,7 +281,7 @@ plan::SavedSetup saved_setup(const UpPlan& plan, const std::string& use, std::in
   std::error_code unknown;
   saved.setup.model = std::filesystem::absolute(plan.path, unknown);
   saved.setup.context = plan.context;
-  saved.setup.kv_type = tensor::dtype_from_name(plan.kv_type).value_or(tensor::DType::kF16);
+  saved.setup.kv_type = spec::parse_kv_format(plan.kv_type);
   saved.setup.threads = plan.threads;
   saved.setup.exact = plan.exact;
   saved.setup.mapped = plan.mapped;
@@ -309,7 +309,7 @@ std::vector<SettingValue> setup_values(const plan::SavedSetup& saved,
     values.push_back({find_setting(name), std::move(value), Layer::kSetup,
                       fmt::format("{} ({})", printable(source.string(), 300), name)});
   };
-  std::string kv(tensor::name(saved.setup.kv_type));
+  std::string kv = saved.setup.kv_type.name();
   std::transform(kv.begin(), kv.end(), kv.begin(),
                  [](char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   if (saved.setup.context > 0) add("ctx", std::to_string(saved.setup.context));

@@ -22,7 +22,7 @@ class CachedPrefixes final : public Prefixes {
     return cache_.next_stop(begin, total, boundaries);
   }
   bool snapshot_due(std::int64_t length) const override { return cache_.snapshot_due(length); }
-  bool make_room(std::int64_t pages, std::int64_t slots) override {
+  bool make_room(std::span<const std::int64_t> pages, std::int64_t slots) override {
     return cache_.make_room(pages, slots);
   }
 

@@ -22,6 +22,10 @@ ModelEvaluator::ModelEvaluator(model::LoadedModel& model)
 
 std::int64_t ModelEvaluator::vocabulary() const { return model_.spec().vocabulary; }
 std::int64_t ModelEvaluator::context() const { return sequence_->max_cells(); }
+std::string ModelEvaluator::context_advice(std::int64_t tokens) const {
+  return model_.context_advice(tokens);
+}
+
 std::int64_t ModelEvaluator::batch_rows() const { return model_.setup().batch_rows; }
 std::int64_t ModelEvaluator::length() const { return sequence_->length(); }
 void ModelEvaluator::truncate(std::int64_t length) { sequence_->truncate(length); }

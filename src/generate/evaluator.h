@@ -21,6 +21,10 @@ class Evaluator {
   [[nodiscard]] virtual std::int64_t vocabulary() const = 0;
   /// Tokens the sequence can hold.
   [[nodiscard]] virtual std::int64_t context() const = 0;
+  /// What a prompt of `tokens` tokens, more than context(), would need: a hint for people.
+  [[nodiscard]] virtual std::string context_advice(std::int64_t /*tokens*/) const {
+    return "shorten it or ask for a larger context with --ctx";
+  }
   /// Most tokens of one evaluate().
   [[nodiscard]] virtual std::int64_t batch_rows() const = 0;
   /// Tokens the sequence holds.
@@ -75,6 +79,7 @@ class ModelEvaluator final : public Evaluator {
 
   [[nodiscard]] std::int64_t vocabulary() const override;
   [[nodiscard]] std::int64_t context() const override;
+  [[nodiscard]] std::string context_advice(std::int64_t tokens) const override;
   [[nodiscard]] std::int64_t batch_rows() const override;
   [[nodiscard]] std::int64_t length() const override;
   void truncate(std::int64_t length) override;

@@ -64,12 +64,9 @@ std::int64_t Generation::may_add() const noexcept {
   return std::min(room, request_.max_tokens - result_.generated_tokens);
 }
 
-bool Generation::is_memorable() const noexcept {
-  return request_.adapters == nullptr || request_.adapters_fingerprint != 0;
-}
-
 state::PrefixKey Generation::key() const {
-  return {.owner = request_.owner, .adapters = request_.adapters_fingerprint, .inputs = 0};
+  const std::uint64_t adapters = request_.adapters ? request_.adapters->fingerprint() : 0;
+  return {.owner = request_.owner, .adapters = adapters, .inputs = 0};
 }
 
 /// Only now, and not when the request came: its tables are megabytes, and hundreds may wait.
@@ -82,9 +79,10 @@ void Generation::make_sampler() {
 
 void Generation::begin(std::unique_ptr<state::SequenceState> sequence) {
   sequence_ = std::move(sequence);
+  read_from_ = sequence_->length();
   if (!sampler_.has_value()) {
     make_sampler();
-    result_.reused_tokens = sequence_->length();
+    result_.reused_tokens = read_from_;
     started_ = Clock::now();
     read_further();
   }

@@ -62,11 +62,12 @@ class Generation {
   }
   /// Its prompt is read, or (after suspend()) what it had said before.
   [[nodiscard]] bool reads() const noexcept { return reads_; }
+  /// Tokens that were found evaluated when it began.
+  [[nodiscard]] std::int64_t read_from() const noexcept { return read_from_; }
   [[nodiscard]] bool was_suspended() const noexcept { return was_suspended_; }
   /// Tokens that it may still generate, as far as is known.
   [[nodiscard]] std::int64_t may_add() const noexcept;
-  /// Whether what it holds may be remembered, and under which key.
-  [[nodiscard]] bool is_memorable() const noexcept;
+  /// Under which what it holds is remembered.
   [[nodiscard]] state::PrefixKey key() const;
 
   /// Some of its rows were evaluated, not the last: tells of the progress.
@@ -112,6 +113,7 @@ class Generation {
   std::vector<text::TokenId> tokens_;
   std::unique_ptr<state::SequenceState> sequence_;
   bool reads_ = true, was_suspended_ = false;
+  std::int64_t read_from_ = 0;
   std::optional<Sampler> sampler_;
   PieceWriter writer_;
   std::deque<text::TokenId> forced_;

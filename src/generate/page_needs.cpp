@@ -65,8 +65,4 @@ bool PageNeeds::exist() const noexcept {
   return true;
 }
 
-std::int64_t PageNeeds::most() const noexcept {
-  return pages_.empty() ? 0 : *std::max_element(pages_.begin(), pages_.end());
-}
-
 }  // namespace hearth::generate

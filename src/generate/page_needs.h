@@ -32,8 +32,8 @@ class PageNeeds {
   [[nodiscard]] bool are_free() const noexcept;
   /// The pool has as many at all.
   [[nodiscard]] bool exist() const noexcept;
-  /// Of the group that needs most.
-  [[nodiscard]] std::int64_t most() const noexcept;
+  /// By group.
+  [[nodiscard]] std::span<const std::int64_t> pages() const noexcept { return pages_; }
   [[nodiscard]] std::int64_t slots() const noexcept { return slots_; }
 
  private:

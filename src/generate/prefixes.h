@@ -22,7 +22,7 @@ class Prefixes {
   [[nodiscard]] virtual std::int64_t next_stop(std::int64_t begin, std::int64_t total,
                                                std::span<const std::int64_t> boundaries) const = 0;
   [[nodiscard]] virtual bool snapshot_due(std::int64_t length) const = 0;
-  virtual bool make_room(std::int64_t pages, std::int64_t slots) = 0;
+  virtual bool make_room(std::span<const std::int64_t> pages, std::int64_t slots) = 0;
 };
 
 }  // namespace hearth::generate

@@ -65,9 +65,6 @@ struct GenerateRequest {
   std::optional<int> top_log_probabilities;
   std::unique_ptr<TokenConstraint> constraint;  ///< null: anything may be said
   std::shared_ptr<const model::AdapterSet> adapters;
-  /// Fingerprint of `adapters` with their scales, for remembered prefixes; 0 without adapters. With
-  /// adapters and without a fingerprint nothing is remembered of the request.
-  std::uint64_t adapters_fingerprint = 0;
 
   /// Clients share the machine equally, however many requests each has. Empty: a client of its
   /// own.

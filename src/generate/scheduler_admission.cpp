@@ -11,6 +11,8 @@ namespace {
 
 /// Room for tokens to come that a request must find to be admitted, in cells.
 constexpr std::int64_t kRoomToGenerate = state::kPageCells;
+/// Tokens that are worth waiting for until somebody else has read them.
+constexpr std::int64_t kWorthWaiting = 128;
 /// A request's share in the mean time that requests take.
 constexpr double kRecent = 0.1;
 
@@ -25,8 +27,9 @@ void SchedulerLoop::end_those_over() {
   const Clock::time_point now = Clock::now();
   for (std::vector<GenerationPointer>* const list : {&active_, &waiting_}) {
     for (std::size_t i = list->size(); i-- > 0;) {
+      if (!(*list)[i]->is_over(now)) continue;
       const GenerationPointer generation = (*list)[i];
-      if (generation->is_over(now)) finish(generation, FinishReason::kCancelled);
+      finish(generation, FinishReason::kCancelled);
     }
   }
 }
@@ -34,21 +37,37 @@ void SchedulerLoop::end_those_over() {
 /// Whoever does not fit holds up those after it, so that large requests are not passed by forever.
 void SchedulerLoop::admit() {
   while (!waiting_.empty() && static_cast<int>(active_.size()) < limits_.parallel) {
-    if (!try_to_admit(next_waiting())) return;
+    const GenerationPointer next = next_waiting();
+    if (!next || !try_to_admit(next)) return;
   }
 }
 
 /// By priority; then those that gave up their place for others; then the client that got least so
-/// far; then in the order of coming.
+/// far; then in the order of coming. Null when all do better to wait.
 SchedulerLoop::GenerationPointer SchedulerLoop::next_waiting() const {
   const auto order = [](const Generation& generation) {
     return std::tuple(-generation.request().priority, !generation.was_suspended(),
                       generation.client->time, generation.id());
   };
-  return *std::min_element(waiting_.begin(), waiting_.end(),
-                           [&](const GenerationPointer& a, const GenerationPointer& b) {
-                             return order(*a) < order(*b);
-                           });
+  const GenerationPointer* best = nullptr;
+  for (const GenerationPointer& each : waiting_) {
+    if (best != nullptr && order(**best) < order(*each)) continue;
+    if (!is_being_read(*each)) best = &each;
+  }
+  return best != nullptr ? *best : nullptr;
+}
+
+/// Somebody reads much of the same prompt at this moment: it will be remembered, and need not be
+/// read twice.
+bool SchedulerLoop::is_being_read(const Generation& generation) const {
+  if (prefixes_ == nullptr) return false;
+  const std::span<const text::TokenId> tokens = generation.tokens();
+  return std::any_of(active_.begin(), active_.end(), [&](const GenerationPointer& other) {
+    if (!other->reads() || other->key() != generation.key()) return false;
+    const std::span<const text::TokenId> read = other->tokens();
+    const auto common = std::mismatch(tokens.begin(), tokens.end(), read.begin(), read.end());
+    return common.first - tokens.begin() - other->read_from() >= kWorthWaiting;
+  });
 }
 
 /// Adds what a generation will need before others are thought of: its prompt, and some room.
@@ -103,7 +122,7 @@ bool SchedulerLoop::try_to_admit(const GenerationPointer& generation) {
 }
 
 std::unique_ptr<state::SequenceState> SchedulerLoop::find_beginning(const Generation& generation) {
-  if (prefixes_ == nullptr || !generation.is_memorable()) return nullptr;
+  if (prefixes_ == nullptr) return nullptr;
   try {
     return prefixes_->find(generation.key(), generation.tokens());
   } catch (const Error&) {
@@ -114,7 +133,7 @@ std::unique_ptr<state::SequenceState> SchedulerLoop::find_beginning(const Genera
 bool SchedulerLoop::make_room(const PageNeeds& needs) {
   if (needs.are_free()) return true;
   if (prefixes_ == nullptr) return false;
-  (void)prefixes_->make_room(needs.most(), needs.slots());
+  (void)prefixes_->make_room(needs.pages(), needs.slots());
   return needs.are_free();
 }
 
@@ -136,7 +155,7 @@ void SchedulerLoop::suspend_least_important() {
 }
 
 void SchedulerLoop::remember(Generation& generation, bool boundary) {
-  if (prefixes_ == nullptr || !generation.is_memorable()) return;
+  if (prefixes_ == nullptr) return;
   const std::int64_t length = generation.sequence()->length();
   if (length == 0) return;
   try {

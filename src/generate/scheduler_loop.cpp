@@ -155,7 +155,7 @@ std::int64_t SchedulerLoop::rows_of_prompt(const Generation& generation,
 
 std::int64_t SchedulerLoop::stop_of_piece(const Generation& generation) const {
   const auto total = static_cast<std::int64_t>(generation.tokens().size());
-  if (prefixes_ == nullptr || !generation.is_memorable()) return total;
+  if (prefixes_ == nullptr) return total;
   const std::int64_t begin = generation.sequence()->length();
   return std::clamp(prefixes_->next_stop(begin, total, generation.request().boundaries), begin + 1,
                     total);
@@ -225,6 +225,8 @@ void SchedulerLoop::choose(std::span<Part> parts, std::span<const float> logits)
         choices_.push_back({part.generation.get(), logits.first(width)});
     } catch (const Error& error) {
       outcome.error = error;
+    } catch (const std::exception& error) {
+      outcome.error = Error(error.what());
     }
     outcomes_.push_back(std::move(outcome));
     logits = logits.subspan(width);

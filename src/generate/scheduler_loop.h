@@ -65,6 +65,7 @@ class SchedulerLoop {
   void end_those_over();
   void admit();
   [[nodiscard]] GenerationPointer next_waiting() const;
+  [[nodiscard]] bool is_being_read(const Generation& generation) const;
   /// Returns false when it must wait.
   [[nodiscard]] bool try_to_admit(const GenerationPointer& generation);
   [[nodiscard]] std::unique_ptr<state::SequenceState> find_beginning(const Generation& generation);

@@ -86,7 +86,8 @@ bool ends_text(const text::Tokenizer& tokenizer, text::TokenId id) noexcept {
   return tokenizer.ends_generation(id) || id == tokenizer.special().bos;
 }
 
-void check_prompt(std::span<const text::TokenId> prompt, std::int64_t context) {
+void check_prompt(std::span<const text::TokenId> prompt, std::int64_t context,
+                  const std::function<std::string(std::int64_t)>& advice) {
   if (prompt.empty()) {
     throw Error("the prompt is empty",
                 "this model has no token that begins a text: give it some text");
@@ -94,7 +95,9 @@ void check_prompt(std::span<const text::TokenId> prompt, std::int64_t context) {
   if (static_cast<std::int64_t>(prompt.size()) > context) {
     throw Error(
         fmt::format("the prompt has {} tokens, but the context holds {}", prompt.size(), context),
-        "shorten it or ask for a larger context with --ctx", ExitCode::kDoesNotFit);
+        advice ? advice(static_cast<std::int64_t>(prompt.size()))
+               : "shorten it or ask for a larger context with --ctx",
+        ExitCode::kDoesNotFit);
   }
 }
 
@@ -221,7 +224,8 @@ std::optional<FinishReason> Session::step(Run& run) {
 GenerateResult Session::generate(std::span<const text::TokenId> prompt,
                                  const GenerateOptions& options,
                                  const std::function<bool(const Piece&)>& on_piece) {
-  check_prompt(prompt, evaluator_.context());
+  check_prompt(prompt, evaluator_.context(),
+               [this](std::int64_t tokens) { return evaluator_.context_advice(tokens); });
   forced_.clear();
   Run run{options,
           make_sampler(prompt, options.sampler),

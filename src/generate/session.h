@@ -90,8 +90,10 @@ struct GenerateResult {
 /// Whether a text ends before token `id`: at the tokens made for that, and at BOS, which begins
 /// another text.
 [[nodiscard]] bool ends_text(const text::Tokenizer& tokenizer, text::TokenId id) noexcept;
-/// Throws Error for an empty prompt, and (exit code 3) for one that is longer than the context.
-void check_prompt(std::span<const text::TokenId> prompt, std::int64_t context);
+/// Throws Error for an empty prompt, and (exit code 3) for one that is longer than the context;
+/// `advice` (may be empty) says for a number of tokens what would make them fit.
+void check_prompt(std::span<const text::TokenId> prompt, std::int64_t context,
+                  const std::function<std::string(std::int64_t)>& advice = {});
 
 class Session {
  public:

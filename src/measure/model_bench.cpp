@@ -14,6 +14,7 @@
 #include "machine/cpu.h"
 #include "machine/memory.h"
 #include "measure/machine_speed.h"
+#include "measure/made_past.h"
 #include "measure/model_identity.h"
 #include "measure/samples.h"
 #include "model/cost.h"
@@ -83,6 +84,10 @@ class Bench {
   double prefill(std::int64_t depth, std::int64_t count, std::uint64_t round);
   double decode(std::int64_t depth, std::int64_t count, std::uint64_t round);
   double decode_together(std::uint64_t round);
+  [[nodiscard]] bool made_up(std::int64_t depth) const noexcept {
+    return depth >= plan_.made_up_from;
+  }
+  [[nodiscard]] double prefill_made_up(std::int64_t depth, std::int64_t count, std::uint64_t round);
   void fill(std::int64_t depth);
   void fill_sequences(std::int64_t depth, int batch);
   void fill_sequence(state::SequenceState& sequence, std::int64_t depth);
@@ -124,7 +129,7 @@ void Bench::load(const BenchModel& source, const spec::Setup& given, const Decor
   // Decoding begins with one token of a prompt.
   setup.context = depth + std::max(plan_.prompt, plan_.generated + 2);
   setup.sequences = *std::max_element(plan_.batches.begin(), plan_.batches.end());
-  setup.kv_type = setup.exact ? tensor::DType::kF32 : setup.kv_type;
+  if (setup.exact) setup.kv_type = tensor::DType::kF32;
   model::Outputs outputs;
   outputs.logit_rows = setup.sequences;
 
@@ -216,8 +221,28 @@ void Bench::fill(std::int64_t depth) {
   check_cancelled();
 }
 
+/// The same after a made-up past: passes as the session makes them.
+double Bench::prefill_made_up(std::int64_t depth, std::int64_t count, std::uint64_t round) {
+  fill_sequences(depth, 1);
+  const std::vector<TokenId> prompt = Prompts(model_->spec().vocabulary).make(count, round + 1);
+  const auto batch = static_cast<std::size_t>(model_->setup().batch_rows);
+  const double start = now();
+  for (std::size_t begin = 0; begin < prompt.size(); begin += batch) {
+    check_cancelled();
+    std::vector<model::BatchRow> rows;
+    for (std::size_t i = begin; i < std::min(begin + batch, prompt.size()); ++i) {
+      rows.push_back({.sequence = sequences_.front().get(),
+                      .token = prompt[i],
+                      .wants_logits = i + 1 == prompt.size()});
+    }
+    (void)model_->run(rows);
+  }
+  return now() - start;
+}
+
 /// Seconds that a prompt of `count` tokens after `depth` others takes.
 double Bench::prefill(std::int64_t depth, std::int64_t count, std::uint64_t round) {
+  if (made_up(depth)) return prefill_made_up(depth, count, round);
   fill(depth);
   const Prompts prompts(model_->spec().vocabulary);
   std::vector<TokenId> tokens = prompts.make(depth, 0);
@@ -246,6 +271,10 @@ double Bench::decode(std::int64_t depth, std::int64_t count, std::uint64_t round
 
 void Bench::fill_sequence(state::SequenceState& sequence, std::int64_t depth) {
   sequence.truncate(depth);
+  if (made_up(depth)) {
+    make_past(model_->backend(), model_->spec(), model_->pool(), sequence, depth);
+    return;
+  }
   const std::int64_t begin = sequence.length();
   const std::vector<TokenId> past = Prompts(model_->spec().vocabulary).make(depth, 0);
   std::vector<model::BatchRow> rows;
@@ -331,7 +360,7 @@ void Bench::measure_prefill(std::int64_t depth, std::uint64_t round) {
                                  limits.bf16_peak(plan_.probe_seconds),
                                  limits.f32_peak(plan_.probe_seconds)};
   };
-  if (plan_.prompt > 0) fill(depth);
+  if (plan_.prompt > 0 && !made_up(depth)) fill(depth);
   const std::array<double, 3> before = peaks();
   double seconds = 0;
   if (plan_.prompt > 0) {
@@ -364,7 +393,8 @@ void Bench::measure_decode(std::int64_t depth, std::size_t batch, std::uint64_t 
     read_.push_back(median(reads));
     return;
   }
-  if (row.batch == 1) {
+  const bool session = row.batch == 1 && !made_up(depth);
+  if (session) {
     sequences_.clear();
     fill(depth);
   } else {
@@ -373,7 +403,7 @@ void Bench::measure_decode(std::int64_t depth, std::size_t batch, std::uint64_t 
   read();
   double seconds = 0;
   profiled(row.decode_profile, [&] {
-    seconds = row.batch == 1 ? decode(depth, plan_.generated, round) : decode_together(round);
+    seconds = session ? decode(depth, plan_.generated, round) : decode_together(round);
   });
   read();
   const double bandwidth = median(reads);
@@ -387,7 +417,8 @@ void Bench::measure_decode(std::int64_t depth, std::size_t batch, std::uint64_t 
 /// Touches everything once.
 void Bench::warm_up(std::int64_t depth) {
   if (plan_.prompt > 0) (void)prefill(depth, plan_.prompt, 0);
-  if (plan_.generated > 0) (void)decode(depth, std::min<std::int64_t>(4, plan_.generated), 0);
+  if (plan_.generated > 0 && !made_up(depth))
+    (void)decode(depth, std::min<std::int64_t>(4, plan_.generated), 0);
 }
 
 void Bench::run_depth(std::int64_t depth) {
@@ -412,8 +443,9 @@ void Bench::run_depth(std::int64_t depth) {
     const auto salt = static_cast<std::uint64_t>(round);
     measure_prefill(depth, salt);
     for (std::size_t i = 0; i < rows_.size(); ++i) measure_decode(depth, i, salt);
-    sequences_.clear();
+    if (!made_up(depth)) sequences_.clear();
   }
+  sequences_.clear();
   const machine::ProcessMemory memory = machine::process_memory();
   const std::size_t own = machine_ ? machine_->buffer_bytes() : 0;
   for (std::size_t i = 0; i < rows_.size(); ++i) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +27,9 @@ struct BenchPlan {
   std::vector<int> batches = {1};  // sequences that are decoded together
   int rounds = 5;
   bool profile = false;
+  /// Depths from this on are made up instead of evaluated (measure/made_past.h): attention takes as
+  /// long, and they are there in seconds. Such contexts are driven without a session.
+  std::int64_t made_up_from = std::numeric_limits<std::int64_t>::max();
   /// How the machine is measured: see MachineSpeed.
   std::size_t probe_bytes = std::size_t{512} << 20;
   double probe_seconds = 0.05;
@@ -75,7 +79,7 @@ struct BenchResult {
   std::string type;     // what most bytes of the weights are stored in
   std::string kernels;  // of the backend
   int threads = 0;
-  tensor::DType kv_type = tensor::DType::kF16;
+  spec::KvFormat kv_type = tensor::DType::kF16;
   std::int64_t context = 0;
   double load_seconds = 0;  // from opening the file to the first token's logits
   std::size_t weights = 0, kv = 0, state = 0, buffers = 0, other = 0;  // allocated by the engine

@@ -6,6 +6,7 @@
 
 #include "model/weights.h"
 #include "spec/visit.h"
+#include "state/snapshots.h"
 
 namespace hearth::model {
 
@@ -38,7 +39,7 @@ state::MemoryLimits memory_limits(const spec::Setup& setup) {
           .batch_rows = std::min(setup.batch_rows, setup.context),
           .kv_type = setup.kv_type,
           .prefix_cells = setup.prefix_cells,
-          .snapshots = setup.snapshots};
+          .snapshots = setup.snapshots < 0 ? state::kChatSnapshots : setup.snapshots};
 }
 
 std::int64_t default_context(const spec::ModelSpec& spec) noexcept {
@@ -46,16 +47,11 @@ std::int64_t default_context(const spec::ModelSpec& spec) noexcept {
   return std::min(kMost, spec.position_limit > 0 ? spec.position_limit : spec.context_length);
 }
 
-double kv_bytes_per_token(const spec::ModelSpec& spec, tensor::DType kv_type) noexcept {
-  double bytes = 0;
-  for (const spec::KvMemory& memory : spec.kv_memories) {
-    if (memory.group.window > 0 || memory.group.encoder) continue;
-    const tensor::DType type = memory.float32 ? tensor::DType::kF32 : kv_type;
-    const std::int64_t values = memory.kv_heads * (memory.key_size + memory.value_size);
-    bytes += static_cast<double>(tensor::row_bytes(type, static_cast<std::size_t>(values))) /
-             static_cast<double>(memory.group.rows_per_cell);
-  }
-  return bytes;
+std::size_t kv_bytes(const spec::ModelSpec& spec, const spec::Setup& setup,
+                     const compute::Backend& target) {
+  const auto backend = compute::make_count_backend(target);
+  const state::MemoryPool pool(*backend, spec, memory_limits(setup));
+  return backend->allocated(MemoryCategory::kKv);
 }
 
 namespace {

@@ -26,9 +26,9 @@ namespace hearth::model {
 [[nodiscard]] std::size_t output_bytes(const spec::ModelSpec& spec,
                                        const Outputs& outputs) noexcept;
 
-/// Bytes of KV that every token of a long context adds: those of memories without a window. Not
-/// whole where a cell stands for several tokens.
-[[nodiscard]] double kv_bytes_per_token(const spec::ModelSpec& spec, tensor::DType kv_type) noexcept;
+/// Bytes of KV that a pool under `setup` (context resolved) takes on backends like `target`.
+[[nodiscard]] std::size_t kv_bytes(const spec::ModelSpec& spec, const spec::Setup& setup,
+                                   const compute::Backend& target);
 
 struct PassCost {
   compute::Counts counts;

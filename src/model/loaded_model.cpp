@@ -7,6 +7,7 @@
 #include "machine/memory.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
+#include "model/fitting.h"
 #include "support/error.h"
 
 namespace hearth::model {
@@ -78,12 +79,18 @@ void fit_into_memory(Resolved& resolved, const gguf::File& file, const Describe&
     const std::size_t needed = memory.total() + kHeadroom;
     if (available == 0 || needed <= available) return;
     if (context_was_given || setup.context <= 512 || needed - memory.kv >= available) {
+      const std::size_t without_kv = needed - memory.kv;
+      std::string hint = "use a smaller --ctx, a smaller quantization or a smaller model";
+      if (without_kv < available) {
+        const std::optional<spec::KvFormat> format =
+            fitting_kv_format(resolved.spec, setup, backend, available - without_kv);
+        if (format) hint = "--kv " + format->name() + " would fit; else " + hint;
+      }
       throw Error("the model needs " + bytes_text(needed) + " of memory (weights " +
                       bytes_text(memory.weights) + ", KV cache for " +
-                      std::to_string(setup.context) + " tokens " + bytes_text(memory.kv) +
-                      ") and " + bytes_text(available) + " are available",
-                  "use a smaller --ctx, a smaller quantization or a smaller model",
-                  ExitCode::kDoesNotFit);
+                      std::to_string(setup.context) + " tokens in " + setup.kv_type.name() + " " +
+                      bytes_text(memory.kv) + ") and " + bytes_text(available) + " are available",
+                  hint, ExitCode::kDoesNotFit);
     }
     if (!resolved.spec.causal || resolved.spec.encoder) setup.batch_rows = setup.context / 2;
     setup.context /= 2;
@@ -219,6 +226,13 @@ MemoryReport LoadedModel::memory() const noexcept {
 
 std::unique_ptr<state::SequenceState> LoadedModel::new_sequence(std::int64_t first_position) {
   return std::make_unique<state::SequenceState>(*impl_->pool, first_position);
+}
+
+std::string LoadedModel::context_advice(std::int64_t tokens) const {
+  // What is held now is free when the model is loaded again.
+  const std::size_t held = impl_->backend->allocated(MemoryCategory::kKv);
+  return model::context_advice(impl_->spec, impl_->setup, *impl_->backend, tokens,
+                               machine::memory_facts().available + held);
 }
 
 Runner& LoadedModel::runner() noexcept { return *impl_->runner; }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "gguf/file.h"
 #include "model/adapter.h"
@@ -50,6 +51,10 @@ class LoadedModel {
 
   /// A new, empty sequence of setup().context cells.
   [[nodiscard]] std::unique_ptr<state::SequenceState> new_sequence(std::int64_t first_position = 0);
+
+  /// What a text of `tokens` tokens, which are more than the context, would need: a hint for
+  /// people.
+  [[nodiscard]] std::string context_advice(std::int64_t tokens) const;
 
   [[nodiscard]] Runner& runner() noexcept;
   [[nodiscard]] compute::Backend& backend() noexcept;

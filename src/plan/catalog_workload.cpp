@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "state/memory.h"
+#include "state/snapshots.h"
 #include "tensor/dtype.h"
 
 namespace hearth::plan {
@@ -192,7 +194,8 @@ void add_engine_work(const CatalogModel& model, const Parts& parts, const std::s
   workload.scan_multiply_adds = 3 * workload.state_bytes / sizeof(float);
   workload.kv_read_bytes = workload.kv_bytes_per_token;
   workload.window_read_bytes = workload.window_bytes_per_token;
-  workload.state_memory_bytes = 4 * workload.state_bytes;  // current, last, two snapshots
+  workload.state_memory_bytes =
+      static_cast<double>(state::kSlotsPerSequence + state::kChatSnapshots) * workload.state_bytes;
   constexpr double kRows = 512;
   workload.buffer_bytes = kRows * sizeof(float) * (4 * width + 2 * hidden + heads + kv) +
                           sizeof(float) * workload.vocabulary;

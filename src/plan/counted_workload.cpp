@@ -55,6 +55,8 @@ class Counter {
   void decode();
   void depth(const Counts& near, std::int64_t past);
   void memory();
+  void kv_costs();
+  [[nodiscard]] double eight_bit_windows() const;
 
   const gguf::File& file_;
   compute::Backend& target_;
@@ -182,9 +184,66 @@ void Counter::depth(const Counts& near, std::int64_t past) {
       std::max(0.0, static_cast<double>(near.kv_bytes_read) - cells * work_.kv_read_bytes) / window;
 }
 
+/// The pool's own bytes at two contexts that every window is full in.
+void Counter::kv_costs() {
+  if (work_.kv_bytes_per_token <= 0) return;
+  const std::int64_t near = 16384 + window_ / 64 * 64;
+  const auto bytes = [&](const spec::KvFormat& format, std::int64_t context) {
+    spec::Setup setup;
+    setup.context = context;
+    setup.kv_type = format;
+    return static_cast<double>(model::kv_bytes(spec_, setup, target_));
+  };
+  std::vector<std::string> names = {"F16"};  // first: others are compared with it
+  for (const spec::KvFormatName& each : spec::kv_format_names()) {
+    const spec::KvFormat format = spec::parse_kv_format(each.name);
+    names.push_back(format.name());
+    if (!format.coded()) continue;
+    names.push_back(format.name() + "u");
+    names.push_back("q8_0:" + format.name());
+  }
+  double windows = 0;  // in F16, of full windows
+  for (const std::string& name : names) {
+    try {
+      const spec::KvFormat format = spec::parse_kv_format(name);
+      const double small = bytes(format, near);
+      const double large = bytes(format, 2 * near);
+      const double slope = (large - small) / static_cast<double>(near);
+      const double rest = small - slope * static_cast<double>(near);
+      KvCost cost;
+      cost.per_token = slope / work_.kv_bytes_per_token;
+      if (name == "F16") windows = rest;
+      if (format.coded()) {
+        cost.window = eight_bit_windows();
+        cost.fixed = rest - cost.window * windows;
+      } else {
+        cost.window = cost.per_token;
+      }
+      work_.kv_costs[name] = cost;
+    } catch (const Error&) {
+      continue;  // heads of this size do not have the format
+    }
+  }
+}
+
+/// Of memories with windows, what they keep under a coded format, in bytes of F16.
+double Counter::eight_bit_windows() const {
+  double f16 = 0;
+  double kept = 0;
+  for (const spec::KvMemory& memory : spec_.kv_memories) {
+    if (memory.group.window == 0) continue;
+    const auto page = [&](const spec::KvFormat& format) {
+      return static_cast<double>(state::memory_format(memory, format).page_bytes(memory.kv_heads));
+    };
+    f16 += page(DType::kF16);
+    kept += page(spec::parse_kv_format("tq4"));
+  }
+  return f16 > 0 ? kept / f16 : 1;
+}
+
 /// What it needs to be there.
 void Counter::memory() {
-  work_.kv_bytes_per_token = model::kv_bytes_per_token(spec_, DType::kF16);
+  work_.kv_bytes_per_token = state::kv_bytes_per_token(spec_, DType::kF16);
   for (const spec::KvMemory& memory : spec_.kv_memories) {
     if (memory.group.window == 0) continue;
     const DType type = memory.float32 ? DType::kF32 : DType::kF16;
@@ -193,9 +252,11 @@ void Counter::memory() {
         static_cast<double>(tensor::row_bytes(type, static_cast<std::size_t>(values))) /
         static_cast<double>(memory.group.rows_per_cell);
   }
+  kv_costs();
   spec::Setup setup;
   setup.context = std::min(kUsualContext, model::default_context(spec_));
   if (setup.context == 0) setup.context = kPrompt;
+  setup.snapshots = generates(spec_) ? -1 : 0;
   const spec::ModelSpec spec = model::describe_model(file_, {setup.context});
   model::Outputs outputs;
   outputs.logit_rows = generates(spec_) ? 1 : 0;

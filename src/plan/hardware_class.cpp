@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "plan/kv_cost.h"
 #include "support/error.h"
 
 namespace hearth::plan {
@@ -486,6 +487,14 @@ double kv_element_bytes(std::string_view kv_type) noexcept {
     }
     return true;
   };
+  const bool coded = kv_type.find(':') != std::string_view::npos || is("tq") || is("q4_0r");
+  if (coded) {
+    try {
+      return 2 * kv_cost({}, kv_type).per_token;
+    } catch (const Error&) {
+      return 2;  // another engine's name
+    }
+  }
   if (is("q8")) return 34.0 / 32;
   if (is("q5_1")) return 24.0 / 32;
   if (is("q5")) return 22.0 / 32;

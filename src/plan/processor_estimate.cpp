@@ -8,6 +8,7 @@
 #include <map>
 #include <utility>
 
+#include "plan/kv_cost.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
 
@@ -114,7 +115,7 @@ class Estimator {
         machine_(machine),
         conditions_(conditions),
         engine_(machine.engine),
-        kv_factor_(kv_value_bytes(conditions.kv_type) / 2) {
+        kv_(kv_cost(work, conditions.kv_type)) {
     for (const auto* formats : {&work.bytes_by_format, &work.multiply_adds_by_format}) {
       for (const auto& entry : *formats) {
         if (!speeds_.contains(entry.first)) {
@@ -169,7 +170,7 @@ class Estimator {
   const Conditions& conditions_;
   EngineSpeed engine_;
   std::map<std::string, FormatSpeed> speeds_;
-  double kv_factor_ = 1;  // bytes of the KV format, F16 being 1
+  KvCost kv_;
 };
 
 /// Fewer threads than were measured: arithmetic in proportion; memory as it was measured with so
@@ -217,8 +218,9 @@ Seconds Estimator::decode(double past) const {
   const double cells = past + 1;
   const double seen = std::min(cells, static_cast<double>(work_.window));
   seconds.attention =
-      over(kv_factor_ * (work_.kv_read_bytes * cells + work_.window_read_bytes * seen),
-           engine_.kv_bytes_per_second) +
+      over(
+          kv_.per_token * work_.kv_read_bytes * cells + kv_.window * work_.window_read_bytes * seen,
+          engine_.kv_bytes_per_second) +
       over(work_.attention_multiply_adds * cells + work_.window_multiply_adds * seen,
            engine_.kv_multiply_adds) +
       work_.attentions * engine_.attention_seconds;
@@ -285,15 +287,15 @@ void Estimator::memory(Estimate& estimate) const {
                : 0.0;
   };
   const auto kv = [&](double context) {
-    return kv_factor_ * (work_.kv_bytes_per_token * cells(context) +
-                         work_.window_bytes_per_token * windowed(context));
+    return kv_.per_token * work_.kv_bytes_per_token * cells(context) +
+           kv_.window * work_.window_bytes_per_token * windowed(context) + kv_.fixed;
   };
   const auto context = static_cast<double>(conditions_.context);
   need.weights = work_.packed_bytes > 0 ? work_.packed_bytes : work_.weight_bytes;
   need.kv = kv(context);
   need.state = work_.state_memory_bytes;
   need.buffers = work_.buffer_bytes;
-  estimate.kv_bytes_per_token = kv_factor_ * work_.kv_bytes_per_token;
+  estimate.kv_bytes_per_token = kv_.per_token * work_.kv_bytes_per_token;
   const machine::MainMemory& memory = machine_.memory;
   const auto available =
       static_cast<double>(memory.available_bytes > 0 ? memory.available_bytes : memory.total_bytes);
@@ -389,16 +391,6 @@ double expert_fraction(const EngineSpeed& engine, double rows) noexcept {
   const double slope = (last.fraction - before.fraction) / std::log(last.rows / before.rows);
   return std::clamp(last.fraction + std::max(0.0, slope) * std::log(rows / last.rows),
                     last.fraction, std::max(1.0, last.fraction));
-}
-
-double kv_value_bytes(std::string_view format) {
-  std::string name(format);
-  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  for (const char* known : {"F32", "F16", "BF16", "Q8_0"}) {
-    if (name == known) return bytes_per_weight(name);
-  }
-  throw Error("'" + printable(format) + "' is no format of the KV cache",
-              "use F16, BF16, F32 or Q8_0", ExitCode::kUsage);
 }
 
 }  // namespace hearth::plan

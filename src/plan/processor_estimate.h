@@ -36,8 +36,4 @@ struct FormatSpeed {
 /// `rows` meet each on average. 1 when it was not measured.
 [[nodiscard]] double expert_fraction(const machine::EngineSpeed& engine, double rows) noexcept;
 
-/// Bytes of one value of a KV cache of a format ("F16", "Q8_0", any case). Throws Error for others
-/// than the engine has.
-[[nodiscard]] double kv_value_bytes(std::string_view format);
-
 }  // namespace hearth::plan

@@ -73,7 +73,7 @@ void take(const Json& object, const char* key, double& into) {
 }
 
 void read_engine(const Json& json, spec::Setup& setup) {
-  std::string model, kv_type = std::string(tensor::name(setup.kv_type));
+  std::string model, kv_type = setup.kv_type.name();
   take(json, "model", model);
   if (model.empty() || model.find('\0') != std::string::npos) refuse("it names no model");
   setup.model = model;
@@ -81,12 +81,11 @@ void read_engine(const Json& json, spec::Setup& setup) {
   take(json, "sequences", setup.sequences, 1, 4096);
   take(json, "batch_rows", setup.batch_rows, 1, 1 << 20);
   take(json, "kv_type", kv_type);
-  const std::optional<tensor::DType> dtype = tensor::dtype_from_name(kv_type);
-  using tensor::DType;
-  if (!dtype || (*dtype != DType::kF16 && *dtype != DType::kBF16 && *dtype != DType::kF32 &&
-                 *dtype != DType::kQ8_0))
-    refuse(fmt::format("'{}' is no format of keys and values", printable(kv_type)));
-  setup.kv_type = *dtype;
+  try {
+    setup.kv_type = spec::parse_kv_format(kv_type);
+  } catch (const Error& error) {
+    refuse(error.what());
+  }
   take(json, "threads", setup.threads, 0, 1 << 14);
   take(json, "exact", setup.exact);
   take(json, "mapped", setup.mapped);
@@ -158,7 +157,7 @@ std::string write_setup(const SavedSetup& saved) {
       {"context", setup.context},
       {"sequences", setup.sequences},
       {"batch_rows", setup.batch_rows},
-      {"kv_type", tensor::name(setup.kv_type)},
+      {"kv_type", setup.kv_type.name()},
       {"threads", setup.threads},
       {"exact", setup.exact},
       {"mapped", setup.mapped},

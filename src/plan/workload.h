@@ -8,6 +8,12 @@
 
 namespace hearth::plan {
 
+/// A format of keys and values: factors of the bytes in F16, and bytes that one sequence takes
+/// whatever its context (pages that are not coded yet).
+struct KvCost {
+  double per_token = 1, window = 1, fixed = 0;
+};
+
 struct Workload {
   std::string model, quant;
   /// "counted": from a header, by the engine's own layer code; "computed": from published numbers.
@@ -38,6 +44,8 @@ struct Workload {
   double kv_bytes_per_token = 0;
   double window_bytes_per_token = 0;
   std::int64_t window = 0;
+  /// By the name of the format (spec::KvFormat::name); of counted workloads.
+  std::map<std::string, KvCost> kv_costs;
   double state_bytes = 0;  // recurrent state of one sequence
   /// Multiply-adds of attention for one token, per cell it looks at (all layers without window; the
   /// same of windowed layers).

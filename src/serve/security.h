@@ -18,11 +18,11 @@ namespace hearth::serve {
 struct SecurityOptions {
   std::string host;  ///< what is listened on: "localhost", an address, "0.0.0.0"
   std::uint16_t port = 0;
-  std::vector<std::string> api_keys;
+  std::vector<std::string> api_keys = {};
   /// Origins whose pages may use the server: "https://example.org", or "*" for all.
-  std::vector<std::string> cors_origins;
+  std::vector<std::string> cors_origins = {};
   /// More names under which the server is reached: behind a proxy, in a local network.
-  std::vector<std::string> names;
+  std::vector<std::string> names = {};
 };
 
 /// True for "localhost", 127.0.0.0/8 and ::1 (with brackets or without).

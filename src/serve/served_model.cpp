@@ -123,7 +123,7 @@ std::string ServedModel::title() const {
 }
 
 std::string ServedModel::kv_name() const {
-  return std::string(tensor::name(model_->setup().kv_type));
+  return model_->setup().kv_type.name();
 }
 
 std::shared_ptr<const generate::grammar::TokenTrie> ServedModel::token_trie() {

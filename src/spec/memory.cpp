@@ -12,8 +12,9 @@ class Assigner {
  public:
   explicit Assigner(ModelSpec& spec) : spec_(spec) {}
 
-  void assign(Stack& stack, std::size_t /*layer*/, Attention& a) {
+  void assign(Stack& stack, std::size_t layer, Attention& a) {
     a.plan = next_plan_++;
+    edge_ = is_edge(stack, layer);
     switch (a.key_source) {
       case KeySource::kSelf:
         a.memory = kv({a.kv_heads, a.key_size, a.value_size, {1, window_cells(a.window), false}});
@@ -27,16 +28,26 @@ class Assigner {
         a.memory = kv({a.kv_heads, a.key_size, a.value_size, {1, 0, true}});
         break;
     }
-    if (a.selection) a.selection->memory = kv({1, a.selection->size, 0, {}});
+    if (!a.selection) return;
+    // Its cells are chosen, too; a memory that is shared is read by attend() elsewhere as well.
+    if (a.memory >= 0) spec_.kv_memories[static_cast<std::size_t>(a.memory)].selected = true;
+    a.selection->memory = kv({1, a.selection->size, 0, {}, false, true});
   }
-  void assign(Stack& /*stack*/, std::size_t /*layer*/, LatentAttention& a) {
+  void assign(Stack& stack, std::size_t layer, LatentAttention& a) {
     a.plan = next_plan_++;
-    a.memory = kv({1, a.latent_size + a.rope_size, 0, {}});
-    if (a.indexer && !a.indexer->shared) a.indexer->memory = kv({1, a.indexer->size, 0, {}});
+    edge_ = is_edge(stack, layer);
+    a.memory = kv({.kv_heads = 1,
+                   .key_size = a.latent_size + a.rope_size,
+                   .selected = a.indexer.has_value(),
+                   .value_part = a.latent_size});
+    if (a.indexer && !a.indexer->shared) {
+      a.indexer->memory = kv({1, a.indexer->size, 0, {}, false, true});
+    }
   }
-  void assign(Stack& /*stack*/, std::size_t /*layer*/, CompressedAttention& a) {
+  void assign(Stack& stack, std::size_t layer, CompressedAttention& a) {
     a.plan = next_plan_++;
-    a.memory = kv({1, a.size, 0, {1, bounded(a.window), false}});
+    edge_ = is_edge(stack, layer);
+    a.memory = kv({1, a.size, 0, {1, bounded(a.window), false}, false, true});
     if (a.compressor) assign(*a.compressor, a.ratio);
     if (a.indexer) assign(a.indexer->compressor, a.ratio);
   }
@@ -71,10 +82,14 @@ class Assigner {
   void assign(Compressor& c, std::int64_t ratio) {
     // Overlapping compressors (ratio 4) read the block before their own, too.
     const std::int64_t halves = ratio == 4 ? 2 : 1;
-    c.raw = kv({1, halves * c.size, halves * c.size, {1, halves * ratio, false}, true});
-    c.entries = kv({1, c.size, 0, {ratio, 0, false}});
+    c.raw = kv({1, halves * c.size, halves * c.size, {1, halves * ratio, false}, true, true});
+    c.entries = kv({1, c.size, 0, {ratio, 0, false}, false, true});
   }
-  MemoryIndex kv(const KvMemory& memory) {
+  static bool is_edge(const Stack& stack, std::size_t layer) noexcept {
+    return layer == 0 || layer + 1 == stack.layers.size();
+  }
+  MemoryIndex kv(KvMemory memory) {
+    memory.edge = edge_;
     spec_.kv_memories.push_back(memory);
     return static_cast<MemoryIndex>(spec_.kv_memories.size()) - 1;
   }
@@ -123,6 +138,7 @@ class Assigner {
 
   ModelSpec& spec_;
   std::int32_t next_plan_ = 0;
+  bool edge_ = false;  // the layer at hand is its stack's first or last
 };
 
 }  // namespace

@@ -90,7 +90,11 @@ struct CellGroup {
 struct KvMemory {
   std::int64_t kv_heads = 0, key_size = 0, value_size = 0;
   CellGroup group{};
-  bool float32 = false;  // whatever the type of the KV cache
+  bool float32 = false;   // whatever the type of the KV cache
+  bool selected = false;  // also read by operations that choose cells, not by attend() alone
+  bool edge = false;      // of the first or the last layer of its stack
+  /// With value_size 0: how much of the keys is the values; 0: all, or there are none.
+  std::int64_t value_part = 0;
 };
 
 /// State of one recurrent mixer, F32: the last `conv_taps` inputs of every channel and/or a matrix

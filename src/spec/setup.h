@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <string>
 
-#include "tensor/dtype.h"
+#include "spec/kv_format.h"
 
 namespace hearth::spec {
 
@@ -17,14 +17,14 @@ struct Setup {
   std::int64_t context = 0;
   /// Sequences that can be held at once.
   int sequences = 1;
-  /// Beside the sequences: cells of remembered beginnings of texts, and snapshots from which models
-  /// with windows or recurrent state can go on (state/prefix_cache.h).
+  /// Beside the sequences (state/prefix_cache.h): cells of remembered beginnings of texts, and
+  /// snapshots from which recurrent models can go on; -1: as many as one chat needs.
   std::int64_t prefix_cells = 0;
   std::int64_t snapshots = 0;
   /// Rows per pass: prompts are evaluated in pieces of this size.
   std::int64_t batch_rows = 512;
-  /// F32 or F16.
-  tensor::DType kv_type = tensor::DType::kF16;
+  /// What keys and values are kept in.
+  KvFormat kv_type = tensor::DType::kF16;
   /// 0: all physical cores this process may use.
   int threads = 0;
   /// Float32 activations and a fixed order of every reduction (then kv_type should be F32).

@@ -7,9 +7,9 @@
 
 namespace hearth::state {
 
+using compute::KvPart;
 using compute::MemoryCategory;
 using spec::CellGroup;
-using spec::MemoryIndex;
 using tensor::DType;
 using tensor::Tensor;
 
@@ -19,17 +19,8 @@ std::size_t bytes_of(const Tensor& shape) noexcept {
   return tensor::row_bytes(shape.dtype, static_cast<std::size_t>(shape.elements()));
 }
 
-/// Keys and values are made of whole blocks of their format.
-void check_sizes(const spec::KvMemory& memory, DType dtype) {
-  const auto block = static_cast<std::int64_t>(tensor::info(dtype).block_elements);
-  for (const std::int64_t size : {memory.key_size, memory.value_size}) {
-    if (size % block == 0) continue;
-    throw Error("keys and values of " + std::to_string(size) + " elements cannot be kept as " +
-                    std::string(tensor::name(dtype)) + ", which has blocks of " +
-                    std::to_string(block),
-                "use --kv f16 or --kv bf16");
-  }
-}
+/// Pages that are coded with one call: more are coded in several.
+constexpr std::int64_t kPairs = 64;
 
 std::int64_t pages_for(std::int64_t cells) noexcept {
   return (cells + kPageCells - 1) / kPageCells;
@@ -48,8 +39,9 @@ std::int64_t pages_per_snapshot(const CellGroup& group, const MemoryLimits& limi
 /// Pages of what is remembered beside the sequences.
 std::int64_t extra_pages(const CellGroup& group, const MemoryLimits& limits) {
   if (group.encoder) return 0;
-  if (group.window > 0) return limits.snapshots * pages_per_snapshot(group, limits);
-  return pages_for(cells_of(group, limits, limits.prefix_cells));
+  const std::int64_t pages = pages_for(cells_of(group, limits, limits.prefix_cells));
+  if (group.window == 0) return pages;
+  return std::min(pages, limits.snapshots * pages_per_snapshot(group, limits));
 }
 
 /// Pages that one sequence can hold at once: all of its cells, or those that a window can reach
@@ -66,37 +58,31 @@ std::int64_t pages_per_sequence(const CellGroup& group, const MemoryLimits& limi
 
 MemoryPool::MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec,
                        const MemoryLimits& limits)
-    : backend_(&backend), limits_(limits) {
+    : backend_(&backend), limits_(limits), recurrent_(!spec.recurrent_memories.empty()) {
   for (const spec::KvMemory& memory : spec.kv_memories) {
-    const auto found = std::find(groups_.begin(), groups_.end(), memory.group);
-    group_of_.push_back(static_cast<std::size_t>(found - groups_.begin()));
-    if (found == groups_.end()) groups_.push_back(memory.group);
+    const MemoryFormat& format = formats_.emplace_back(memory_format(memory, limits.kv_type));
+    std::size_t group = 0;
+    while (group < groups_.size() &&
+           (groups_[group] != memory.group || pools_[group].coded_group != format.coded)) {
+      ++group;
+    }
+    group_of_.push_back(group);
+    if (group < groups_.size()) continue;
+    groups_.push_back(memory.group);
+    pools_.emplace_back().coded_group = format.coded;
   }
-  for (const CellGroup& group : groups_) {
-    const std::int64_t pages =
-        pages_per_sequence(group, limits) * limits.sequences + extra_pages(group, limits);
-    Group pool;
-    pool.references.assign(static_cast<std::size_t>(pages), 0);
-    pool.free.reserve(static_cast<std::size_t>(pages));
-    for (std::int64_t page = pages; page-- > 0;)
-      pool.free.push_back(static_cast<std::int32_t>(page));
-    pools_.push_back(std::move(pool));
+  bool any_coded = false;
+  for (std::size_t group = 0; group < groups_.size(); ++group) {
+    make_group(group);
+    any_coded = any_coded || coded(group);
+  }
+  if (any_coded) {
+    pairs_ = Tensor::contiguous(nullptr, 0, DType::kI32, {kPairs, 2});
+    buffers_.push_back(backend.allocate(bytes_of(pairs_), MemoryCategory::kBuffers));
+    pairs_.buffer = buffers_.back().get();
   }
   for (std::size_t i = 0; i < spec.kv_memories.size(); ++i) {
-    const spec::KvMemory& memory = spec.kv_memories[i];
-    const DType dtype = memory.float32 ? DType::kF32 : limits.kv_type;
-    check_sizes(memory, dtype);
-    const std::int64_t page_count = pages(group_of_[i]);
-    Tensor keys = Tensor::contiguous(nullptr, 0, dtype,
-                                     {page_count, memory.kv_heads, kPageCells, memory.key_size});
-    Tensor values =
-        Tensor::contiguous(nullptr, bytes_of(keys), dtype,
-                           {page_count, memory.kv_heads, kPageCells, memory.value_size});
-    buffers_.push_back(backend.allocate(bytes_of(keys) + bytes_of(values), MemoryCategory::kKv));
-    keys.buffer = values.buffer = buffers_.back().get();
-    if (memory.value_size == 0) values = {};
-    keys_.push_back(keys);
-    values_.push_back(values);
+    make_memory(spec.kv_memories[i], i);
   }
   const std::int64_t slots =
       spec.recurrent_memories.empty() ? 0 : kSlotsPerSequence * limits.sequences + limits.snapshots;
@@ -116,12 +102,95 @@ MemoryPool::MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec,
     free_slots_.push_back(static_cast<std::int32_t>(slot));
 }
 
-std::int64_t MemoryPool::pages(std::size_t group) const noexcept {
-  return static_cast<std::int64_t>(pools_[group].references.size());
+void MemoryPool::make_group(std::size_t group) {
+  Group& pool = pools_[group];
+  const std::int64_t each = pages_per_sequence(groups_[group], limits_);
+  const std::int64_t extra = extra_pages(groups_[group], limits_);
+  pool.capacity = each * limits_.sequences + extra;
+  if (!pool.coded_group) {
+    pool.raw.resize(pool.capacity);
+    return;
+  }
+  // Raw between passes: the first pages, the youngest ones with the one that is being filled, and
+  // one for every older state that a sequence can go back to.
+  const std::int64_t young = recent_cells() / kPageCells + 1;
+  const std::int64_t between = std::min(each, sink_pages() + young) + kept_pages();
+  // What is remembered beside the sequences has first and last pages of its own.
+  const std::int64_t remembered = 2 * limits_.snapshots + 4 * limits_.sequences + 8;
+  const std::int64_t raw = between * limits_.sequences + pass_pages() + std::min(extra, remembered);
+  pool.raw.resize(std::min(raw, pool.capacity + kept_pages() * limits_.sequences));
+  const std::int64_t always_raw = sink_pages() + recent_cells() / kPageCells;
+  pool.coded.resize(std::max<std::int64_t>(0, each - always_raw) * limits_.sequences + extra);
 }
 
+/// One buffer: raw keys, raw values, coded keys, coded values.
+void MemoryPool::make_memory(const spec::KvMemory& memory, std::size_t index) {
+  constexpr std::size_t kAlignment = 64;
+  const MemoryFormat& format = formats_[index];
+  const Group& pool = pools_[group_of_[index]];
+  std::size_t bytes = 0;
+  std::vector<Tensor> parts;
+  const auto place = [&](Tensor tensor) {
+    if (bytes_of(tensor) > 0) bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    tensor.offset = bytes;
+    bytes += bytes_of(tensor);
+    parts.push_back(tensor);
+  };
+  for (const PartPages* part : {&format.keys, &format.values}) {
+    place(Tensor::contiguous(nullptr, 0, part->raw,
+                             {pool.raw.count(), memory.kv_heads, kPageCells, part->size}));
+  }
+  for (const PartPages* part : {&format.keys, &format.values}) {
+    if (!format.coded) break;
+    place(Tensor::contiguous(
+        nullptr, 0, DType::kI8,
+        {pool.coded.count(), memory.kv_heads, static_cast<std::int64_t>(part->coded_bytes())}));
+  }
+  buffers_.push_back(backend_->allocate(bytes, MemoryCategory::kKv));
+  for (Tensor& part : parts) part.buffer = buffers_.back().get();
+  const bool has_values = memory.value_size > 0;
+  keys_.push_back(parts[0]);
+  values_.push_back(has_values ? parts[1] : Tensor{});
+  CodedPages& coded = coded_.emplace_back();
+  if (!format.coded || pool.coded.count() == 0) return;
+  coded = {parts[2], has_values ? parts[3] : Tensor{}, format.keys.code, format.values.code};
+}
+
+std::int64_t MemoryPool::pass_pages() const noexcept {
+  // Every sequence may begin in the middle of a page.
+  return (limits_.batch_rows + (kPageCells - 2) * limits_.sequences) / kPageCells;
+}
+
+void MemoryPool::PageList::resize(std::int64_t count) {
+  references.assign(static_cast<std::size_t>(count), 0);
+  free.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t page = count; page-- > 0;) free.push_back(static_cast<std::int32_t>(page));
+}
+
+std::int32_t MemoryPool::PageList::take() noexcept {
+  if (free.empty()) return -1;
+  const std::int32_t page = free.back();
+  free.pop_back();
+  references[static_cast<std::size_t>(page)] = 1;
+  return page;
+}
+
+void MemoryPool::PageList::give_back(std::int32_t page) noexcept {
+  if (--references[static_cast<std::size_t>(page)] == 0) free.push_back(page);
+}
+
+std::int64_t MemoryPool::pages(std::size_t group) const noexcept { return pools_[group].capacity; }
+
 std::int64_t MemoryPool::free_pages(std::size_t group) const noexcept {
-  return static_cast<std::int64_t>(pools_[group].free.size());
+  const Group& pool = pools_[group];
+  if (!pool.coded_group) return pool.raw.left();
+  // Rows come into raw pages first, as many as a pass has.
+  if (pool.raw.left() < std::min(pass_pages(), pool.capacity)) return pool.raw.left();
+  // States that a sequence can go back to keep a raw page beside the coded one.
+  const std::int64_t beside = kept_pages() * limits_.sequences;
+  const std::int64_t unused = pool.capacity + beside - pool.raw.used() - pool.coded.used();
+  return std::clamp<std::int64_t>(std::min(pool.raw.left() + pool.coded.left(), unused), 0,
+                                  pool.capacity);
 }
 
 std::int64_t MemoryPool::cells(std::size_t group, std::int64_t rows) const noexcept {
@@ -134,12 +203,14 @@ bool MemoryPool::needs_snapshots() const noexcept {
          });
 }
 
-std::size_t MemoryPool::page_bytes(std::size_t group) const noexcept {
+std::size_t MemoryPool::page_bytes(std::size_t group, bool coded_page) const noexcept {
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < keys_.size(); ++i) {
-    if (group_of_[i] != group || pages(group) == 0) continue;
-    bytes += bytes_of(keys_[i].rows(0, 1));
-    if (values_[i]) bytes += bytes_of(values_[i].rows(0, 1));
+    if (group_of_[i] != group) continue;
+    const MemoryFormat& format = formats_[i];
+    const std::size_t head = coded_page ? format.keys.coded_bytes() + format.values.coded_bytes()
+                                        : format.keys.raw_bytes() + format.values.raw_bytes();
+    bytes += head * static_cast<std::size_t>(keys_[i].shape[1]);
   }
   return bytes;
 }
@@ -170,6 +241,13 @@ std::uint64_t MemoryPool::fingerprint() const {
     mix(static_cast<std::int64_t>(group_of_[i]));
     mix_tensor(keys_[i]);
     mix_tensor(values_[i]);
+    for (const quant::KvCode& code : {formats_[i].keys.code, formats_[i].values.code}) {
+      mix(static_cast<std::int64_t>(code.kind));
+      mix(code.half_bits);
+      mix(code.centred ? 1 : 0);
+      mix(code.value_part);
+      mix(static_cast<std::int64_t>(code.seed));
+    }
   }
   for (const CellGroup& group : groups_) {
     mix(group.rows_per_cell);
@@ -184,24 +262,39 @@ std::uint64_t MemoryPool::fingerprint() const {
 }
 
 std::int32_t MemoryPool::take_page(std::size_t group) {
-  Group& pool = pools_[group];
-  if (pool.free.empty()) {
-    throw Error("all " + std::to_string(pages(group)) + " pages of the KV cache are in use",
-                "use a larger context, or end other sequences");
-  }
-  const std::int32_t page = pool.free.back();
-  pool.free.pop_back();
-  pool.references[static_cast<std::size_t>(page)] = 1;
-  return page;
+  const std::int32_t page = pools_[group].raw.take();
+  if (page >= 0) return page;
+  throw Error("all " + std::to_string(pages(group)) + " pages of the KV cache are in use",
+              "use a larger context, or end other sequences");
+}
+
+std::int32_t MemoryPool::take_coded_page(std::size_t group) noexcept {
+  const std::int32_t page = pools_[group].coded.take();
+  return page < 0 ? page : page | compute::kCodedPage;
 }
 
 void MemoryPool::share_page(std::size_t group, std::int32_t page) noexcept {
-  ++pools_[group].references[static_cast<std::size_t>(page)];
+  ++list_of(group, page).references[static_cast<std::size_t>(page & ~compute::kCodedPage)];
 }
 
 void MemoryPool::give_back_page(std::size_t group, std::int32_t page) noexcept {
-  Group& pool = pools_[group];
-  if (--pool.references[static_cast<std::size_t>(page)] == 0) pool.free.push_back(page);
+  list_of(group, page).give_back(page & ~compute::kCodedPage);
+}
+
+void MemoryPool::encode(std::size_t group, std::span<const CodedPair> pairs) noexcept {
+  while (!pairs.empty()) {
+    const auto count = std::min(pairs.size(), static_cast<std::size_t>(kPairs));
+    const Tensor staged = pairs_.rows(0, static_cast<std::int64_t>(count));
+    backend_->write(staged, pairs.data());
+    for (std::size_t i = 0; i < keys_.size(); ++i) {
+      if (group_of_[i] != group) continue;
+      const CodedPages& coded = coded_[i];
+      backend_->encode_pages({KvPart::kKeys, keys_[i], coded.keys, coded.key_code, staged});
+      if (!coded.values) continue;
+      backend_->encode_pages({KvPart::kValues, values_[i], coded.values, coded.value_code, staged});
+    }
+    pairs = pairs.subspan(count);
+  }
 }
 
 void MemoryPool::copy_page(std::size_t group, std::int32_t from, std::int32_t to) noexcept {

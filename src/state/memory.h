@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "compute/backend.h"
+#include "spec/kv_format.h"
 #include "spec/model_spec.h"
+#include "state/kv_format.h"
 #include "tensor/tensor.h"
 
 namespace hearth::state {
@@ -24,16 +26,26 @@ struct MemoryLimits {
   std::int64_t context = 0;     // rows per sequence
   std::int64_t sequences = 1;   // held at once
   std::int64_t batch_rows = 1;  // rows that one pass may add
-  tensor::DType kv_type = tensor::DType::kF16;
+  spec::KvFormat kv_type = tensor::DType::kF16;
   /// Beside what `sequences` need: cells of remembered beginnings of texts, and snapshots from
   /// which a sequence with windows or recurrent state can go on (state/prefix_cache.h).
   std::int64_t prefix_cells = 0;
   std::int64_t snapshots = 0;
 };
 
-/// Cells that are kept and found alike, over all memories of one spec::CellGroup. Page p of every
-/// memory of a group belongs to the same cells; pages are reference-counted, so that forked
-/// sequences share them.
+/// Coded pages of one memory; absent where it has none.
+struct CodedPages {
+  tensor::Tensor keys, values;  // I8 [coded pages, kv_heads, bytes of a page]
+  quant::KvCode key_code, value_code;
+};
+
+/// Cells that are kept and found alike, over all memories of one spec::CellGroup that are coded, or
+/// that are not. Page p of every memory of a group belongs to the same cells; pages are
+/// reference-counted, so that forked sequences share them.
+///
+/// A group that is coded has raw pages, for rows as they come, and coded ones
+/// (compute::kCodedPage in their number), for those that will not change any more. There are only
+/// as many raw ones as sequences need at once.
 class MemoryPool {
  public:
   /// `backend` must outlive the pool. Throws Error when there is not enough memory.
@@ -45,17 +57,26 @@ class MemoryPool {
   [[nodiscard]] std::size_t group_of(spec::MemoryIndex memory) const noexcept {
     return group_of_[static_cast<std::size_t>(memory)];
   }
+  /// Pages that all sequences together can fill, and those by which one could still grow.
   [[nodiscard]] std::int64_t pages(std::size_t group) const noexcept;
   [[nodiscard]] std::int64_t free_pages(std::size_t group) const noexcept;
+  /// Whether old pages of a group are coded.
+  [[nodiscard]] bool coded(std::size_t group) const noexcept { return pools_[group].coded_group; }
   /// Cells that `rows` rows of a sequence take in a group.
   [[nodiscard]] std::int64_t cells(std::size_t group, std::int64_t rows) const noexcept;
 
-  /// [pages, kv_heads, kPageCells, size]; values are absent when the memory has none.
+  [[nodiscard]] const MemoryFormat& format(spec::MemoryIndex memory) const noexcept {
+    return formats_[static_cast<std::size_t>(memory)];
+  }
+  /// [raw pages, kv_heads, kPageCells, size]; values are absent when the memory has none.
   [[nodiscard]] const tensor::Tensor& keys(spec::MemoryIndex memory) const noexcept {
     return keys_[static_cast<std::size_t>(memory)];
   }
   [[nodiscard]] const tensor::Tensor& values(spec::MemoryIndex memory) const noexcept {
     return values_[static_cast<std::size_t>(memory)];
+  }
+  [[nodiscard]] const CodedPages& coded_pages(spec::MemoryIndex memory) const noexcept {
+    return coded_[static_cast<std::size_t>(memory)];
   }
   /// F32 [slots, channels, taps] and [slots, heads, rows, columns] of a recurrent memory.
   [[nodiscard]] const tensor::Tensor& conv(spec::MemoryIndex memory) const noexcept {
@@ -64,7 +85,7 @@ class MemoryPool {
   [[nodiscard]] const tensor::Tensor& scan(spec::MemoryIndex memory) const noexcept {
     return scan_[static_cast<std::size_t>(memory)];
   }
-  [[nodiscard]] bool recurrent() const noexcept { return !conv_.empty(); }
+  [[nodiscard]] bool recurrent() const noexcept { return recurrent_; }
   /// A sequence cannot be cut back to anywhere: there is recurrent state, or a window that the
   /// context can outgrow.
   [[nodiscard]] bool needs_snapshots() const noexcept;
@@ -76,10 +97,12 @@ class MemoryPool {
   }
   /// Sequences that hold a page.
   [[nodiscard]] std::int32_t page_references(std::size_t group, std::int32_t page) const noexcept {
-    return pools_[group].references[static_cast<std::size_t>(page)];
+    return list_of(group, page).references[static_cast<std::size_t>(page & ~compute::kCodedPage)];
   }
-  /// Of one page of a group, over all of its memories.
-  [[nodiscard]] std::size_t page_bytes(std::size_t group) const noexcept;
+  /// Of one page of a group as it is in the long run, over all of its memories.
+  [[nodiscard]] std::size_t page_bytes(std::size_t group) const noexcept {
+    return page_bytes(group, coded(group));
+  }
   /// Every so many rows all groups without a window begin a new page.
   [[nodiscard]] std::int64_t rows_between_pages() const noexcept;
   /// Hash of everything that decides how the bytes of a sequence are laid out.
@@ -87,13 +110,62 @@ class MemoryPool {
 
  private:
   friend class SequenceState;
-  struct Group {
+  /// Numbered things that are shared by reference counts.
+  struct PageList {
     std::vector<std::int32_t> references, free;
+    void resize(std::int64_t count);
+    [[nodiscard]] std::int64_t count() const noexcept {
+      return static_cast<std::int64_t>(references.size());
+    }
+    [[nodiscard]] std::int64_t used() const noexcept { return count() - left(); }
+    [[nodiscard]] std::int64_t left() const noexcept {
+      return static_cast<std::int64_t>(free.size());
+    }
+    [[nodiscard]] std::int32_t take() noexcept;  // -1: none is free
+    void give_back(std::int32_t page) noexcept;
   };
-  [[nodiscard]] std::int32_t take_page(std::size_t group);  // throws Error when none is free
+  struct Group {
+    PageList raw, coded;
+    std::int64_t capacity = 0;  // pages that sequences can fill
+    bool coded_group = false;
+  };
+  /// A raw page and the coded page that it becomes.
+  struct CodedPair {
+    std::int32_t raw, coded;
+  };
+  void make_group(std::size_t group);
+  void make_memory(const spec::KvMemory& memory, std::size_t index);
+  [[nodiscard]] static bool is_coded(std::int32_t page) noexcept {
+    return (page & compute::kCodedPage) != 0;
+  }
+  [[nodiscard]] PageList& list_of(std::size_t group, std::int32_t page) noexcept {
+    return is_coded(page) ? pools_[group].coded : pools_[group].raw;
+  }
+  [[nodiscard]] const PageList& list_of(std::size_t group, std::int32_t page) const noexcept {
+    return is_coded(page) ? pools_[group].coded : pools_[group].raw;
+  }
+  [[nodiscard]] std::size_t page_bytes(std::size_t group, bool coded_page) const noexcept;
+  /// A raw page. Throws Error when none is free.
+  [[nodiscard]] std::int32_t take_page(std::size_t group);
+  /// A coded page, as page tables have it; -1 when none is free.
+  [[nodiscard]] std::int32_t take_coded_page(std::size_t group) noexcept;
   void share_page(std::size_t group, std::int32_t page) noexcept;
   void give_back_page(std::size_t group, std::int32_t page) noexcept;
   void copy_page(std::size_t group, std::int32_t from, std::int32_t to) noexcept;
+  /// Codes pages of all memories of a group.
+  void encode(std::size_t group, std::span<const CodedPair> pairs) noexcept;
+  /// Raw pages that one pass can take at most.
+  [[nodiscard]] std::int64_t pass_pages() const noexcept;
+  /// Raw pages for earlier states of a sequence.
+  [[nodiscard]] std::int64_t kept_pages() const noexcept {
+    return recurrent_ ? kSlotsPerSequence - 1 : 0;
+  }
+  [[nodiscard]] std::int64_t sink_pages() const noexcept {
+    return limits_.kv_type.uniform ? 0 : kSinkPages;
+  }
+  [[nodiscard]] std::int64_t recent_cells() const noexcept {
+    return limits_.kv_type.uniform ? 0 : kRecentCells;
+  }
   [[nodiscard]] std::int32_t take_slot();  // throws Error when none is free
   void share_slot(std::int32_t slot) noexcept {
     ++slot_references_[static_cast<std::size_t>(slot)];
@@ -102,11 +174,15 @@ class MemoryPool {
 
   compute::Backend* backend_;
   MemoryLimits limits_;
+  bool recurrent_ = false;
   std::vector<spec::CellGroup> groups_;
   std::vector<Group> pools_;  // by group
   std::vector<std::size_t> group_of_;
   std::vector<std::unique_ptr<tensor::Buffer>> buffers_;
+  std::vector<MemoryFormat> formats_;
   std::vector<tensor::Tensor> keys_, values_, conv_, scan_;
+  std::vector<CodedPages> coded_;
+  tensor::Tensor pairs_;  // I32 [pages coded at a time, 2]
   std::vector<std::int32_t> slot_references_, free_slots_;
 };
 

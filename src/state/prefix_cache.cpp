@@ -6,6 +6,7 @@
 
 #include "state/disk_store.h"
 #include "state/prefix_tree.h"
+#include "state/snapshots.h"
 #include "support/error.h"
 
 namespace hearth::state {
@@ -284,7 +285,9 @@ PrefixCache::~PrefixCache() = default;
 
 PrefixCacheLimits PrefixCache::limits_of(const MemoryPool& pool) noexcept {
   const MemoryLimits& limits = pool.limits();
-  return {limits.context * limits.sequences + limits.prefix_cells, limits.snapshots};
+  const std::int64_t snapshots =
+      pool.recurrent() ? limits.snapshots : std::max(limits.snapshots, kWindowSnapshots);
+  return {limits.context * limits.sequences + limits.prefix_cells, snapshots};
 }
 
 std::unique_ptr<SequenceState> PrefixCache::find(const PrefixKey& key,
@@ -352,6 +355,11 @@ bool PrefixCache::make_room(std::int64_t pages, std::int64_t slots) {
         return !impl_->pool.groups()[group].encoder && impl_->pool.free_pages(group) < pages;
       },
       slots);
+}
+
+bool PrefixCache::make_room(std::span<const std::int64_t> pages, std::int64_t slots) {
+  return impl_->make_room(
+      [&](std::size_t group) { return impl_->pool.free_pages(group) < pages[group]; }, slots);
 }
 
 bool PrefixCache::make_room_for(const SequenceState& sequence, std::int64_t rows) {

@@ -82,6 +82,8 @@ class PrefixCache {
   /// Gives up least recently used entries (to disk, if there is one) until `pages` pages of every
   /// group and `slots` recurrent slots are free; false when that is not possible.
   bool make_room(std::int64_t pages, std::int64_t slots);
+  /// The same with a number of pages for every group of the pool.
+  bool make_room(std::span<const std::int64_t> pages, std::int64_t slots);
   /// The same for what growing `sequence` by `rows` rows takes.
   bool make_room_for(const SequenceState& sequence, std::int64_t rows);
   /// Writes all entries that are not on disk yet (the end of the program); returns when done.

@@ -203,6 +203,8 @@ std::vector<Hash128> SegmentFolder::only_of(const Hash128& id) const {
 bool SegmentFolder::publish(SegmentWriter& writer) {
   const SegmentHeader& header = writer.header();
   refresh();
+  // Another process was faster; what builds on its file may not fit onto ours.
+  if (usable(header.id)) return true;
   if (!header.parent.zero() && !usable(header.parent)) return false;
   writer.publish();
   stamp_ = 0;
@@ -294,6 +296,13 @@ void SegmentFolder::clean() {
     if (!usable(id)) orphans.push_back(id);
   }
   if (!orphans.empty()) remove(orphans);
+}
+
+void SegmentFolder::clean_all() {
+  clean();
+  for (const fs::path& path : foreign_) remove_file(path);
+  foreign_.clear();
+  sync_folder(path_);
 }
 
 void SegmentFolder::touch(const Hash128& id, std::int64_t now) {

@@ -57,7 +57,8 @@ class SegmentFolder {
   /// The lock for publish(), remove() and evict(). Throws Error when another process holds it for
   /// half a minute.
   [[nodiscard]] FileLock lock() const;
-  /// Gives a finished file its name, unless its parent is gone: false.
+  /// Gives a finished file its name, unless its parent is gone: false. A file that is there
+  /// already stays.
   bool publish(SegmentWriter& writer);
   /// Removes segments and everything that builds on them. Returns the bytes that are free now.
   std::uint64_t remove(std::span<const Hash128> ids);
@@ -67,6 +68,8 @@ class SegmentFolder {
   /// Removes files that can never be read again: damaged ones, older schemas, orphans, what killed
   /// processes left.
   void clean();
+  /// The same, and files of all other schemas.
+  void clean_all();
   /// Counts a use.
   void touch(const Hash128& id, std::int64_t now);
 

@@ -1,6 +1,7 @@
 #include "state/sequence.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -39,8 +40,13 @@ void SequenceState::clear() noexcept {
 }
 
 void SequenceState::forget_checkpoints() noexcept {
-  for (const Checkpoint& checkpoint : checkpoints_) pool_->give_back_slot(checkpoint.slot);
+  for (Checkpoint& checkpoint : checkpoints_) give_back(checkpoint);
   checkpoints_.clear();
+}
+
+void SequenceState::give_back(Checkpoint& checkpoint) noexcept {
+  pool_->give_back_slot(checkpoint.slot);
+  if (checkpoint.raw_page >= 0) pool_->give_back_page(coded_group(), checkpoint.raw_page);
 }
 
 std::unique_ptr<SequenceState> SequenceState::fork() const {
@@ -48,6 +54,7 @@ std::unique_ptr<SequenceState> SequenceState::fork() const {
   auto copy = std::make_unique<SequenceState>(*pool_, first_position_);
   for (std::size_t g = 0; g < pages_.size(); ++g) {
     copy->pages_[g].first = pages_[g].first;
+    copy->pages_[g].coded_end = pages_[g].coded_end;
     copy->pages_[g].list.assign(pages_[g].list.begin(), pages_[g].list.end());
     for (std::size_t page = static_cast<std::size_t>(pages_[g].first); page < pages_[g].list.size();
          ++page) {
@@ -56,6 +63,7 @@ std::unique_ptr<SequenceState> SequenceState::fork() const {
   }
   for (const Checkpoint& checkpoint : checkpoints_) {
     pool_->share_slot(checkpoint.slot);
+    if (checkpoint.raw_page >= 0) pool_->share_page(coded_group(), checkpoint.raw_page);
     copy->checkpoints_.push_back(checkpoint);
   }
   copy->length_ = length_;
@@ -67,13 +75,14 @@ std::unique_ptr<SequenceState> SequenceState::fork() const {
 std::unique_ptr<SequenceState> SequenceState::snapshot() const {
   auto copy = fork();
   while (copy->checkpoints_.size() > 1) {
-    pool_->give_back_slot(copy->checkpoints_.front().slot);
+    copy->give_back(copy->checkpoints_.front());
     copy->checkpoints_.erase(copy->checkpoints_.begin());
   }
   for (Checkpoint& checkpoint : copy->checkpoints_) checkpoint.keep = true;
   for (std::size_t g = 0; g < pages_.size(); ++g) {
     if (pool_->groups()[g].window > 0) copy->give_up_pages(g, 0);
   }
+  copy->code_pages(length_, 0);  // raw pages are few
   return copy;
 }
 
@@ -142,6 +151,7 @@ void SequenceState::shrink_pages(std::size_t group, std::int64_t length) noexcep
     pages.list.pop_back();
   }
   pages.first = std::min(pages.first, static_cast<std::int64_t>(pages.list.size()));
+  pages.coded_end = std::min(pages.coded_end, static_cast<std::int64_t>(pages.list.size()));
 }
 
 /// Copy on write: a partial last page that a fork still reads is replaced by a copy.
@@ -149,7 +159,7 @@ void SequenceState::own_last_page(std::size_t group) {
   Pages& pages = pages_[group];
   if (pages.list.empty() || pool_->cells(group, length_) % kPageCells == 0) return;
   const std::int32_t shared = pages.list.back();
-  if (pool_->pools_[group].references[static_cast<std::size_t>(shared)] == 1) return;
+  if (pool_->page_references(group, shared) == 1) return;
   const std::int32_t own = pool_->take_page(group);
   pool_->copy_page(group, shared, own);
   pool_->give_back_page(group, shared);
@@ -169,7 +179,7 @@ std::size_t SequenceState::oldest_checkpoint() const noexcept {
 void SequenceState::make_room_for_slot() noexcept {
   while (checkpoints_.size() >= static_cast<std::size_t>(kSlotsPerSequence)) {
     const std::size_t victim = oldest_checkpoint();
-    pool_->give_back_slot(checkpoints_[victim].slot);
+    give_back(checkpoints_[victim]);
     checkpoints_.erase(checkpoints_.begin() + static_cast<std::ptrdiff_t>(victim));
   }
 }
@@ -190,6 +200,72 @@ void SequenceState::commit() noexcept {
   for (std::size_t g = 0; g < pages_.size(); ++g) {
     if (pool_->groups()[g].window > 0) give_up_pages(g, kWindowSlack);
   }
+  code_pages(length_, pool_->recent_cells());
+}
+
+std::size_t SequenceState::coded_group() const noexcept {
+  std::size_t group = 0;
+  while (group < pages_.size() && !pool_->coded(group)) ++group;
+  return group;
+}
+
+/// Codes the whole pages of the first `length` cells that are neither sinks nor among the last
+/// `recent` ones. Where the pool has no coded page left, pages stay raw until there is one.
+void SequenceState::code_pages(std::int64_t length, std::int64_t recent) noexcept {
+  const std::size_t group = coded_group();
+  if (group == pages_.size()) return;
+  Pages& pages = pages_[group];
+  const std::int64_t end = std::max<std::int64_t>(0, length - recent) / kPageCells;
+  std::array<MemoryPool::CodedPair, 16> pairs;
+  std::size_t count = 0;
+  const auto flush = [&] {
+    pool_->encode(group, std::span(pairs).first(count));
+    for (const MemoryPool::CodedPair& pair : std::span(pairs).first(count))
+      pool_->give_back_page(group, pair.raw);
+    count = 0;
+  };
+  pages.coded_end = std::max(pages.coded_end, std::min(end, pool_->sink_pages()));
+  for (; pages.coded_end < end; ++pages.coded_end) {
+    std::int32_t& page = pages.list[static_cast<std::size_t>(pages.coded_end)];
+    if (MemoryPool::is_coded(page)) continue;
+    const std::int32_t coded = pool_->take_coded_page(group);
+    if (coded < 0) break;
+    keep_raw(page, pages.coded_end);
+    pairs[count++] = {page, coded & ~compute::kCodedPage};
+    page = coded;
+    if (count == pairs.size()) flush();
+  }
+  flush();
+}
+
+/// Page `index` of the coded group is about to be coded: earlier states that end within it keep it.
+void SequenceState::keep_raw(std::int32_t page, std::int64_t index) noexcept {
+  for (Checkpoint& checkpoint : checkpoints_) {
+    const bool within =
+        checkpoint.length / kPageCells == index && checkpoint.length % kPageCells != 0;
+    if (!within || checkpoint.raw_page >= 0) continue;
+    pool_->share_page(coded_group(), page);
+    checkpoint.raw_page = page;
+  }
+}
+
+bool SequenceState::ends_in_coded_page(std::int64_t length) const noexcept {
+  const std::size_t group = coded_group();
+  if (group == pages_.size() || length % kPageCells == 0) return false;
+  const auto page = static_cast<std::size_t>(length / kPageCells);
+  return page < pages_[group].list.size() && MemoryPool::is_coded(pages_[group].list[page]);
+}
+
+/// The sequence is about to end where `checkpoint` does: its last page becomes the raw one.
+void SequenceState::restore_raw_page(Checkpoint& checkpoint) noexcept {
+  if (checkpoint.raw_page < 0) return;
+  const std::size_t group = coded_group();
+  const std::int64_t index = checkpoint.length / kPageCells;
+  std::int32_t& page = pages_[group].list[static_cast<std::size_t>(index)];
+  pool_->give_back_page(group, page);
+  page = checkpoint.raw_page;
+  pages_[group].coded_end = std::min(pages_[group].coded_end, index);
+  checkpoint.raw_page = -1;
 }
 
 /// Pages that the window of the next row does not reach, `slack` cells further back neither.
@@ -246,11 +322,15 @@ std::int64_t SequenceState::truncate(std::int64_t length) noexcept {
     pool_->give_back_slot(pending_slot_);
     pending_slot_ = -1;
   }
-  while (!checkpoints_.empty() && checkpoints_.back().length > length) {
-    pool_->give_back_slot(checkpoints_.back().slot);
+  while (!checkpoints_.empty() &&
+         (checkpoints_.back().length > length ||
+          (checkpoints_.back().raw_page < 0 && ends_in_coded_page(checkpoints_.back().length)))) {
+    give_back(checkpoints_.back());
     checkpoints_.pop_back();
   }
+  if (!checkpoints_.empty()) restore_raw_page(checkpoints_.back());
   if (pool_->recurrent()) length = checkpoints_.empty() ? 0 : checkpoints_.back().length;
+  if (ends_in_coded_page(length)) length = length / kPageCells * kPageCells;
   if (length > 0 && !windows_reach(length)) {
     forget_checkpoints();
     length = 0;

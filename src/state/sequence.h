@@ -4,7 +4,8 @@
 // are given up, and a recurrent state has no past. truncate() therefore goes back to the last
 // length that can still be restored, and says which. That is always possible for the pass just
 // made, for the ends of the last prompts (snapshots), and, without recurrent state, for
-// kWindowSlack cells.
+// kWindowSlack cells. Of a coded page only the whole can stay: a cut into one goes back to its
+// beginning, except to the lengths just named, whose last page is kept raw for that.
 #pragma once
 
 #include <cstddef>
@@ -61,7 +62,8 @@ class SequenceState {
   /// take many cells and few positions.
   void set_position(std::int64_t cell, std::int64_t position);
 
-  /// Physical pages of a group by logical page; those behind a window are 0 and not to be read.
+  /// Physical pages of a group by logical page, with compute::kCodedPage; those behind a window are
+  /// 0 and not to be read.
   [[nodiscard]] std::span<const std::int32_t> pages(std::size_t group) const noexcept {
     return pages_[group].list;
   }
@@ -75,7 +77,8 @@ class SequenceState {
   [[nodiscard]] std::int64_t pages_needed(std::size_t group, std::int64_t count) const noexcept;
   /// Slots of recurrent state that it takes.
   [[nodiscard]] std::int64_t slots_needed() const noexcept;
-  /// The rows of the last grow() are evaluated: gives up what no window reaches any more.
+  /// The rows of the last grow() are evaluated: gives up what no window reaches any more, and codes
+  /// pages that are old enough.
   void commit() noexcept;
   /// The slot of the recurrent state before the rows of the last grow(); -1: zero.
   [[nodiscard]] std::int32_t state_slot() const noexcept {
@@ -119,13 +122,16 @@ class SequenceState {
  private:
   struct Pages {
     std::vector<std::int32_t> list;
-    std::int64_t first = 0;  // logical pages before it were given up
+    std::int64_t first = 0;      // logical pages before it were given up
+    std::int64_t coded_end = 0;  // all before it are coded, or stay raw
   };
   /// A recurrent state that the sequence can go back to.
   struct Checkpoint {
     std::int64_t length = 0;
     std::int32_t slot = -1;
     bool keep = false;  // ended a pass of several rows
+    /// The page that `length` is in the middle of, raw; -1: it is in the list, or there is none.
+    std::int32_t raw_page = -1;
   };
   /// From cell `length` on, positions are `total` more than cells.
   struct Skip {
@@ -139,12 +145,20 @@ class SequenceState {
   void check_loaded(std::int64_t length) const;
   void write_page(std::size_t group, std::int32_t page, const ByteSink& sink) const;
   void read_page(std::size_t group, std::int32_t page, ByteSource& source);
+  void read_pages(std::size_t group, std::int64_t count, std::int64_t others, ByteSource& source);
   void grow_pages(std::size_t group, std::int64_t length);
   void shrink_pages(std::size_t group, std::int64_t length) noexcept;
   void own_last_page(std::size_t group);
   [[nodiscard]] std::size_t oldest_checkpoint() const noexcept;
   void make_room_for_slot() noexcept;
   [[nodiscard]] bool windows_reach(std::int64_t length) const noexcept;
+  /// The group that is coded; pages_.size(): none.
+  [[nodiscard]] std::size_t coded_group() const noexcept;
+  void code_pages(std::int64_t length, std::int64_t recent) noexcept;
+  void keep_raw(std::int32_t page, std::int64_t index) noexcept;
+  [[nodiscard]] bool ends_in_coded_page(std::int64_t length) const noexcept;
+  void restore_raw_page(Checkpoint& checkpoint) noexcept;
+  void give_back(Checkpoint& checkpoint) noexcept;
   void give_up_pages(std::size_t group, std::int64_t slack) noexcept;
 
   MemoryPool* pool_;

@@ -1,8 +1,9 @@
 // Sequences as bytes. Numbers are native 64-bit integers.
 //
 // Cells:  magic, fingerprint of the pool, first position, length, first row, number of skips,
-//         {length, total} each; per group without window: first page, number of pages, then page
-//         by page the keys and values of every memory.
+//         {length, total} each; per group without window: first page, number of pages, where
+//         pages may be coded 1 or 0 for each, then page by page the keys and values of every
+//         memory.
 // State:  magic, length, encoder length; per group with a window and per group of the encoder:
 //         first page, number of pages, the pages; 1 when there is recurrent state, then the slot
 //         of every recurrent memory.
@@ -85,16 +86,22 @@ void SequenceState::write_page(std::size_t group, std::int32_t page, const ByteS
   std::vector<std::byte> scratch;
   for (std::size_t i = 0; i < pool_->keys_.size(); ++i) {
     if (pool_->group_of_[i] != group) continue;
-    write_row(*pool_->backend_, pool_->keys_[i], page, scratch, sink);
-    write_row(*pool_->backend_, pool_->values_[i], page, scratch, sink);
+    const bool coded = MemoryPool::is_coded(page);
+    const std::int32_t row = page & ~compute::kCodedPage;
+    const CodedPages& pages = pool_->coded_[i];
+    write_row(*pool_->backend_, coded ? pages.keys : pool_->keys_[i], row, scratch, sink);
+    write_row(*pool_->backend_, coded ? pages.values : pool_->values_[i], row, scratch, sink);
   }
 }
 
 void SequenceState::read_page(std::size_t group, std::int32_t page, ByteSource& source) {
   for (std::size_t i = 0; i < pool_->keys_.size(); ++i) {
     if (pool_->group_of_[i] != group) continue;
-    read_row(*pool_->backend_, pool_->keys_[i], page, source);
-    read_row(*pool_->backend_, pool_->values_[i], page, source);
+    const bool coded = MemoryPool::is_coded(page);
+    const std::int32_t row = page & ~compute::kCodedPage;
+    const CodedPages& pages = pool_->coded_[i];
+    read_row(*pool_->backend_, coded ? pages.keys : pool_->keys_[i], row, source);
+    read_row(*pool_->backend_, coded ? pages.values : pool_->values_[i], row, source);
   }
 }
 
@@ -118,6 +125,8 @@ void SequenceState::save_cells(std::int64_t begin, const ByteSink& sink) const {
     const auto end = static_cast<std::int64_t>(pages_[g].list.size());
     put(sink, first);
     put(sink, end - first);
+    for (std::int64_t page = first; pool_->coded(g) && page < end; ++page)
+      put(sink, MemoryPool::is_coded(pages_[g].list[static_cast<std::size_t>(page)]) ? 1 : 0);
     for (std::int64_t page = first; page < end; ++page)
       write_page(g, pages_[g].list[static_cast<std::size_t>(page)], sink);
   }
@@ -210,19 +219,37 @@ void SequenceState::read_cells(ByteSource& source, std::int64_t until) {
     const std::int64_t end = pages_for(pool_->cells(g, until));
     (void)take_number(source, first, first);
     (void)take_number(source, saved - first, saved - first);
-    std::vector<std::int32_t>& list = pages_[g].list;
-    if (static_cast<std::int64_t>(list.size()) != first) throw_damaged();
-    for (std::int64_t page = first; page < end; ++page) {
-      list.push_back(pool_->take_page(g));
-      read_page(g, list.back(), source);
-    }
-    source.skip(static_cast<std::size_t>(saved - end) * pool_->page_bytes(g));
+    if (static_cast<std::int64_t>(pages_[g].list.size()) != first) throw_damaged();
+    read_pages(g, end - first, saved - end, source);
   }
+  // What was young when it was saved need not be any more.
+  code_pages(until, pool_->recent_cells());
+}
+
+/// Adds `count` pages of a group and passes over `others`.
+void SequenceState::read_pages(std::size_t group, std::int64_t count, std::int64_t others,
+                               ByteSource& source) {
+  std::vector<std::int32_t>& list = pages_[group].list;
+  std::vector<bool> coded(static_cast<std::size_t>(count));
+  std::int64_t coded_others = 0;
+  for (std::int64_t page = 0; pool_->coded(group) && page < count + others; ++page) {
+    const std::int64_t is_coded = take_number(source, 0, 1);
+    if (page < count) coded[static_cast<std::size_t>(page)] = is_coded == 1;
+    if (page >= count) coded_others += is_coded;
+  }
+  for (const bool is_coded : coded) {
+    const std::int32_t page = is_coded ? pool_->take_coded_page(group) : pool_->take_page(group);
+    if (page < 0) throw Error("the KV cache is full", "end other sequences");
+    list.push_back(page);
+    read_page(group, page, source);
+  }
+  source.skip(static_cast<std::size_t>(coded_others) * pool_->page_bytes(group, true) +
+              static_cast<std::size_t>(others - coded_others) * pool_->page_bytes(group, false));
 }
 
 /// The ranges that were loaded end at `length`.
 void SequenceState::check_loaded(std::int64_t length) const {
-  if (length < 0 || length > max_cells()) throw_damaged();
+  if (length < 0 || length > max_cells() || ends_in_coded_page(length)) throw_damaged();
   for (std::size_t g = 0; g < pages_.size(); ++g) {
     const CellGroup& group = pool_->groups()[g];
     if (group.window > 0 || group.encoder) continue;

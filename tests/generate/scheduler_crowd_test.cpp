@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "generate/cached_prefixes.h"
 #include "generate/compute_turn.h"
 #include "scheduler_fixture.h"
 
@@ -28,16 +29,21 @@ class FewPrefixes final : public generate::Prefixes {
   std::unique_ptr<state::SequenceState> find(const state::PrefixKey& key,
                                              std::span<const std::int32_t> tokens) override {
     const Entry* best = nullptr;
+    std::int64_t longest = 0;
     for (const Entry& entry : entries_) {
-      if (entry.key == key && entry.tokens.size() < tokens.size() &&
-          std::equal(entry.tokens.begin(), entry.tokens.end(), tokens.begin()) &&
-          (best == nullptr || entry.tokens.size() > best->tokens.size())) {
-        best = &entry;
-      }
+      if (!(entry.key == key)) continue;
+      const auto common =
+          std::mismatch(tokens.begin(), tokens.end(), entry.tokens.begin(), entry.tokens.end());
+      const auto length = std::min<std::int64_t>(common.first - tokens.begin(),
+                                                 static_cast<std::int64_t>(tokens.size()) - 1);
+      if (length <= longest) continue;
+      longest = length;
+      best = &entry;
     }
     if (best == nullptr) return nullptr;
-    log_.found += static_cast<std::int64_t>(best->tokens.size());
-    return best->state->fork();
+    auto sequence = best->state->fork();
+    log_.found += sequence->truncate(longest);
+    return sequence;
   }
   void keep(const state::PrefixKey& key, std::span<const std::int32_t> tokens,
             const state::SequenceState& sequence, bool boundary) override {
@@ -57,7 +63,7 @@ class FewPrefixes final : public generate::Prefixes {
   bool snapshot_due(std::int64_t length) const override {
     return stop_every_ > 0 && length % stop_every_ == 0;
   }
-  bool make_room(std::int64_t, std::int64_t) override {
+  bool make_room(std::span<const std::int64_t>, std::int64_t) override {
     log_.evicted += static_cast<int>(entries_.size());
     entries_.clear();
     return true;
@@ -240,6 +246,29 @@ TEST_F(SchedulerCrowd, WhatWasEvaluatedIsNotEvaluatedAgain) {
   }
 }
 
+TEST_F(SchedulerCrowd, WhatSomebodyReadsIsNotReadTwice) {
+  load({.sequences = 24});
+  FewPrefixes::Log log;
+  const Ids prompt = served_->prompt(200, 1);
+  const std::string expected = served_->session(request_of(prompt, 5)).text;
+  Scheduler scheduler = served_->start({.parallel = 4}, std::make_unique<FewPrefixes>(log));
+  Gate gate;
+  auto first = std::make_shared<Recorder>();
+  first->on_progress = [&] { gate.wait(); };
+  std::vector<std::shared_ptr<Recorder>> all = {first};
+  scheduler.submit(request_of(prompt, 5), first);
+  for (int i = 0; i < 3; ++i) all.push_back(submit(scheduler, request_of(prompt, 5)));
+  GenerateRequest foreign = request_of(prompt, 5);
+  foreign.owner = "somebody";
+  all.push_back(submit(scheduler, std::move(foreign)));
+  gate.open();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i]->wait().text, expected);
+    EXPECT_EQ(all[i]->result.reused_tokens, i == 0 || i == 4 ? 0 : 199) << i;
+  }
+  EXPECT_EQ(scheduler.statistics().prompt_tokens, 200 + 3 + 200);
+}
+
 TEST_F(SchedulerCrowd, SnapshotsAreTakenAtBoundariesAndOnTheWay) {
   load({.sequences = 24});
   FewPrefixes::Log log;
@@ -252,6 +281,46 @@ TEST_F(SchedulerCrowd, SnapshotsAreTakenAtBoundariesAndOnTheWay) {
   const std::vector<std::pair<std::int64_t, bool>> expected = {
       {37, true}, {50, false}, {70, true}, {90, false}, {100, false}, {101, true}};
   EXPECT_EQ(log.kept, expected);
+}
+
+/// With the real cache, and so little room that it must give up entries for those who run.
+TEST_F(SchedulerCrowd, TheCacheGivesWayToThoseWhoRun) {
+  for (const char* const name : {"llama-plain", "qwen3next", "gemma3", "mamba2"}) {
+    HEARTH_REQUIRE_FILE(golden_model(name));
+    load({.sequences = 3, .context = 256}, name);
+    std::vector<GenerateRequest> requests;
+    for (std::size_t i = 0; i < 8; ++i) {
+      // Every other one goes on from the one before it.
+      Ids prompt = served_->prompt(100, i / 2);
+      const Ids more = served_->prompt(i % 2 == 0 ? 0 : 30, i);
+      prompt.insert(prompt.end(), more.begin(), more.end());
+      requests.push_back(request_of(prompt, 30));
+    }
+    std::vector<std::string> expected;
+    for (const GenerateRequest& request : requests)
+      expected.push_back(served_->session(request).text);
+    const auto pool = &served_->model->pool();
+    state::PrefixCache cache(*pool, {.cells = 700, .snapshots = 12});
+    {
+      Scheduler scheduler =
+          served_->start({.parallel = 3}, std::make_unique<generate::CachedPrefixes>(cache));
+      for (int round = 0; round < 2; ++round) {
+        std::vector<std::shared_ptr<Recorder>> recorders;
+        for (const GenerateRequest& request : requests) {
+          GenerateRequest copy = copy_of(request);
+          copy.boundaries = {100};
+          recorders.push_back(submit(scheduler, std::move(copy)));
+        }
+        for (std::size_t i = 0; i < recorders.size(); ++i) {
+          EXPECT_EQ(recorders[i]->wait().error, "") << name;
+          EXPECT_EQ(recorders[i]->text, expected[i]) << name << ", request " << i;
+        }
+      }
+      EXPECT_EQ(scheduler.statistics().finished, 16);
+      EXPECT_EQ(scheduler.statistics().failed, 0);
+    }
+    EXPECT_GT(cache.statistics().hits, 0) << name;
+  }
 }
 
 // ---- Adapters, turns ----------------------------------------------------------------------------

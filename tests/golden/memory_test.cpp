@@ -11,6 +11,8 @@
 #include "model/families/registry.h"
 #include "model/loaded_model.h"
 #include "shared_dir.h"
+#include "state/kv_format.h"
+#include "support/error.h"
 #include "support/file.h"
 
 namespace hearth::testing {
@@ -251,12 +253,75 @@ TEST_P(GoldenMemory, KvGrowsByWhatIsStatedPerToken) {
     const Allocated few = allocate(spec, small);
     const Allocated many = allocate(spec, large);
     const double growth = static_cast<double>(many.growing - few.growing);
-    EXPECT_DOUBLE_EQ(growth, model::kv_bytes_per_token(spec, tensor::DType::kF16) *
+    EXPECT_DOUBLE_EQ(growth, state::kv_bytes_per_token(spec, tensor::DType::kF16) *
                                  static_cast<double>(large - small));
     EXPECT_EQ(few.state, many.state);
     if (limit == 0) {
       EXPECT_EQ(few.windows, many.windows);
     }
+  }
+}
+
+/// Whether keys and values of a model can be kept so.
+bool has_format(const spec::ModelSpec& spec, const spec::KvFormat& format) {
+  try {
+    for (const spec::KvMemory& memory : spec.kv_memories) {
+      (void)state::memory_format(memory, format);
+    }
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
+}
+
+/// A prompt that is long enough for pages to be coded, then some tokens.
+void use_long(model::LoadedModel& loaded) {
+  constexpr std::int64_t kLong = 400;
+  const spec::ModelSpec& spec = loaded.spec();
+  if (!spec.causal || spec.encoder || !spec.head.linear.present()) return use(loaded);
+  const auto sequence = loaded.new_sequence();
+  const std::int64_t rows = std::min(kLong, sequence->max_cells() - 8);
+  std::vector<model::BatchRow> batch;
+  for (std::int64_t i = 0; i < rows + 4; ++i) {
+    batch.push_back({.sequence = sequence.get(),
+                     .token = static_cast<std::int32_t>(i * 7 % spec.vocabulary),
+                     .wants_logits = i + 1 >= rows});
+    if (i + 1 < rows && static_cast<std::int64_t>(batch.size()) < loaded.setup().batch_rows)
+      continue;
+    const std::span<const float> logits = loaded.run(batch);
+    EXPECT_TRUE(
+        std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); }));
+    batch.clear();
+  }
+}
+
+TEST_P(GoldenMemory, EveryKvFormatTakesWhatIsStated) {
+  if (!GetParam().target.empty()) GTEST_SKIP() << "its target is tested";
+  const std::filesystem::path path = folder() / GetParam().name;
+  const gguf::File file = gguf::File::open(path);
+  for (const char* name : {"bf16", "q8_0", "q4_0r", "tq4", "tq3u", "tq2.5", "tq3r", "q8_0:tq3"}) {
+    SCOPED_TRACE(name);
+    const spec::KvFormat format = spec::parse_kv_format(name);
+    spec::Setup setup = setup_for(path, model::describe_model(file, {kContext}), false);
+    const std::int64_t limit = model::describe_model(file, {kContext}).position_limit;
+    setup.context = limit > 0 ? std::min<std::int64_t>(1024, limit) : 1024;
+    const spec::ModelSpec spec = model::describe_model(file, {setup.context});
+    if (!spec.causal || spec.encoder) setup.batch_rows = setup.context;
+    setup.kv_type = format;
+    if (!has_format(spec, format)) continue;
+    const auto backend = compute::make_cpu_backend(
+        {.threads = setup.threads, .exact = false, .instruction_set = {}});
+    const model::Outputs outputs = [&] {
+      model::Outputs wanted = outputs_for(spec, setup);
+      if (wanted.logit_rows > 0) wanted.logit_rows = 4;
+      return wanted;
+    }();
+    const MemoryReport stated = model::plan_memory(file, spec, setup, *backend, outputs).memory;
+    EXPECT_EQ(stated.kv, model::kv_bytes(spec, setup, *backend));
+    const auto loaded = model::LoadedModel::load(setup, {}, outputs);
+    expect_equal(stated, loaded->memory());
+    use_long(*loaded);
+    expect_equal(stated, loaded->memory());
   }
 }
 

@@ -92,7 +92,7 @@ inline double nmse(std::span<const float> values, std::span<const float> referen
 class ModelOnBackend {
  public:
   ModelOnBackend(const std::filesystem::path& path, std::unique_ptr<compute::Backend> backend,
-                 tensor::DType kv_type = tensor::DType::kF32, std::int64_t context = 512)
+                 const spec::KvFormat& kv_type = tensor::DType::kF32, std::int64_t context = 512)
       : file_(gguf::File::open(path)), backend_(std::move(backend)) {
     spec_ = model::describe_model(file_, {context});
     if (spec_.position_limit > 0) context = std::min(context, spec_.position_limit);

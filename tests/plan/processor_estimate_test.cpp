@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "plan/kv_cost.h"
 #include "support/error.h"
 
 namespace hearth::plan {
@@ -205,9 +206,11 @@ TEST(ProcessorEstimate, IsForThisEngineInMemory) {
 }
 
 TEST(ProcessorEstimate, OtherKvFormatsAreRefused) {
-  EXPECT_EQ(kv_value_bytes("f32"), 4);
-  EXPECT_EQ(kv_value_bytes("F16"), 2);
-  EXPECT_THROW((void)kv_value_bytes("Q4_0"), Error);
+  EXPECT_EQ(kv_cost(workload(), "f32").per_token, 2);
+  EXPECT_EQ(kv_cost(workload(), "F16").per_token, 1);
+  EXPECT_LT(kv_cost(workload(), "tq3u").per_token, 0.2);
+  EXPECT_LT(kv_cost(workload(), "tq3u").per_token, kv_cost(workload(), "tq3").per_token);
+  EXPECT_THROW((void)kv_cost(workload(), "Q4_0"), Error);
 }
 
 }  // namespace

@@ -537,7 +537,7 @@ int share_store(const fs::path& folder, std::uint32_t who) {
   const Text system = text_of(640, 1);
   std::mt19937 random(who);
   int found = 0;
-  for (std::uint32_t round = 0; round < 25; ++round) {
+  for (std::uint32_t round = 0; round < 50; ++round) {
     const std::uint32_t seed = 100 + random() % 12;  // the same texts as the others
     const Text text = joined(system, 640, 100 + seed, seed);
     const std::int64_t length = stored(store, model, text);

@@ -34,6 +34,7 @@ class RememberedText {
     limits.batch_rows = 512;
     limits.kv_type = tensor::DType::kF32;
     limits.snapshots = snapshots;
+    limits.prefix_cells = snapshots * 3 * state::kPageCells;  // a window lies in three pages
     pool_ = std::make_unique<state::MemoryPool>(*backend_, spec, limits);
   }
 

@@ -50,6 +50,7 @@ Projected project(Pass& pass, const spec::Attention& a, const Tensor& x) {
 /// Where the keys and values that a row sees are.
 struct Keys {
   Tensor keys, values;
+  state::CodedPages coded;
   compute::KvRows cells;
   WindowRange range;
 };
@@ -62,9 +63,13 @@ Keys keys_of(Pass& pass, const spec::Attention& a) {
       return pass.arena.allocate(DType::kF32,
                                  {pass.batch_pages, a.kv_heads, state::kPageCells, size});
     };
-    return {pool(a.key_size), pool(a.value_size), pass.batch_cells, pass.batch_windows[window]};
+    return {pool(a.key_size), pool(a.value_size), {}, pass.batch_cells, pass.batch_windows[window]};
   }
-  Keys keys{pass.memory.keys(a.memory), pass.memory.values(a.memory), {}, {}};
+  Keys keys{pass.memory.keys(a.memory),
+            pass.memory.values(a.memory),
+            pass.memory.coded_pages(a.memory),
+            {},
+            {}};
   if (a.key_source == KeySource::kEncoder) {
     keys.cells = pass.encoder_cells;
     keys.range = pass.encoder_range;
@@ -140,6 +145,10 @@ void run_body(Pass& pass, const spec::Attention& a, const Tensor& x, const Tenso
     backend.attend({.q = parts.q,
                     .keys = keys.keys,
                     .values = keys.values,
+                    .coded_keys = keys.coded.keys,
+                    .coded_values = keys.coded.values,
+                    .key_code = keys.coded.key_code,
+                    .value_code = keys.coded.value_code,
                     .rows = keys.cells,
                     .row_begin = keys.range.begin,
                     .row_end = keys.range.end,

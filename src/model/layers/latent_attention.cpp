@@ -150,6 +150,8 @@ void attend_absorbed(Pass& pass, const spec::LatentAttention& a, const Parts& pa
     compute::AttendArguments arguments;
     arguments.q = q;
     arguments.keys = keys;
+    arguments.coded_keys = pass.memory.coded_pages(a.memory).keys;
+    arguments.key_code = pass.memory.coded_pages(a.memory).key_code;
     arguments.rows = {cells.page_table, sequence, cells.row_cell.rows(first, rows)};
     arguments.row_begin = range.begin.rows(first, rows);
     arguments.row_end = range.end.rows(first, rows);

@@ -1,4 +1,4 @@
-#include "dialects/dialect_test.h"
+#include "serve/dialects/dialect_test.h"
 
 namespace hearth::serve {
 namespace {

@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "dialects/dialect_test.h"
+#include "serve/dialects/dialect_test.h"
 #include "serve/dialects/anthropic.h"
 #include "serve/dialects/json_body.h"
 #include "serve/dialects/llama_server.h"

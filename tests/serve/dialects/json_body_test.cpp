@@ -1,6 +1,6 @@
 #include "serve/dialects/json_body.h"
 
-#include "dialects/dialect_test.h"
+#include "serve/dialects/dialect_test.h"
 
 namespace hearth::serve {
 namespace {

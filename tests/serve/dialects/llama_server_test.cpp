@@ -1,6 +1,6 @@
 #include "serve/dialects/llama_server.h"
 
-#include "dialects/dialect_test.h"
+#include "serve/dialects/dialect_test.h"
 
 namespace hearth::serve {
 namespace {

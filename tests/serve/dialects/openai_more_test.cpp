@@ -1,7 +1,7 @@
 // /v1/completions, /v1/embeddings and /v1/models.
 #include <cmath>
 
-#include "dialects/dialect_test.h"
+#include "serve/dialects/dialect_test.h"
 #include "serve/dialects/openai.h"
 #include "support/base64.h"
 

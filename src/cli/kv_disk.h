@@ -1,0 +1,25 @@
+// --kv-disk: where the memories of conversations are kept between runs, if anywhere.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace hearth::cli {
+
+struct KvDisk {
+  std::filesystem::path folder;  ///< empty: nothing is kept
+  std::uint64_t bytes = 0;
+};
+
+/// Where it is unless a folder is named: kv in the cache folder.
+[[nodiscard]] std::filesystem::path default_kv_folder();
+
+/// "off", "on" (the default folder, 8 GB), DIR, SIZE or DIR:SIZE; sizes are numbers with k, M, G or
+/// T, in powers of ten. Throws Error (exit code 2).
+[[nodiscard]] KvDisk parse_kv_disk(std::string_view value);
+/// As it could be given.
+[[nodiscard]] std::string show_kv_disk(const KvDisk& disk);
+
+}  // namespace hearth::cli

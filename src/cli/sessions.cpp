@@ -1,0 +1,303 @@
+// hearth sessions: the memories of conversations that are kept on disk.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cli/config.h"
+#include "cli/kv_disk.h"
+#include "cli/main.h"
+#include "cli/tar_file.h"
+#include "cli/terminal.h"
+#include "cli/words.h"
+#include "state/segment_folder.h"
+#include "support/error.h"
+
+namespace hearth::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using state::Hash128;
+using state::SegmentFolder;
+using state::StoredSegment;
+
+constexpr std::size_t kShownId = 12;
+
+struct Options {
+  std::string folder, id, file;
+  std::vector<std::string> ids;
+  bool json = false, all = false, yes = false;
+};
+
+/// The folder that was named, else that of the kv-disk setting, else the default one.
+std::filesystem::path folder_of(const Options& options) {
+  if (!options.folder.empty()) return options.folder;
+  const Configuration configuration = read_configuration();
+  const KvDisk disk = apply_settings({}, configuration.values).kv_disk;
+  return disk.folder.empty() ? default_kv_folder() : disk.folder;
+}
+
+/// Null when nothing was ever kept there.
+std::unique_ptr<SegmentFolder> open_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path / "hearth-kv", error)) return nullptr;
+  auto folder = std::make_unique<SegmentFolder>(path, /*create=*/false);
+  folder->refresh();
+  return folder;
+}
+
+/// A conversation: the end of a chain.
+struct Session {
+  Hash128 id;
+  const StoredSegment* last = nullptr;
+  std::vector<Hash128> chain;
+  std::uint64_t own_bytes = 0, all_bytes = 0;
+};
+
+Session session_of(const SegmentFolder& folder, const Hash128& id) {
+  Session session{id, &folder.segments().at(id), folder.chain(id), 0, 0};
+  for (const Hash128& part : session.chain)
+    session.all_bytes += folder.segments().at(part).file_bytes;
+  for (const Hash128& part : folder.only_of(id))
+    session.own_bytes += folder.segments().at(part).file_bytes;
+  return session;
+}
+
+std::vector<Session> sessions_of(const SegmentFolder& folder) {
+  std::vector<Session> sessions;
+  for (const Hash128& leaf : folder.leaves()) sessions.push_back(session_of(folder, leaf));
+  std::sort(sessions.begin(), sessions.end(), [](const Session& a, const Session& b) {
+    return std::pair(a.last->uses.last, a.id) > std::pair(b.last->uses.last, b.id);
+  });
+  return sessions;
+}
+
+Hash128 find_id(const SegmentFolder& folder, const std::string& word) {
+  Hash128 found;
+  int matches = 0;
+  for (const auto& [id, segment] : folder.segments()) {
+    if (word.size() < 4 || !id.hex().starts_with(word)) continue;
+    found = id;
+    ++matches;
+  }
+  if (matches == 1) return found;
+  throw Error(
+      fmt::format(matches == 0 ? "no stored conversation has the id '{}'"
+                               : "several stored conversations have ids that begin with '{}'",
+                  printable(word)),
+      matches == 0 ? "hearth sessions lists them" : "give more of it");
+}
+
+std::string ago(std::int64_t then) {
+  const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(
+                               std::chrono::system_clock::now().time_since_epoch())
+                               .count();
+  const std::int64_t seconds = std::max<std::int64_t>(0, now - then);
+  if (seconds < 120) return fmt::format("{} s ago", seconds);
+  if (seconds < 7200) return fmt::format("{} min ago", seconds / 60);
+  if (seconds < 172800) return fmt::format("{} h ago", seconds / 3600);
+  return fmt::format("{} days ago", seconds / 86400);
+}
+
+Json to_json(const Session& session) {
+  const state::SegmentHeader& header = session.last->header;
+  return {{"id", session.id.hex()},
+          {"model", header.model},
+          {"tokens", header.end},
+          {"bytes", session.own_bytes},
+          {"shared_bytes", session.all_bytes - std::min(session.all_bytes, session.own_bytes)},
+          {"segments", session.chain.size()},
+          {"owner", header.key.owner},
+          {"adapters", header.key.adapters != 0},
+          {"created", header.created},
+          {"used", session.last->uses.last},
+          {"hits", session.last->uses.count}};
+}
+
+void print_json(const Json& json) {
+  fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+void run_list(const Options& options) {
+  const std::filesystem::path path = folder_of(options);
+  const auto folder = open_folder(path);
+  const std::vector<Session> sessions = folder ? sessions_of(*folder) : std::vector<Session>();
+  if (options.json) {
+    Json list = Json::array();
+    for (const Session& session : sessions) list.push_back(to_json(session));
+    return print_json({{"folder", path.string()}, {"sessions", std::move(list)}});
+  }
+  if (sessions.empty()) {
+    fmt::print("Nothing is kept in {}. hearth run --kv-disk on keeps conversations.\n",
+               printable(path.string(), 300));
+    return;
+  }
+  fmt::print("{:<{}}  {:>8}  {:>8}  {:<12}  {:>4}  {}\n", "ID", kShownId, "TOKENS", "SIZE", "USED",
+             "HITS", "MODEL");
+  std::uint64_t total = 0;
+  for (const auto& [id, segment] : folder->segments()) total += segment.file_bytes;
+  for (const Session& session : sessions) {
+    const state::SegmentHeader& header = session.last->header;
+    fmt::print("{:<{}}  {:>8}  {:>8}  {:<12}  {:>4}  {}{}\n", session.id.hex().substr(0, kShownId),
+               kShownId, header.end, size_text(static_cast<double>(session.own_bytes)),
+               ago(session.last->uses.last), session.last->uses.count, printable(header.model),
+               header.key.owner.empty() ? "" : " (" + printable(header.key.owner) + ")");
+  }
+  fmt::print("{} in {}, what they share counted once.\n", size_text(static_cast<double>(total)),
+             printable(path.string(), 300));
+}
+
+SegmentFolder& required(const std::unique_ptr<SegmentFolder>& folder,
+                        const std::filesystem::path& path) {
+  if (folder) return *folder;
+  throw Error(fmt::format("nothing is kept in '{}'", printable(path.string(), 300)),
+              "name the folder with --folder");
+}
+
+void run_show(const Options& options) {
+  const std::filesystem::path path = folder_of(options);
+  const auto opened = open_folder(path);
+  SegmentFolder& folder = required(opened, path);
+  const Session session = session_of(folder, find_id(folder, plain_word(options.id)));
+  const state::SegmentHeader& header = session.last->header;
+  if (options.json) {
+    Json json = to_json(session);
+    Json parts = Json::array();
+    for (const Hash128& part : session.chain) {
+      const StoredSegment& segment = folder.segments().at(part);
+      parts.push_back({{"id", part.hex()},
+                       {"begin", segment.header.begin},
+                       {"end", segment.header.end},
+                       {"bytes", segment.file_bytes},
+                       {"file", folder.file_of(segment.header).string()}});
+    }
+    json["parts"] = std::move(parts);
+    json["token_ids"] = folder.tokens(session.chain);
+    return print_json(json);
+  }
+  fmt::print("id        {}\nmodel     {}\ntokens    {}\n", session.id.hex(),
+             printable(header.model), header.end);
+  if (!header.key.owner.empty()) fmt::print("owner     {}\n", printable(header.key.owner));
+  fmt::print("size      {}, and {} that others need, too\n",
+             size_text(static_cast<double>(session.own_bytes)),
+             size_text(static_cast<double>(session.all_bytes -
+                                           std::min(session.all_bytes, session.own_bytes))));
+  fmt::print("created   {}\nused      {}, {} times since it was written\n", ago(header.created),
+             ago(session.last->uses.last), session.last->uses.count);
+  for (const Hash128& part : session.chain) {
+    const StoredSegment& segment = folder.segments().at(part);
+    fmt::print("part      tokens {} to {}, {}\n", segment.header.begin, segment.header.end,
+               size_text(static_cast<double>(segment.file_bytes)));
+  }
+}
+
+bool agreed(const std::string& question) {
+  fmt::print(stderr, "{} [y/N] ", question);
+  std::fflush(stderr);
+  const int answer = std::getchar();
+  return answer == 'y' || answer == 'Y';
+}
+
+void run_rm(const Options& options) {
+  if (options.all == !options.ids.empty()) {
+    throw Error("say which conversations to delete", "give their ids, or --all", ExitCode::kUsage);
+  }
+  const std::filesystem::path path = folder_of(options);
+  const auto opened = open_folder(path);
+  if (!opened && options.all) return;
+  SegmentFolder& folder = required(opened, path);
+  const FileLock lock = folder.lock();
+  folder.refresh();
+  std::set<Hash128> gone;
+  for (const std::string& word : options.ids) {  // all or none
+    for (const Hash128& id : folder.only_of(find_id(folder, plain_word(word)))) gone.insert(id);
+  }
+  if (options.all) {
+    for (const auto& [id, segment] : folder.segments()) gone.insert(id);
+  }
+  if (!options.yes && is_terminal(STDIN_FILENO) &&
+      !agreed(options.all ? "Delete all stored conversations?"
+                          : fmt::format("Delete {} stored conversations?", options.ids.size()))) {
+    fmt::print("They stay.\n");
+    return;
+  }
+  const std::uint64_t bytes = folder.remove({std::vector<Hash128>(gone.begin(), gone.end())});
+  if (options.all) folder.clean_all();
+  fmt::print("{} freed.\n", size_text(static_cast<double>(bytes)));
+}
+
+void run_export(const Options& options) {
+  const std::filesystem::path path = folder_of(options);
+  const auto opened = open_folder(path);
+  SegmentFolder& folder = required(opened, path);
+  const Session session = session_of(folder, find_id(folder, plain_word(options.id)));
+  TarFile archive(plain_word(options.file));
+  archive.add("hearth-kv", path / "hearth-kv");
+  for (const Hash128& part : session.chain) {
+    const state::SegmentHeader& header = folder.segments().at(part).header;
+    state::SegmentReader(folder.file_of(header)).check_all();
+    archive.add(header.file_name(), folder.file_of(header));
+  }
+  archive.finish();
+  fmt::print("{} tokens in {} files: tar -xf unpacks them into another folder of conversations.\n",
+             session.last->header.end, session.chain.size());
+}
+
+}  // namespace
+
+void add_sessions_command(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("sessions", "Memories of conversations that are kept on disk");
+  command->footer(
+      "What a model remembers of a conversation (its keys and values) is kept with hearth run "
+      "--kv-disk, so that it goes on at once another time. The files hold the conversation's "
+      "tokens: whoever can read them can read it. They are readable by you only.\n\n"
+      "Examples:\n"
+      "  hearth sessions\n"
+      "  hearth sessions show 3f2a\n"
+      "  hearth sessions rm 3f2a\n"
+      "  hearth sessions rm --all --yes\n"
+      "  hearth sessions export 3f2a talk.tar\n"
+      "\n"
+      "Exit status:\n"
+      "  0  done               2  wrong usage\n"
+      "  1  failed\n");
+  command->add_option("--folder", options->folder, "Where they are (default: as kv-disk is set)")
+      ->type_name("DIR");
+  command->require_subcommand(0, 1);
+  command->fallthrough();
+  const auto json_flag = [&](CLI::App& to) {
+    to.add_flag("--json", options->json, "Print one JSON object");
+  };
+  json_flag(*command);
+  CLI::App* list = command->add_subcommand("list", "List them (also without a word)");
+  list->callback([options] { run_list(*options); });
+  CLI::App* show = command->add_subcommand("show", "All about one");
+  show->add_option("ID", options->id, "Its id, or how it begins")->required()->type_name("");
+  show->callback([options] { run_show(*options); });
+  CLI::App* rm = command->add_subcommand("rm", "Delete some, with all that only they need");
+  rm->add_option("ID", options->ids, "Their ids, or how they begin")->type_name("");
+  rm->add_flag("--all", options->all, "Delete all");
+  rm->add_flag("-y,--yes", options->yes, "Do not ask");
+  rm->callback([options] { run_rm(*options); });
+  CLI::App* export_command = command->add_subcommand("export", "Write one into a tar archive");
+  export_command->add_option("ID", options->id, "Its id, or how it begins")
+      ->required()
+      ->type_name("");
+  export_command->add_option("FILE", options->file, "The archive")->required()->type_name("");
+  export_command->callback([options] { run_export(*options); });
+  command->callback([command, options] {
+    if (command->get_subcommands().empty()) run_list(*options);
+  });
+}
+
+}  // namespace hearth::cli

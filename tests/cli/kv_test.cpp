@@ -1,0 +1,94 @@
+// KV formats on the command line: inspect states what is allocated, everything takes --kv, eval
+// prints its tables.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "program.h"
+#include "shared_dir.h"
+
+namespace hearth::testing {
+namespace {
+
+using nlohmann::json;
+
+json inspect(const std::string& model, const std::string& kv, const std::string& context) {
+  const ProgramResult run =
+      Program({"inspect", model, "--ctx", context, "--kv", kv, "--json"}).run();
+  EXPECT_EQ(run.exit_code, 0) << run.errors;
+  return json::parse(run.output);
+}
+
+/// Acceptance 3 of issue 6.
+TEST(KvCommand, UniformThreeBitsAreAFifthOfF16) {
+  for (const char* shape : {"shape:llama3-8b", "shape:qwen3.5-9b"}) {
+    const json f16 = inspect(shape, "f16", "131072");
+    const json three = inspect(shape, "tq3u", "131072");
+    const double ratio =
+        three.at("memory").at("kv").get<double>() / f16.at("memory").at("kv").get<double>();
+    EXPECT_LE(ratio, 0.2) << shape;
+    EXPECT_EQ(three.at("memory").at("kv_f16"), f16.at("memory").at("kv"));
+    EXPECT_EQ(three.at("kv_format"), "tq3u");
+    EXPECT_TRUE(three.at("kv_kept_otherwise").empty());
+    const json ladder = inspect(shape, "tq3", "131072");
+    EXPECT_GT(ladder.at("memory").at("kv"), three.at("memory").at("kv"));
+    EXPECT_FALSE(ladder.at("kv_kept_otherwise").empty());
+  }
+}
+
+TEST(KvCommand, InspectSaysWhatIsKeptOtherwise) {
+  const ProgramResult run =
+      Program({"inspect", "shape:gemma3-4b", "--ctx", "32768", "--kv", "q8_0:tq4"}).run();
+  EXPECT_EQ(run.exit_code, 0) << run.errors;
+  EXPECT_NE(run.output.find("sliding windows keep 8 bits"), std::string::npos) << run.output;
+  EXPECT_NE(run.output.find("q8_0:tq4"), std::string::npos) << run.output;
+  EXPECT_NE(run.output.find("in F16"), std::string::npos) << run.output;
+}
+
+TEST(KvCommand, UnknownFormatsAreRefused) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"inspect", "shape:llama3-8b", "--kv", "tq9"},
+           {"plan", "shape:llama3-8b", "--kv", "f16:tq4"},
+           {"bench", "shape:llama3-8b", "--kv", "q4_0"},
+           {"eval", "kv", "--synthetic", "--formats", "tq3,tq1"}}) {
+    const ProgramResult run = Program(words).run();
+    EXPECT_EQ(run.exit_code, 2) << words.front();
+    EXPECT_NE(run.errors.find("formats"), std::string::npos) << run.errors;
+  }
+}
+
+TEST(KvCommand, EvalNeedsSomethingToEvaluate) {
+  EXPECT_EQ(Program({"eval", "kv"}).run().exit_code, 2);
+  EXPECT_EQ(Program({"eval"}).run().exit_code, 2);
+}
+
+TEST(KvCommand, EvaluatesAModel) {
+  const auto model = shared_dir() / "models" / "stories260K.gguf";
+  HEARTH_REQUIRE_FILE(model);
+  const ProgramResult run = Program({"eval", "kv", model.string(), "--tokens", "400", "--formats",
+                                     "f32,tq4,tq2,tq4u", "--json"})
+                                .run();
+  ASSERT_EQ(run.exit_code, 0) << run.errors;
+  const json rows = json::parse(run.output).at("formats");
+  ASSERT_EQ(rows.size(), 5U);
+  EXPECT_EQ(rows[0].at("format"), "f16");
+  EXPECT_EQ(rows[0].at("kl_divergence").at("value"), 0);
+  EXPECT_EQ(rows[0].at("same_top_token").at("value"), 1);
+  EXPECT_LT(rows[1].at("kl_divergence").at("value"), 1e-3);
+  for (const json& row : rows) EXPECT_GT(row.at("perplexity").at("value"), 1);
+}
+
+TEST(KvCommand, CodedKeysAndValuesGenerate) {
+  const auto model = shared_dir() / "models" / "stories260K.gguf";
+  HEARTH_REQUIRE_FILE(model);
+  for (const char* kv : {"tq4", "q8_0:tq3", "q4_0r"}) {
+    const ProgramResult run = Program({"run", model.string(), "--raw", "--temp", "0", "-n", "300",
+                                       "--kv", kv, "Once upon a time"})
+                                  .run();
+    EXPECT_EQ(run.exit_code, 0) << run.errors;
+    EXPECT_GT(run.output.size(), 200U) << kv;
+  }
+}
+
+}  // namespace
+}  // namespace hearth::testing
