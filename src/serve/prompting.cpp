@@ -204,32 +204,40 @@ class ChatRenderer {
   std::optional<int> budget_;
 };
 
-std::vector<TokenId> fill_in_tokens(const ServedModel& model, const std::string& prefix,
-                                    const std::string& suffix) {
-  const text::Tokenizer& tokenizer = model.tokenizer();
-  if (!can_fill_in(tokenizer)) {
-    throw RequestFailure(400, "this model has no tokens for filling in the middle of a text",
-                         "no_fill_in", "suffix");
-  }
-  const text::SpecialTokens& special = tokenizer.special();
-  std::vector<TokenId> tokens;
-  if (special.add_bos && special.bos >= 0) tokens.push_back(special.bos);
-  const auto append = [&](TokenId mark, const std::string& text) {
-    tokens.push_back(mark);
-    const std::vector<TokenId> ids = tokenizer.encode(text, {});
-    tokens.insert(tokens.end(), ids.begin(), ids.end());
-  };
-  append(special.fim_prefix, prefix);
-  append(special.fim_suffix, suffix);
-  append(special.fim_middle, {});
-  return tokens;
-}
-
 }  // namespace
 
 bool can_fill_in(const text::Tokenizer& tokenizer) noexcept {
   const text::SpecialTokens& special = tokenizer.special();
   return special.fim_prefix >= 0 && special.fim_suffix >= 0 && special.fim_middle >= 0;
+}
+
+std::vector<TokenId> fill_in_tokens(const ServedModel& model, const Gap& gap) {
+  const text::Tokenizer& tokenizer = model.tokenizer();
+  if (!can_fill_in(tokenizer)) {
+    throw RequestFailure(501, "this model has no tokens for filling a gap in a text", "no_fill_in",
+                         "suffix");
+  }
+  const text::SpecialTokens& special = tokenizer.special();
+  std::vector<TokenId> tokens;
+  if (special.add_bos && special.bos >= 0) tokens.push_back(special.bos);
+  const auto append = [&](TokenId mark, const std::string& text) {
+    if (mark >= 0) tokens.push_back(mark);
+    const std::vector<TokenId> ids = tokenizer.encode(text, {});
+    tokens.insert(tokens.end(), ids.begin(), ids.end());
+  };
+  // Models that were trained on whole repositories have tokens for their files; others get the
+  // texts in front.
+  const bool knows_files = special.fim_repository >= 0 && special.fim_separator >= 0;
+  if (!gap.files.empty() && knows_files) append(special.fim_repository, "repository\n");
+  for (const auto& [name, text] : gap.files) {
+    append(knows_files ? special.fim_separator : -1,
+           knows_files ? name + "\n" + text + "\n" : text + "\n");
+  }
+  if (!gap.files.empty() && knows_files) append(special.fim_separator, "filename\n");
+  append(special.fim_prefix, gap.prefix);
+  append(special.fim_suffix, gap.suffix);
+  append(special.fim_middle, gap.beginning);
+  return tokens;
 }
 
 ChatTokens chat_tokens(const ServedModel& model, const ChatRequest& request) {
@@ -252,7 +260,8 @@ std::vector<TokenId> completion_tokens(const ServedModel& model, const Completio
     return tokens;
   }
   const std::string& text = request.prompts.at(index);
-  if (!request.suffix.empty()) return fill_in_tokens(model, text, request.suffix);
+  if (!request.suffix.empty())
+    return fill_in_tokens(model, {.prefix = text, .suffix = request.suffix, .beginning = {}});
   Prompt prompt;
   // Completions are raw: who sends one writes the markup, control tokens included.
   prompt.append(text, Origin::kTemplate);

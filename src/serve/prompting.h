@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "serve/chat_request.h"
@@ -34,6 +35,16 @@ struct ChatTokens {
 [[nodiscard]] std::vector<text::TokenId> completion_tokens(const ServedModel& model,
                                                            const CompletionRequest& request,
                                                            std::size_t index);
+
+/// What stands around a gap in a file, and other files beside it (name, text).
+struct Gap {
+  std::string prefix, suffix;
+  std::string beginning;  ///< of what fills the gap
+  std::vector<std::pair<std::string, std::string>> files = {};
+};
+/// The prompt that asks for what fills the gap, by the model's own tokens. Throws RequestFailure
+/// (501) for models without them.
+[[nodiscard]] std::vector<text::TokenId> fill_in_tokens(const ServedModel& model, const Gap& gap);
 
 /// Whether the model has the tokens for filling in the middle.
 [[nodiscard]] bool can_fill_in(const text::Tokenizer& tokenizer) noexcept;

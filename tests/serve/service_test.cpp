@@ -163,6 +163,23 @@ TEST_F(EmptyServiceTest, DescribesItsRoutes) {
   EXPECT_EQ(operations, server.service().router().routes().size());
 }
 
+std::vector<std::string> segments_of(std::string_view path) {
+  std::vector<std::string> segments;
+  for (std::size_t at = 1; at < path.size();) {
+    const std::size_t end = std::min(path.find('/', at), path.size());
+    segments.emplace_back(path.substr(at, end - at));
+    at = end + 1;
+  }
+  return segments;
+}
+
+TEST_F(EmptyServiceTest, HasARouteForEveryBodyThatIsDescribed) {
+  for (const BodyRoute& body : body_routes()) {
+    EXPECT_NE(server.service().router().match(body.method, segments_of(body.path)).route, nullptr)
+        << body.method << " " << body.path;
+  }
+}
+
 Json wrong_value(Types types) {
   if ((types & kObject) == 0) return Json::object();
   if ((types & kArray) == 0) return Json::array();
@@ -174,13 +191,6 @@ Json wrong_value(Types types) {
 TEST_F(EmptyServiceTest, WrongTypesOfEveryFieldAre400) {
   int checked = 0;
   for (const BodyRoute& route : body_routes()) {
-    std::vector<std::string> segments;
-    for (std::size_t at = 1; at < route.path.size();) {
-      const std::size_t end = std::min(route.path.find('/', at), route.path.size());
-      segments.emplace_back(route.path.substr(at, end - at));
-      at = end + 1;
-    }
-    if (server.service().router().match(route.method, segments).route == nullptr) continue;
     for (const auto& part : route.body->parts) {
       for (const Field& field : part) {
         if (field.types == kAnything) continue;

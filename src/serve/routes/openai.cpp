@@ -76,6 +76,20 @@ void add_openai_routes(Router& router, const ServiceParts& parts) {
             200, openai_input_tokens(parts.runner.count_tokens(chat_exchange.request)));
       },
       "CreateChatCompletionRequest"));
+  const Handler responses = [&parts](const HttpRequest& request, HttpExchange& exchange) {
+    answer_chat(parts, request, read_openai_responses(request.body), exchange);
+  };
+  Route responses_route = route("POST", "/v1/responses", "Answer a conversation", responses);
+  responses_route.produces = kStreamed;
+  router.add(std::move(responses_route));
+  router.add(route(
+      "POST", "/v1/responses/input_tokens", "How many tokens a conversation has",
+      [&parts](const HttpRequest& request, HttpExchange& exchange) {
+        const ChatExchange chat_exchange = read_openai_responses(request.body);
+        exchange.respond_json(
+            200, openai_input_tokens(parts.runner.count_tokens(chat_exchange.request)));
+      },
+      "CreateResponseRequest"));
   add_models(router, parts);
 }
 
