@@ -1,7 +1,6 @@
 #include "serve/served_model.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -33,14 +32,6 @@ std::unique_ptr<model::LoadedModel> load_embedding(spec::Setup setup, const spec
   return model::LoadedModel::load(setup, progress, generate::embedding_outputs(setup));
 }
 
-/// FNV-1a: tells sets of adapters apart, nothing more.
-void mix_in(std::uint64_t& hash, std::string_view bytes) noexcept {
-  for (const char byte : bytes) {
-    hash ^= static_cast<unsigned char>(byte);
-    hash *= 0x100000001b3ULL;
-  }
-}
-
 }  // namespace
 
 struct ServedModel::Adapters {
@@ -51,7 +42,7 @@ struct ServedModel::Adapters {
   };
   std::vector<Entry> entries;
   std::mutex mutex;  // of the scales and of what they make
-  ChosenAdapters chosen;
+  std::shared_ptr<const model::AdapterSet> chosen;
 };
 
 ModelKind kind_of(const gguf::Metadata& metadata, const spec::ModelSpec& spec) {
@@ -122,16 +113,14 @@ std::string ServedModel::title() const {
   return given.empty() ? model_->setup().model.stem().string() : given;
 }
 
-std::string ServedModel::kv_name() const {
-  return model_->setup().kv_type.name();
-}
+std::string ServedModel::kv_name() const { return model_->setup().kv_type.name(); }
 
 std::shared_ptr<const generate::grammar::TokenTrie> ServedModel::token_trie() {
   std::call_once(trie_once_, [&] { trie_ = generate::grammar::build_token_trie(*tokenizer_); });
   return trie_;
 }
 
-ChosenAdapters ServedModel::adapters() const {
+std::shared_ptr<const model::AdapterSet> ServedModel::adapters() const {
   const std::lock_guard lock(adapters_->mutex);
   return adapters_->chosen;
 }
@@ -154,18 +143,14 @@ void ServedModel::set_adapter_scales(const std::vector<std::pair<std::size_t, fl
   for (const auto& [index, scale] : scales) adapters_->entries[index].given.scale = scale;
   std::vector<model::AdapterChoice> adapters;
   std::vector<model::ControlChoice> vectors;
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
   for (const Adapters::Entry& entry : adapters_->entries) {
     const float scale = entry.given.scale;
     if (scale == 0) continue;
     if (entry.vector) vectors.push_back({entry.vector, scale});
     if (entry.adapter) adapters.push_back({entry.adapter, scale});
-    mix_in(hash, entry.given.path.native());
-    mix_in(hash, std::to_string(std::bit_cast<std::uint32_t>(scale)));
   }
-  adapters_->chosen = {};
-  if (adapters.empty() && vectors.empty()) return;
-  adapters_->chosen = {model_->mix(adapters, vectors), hash};
+  adapters_->chosen =
+      adapters.empty() && vectors.empty() ? nullptr : model_->mix(adapters, vectors);
 }
 
 void ServedModel::embed(std::span<const generate::TokenList> texts,
