@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <random>
 
@@ -10,6 +11,7 @@
 #include "generate/session.h"
 #include "model/store_identity.h"
 #include "shared_dir.h"
+#include "spec/kv_format.h"
 #include "state/disk_store.h"
 #include "temporary_folder.h"
 
@@ -22,13 +24,13 @@ using Text = std::vector<std::int32_t>;
 
 constexpr std::int64_t kContext = 1024;
 
-std::unique_ptr<model::LoadedModel> load(const std::string& name, int sequences = 2) {
+std::unique_ptr<model::LoadedModel> load(const std::string& name, const std::string& kv) {
   spec::Setup setup;
   setup.model = goldens_dir() / "arch" / (name + ".gguf");
   setup.context = kContext;
-  setup.sequences = sequences;
+  setup.sequences = 2;
   setup.exact = true;
-  setup.kv_type = tensor::DType::kF32;
+  setup.kv_type = spec::parse_kv_format(kv);
   setup.threads = 1;
   setup.snapshots = 12;
   setup.prefix_cells = 2048;
@@ -37,8 +39,9 @@ std::unique_ptr<model::LoadedModel> load(const std::string& name, int sequences 
 
 /// Everything that a user of one model has.
 struct Machine {
-  explicit Machine(const std::string& name, const std::filesystem::path& folder = {})
-      : model(load(name)),
+  explicit Machine(const std::string& name, const std::filesystem::path& folder = {},
+                   const std::string& kv = "f32")
+      : model(load(name, kv)),
         tokenizer(
             std::vector<std::string>(static_cast<std::size_t>(model->spec().vocabulary), "a")) {
     if (!folder.empty()) {
@@ -161,6 +164,32 @@ INSTANTIATE_TEST_SUITE_P(Goldens, PrefixSession,
                          ::testing::Values("llama-plain", "deepseek2", "gemma3", "gpt-oss",
                                            "qwen35", "mamba", "mamba2", "falcon-h1", "rwkv7"),
                          test_name);
+
+// Of coded pages only whole ones can be gone on from, but for the ends of texts.
+TEST(PrefixSessionCoded, GoesOnInMemoryAndAfterARestart) {
+  HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
+  const TemporaryFolder home;
+  for (const char* kv : {"tq4", "tq3u", "q8_0:tq4u"}) {
+    const std::filesystem::path folder = home / std::string(kv, 3);
+    Text first, second, third;
+    {
+      Machine machine("llama-256-Q8_0", folder, kv);
+      first = machine.text(700, 5);
+      second = machine.changed(first, 613, 40, 6);
+      third = machine.changed(first, 699, 3, 7);
+      EXPECT_EQ(machine.read(first), 699);
+      EXPECT_LE(machine.read(second), 39 + 64) << kv;
+      EXPECT_LE(machine.read(third), 2 + 64) << kv;
+      machine.evaluator->remember(machine.session->tokens());
+      machine.cache->save_all();
+    }
+    Machine machine("llama-256-Q8_0", folder, kv);
+    EXPECT_LE(machine.read(second), 39 + 64) << kv;
+    EXPECT_LE(machine.read(third), 2 + 64) << kv;
+    EXPECT_GE(machine.cache->statistics().from_disk, 1) << kv;
+    for (const float logit : machine.logits_after(third)) EXPECT_TRUE(std::isfinite(logit));
+  }
+}
 
 TEST(StoreIdentity, TellsModelsApart) {
   const std::filesystem::path plain = goldens_dir() / "arch" / "llama-plain.gguf";
