@@ -104,6 +104,11 @@ serve::ModelOptions model_options(const ServeOptions& options,
   result.each.limits.parallel = options.parallel;
   result.each.limits.queue = options.queue;
   result.each.max_tokens = run.max_tokens;
+  result.each.disk_folder = run.kv_disk.folder;
+  result.each.disk_bytes = run.kv_disk.bytes;
+  result.each.warn = [](const std::string& warning) {
+    fmt::print(stderr, "hearth: {}\n", warning);
+  };
   result.each.sampling = [values](generate::SamplerSettings& settings) {
     RunOptions base;
     base.sampler = settings;

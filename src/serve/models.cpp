@@ -284,6 +284,7 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
       return lease;
     }
     waited = true;
+    if (impl_->stopping.load()) throw RequestFailure(503, "the server is stopping");
     if (impl_->busy) {
       impl_->wait(lock, wish);
       continue;

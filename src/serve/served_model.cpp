@@ -4,11 +4,15 @@
 #include <cmath>
 #include <cstring>
 
+#include "generate/cached_prefixes.h"
 #include "generate/compute_turn.h"
 #include "generate/grammar/grammar.h"
-#include "generate/prefixes.h"
 #include "model/families/registry.h"
+#include "model/store_identity.h"
 #include "serve/constraints.h"
+#include "state/disk_store.h"
+#include "state/prefix_cache.h"
+#include "state/snapshots.h"
 #include "support/error.h"
 
 namespace hearth::serve {
@@ -26,6 +30,7 @@ std::unique_ptr<model::LoadedModel> load_generating(spec::Setup setup,
 std::unique_ptr<model::LoadedModel> load_embedding(spec::Setup setup, const spec::ModelSpec& spec,
                                                    std::int64_t texts,
                                                    const std::function<void(double)>& progress) {
+  setup.snapshots = 0;
   const std::int64_t wanted = setup.context > 0 ? setup.context : kEmbeddingContext;
   setup = generate::embedding_setup(std::move(setup), spec,
                                     std::min(wanted, generate::longest_text(spec)), texts);
@@ -63,6 +68,7 @@ ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOpt
   spec::Setup setup = options.setup;
   setup.model = path;
   setup.sequences = options.limits.parallel;
+  setup.snapshots = state::kChatSnapshots * options.limits.parallel;
   {
     const gguf::File file = gguf::File::open(path);
     const spec::ModelSpec spec = model::describe_model(file, {});
@@ -89,10 +95,28 @@ ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOpt
   make_scheduler(options);
 }
 
-ServedModel::~ServedModel() = default;
+ServedModel::~ServedModel() {
+  scheduler_.reset();  // its thread uses the prefixes
+  if (disk_) prefixes_->save_all();
+}
+
+void ServedModel::remember_texts(const ServedModelOptions& options) {
+  if (!options.disk_folder.empty()) {
+    state::DiskStoreOptions disk;
+    disk.folder = options.disk_folder;
+    disk.most_bytes = options.disk_bytes;
+    disk.warn = options.warn;
+    disk_ = std::make_unique<state::DiskStore>(disk, model::store_identity(*model_));
+  }
+  prefixes_ = std::make_unique<state::PrefixCache>(
+      model_->pool(), state::PrefixCache::limits_of(model_->pool()), disk_.get());
+}
 
 void ServedModel::make_scheduler(const ServedModelOptions& options) {
-  scheduler_ = std::make_unique<generate::Scheduler>(*model_, *tokenizer_, options.limits, turn_);
+  remember_texts(options);
+  scheduler_ =
+      std::make_unique<generate::Scheduler>(*model_, *tokenizer_, options.limits, turn_,
+                                            std::make_unique<generate::CachedPrefixes>(*prefixes_));
 }
 
 void ServedModel::load_adapters(const std::vector<ServedAdapter>& adapters) {

@@ -25,6 +25,10 @@
 namespace hearth::generate::grammar {
 class TokenTrie;
 }
+namespace hearth::state {
+class DiskStore;
+class PrefixCache;
+}  // namespace hearth::state
 
 namespace hearth::serve {
 
@@ -47,6 +51,11 @@ struct ServedModelOptions {
   std::function<void(generate::SamplerSettings&)> sampling;
   std::int64_t max_tokens = -1;  ///< of requests that name no limit
   std::vector<ServedAdapter> adapters;
+  /// Where beginnings of texts are kept when the memory is needed, and over restarts. Empty:
+  /// nowhere.
+  std::filesystem::path disk_folder;
+  std::uint64_t disk_bytes = 0;
+  std::function<void(const std::string&)> warn;  ///< told what the disk could not keep
   /// Texts of an embedding request that are evaluated at once.
   std::int64_t embedding_texts = 8;
 };
@@ -106,6 +115,7 @@ class ServedModel {
 
  private:
   void make_scheduler(const ServedModelOptions& options);
+  void remember_texts(const ServedModelOptions& options);
   void load_adapters(const std::vector<ServedAdapter>& adapters);
 
   ModelKind kind_;
@@ -124,7 +134,9 @@ class ServedModel {
   std::shared_ptr<generate::ComputeTurn> turn_;
   std::unique_ptr<generate::TextEncoder> encoder_;
   std::unique_ptr<generate::Embedder> embedder_;
-  std::mutex embedding_;                            // one request at a time
+  std::mutex embedding_;  // one request at a time
+  std::unique_ptr<state::DiskStore> disk_;
+  std::unique_ptr<state::PrefixCache> prefixes_;
   std::unique_ptr<generate::Scheduler> scheduler_;  // last: it ends first
 };
 

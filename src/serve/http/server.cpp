@@ -26,7 +26,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTick{200};
 /// How long, and how much of, a refused request is still read, so that the client gets to see the
 /// answer instead of a reset connection.
-constexpr milliseconds kDrainDeadline{3000};
+constexpr milliseconds kDrainStall{3000}, kDrainDeadline{60'000};
 constexpr std::size_t kDrainBytes = std::size_t{256} << 20;
 /// Of one connection, before others have their turn.
 constexpr int kReceivesAtOnce = 16;
@@ -454,7 +454,7 @@ void HttpServer::Impl::check_deadlines() {
         if (age > limits.write_stall) close(*connection);
         break;
       case State::kDraining:
-        if (age > kDrainDeadline) close(*connection);
+        if (now - connection->progress > kDrainStall || age > kDrainDeadline) close(*connection);
         break;
       case State::kHandling:
       case State::kClosed:

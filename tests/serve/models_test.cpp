@@ -1,0 +1,177 @@
+#include "serve/models.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "serve/request_failure.h"
+#include "serve/served_fixture.h"
+#include "shared_dir.h"
+#include "temporary_folder.h"
+
+namespace hearth::serve {
+namespace {
+
+std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
+
+class ModelsTest : public ::testing::Test {
+ protected:
+  /// Copies of one model: "a", "b", "c".
+  void start(ModelOptions options = TestServer::small().models) {
+    for (const char* name : {"a", "b", "c"}) {
+      const std::filesystem::path copy = folder / (std::string(name) + ".gguf");
+      std::filesystem::copy_file(stories(), copy);
+      std::filesystem::permissions(copy, std::filesystem::perms::owner_write,
+                                   std::filesystem::perm_options::add);
+      directory.add(name, copy);
+    }
+    manager.emplace(directory, options);
+  }
+  [[nodiscard]] std::vector<std::string> loaded() const {
+    std::vector<std::string> names;
+    for (const LoadedFacts& each : manager->loaded()) names.push_back(each.name);
+    return names;
+  }
+  void wait_until_loaded(const std::vector<std::string>& names) {
+    while (loaded() != names) std::this_thread::yield();
+  }
+  int status_of(const ModelManager::Wish& wish) {
+    try {
+      const ModelManager::Lease lease = manager->use(wish);
+      return 200;
+    } catch (const RequestFailure& failure) {
+      return failure.error().status;
+    }
+  }
+
+  testing::TemporaryFolder folder;
+  TestDirectory directory;
+  std::optional<ModelManager> manager;
+};
+
+using Names = std::vector<std::string>;
+
+TEST_F(ModelsTest, LoadsOnDemandAndOnce) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  EXPECT_EQ(loaded(), Names{});
+  const ModelManager::Lease first = manager->use({.name = "A:latest"});
+  EXPECT_EQ(first.name(), "a");
+  EXPECT_GT(first.load_seconds(), 0);
+  const ModelManager::Lease second = manager->use({.name = "a"});
+  EXPECT_EQ(second.load_seconds(), 0);
+  EXPECT_EQ(&*first, &*second);
+  EXPECT_EQ(loaded(), Names{"a"});
+  EXPECT_EQ(manager->loaded().front().users, 2U);
+  const ModelManager::Lease unnamed = manager->use({.name = ""});
+  EXPECT_EQ(unnamed.name(), "a");
+  EXPECT_EQ(status_of({.name = "none"}), 404);
+  EXPECT_EQ(status_of({.name = "a", .kind = ModelKind::kEmbeds}), 400);
+}
+
+TEST_F(ModelsTest, LeavesWhenIdleForLongEnough) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  manager->preload("a");
+  EXPECT_EQ(loaded(), Names{"a"});  // for ever, by the options
+  {
+    ModelManager::Lease lease = manager->use({.name = "a"});
+    lease.keep_alive(0);
+  }
+  wait_until_loaded({});
+  {
+    const ModelManager::Lease lease = manager->use({.name = "b"});
+    EXPECT_TRUE(manager->unload("b"));
+    EXPECT_EQ(loaded(), Names{"b"});  // it is in use
+  }
+  wait_until_loaded({});
+  EXPECT_FALSE(manager->unload("b"));
+}
+
+TEST_F(ModelsTest, TheLeastRecentlyUsedMakesRoom) {
+  HEARTH_REQUIRE_FILE(stories());
+  ModelOptions options = TestServer::small().models;
+  options.most_loaded = 2;
+  start(options);
+  manager->preload("a");
+  manager->preload("b");
+  manager->preload("a");
+  manager->preload("c");
+  EXPECT_EQ(loaded(), (Names{"a", "c"}));
+  const ModelManager::Lease a = manager->use({.name = "a"});
+  const ModelManager::Lease c = manager->use({.name = "c"});
+  EXPECT_EQ(status_of({.name = "b"}), 503);
+  EXPECT_EQ(loaded(), (Names{"a", "c"}));
+}
+
+TEST_F(ModelsTest, WhatDoesNotFitSaysWhy) {
+  HEARTH_REQUIRE_FILE(stories());
+  ModelOptions options = TestServer::small().models;
+  options.each.setup.context = std::int64_t{1} << 29;
+  start(options);
+  try {
+    manager->preload("a");
+    FAIL();
+  } catch (const RequestFailure& failure) {
+    EXPECT_EQ(failure.error().status, 503);
+    EXPECT_EQ(failure.error().code, "not_enough_memory");
+    EXPECT_NE(failure.error().message.find("available"), std::string::npos)
+        << failure.error().message;
+  }
+  EXPECT_EQ(loaded(), Names{});
+}
+
+TEST_F(ModelsTest, BrokenFilesAreTold) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  std::filesystem::resize_file(folder / "b.gguf", 1000);
+  EXPECT_EQ(status_of({.name = "b"}), 500);
+  EXPECT_EQ(status_of({.name = "a"}), 200);
+}
+
+TEST_F(ModelsTest, ALargerContextIsLoadedAnew) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  EXPECT_EQ(manager->use({.name = "a"})->context(), 256);
+  {
+    const ModelManager::Lease larger = manager->use({.name = "a", .context = 400});
+    EXPECT_EQ(larger->context(), 400);
+    // While it is in use nobody gets more.
+    EXPECT_EQ(manager->use({.name = "a", .context = 500})->context(), 400);
+  }
+  EXPECT_EQ(manager->use({.name = "a", .context = 100})->context(), 400);
+}
+
+TEST_F(ModelsTest, ManyAskAtOnce) {
+  HEARTH_REQUIRE_FILE(stories());
+  ModelOptions options = TestServer::small().models;
+  options.most_loaded = 2;
+  options.keep_alive = std::chrono::duration<double>(0);
+  start(options);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 5; ++round) {
+        try {
+          const std::string name(1, static_cast<char>('a' + (i + round) % 3));
+          const ModelManager::Lease lease = manager->use({.name = name});
+          EXPECT_EQ(lease.name(), name);
+        } catch (const RequestFailure& failure) {
+          EXPECT_EQ(failure.error().status, 503);  // both others are in use
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  wait_until_loaded({});
+}
+
+TEST_F(ModelsTest, NothingIsLoadedAfterStop) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  manager->stop(std::chrono::milliseconds(0));
+  EXPECT_EQ(status_of({.name = "a"}), 503);
+}
+
+}  // namespace
+}  // namespace hearth::serve
