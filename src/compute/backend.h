@@ -18,11 +18,14 @@
 #include <string>
 #include <string_view>
 
+#include "quant/kv_code.h"
 #include "spec/kinds.h"
 #include "tensor/tensor.h"
 
 namespace hearth::compute {
 
+using quant::KvCode;
+using quant::KvPart;
 using spec::Activation;
 using spec::Gating;
 using spec::NormKind;
@@ -135,29 +138,14 @@ struct RouteArguments {
   Tensor weights;  // F32 [T, K], out
 };
 
-enum class KvPart : std::uint8_t { kKeys, kValues };
-
-/// How coded pages of keys or values are written (quant/kv_code.h says what the bits mean).
-struct KvCode {
-  enum class Kind : std::uint8_t {
-    kNone,
-    kLloydMax,  // rotated, Lloyd-Max codes, one correcting factor per vector (kv-cache.md 3.2)
-    kResidual,  // one bit less of them and the signs of a projected residual (kv-cache.md 3.3)
-    kInt4,      // rotated, then as Q4_0
-  };
-  Kind kind = Kind::kNone;
-  std::uint8_t half_bits = 0;  // twice the bits per value: 4, 5, 6, 7, 8 for 2, 2.5, 3, 3.5, 4
-  bool centred = false;        // a mean per page and head is taken off (keys)
-  std::uint64_t seed = 0;      // of the rotation's signs
-  bool operator==(const KvCode&) const = default;
-};
-
-/// In a page table: the page is one of the coded pools.
+/// In a page table: the page is one of the coded pools, of keys and of values (quant/kv_code.h).
+/// Pools with such pages have P = quant::kCodedCells.
 inline constexpr std::int32_t kCodedPage = 1 << 30;
 
 /// Turns whole raw pages into coded ones: page pairs[i][0] of `raw` becomes page pairs[i][1] of
 /// `coded`.
 struct EncodePagesArguments {
+  KvPart part = KvPart::kKeys;
   Tensor raw;    // [pages, kv_heads, P, size], F32, F16 or BF16
   Tensor coded;  // I8 [pages, kv_heads, quant::coded_page_bytes(code, size)]
   KvCode code;
@@ -407,6 +395,7 @@ class Backend {
   /// converting to its type. How a page of a head is laid out inside is the backend's own affair.
   virtual void store_kv(KvPart part, const Tensor& values, const KvRows& rows,
                         const Tensor& pool) noexcept = 0;
+  virtual void encode_pages(const EncodePagesArguments& arguments) noexcept = 0;
   virtual void attend(const AttendArguments& arguments) noexcept = 0;
   /// Elementwise on [T, D].
   virtual void activate(Activation activation, const Tensor& x, const Tensor& out) noexcept = 0;

@@ -88,10 +88,6 @@ class Counter final : public CountBackend {
   void attend(const AttendArguments& a) noexcept override {
     count_attention(a.out);
     const auto row_sizes = static_cast<std::uint64_t>(a.q.shape[2] + a.out.shape[2]);
-    const auto stored =
-        static_cast<std::uint64_t>(a.keys.shape[3] + (a.values ? a.values.shape[3] : 0));
-    const std::uint64_t kv_row =
-        tensor::row_bytes(a.keys.dtype, stored * static_cast<std::uint64_t>(a.keys.shape[1]));
     for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
       const auto cells = static_cast<std::uint64_t>(index(a.row_end, t) - index(a.row_begin, t));
       counts_.attention_multiply_adds +=
@@ -99,9 +95,17 @@ class Counter final : public CountBackend {
       // Rows of one pass share what they read: only the widest range of a run of rows is counted.
       if (t + 1 == a.q.shape[0] ||
           index(a.rows.row_sequence, t) != index(a.rows.row_sequence, t + 1)) {
-        counts_.kv_bytes_read += cells * kv_row;
+        counts_.kv_bytes_read += attended_bytes(a, t);
       }
     }
+  }
+  void encode_pages(const EncodePagesArguments& a) noexcept override {
+    ++counts_.operations;
+    const std::int64_t heads = a.pairs.shape[0] * a.raw.shape[1];
+    const auto values = static_cast<std::uint64_t>(heads * a.raw.shape[2] * a.raw.shape[3]);
+    counts_.stored_values += values;
+    counts_.kv_bytes_read += tensor::row_bytes(a.raw.dtype, values);
+    counts_.kv_bytes_written += static_cast<std::uint64_t>(heads * a.coded.shape[2]);
   }
   void store_kv(KvPart /*part*/, const Tensor& values, const KvRows& /*rows*/,
                 const Tensor& pool) noexcept override {
@@ -265,6 +269,27 @@ class Counter final : public CountBackend {
     ++counts_.operations;
     ++counts_.attentions;
     counts_.attention_values += static_cast<std::uint64_t>(out.elements());
+  }
+  /// Of keys and values that row t sees, by the kind of their pages.
+  static std::uint64_t attended_bytes(const AttendArguments& a, std::int64_t t) {
+    const std::int64_t cells = a.keys.shape[2];
+    const std::int64_t begin = index(a.row_begin, t);
+    const std::int64_t end = index(a.row_end, t);
+    const std::int64_t stored = a.keys.shape[3] + (a.values ? a.values.shape[3] : 0);
+    const std::uint64_t raw_cell =
+        tensor::row_bytes(a.keys.dtype, static_cast<std::size_t>(stored * a.keys.shape[1]));
+    if (!a.coded_keys) return static_cast<std::uint64_t>(end - begin) * raw_cell;
+    const std::int64_t coded_page =
+        a.keys.shape[1] * (a.coded_keys.shape[2] + (a.coded_values ? a.coded_values.shape[2] : 0));
+    const std::int64_t table = index(a.rows.row_sequence, t) * a.rows.page_table.strides[0];
+    std::uint64_t bytes = 0;
+    for (std::int64_t page = begin / cells; page * cells < end; ++page) {
+      const auto seen = static_cast<std::uint64_t>(std::min(end, (page + 1) * cells) -
+                                                   std::max(begin, page * cells));
+      const bool coded = (index(a.rows.page_table, table + page) & kCodedPage) != 0;
+      bytes += coded ? static_cast<std::uint64_t>(coded_page) : seen * raw_cell;
+    }
+    return bytes;
   }
   /// Elements of one slot's state, once per row.
   static std::uint64_t state_products(const Tensor& state, const Tensor& x) {

@@ -9,6 +9,7 @@
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention.h"
+#include "compute/cpu/coded_pages.h"
 #include "compute/cpu/elementwise.h"
 #include "compute/cpu/experts.h"
 #include "compute/cpu/kernel_choice.h"
@@ -78,6 +79,7 @@ class CpuBackend final : public Backend {
         slabs_(ledger_),
         matmul_(team_, kernels_, ledger_),
         attention_(team_, kernels_, ledger_),
+        encoder_(team_, kernels_, coders_),
         elementwise_(team_, kernels_),
         experts_(team_, kernels_, ledger_, matmul_),
         selection_(team_, kernels_, attention_),
@@ -269,6 +271,9 @@ class CpuBackend final : public Backend {
     });
   }
 
+  void encode_pages(const EncodePagesArguments& arguments) noexcept override {
+    encoder_.run(arguments);
+  }
   void attend(const AttendArguments& arguments) noexcept override { attention_.run(arguments); }
 
   void activate(Activation activation, const Tensor& x, const Tensor& out) noexcept override {
@@ -431,7 +436,9 @@ class CpuBackend final : public Backend {
   std::shared_ptr<Ledger> ledger_;
   WeightSlabs slabs_;
   MatmulEngine matmul_;
+  cpu::CoderCache coders_;
   AttentionEngine attention_;
+  cpu::PageEncoder encoder_;
   cpu::ElementwiseEngine elementwise_;
   cpu::ExpertEngine experts_;
   cpu::SelectionEngine selection_;

@@ -10,6 +10,7 @@ constexpr std::array<std::string_view, kOperations> kNames = {"write",
                                                               "rope_table",
                                                               "rope",
                                                               "store_kv",
+                                                              "encode_pages",
                                                               "attend",
                                                               "activate",
                                                               "activate_xielu",
@@ -111,6 +112,10 @@ void ForwardingBackend::rope(RopePairing pairing, const Tensor& table, const Ten
 void ForwardingBackend::store_kv(KvPart part, const Tensor& values, const KvRows& rows,
                                  const Tensor& pool) noexcept {
   forward(Operation::kStoreKv, [&] { inner_.store_kv(part, values, rows, pool); });
+}
+
+void ForwardingBackend::encode_pages(const EncodePagesArguments& arguments) noexcept {
+  forward(Operation::kEncodePages, [&] { inner_.encode_pages(arguments); });
 }
 
 void ForwardingBackend::attend(const AttendArguments& arguments) noexcept {

@@ -20,6 +20,7 @@ enum class Operation : std::uint8_t {
   kRopeTable,
   kRope,
   kStoreKv,
+  kEncodePages,
   kAttend,
   kActivate,
   kActivateXielu,
@@ -84,6 +85,7 @@ class ForwardingBackend : public Backend {
             bool inverse) noexcept override;
   void store_kv(KvPart part, const Tensor& values, const KvRows& rows,
                 const Tensor& pool) noexcept override;
+  void encode_pages(const EncodePagesArguments& arguments) noexcept override;
   void attend(const AttendArguments& arguments) noexcept override;
   void activate(Activation activation, const Tensor& x, const Tensor& out) noexcept override;
   void activate_xielu(const Xielu& xielu, const Tensor& x, const Tensor& out) noexcept override;

@@ -24,6 +24,9 @@ void select_cells(const SelectCellsArguments& a) noexcept;
 void select_blocks(const SelectBlocksArguments& a) noexcept;
 void compress(const CompressArguments& a) noexcept;
 
+// coded_pages.cpp
+void encode_pages(const EncodePagesArguments& a) noexcept;
+
 // recurrent.cpp
 void convolve(const ConvolveArguments& a) noexcept;
 void delta_scan(const DeltaScanArguments& a) noexcept;

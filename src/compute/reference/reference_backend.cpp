@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compute/reference/access.h"
+#include "compute/reference/coded_pages.h"
 #include "compute/reference/operations.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
@@ -260,6 +261,7 @@ class ReferenceBackend final : public Backend {
   void transposed_matmul(const TransposedArguments& a) noexcept override {
     reference::transposed_matmul(a);
   }
+  void encode_pages(const EncodePagesArguments& a) noexcept override { reference::encode_pages(a); }
   void attend_selected(const SelectedAttendArguments& a) noexcept override {
     reference::attend_selected(a);
   }
@@ -287,12 +289,13 @@ class ReferenceBackend final : public Backend {
     const std::int64_t begin = int_at(a.row_begin, t);
     const std::int64_t end = int_at(a.row_end, t);
     std::vector<double> scores(static_cast<std::size_t>(end - begin));
+    CellReader keys(KvPart::kKeys, a.keys, a.coded_keys, a.key_code, kv_head);
     double maximum = a.sinks ? at(a.sinks, h) : -std::numeric_limits<double>::infinity();
     for (std::int64_t c = begin; c < end; ++c) {
       const Cell cell = locate(a.rows, a.keys.shape[2], t, c);
       double score = 0;
       for (std::int64_t i = 0; i < a.q.shape[2]; ++i) {
-        score += at(a.q, t, h, i) * pool_at(a.keys, cell.page, kv_head, cell.slot, i);
+        score += at(a.q, t, h, i) * keys.at(cell.page, cell.slot, i);
       }
       score *= a.scale;
       if (a.softcap > 0) score = a.softcap * std::tanh(score / a.softcap);
@@ -308,15 +311,19 @@ class ReferenceBackend final : public Backend {
     }
     double sum = a.sinks ? std::exp(at(a.sinks, h) - maximum) : 0.0;
     for (double& score : scores) sum += score = std::exp(score - maximum);
-    const Tensor& values = a.values ? a.values : a.keys;
-    for (std::int64_t i = 0; i < a.out.shape[2]; ++i) {
-      double value = 0;
-      for (std::int64_t c = begin; c < end; ++c) {
-        const Cell cell = locate(a.rows, values.shape[2], t, c);
-        value += scores[static_cast<std::size_t>(c - begin)] *
-                 pool_at(values, cell.page, kv_head, cell.slot, i);
+    CellReader values =
+        a.values ? CellReader(KvPart::kValues, a.values, a.coded_values, a.value_code, kv_head)
+                 : keys;
+    std::vector<double> mixed(static_cast<std::size_t>(a.out.shape[2]));
+    for (std::int64_t c = begin; c < end; ++c) {
+      const Cell cell = locate(a.rows, a.keys.shape[2], t, c);
+      for (std::size_t i = 0; i < mixed.size(); ++i) {
+        mixed[i] += scores[static_cast<std::size_t>(c - begin)] *
+                    values.at(cell.page, cell.slot, static_cast<std::int64_t>(i));
       }
-      at(a.out, t, h, i) = static_cast<float>(value / sum);
+    }
+    for (std::size_t i = 0; i < mixed.size(); ++i) {
+      at(a.out, t, h, static_cast<std::int64_t>(i)) = static_cast<float>(mixed[i] / sum);
     }
   }
 
