@@ -97,7 +97,7 @@ enum class VectorScale : std::uint8_t {
   kNorm,      // by its norm: the smallest squared error for codes of this kind
 };
 
-/// One code for vectors of one size. Making one takes memory, and so do the pages of it, briefly.
+/// One code for vectors of one size. Making one takes memory, and so does encoding pages, briefly.
 class KvCoder {
  public:
   /// can_code() must hold.
@@ -115,9 +115,9 @@ class KvCoder {
   /// Decodes to [64][size].
   void decode_page(KvPart part, std::span<const std::byte> page,
                    std::span<float> cells) const noexcept;
-  /// The same in rotated space, [64][padded].
-  void decode_rotated(KvPart part, std::span<const std::byte> page,
-                      std::span<float> cells) const noexcept;
+  /// One cell of it, as [padded] with zeros at the end. Needs no memory.
+  void decode_cell(KvPart part, std::span<const std::byte> page, std::int64_t cell,
+                   float* out) const noexcept;
 
   /// A single vector of `size` values as its codes tell it, with an exact factor and no mean.
   void approximate(std::span<const float> x, VectorScale scale,
@@ -140,6 +140,9 @@ class KvCoder {
   void encode_levels(KvPart part, const float* cells, std::byte* page) const noexcept;
   void encode_integers(KvPart part, const float* cells, std::byte* page) const noexcept;
   void take_mean(float* cells, std::byte* page) const noexcept;
+  /// A cell in rotated space.
+  void decode_rotated(KvPart part, const std::byte* page, std::int64_t cell,
+                      float* out) const noexcept;
 
   KvCode code_;
   CodedPageLayout layout_;

@@ -27,34 +27,26 @@ void put_code(std::byte* codes, int bits, const CodePlace& place, unsigned code)
   if (bits == 3) codes[place.high_byte] |= static_cast<std::byte>(code >> 2 << place.high_shift);
 }
 
-/// The factors of a row in the page.
-struct FactorRow {
-  std::byte* bytes;
-  float largest;
-  [[nodiscard]] float at(std::int64_t cell) const noexcept {
-    return largest * factor_steps()[std::to_integer<std::size_t>(bytes[cell])];
-  }
-};
-
-FactorRow factor_row(const CodedPageLayout& layout, std::byte* page, int row) noexcept {
-  return {page + layout.factors + row * kCodedCells, load<float>(page + layout.largest + 4 * row)};
+float factor_at(const CodedPageLayout& layout, const std::byte* page, int row,
+                std::int64_t cell) noexcept {
+  return load<float>(page + layout.largest + 4 * row) *
+         factor_steps()[std::to_integer<std::size_t>(
+             page[layout.factors + row * kCodedCells + cell])];
 }
 
 /// Writes a row of factors; what is read back is near them, or with `up` not below.
-FactorRow put_factors(const CodedPageLayout& layout, std::byte* page, int row,
-                      const std::array<float, kCells>& factors, bool up = false) noexcept {
+void put_factors(const CodedPageLayout& layout, std::byte* page, int row,
+                 const std::array<float, kCells>& factors, bool up = false) noexcept {
   const float largest = *std::max_element(factors.begin(), factors.end());
   store(page + layout.largest + 4 * row, largest);
-  const FactorRow written{page + layout.factors + row * kCodedCells, largest};
   for (std::size_t cell = 0; cell < kCells; ++cell) {
     std::uint8_t byte = largest > 0 ? factor_byte(factors[cell] / largest) : std::uint8_t{255};
     if (up && factors[cell] > 0) {
       byte = std::min<std::uint8_t>(byte, 254);
       while (byte > 0 && largest * factor_steps()[byte] < factors[cell]) --byte;
     }
-    written.bytes[cell] = std::byte{byte};
+    page[layout.factors + row * kCodedCells + static_cast<std::int64_t>(cell)] = std::byte{byte};
   }
-  return written;
 }
 
 }  // namespace
@@ -95,12 +87,12 @@ void KvCoder::encode_levels(KvPart kv, const float* cells, std::byte* page) cons
           code_part(part, cells + cell * padded, scale, codes.data() + cell * padded);
     }
     const int row = residual ? 2 * part : part;
-    const FactorRow written = put_factors(layout_, page, row, factors);
+    put_factors(layout_, page, row, factors);
     if (!residual) continue;
     for (std::int64_t cell = 0; cell < kCodedCells; ++cell) {
       float rest[kMostCodedSize] = {};
       float projected[kMostCodedSize];
-      numbers_of(part, codes.data() + cell * padded, written.at(cell), rest);
+      numbers_of(part, codes.data() + cell * padded, factor_at(layout_, page, row, cell), rest);
       for (std::int64_t i = 0; i < padded; ++i) rest[i] = cells[cell * padded + i] - rest[i];
       factors[static_cast<std::size_t>(cell)] = project(part, rest, projected);
       for (std::int64_t i = layout_.part_begin[static_cast<std::size_t>(part)]; i < part_end(part);
@@ -108,7 +100,7 @@ void KvCoder::encode_levels(KvPart kv, const float* cells, std::byte* page) cons
         put_code(page + layout_.signs, 1, code_place(kv, 1, cell, i), projected[i] > 0 ? 1 : 0);
       }
     }
-    (void)put_factors(layout_, page, row + 1, factors);
+    put_factors(layout_, page, row + 1, factors);
   }
   for (const CodeRun& run : layout_.all_runs()) {
     for (std::int64_t cell = 0; cell < kCodedCells; ++cell) {
@@ -134,9 +126,9 @@ void KvCoder::encode_integers(KvPart kv, const float* cells, std::byte* page) co
     }
     if (!layout_.half_factors) {
       // A smaller factor would cut the largest numbers off.
-      const FactorRow written = put_factors(layout_, page, run.factor, factors, true);
+      put_factors(layout_, page, run.factor, factors, true);
       for (std::size_t cell = 0; cell < kCells; ++cell) {
-        factors[cell] = written.at(static_cast<std::int64_t>(cell));
+        factors[cell] = factor_at(layout_, page, run.factor, static_cast<std::int64_t>(cell));
       }
     }
     const int zero = run.bits == 8 ? 128 : 8;
@@ -172,61 +164,55 @@ void KvCoder::encode_page(KvPart part, std::span<const float> cells,
   }
 }
 
-void KvCoder::decode_rotated(KvPart kv, std::span<const std::byte> bytes,
-                             std::span<float> cells) const noexcept {
-  assert(static_cast<std::int64_t>(bytes.size()) == layout_.bytes);
-  assert(static_cast<std::int64_t>(cells.size()) == kCodedCells * layout_.padded);
-  // Only read from.
-  std::byte* const page = const_cast<std::byte*>(bytes.data());
+void KvCoder::decode_rotated(KvPart kv, const std::byte* page, std::int64_t cell,
+                             float* out) const noexcept {
+  const bool integers = code_.kind == KvCode::Kind::kInt4 || code_.kind == KvCode::Kind::kInt8;
   for (const CodeRun& run : layout_.all_runs()) {
     const int zero = run.bits == 8 ? 128 : 8;
-    const bool integers = code_.kind == KvCode::Kind::kInt4 || code_.kind == KvCode::Kind::kInt8;
-    for (std::int64_t cell = 0; cell < kCodedCells; ++cell) {
-      const float factor =
-          layout_.half_factors
-              ? load_half(page + layout_.factors + 2 * (run.factor * kCodedCells + cell))
-              : factor_row(layout_, page, run.factor).at(cell);
-      for (std::int64_t i = 0; i < run.count; ++i) {
-        const unsigned code =
-            get_code(page + run.offset, run.bits, code_place(kv, run.bits, cell, i));
-        const int number = integers ? static_cast<int>(code) - zero : table(run).numbers[code];
-        cells[static_cast<std::size_t>(cell * layout_.padded + run.first + i)] =
-            factor * static_cast<float>(number);
-      }
+    const float factor =
+        layout_.half_factors
+            ? load_half(page + layout_.factors + 2 * (run.factor * kCodedCells + cell))
+            : factor_at(layout_, page, run.factor, cell);
+    for (std::int64_t i = 0; i < run.count; ++i) {
+      const unsigned code =
+          get_code(page + run.offset, run.bits, code_place(kv, run.bits, cell, i));
+      const int number = integers ? static_cast<int>(code) - zero : table(run).numbers[code];
+      out[run.first + i] = factor * static_cast<float>(number);
     }
   }
-  for (std::int64_t cell = 0; cell < kCodedCells; ++cell) {
-    float* const row = cells.data() + cell * layout_.padded;
+  for (int part = 0; part < layout_.parts; ++part) {
     if (code_.kind == KvCode::Kind::kResidual) {
       float signs[kMostCodedSize];
       for (std::int64_t i = 0; i < layout_.padded; ++i) {
         signs[i] =
             get_code(page + layout_.signs, 1, code_place(kv, 1, cell, i)) != 0 ? 1.0F : -1.0F;
       }
-      for (int part = 0; part < layout_.parts; ++part) {
-        add_signs(part, signs, factor_row(layout_, page, 2 * part + 1).at(cell), row);
-      }
+      add_signs(part, signs, factor_at(layout_, page, 2 * part + 1, cell), out);
     }
-    for (int part = 0; layout_.centred && part < layout_.parts; ++part) {
-      const auto unit = load<float>(page + layout_.mean_units + 4 * part);
-      for (std::int64_t i = layout_.part_begin[static_cast<std::size_t>(part)]; i < part_end(part);
-           ++i) {
-        row[i] += unit * static_cast<float>(load<std::int8_t>(page + layout_.mean + i));
-      }
+    if (!layout_.centred) continue;
+    const auto unit = load<float>(page + layout_.mean_units + 4 * part);
+    for (std::int64_t i = layout_.part_begin[static_cast<std::size_t>(part)]; i < part_end(part);
+         ++i) {
+      out[i] += unit * static_cast<float>(load<std::int8_t>(page + layout_.mean + i));
     }
-    // Padding is coded, too, but stands for nothing.
-    std::fill(row + layout_.size, row + layout_.padded, 0.0F);
   }
+  // Padding is coded, too, but stands for nothing.
+  std::fill(out + layout_.size, out + layout_.padded, 0.0F);
+}
+
+void KvCoder::decode_cell(KvPart part, std::span<const std::byte> page, std::int64_t cell,
+                          float* out) const noexcept {
+  assert(static_cast<std::int64_t>(page.size()) == layout_.bytes);
+  decode_rotated(part, page.data(), cell, out);
+  rotation_.turn_back(out);
 }
 
 void KvCoder::decode_page(KvPart part, std::span<const std::byte> page,
                           std::span<float> cells) const noexcept {
   assert(static_cast<std::int64_t>(cells.size()) == kCodedCells * layout_.size);
-  std::vector<float> turned(static_cast<std::size_t>(kCodedCells * layout_.padded));
-  decode_rotated(part, page, turned);
+  float row[kMostCodedSize];
   for (std::int64_t cell = 0; cell < kCodedCells; ++cell) {
-    float* const row = turned.data() + cell * layout_.padded;
-    rotation_.turn_back(row);
+    decode_cell(part, page, cell, row);
     std::copy_n(row, layout_.size, cells.data() + cell * layout_.size);
   }
 }

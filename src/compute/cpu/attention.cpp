@@ -7,6 +7,7 @@
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention_tiles.h"
+#include "compute/cpu/coded_tiles.h"
 #include "compute/cpu/kv_layout.h"
 
 namespace hearth::compute::cpu {
@@ -38,6 +39,7 @@ struct AttentionEngine::Pass {
   std::int64_t groups = 0;     // tiles x parts of KV heads x head parts
   std::int64_t chunks = 1;     // > 1: every chunk of a group is a unit of its own
   std::int64_t key_size = 0, value_size = 0, value_stride = 0;
+  CodedScheme coded;  // without keys: no page is coded
 
   [[nodiscard]] std::int64_t most_queries() const noexcept {
     return most_rows * heads_per_unit * kv_per_unit;
@@ -49,8 +51,8 @@ struct AttentionEngine::Pass {
 };
 
 AttentionEngine::AttentionEngine(ThreadTeam& team, const KernelTable& kernels,
-                                 std::shared_ptr<Ledger> ledger)
-    : team_(team), kernels_(kernels), ledger_(std::move(ledger)) {
+                                 std::shared_ptr<Ledger> ledger, CoderCache& coders, bool exact)
+    : team_(team), kernels_(kernels), ledger_(std::move(ledger)), coders_(coders), exact_(exact) {
   scratch_ =
       AccountedPages(ledger_, MemoryCategory::kBuffers,
                      sizeof(float) * kScratchFloats * static_cast<std::size_t>(team_.size()));
@@ -117,6 +119,95 @@ void merge(const KernelTable& kernels, std::int64_t queries, std::int64_t stride
   }
 }
 
+/// Attention of a thread's units to the coded pages among their tiles.
+class CodedWork {
+ public:
+  CodedWork(const CodedScheme& scheme, const KernelTable& kernels,
+            std::span<const AttentionUnit> heads, Workspace& memory) noexcept
+      : scheme_(&scheme), kernels_(&kernels), heads_(heads) {
+    if (scheme.keys == nullptr) return;
+    const std::int64_t queries = heads[0].count() * static_cast<std::int64_t>(heads.size());
+    part_ = take_partial(memory, queries, heads[0].value_stride);
+  }
+  /// What the units need within attend(), for all of them.
+  [[nodiscard]] std::int64_t shared_floats() const noexcept {
+    if (scheme_->keys == nullptr) return 0;
+    return scheme_->direct ? CodedTiles::shared_floats(*scheme_, heads_[0].count())
+                           : FloatTiles::shared_floats(heads_[0], scheme_);
+  }
+  void prepare(Workspace& memory, Workspace shared) noexcept {
+    if (scheme_->keys == nullptr) return;
+    for (std::size_t i = 0; i < heads_.size(); ++i) {
+      if (scheme_->direct) {
+        direct_[i] = CodedTiles(heads_[i], *scheme_, *kernels_, memory, shared);
+      } else {
+        decoded_[i] = FloatTiles(heads_[i], *kernels_, memory, shared, scheme_);
+      }
+    }
+  }
+  /// Whether the tile is a coded page; then it is attended to.
+  bool attend(std::size_t head, std::int64_t first, std::int64_t begin, std::int64_t end) noexcept {
+    if (scheme_->keys == nullptr || !heads_[head].is_coded(first)) return false;
+    const AttentionPartial result = part_of(head);
+    if ((begun_ & 1U << head) == 0) result.clear(heads_[head].count(), heads_[head].value_stride);
+    begun_ |= 1U << head;
+    if (scheme_->direct) {
+      direct_[head].attend(first, result);
+    } else {
+      decoded_[head].attend(first, begin, end, result);
+    }
+    return true;
+  }
+  /// Adds what a chunk's coded pages gave to what its other tiles did.
+  void end(std::size_t head, float sum_scale, float output_scale,
+           const AttentionPartial& total) noexcept {
+    if ((begun_ & 1U << head) == 0) return;
+    begun_ &= ~(1U << head);
+    const AttentionPartial part = part_of(head);
+    if (scheme_->direct) direct_[head].end(part);
+    const std::int64_t stride = heads_[head].value_stride;
+    for (std::int64_t q = 0; q < heads_[head].count(); ++q) {
+      if (part.maxima[q] == kMinusInfinity) continue;
+      const float maximum = std::max(total.maxima[q], part.maxima[q]);
+      const float old_factor = std::exp(total.maxima[q] - maximum);
+      const float new_factor = std::exp(part.maxima[q] - maximum) * sum_scale;
+      total.maxima[q] = maximum;
+      total.sums[q] = total.sums[q] * old_factor + part.sums[q] * new_factor;
+      kernels_->blend(total.values + q * stride, old_factor, part.values + q * stride,
+                      new_factor / output_scale, stride);
+    }
+  }
+
+ private:
+  [[nodiscard]] AttentionPartial part_of(std::size_t head) const noexcept {
+    return part_.from(heads_[head].count() * static_cast<std::int64_t>(head),
+                      heads_[head].value_stride);
+  }
+
+  const CodedScheme* scheme_;
+  const KernelTable* kernels_;
+  std::span<const AttentionUnit> heads_;
+  AttentionPartial part_;
+  std::array<CodedTiles, kMostKvHeads> direct_;
+  std::array<FloatTiles, kMostKvHeads> decoded_;
+  unsigned begun_ = 0;  // a bit per head
+};
+
+/// Floats of work memory that `queries` queries of a pass with coded pages need at most.
+std::int64_t coded_floats(const CodedScheme& scheme, std::int64_t queries, std::int64_t key_size,
+                          std::int64_t value_stride) noexcept {
+  constexpr std::int64_t kPadding = 8192;  // of a few hundred arrays to sixteen floats
+  const std::int64_t key = round_up(key_size, kPanelRows);
+  const std::int64_t partials = 3 * queries * (2 + value_stride);
+  const std::int64_t raw = queries * (key + 2 * kPanelRows);
+  const std::int64_t coded =
+      scheme.direct ? CodedTiles::own_floats(scheme, queries) : queries * key;
+  const std::int64_t shared = std::max(
+      kTile * (key + value_stride) + 100 * queries + kPanelRows * std::max(key, value_stride),
+      CodedTiles::shared_floats(scheme, queries));
+  return partials + raw + coded + shared + kPadding;
+}
+
 /// Divides by the sums and writes the output.
 void finish(const KernelTable& kernels, const AttentionUnit& unit, const AttentionPartial& total,
             float sum_scale, float output_scale) noexcept {
@@ -180,13 +271,14 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
   const std::int64_t stride = pass.value_stride;
   const AttentionPartial part = take_partial(memory, queries, stride);
   const AttentionPartial total = take_partial(memory, queries, stride);
+  CodedWork coded(pass.coded, kernels_, heads, memory);
   Workspace shared = memory;
-  const std::int64_t shared_floats = Tiles::shared_floats(heads[0]);
-  (void)memory.take(shared_floats);
+  (void)memory.take(std::max(Tiles::shared_floats(heads[0]), coded.shared_floats()));
   std::array<Tiles, kMostKvHeads> tiles;
   for (std::size_t i = 0; i < heads.size(); ++i) {
     tiles[i] = Tiles(heads[i], kernels_, memory, shared);
   }
+  coded.prepare(memory, shared);
 
   const std::int64_t first_chunk = tile.begin / kChunk;
   const std::int64_t last_chunk = (tile.end - 1) / kChunk;
@@ -200,10 +292,13 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
     for (std::size_t i = 0; i < heads.size(); ++i) tiles[i].begin(result_of(i));
     for (std::int64_t first = begin / kTile * kTile; first < end; first += kTile) {
       for (std::size_t i = 0; i < heads.size(); ++i) {
-        tiles[i].attend(first, begin, end, result_of(i));
+        if (!coded.attend(i, first, begin, end)) tiles[i].attend(first, begin, end, result_of(i));
       }
     }
-    for (std::size_t i = 0; i < heads.size(); ++i) tiles[i].end(result_of(i));
+    for (std::size_t i = 0; i < heads.size(); ++i) {
+      tiles[i].end(result_of(i));
+      coded.end(i, tiles[i].sum_scale(), tiles[i].output_scale(), result_of(i));
+    }
   };
   const auto merge_all = [&](auto part_of) {
     total.clear(queries, stride);
@@ -236,6 +331,16 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
   merge_all(slot);
 }
 
+CodedScheme AttentionEngine::scheme_of(const AttendArguments& a) {
+  CodedScheme scheme;
+  if (!a.coded_keys) return scheme;
+  scheme.kernels = &coded_kernels_of(kernels_);
+  scheme.keys = &coders_.of(a.key_code, a.keys.shape[3]);
+  if (a.values) scheme.values = &coders_.of(a.value_code, a.values.shape[3]);
+  scheme.direct = !exact_ && scheme.keys->direct() && scheme.value_coder().direct();
+  return scheme;
+}
+
 void AttentionEngine::run(const AttendArguments& a) noexcept {
   if (a.q.shape[0] == 0) return;
   Pass pass;
@@ -245,9 +350,14 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
   pass.value_size = a.out.shape[2];
   pass.value_stride = round_up(pass.value_size, kPanelRows);
   pass.pairs = PairTiles::can_attend(a, kernels_);
-  const std::int64_t most_queries = pass.pairs
-                                        ? PairTiles::most_queries(pass.key_size, pass.value_size)
-                                        : FloatTiles::most_queries(pass.key_size, pass.value_size);
+  pass.coded = scheme_of(a);
+  std::int64_t most_queries = pass.pairs ? PairTiles::most_queries(pass.key_size, pass.value_size)
+                                         : FloatTiles::most_queries(pass.key_size, pass.value_size);
+  while (pass.coded.keys != nullptr && most_queries > 1 &&
+         coded_floats(pass.coded, most_queries, pass.key_size, pass.value_stride) >
+             kScratchFloats) {
+    most_queries /= 2;
+  }
   pass.group = a.q.shape[1] / kv_heads;
   pass.heads_per_unit = std::min(pass.group, most_queries);
   // Few rows with many heads on one key (latent attention): smaller units occupy all threads,

@@ -22,10 +22,14 @@
 namespace hearth::compute::cpu {
 
 struct AttentionUnit;
+class CoderCache;
+struct CodedScheme;
 
 class AttentionEngine {
  public:
-  AttentionEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger);
+  /// `exact`: coded pages are decoded to float32.
+  AttentionEngine(ThreadTeam& team, const KernelTable& kernels, std::shared_ptr<Ledger> ledger,
+                  CoderCache& coders, bool exact);
 
   /// Workspace for batches of `rows` rows whose heads together have at most `columns` values.
   /// Throws Error.
@@ -40,6 +44,7 @@ class AttentionEngine {
 
  private:
   struct Pass;
+  [[nodiscard]] CodedScheme scheme_of(const AttendArguments& a);
   void make_tiles(const AttendArguments& a, Pass& pass) noexcept;
   void run_unit(const Pass& pass, std::int64_t unit, int thread) noexcept;
   /// Consecutive rows of one sequence whose ranges of cells touch: they share tiles of keys.
@@ -55,6 +60,8 @@ class AttentionEngine {
   ThreadTeam& team_;
   const KernelTable& kernels_;
   std::shared_ptr<Ledger> ledger_;
+  CoderCache& coders_;
+  bool exact_;
   std::vector<RowTile> tiles_;
   std::unique_ptr<std::atomic<std::int32_t>[]> chunks_left_;
   std::int64_t split_groups_ = 0;  // entries of chunks_left_

@@ -3,6 +3,7 @@
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention_tiles.h"
+#include "compute/cpu/coded_tiles.h"
 #include "compute/cpu/kv_layout.h"
 
 namespace hearth::compute::cpu {
@@ -67,25 +68,6 @@ void multiply(const KernelTable& kernels, PanelFormat format, const std::byte* p
   }
 }
 
-/// Turns one query's raw scores of a tile into softmax weights relative to the running maximum;
-/// returns the factor by which what was summed before shrinks, or a negative number when the query
-/// sees none of these cells.
-float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,
-                   std::int64_t head, std::int64_t first_cell, float* scores, float& maximum,
-                   float& total) noexcept {
-  if (!adjust_scores(a, kernels, row, head, first_cell, scores)) {
-    std::fill_n(scores, kTile, 0.0F);
-    return -1;
-  }
-  const float before = maximum;
-  maximum = std::max(before, kernels.largest(scores, kTile));
-  // A maximum of minus infinity (all scores are) would give NaN for what must be zero.
-  const float reference = maximum == kMinusInfinity ? 0.0F : maximum;
-  const float factor = std::exp(before - reference);
-  total = total * factor + kernels.exp_row(scores, reference, kTile);
-  return factor;
-}
-
 }  // namespace
 
 /// Where a tile's panels are: in the pool, or gathered.
@@ -101,19 +83,29 @@ std::int64_t FloatTiles::most_queries(std::int64_t /*key_size*/,
   return kQueries;
 }
 
-std::int64_t FloatTiles::shared_floats(const AttentionUnit& unit) noexcept {
+std::int64_t FloatTiles::shared_floats(const AttentionUnit& unit,
+                                       const CodedScheme* coded) noexcept {
+  std::int64_t decoded = 0;
+  if (coded != nullptr) {
+    decoded =
+        kPanelRows * std::max(coded->keys->layout().padded, coded->value_coder().layout().padded);
+  }
   return kTile * (unit.key_size + unit.value_stride + unit.count()) +
-         round_up(unit.count(), kPanelRows);
+         round_up(unit.count(), kPanelRows) + decoded;
 }
 
 FloatTiles::FloatTiles(const AttentionUnit& unit, const KernelTable& kernels, Workspace& own,
-                       Workspace shared) noexcept
-    : unit_(&unit), kernels_(&kernels) {
+                       Workspace shared, const CodedScheme* coded) noexcept
+    : unit_(&unit), kernels_(&kernels), coded_(coded) {
   queries_ = own.take(unit.count() * unit.key_size);
   keys_ = shared.take(kTile * unit.key_size);
   values_ = shared.take(kTile * unit.value_stride);
   scores_ = shared.take(unit.count() * kTile);
   factors_ = shared.take(unit.count());
+  if (coded != nullptr) {
+    decoded_ = shared.take(
+        kPanelRows * std::max(coded->keys->layout().padded, coded->value_coder().layout().padded));
+  }
   const Tensor& q = unit.a->q;
   for (std::int64_t i = 0; i < unit.count(); ++i) {
     const float* const from =
@@ -173,10 +165,51 @@ void FloatTiles::turn(const Panels& panels, std::int64_t first, std::int64_t low
   }
 }
 
+/// The panels of a coded page, all of whose cells are there.
+FloatTiles::Panels FloatTiles::decoded(std::int32_t page) noexcept {
+  const AttendArguments& a = *unit_->a;
+  const auto bytes = [&](const Tensor& pool) {
+    return std::span<const std::byte>(
+        bytes_of(pool) + (page & ~kCodedPage) * pool.strides[0] + unit_->kv_head * pool.strides[1],
+        static_cast<std::size_t>(pool.shape[2]));
+  };
+  const quant::KvCoder& keys = coded_->keys->coder();
+  const quant::KvCoder& values = coded_->value_coder().coder();
+  Panels panels;
+  for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+    const std::byte* lanes[kPanelRows];
+    const auto put_values = [&] {
+      for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+        kernels_->value_to_panels(lanes[lane], PanelFormat::kF32, unit_->value_size, block + lane,
+                                  kTile, values_);
+      }
+    };
+    const auto decode = [&](const quant::KvCoder& coder, KvPart part, const Tensor& pool) {
+      for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+        float* const cell = decoded_ + lane * coder.layout().padded;
+        coder.decode_cell(part, bytes(pool), block + lane, cell);
+        lanes[lane] = reinterpret_cast<const std::byte*>(cell);
+      }
+    };
+    decode(keys, KvPart::kKeys, a.coded_keys);
+    float* const panel = keys_ + block * unit_->key_size;
+    kernels_->keys_to_panel(lanes, PanelFormat::kF32, unit_->key_size, panel);
+    panels.keys[block / kPanelRows] = reinterpret_cast<const std::byte*>(panel);
+    if (a.values) decode(values, KvPart::kValues, a.coded_values);
+    put_values();
+  }
+  panels.values = reinterpret_cast<const std::byte*>(values_);
+  panels.value_panel_bytes = kTile * kPanelRows * static_cast<std::int64_t>(sizeof(float));
+  return panels;
+}
+
 /// The panels of the cells [first, first + kTile), of which only those in [begin, end) count.
 FloatTiles::Panels FloatTiles::panels(std::int64_t first, std::int64_t begin,
                                       std::int64_t end) noexcept {
   const AttendArguments& a = *unit_->a;
+  if (coded_ != nullptr && unit_->is_coded(first)) {
+    return decoded(unit_->table[first / unit_->page_cells]);
+  }
   const std::int64_t low = std::max(first, begin);
   const std::int64_t high = std::min(first + kTile, end);
   const bool key_panels = kv_layout(a.keys, KvPart::kKeys, *kernels_) == KvLayout::kPanels;
@@ -249,6 +282,22 @@ void FloatTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end
                }
              });
   }
+}
+
+float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,
+                   std::int64_t head, std::int64_t first_cell, float* scores, float& maximum,
+                   float& total) noexcept {
+  if (!adjust_scores(a, kernels, row, head, first_cell, scores)) {
+    std::fill_n(scores, kTile, 0.0F);
+    return -1;
+  }
+  const float before = maximum;
+  maximum = std::max(before, kernels.largest(scores, kTile));
+  // A maximum of minus infinity (all scores are) would give NaN for what must be zero.
+  const float reference = maximum == kMinusInfinity ? 0.0F : maximum;
+  const float factor = std::exp(before - reference);
+  total = total * factor + kernels.exp_row(scores, reference, kTile);
+  return factor;
 }
 
 bool adjust_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,

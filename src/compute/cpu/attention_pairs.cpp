@@ -139,7 +139,7 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::i
                                     bool last) noexcept {
   Panels tile = stored(first);
   if (!convert_ && !blocks_ && tile.keys != nullptr && tile.values != nullptr) return tile;
-  const Panels next = last ? tile : stored(first + kTile);
+  const Panels next = last || unit_->is_coded(first + kTile) ? tile : stored(first + kTile);
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   auto* const keys = reinterpret_cast<std::byte*>(keys_);
   auto* const values = reinterpret_cast<std::byte*>(values_);

@@ -32,6 +32,8 @@ class Workspace {
   std::span<float> memory_;
 };
 
+struct CodedScheme;  // coded_tiles.h
+
 /// Running results of some queries: maximum, sum of exponentials and weighted sum of values.
 struct AttentionPartial {
   float* maxima = nullptr;
@@ -61,6 +63,10 @@ struct AttentionUnit {
   std::int64_t key_size = 0, value_size = 0, value_stride = 0;
 
   [[nodiscard]] std::int64_t count() const noexcept { return rows * heads; }
+  /// Whether the cells from `first` on, a whole tile, are a coded page.
+  [[nodiscard]] bool is_coded(std::int64_t first) const noexcept {
+    return (table[first / page_cells] & kCodedPage) != 0;
+  }
   [[nodiscard]] std::int64_t row(std::int64_t query) const noexcept {
     return first_row + query / heads;
   }
@@ -75,6 +81,13 @@ struct AttentionUnit {
                                  std::int64_t row, std::int64_t head, std::int64_t first_cell,
                                  float* scores) noexcept;
 
+/// Turns one query's raw scores of a tile into softmax weights relative to the running maximum;
+/// returns the factor by which what was summed before shrinks, or a negative number when the query
+/// sees none of these cells.
+[[nodiscard]] float weigh_scores(const AttendArguments& a, const KernelTable& kernels,
+                                 std::int64_t row, std::int64_t head, std::int64_t first_cell,
+                                 float* scores, float& maximum, float& total) noexcept;
+
 /// The interface of both: begin(), attend() for tiles of one chunk in ascending order, end().
 class FloatTiles {
  public:
@@ -83,11 +96,13 @@ class FloatTiles {
                                                  std::int64_t value_size) noexcept;
 
   /// Floats of memory that all units of a thread share: they need it within attend() only.
-  [[nodiscard]] static std::int64_t shared_floats(const AttentionUnit& unit) noexcept;
+  [[nodiscard]] static std::int64_t shared_floats(const AttentionUnit& unit,
+                                                  const CodedScheme* coded = nullptr) noexcept;
 
   FloatTiles() = default;
+  /// `coded`: tiles may be coded pages, which are decoded.
   FloatTiles(const AttentionUnit& unit, const KernelTable& kernels, Workspace& own,
-             Workspace shared) noexcept;
+             Workspace shared, const CodedScheme* coded = nullptr) noexcept;
   void begin(const AttentionPartial& result) noexcept;
   /// Attention to those of the cells [first, first + 64) that are in [begin, end).
   void attend(std::int64_t first, std::int64_t begin, std::int64_t end,
@@ -104,9 +119,12 @@ class FloatTiles {
   Panels panels(std::int64_t first, std::int64_t begin, std::int64_t end) noexcept;
   void gather(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void turn(const Panels& panels, std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
+  Panels decoded(std::int32_t page) noexcept;
 
   const AttentionUnit* unit_ = nullptr;
   const KernelTable* kernels_ = nullptr;
+  const CodedScheme* coded_ = nullptr;
+  float* decoded_ = nullptr;  // sixteen cells
   float *queries_ = nullptr, *keys_ = nullptr, *values_ = nullptr, *scores_ = nullptr,
         *factors_ = nullptr;
 };

@@ -1,0 +1,627 @@
+// The kernels on coded pages, written once over the primitives of an instruction set.
+//
+// Included only by coded_kernels_*.cpp, after the header of the instruction set.
+#pragma once
+
+#include "compute/cpu/coded_kernels.h"
+#include "compute/cpu/coded_lanes.h"
+
+namespace hearth::compute::cpu {
+namespace {
+
+constexpr std::int64_t kVector = 64;  // bytes
+constexpr std::int64_t kCells = quant::kCodedCells;
+
+// ---- Hadamard transforms ------------------------------------------------------------------------
+
+/// One pass of butterflies over kRadix vectors that are `half` vectors apart; `factors` may be
+/// null.
+template <int kRadix>
+inline void butterfly_pass(float* x, std::int64_t vectors, std::int64_t half,
+                           const float* factors) {
+  for (std::int64_t block = 0; block < vectors; block += kRadix * half) {
+    for (std::int64_t first = block; first < block + half; ++first) {
+      F v[kRadix];
+      for (int r = 0; r < kRadix; ++r) {
+        v[r] = load(x + 16 * (first + r * half));
+        if (factors != nullptr) v[r] = mul(v[r], set(factors[first + r * half]));
+      }
+      for (int step = 1; step < kRadix; step *= 2) {
+        for (int r = 0; r < kRadix; ++r) {
+          if ((r & step) != 0) continue;
+          const F a = v[r];
+          v[r] = add(a, v[r + step]);
+          v[r + step] = sub(a, v[r + step]);
+        }
+      }
+      for (int r = 0; r < kRadix; ++r) store(x + 16 * (first + r * half), v[r]);
+    }
+  }
+}
+
+/// The transform across `vectors` vectors, of every lane.
+inline void transform_vectors(float* x, std::int64_t vectors, const float* factors) {
+  std::int64_t half = 1;
+  while (half < vectors) {
+    const std::int64_t rest = vectors / half;
+    if (rest >= 8 && kMaxTile >= 8) {
+      butterfly_pass<8>(x, vectors, half, factors);
+      half *= 8;
+    } else if (rest >= 4) {
+      butterfly_pass<4>(x, vectors, half, factors);
+      half *= 4;
+    } else {
+      butterfly_pass<2>(x, vectors, half, factors);
+      half *= 2;
+    }
+    factors = nullptr;
+  }
+  if (vectors == 1 && factors != nullptr) store(x, mul(load(x), set(*factors)));
+}
+
+/// The transform of one vector of `size` coordinates.
+inline void transform(float* x, std::int64_t size) {
+  if (size >= 16) {
+    for (std::int64_t i = 0; i < size; i += 16) store(x + i, hadamard_lanes(load(x + i)));
+    transform_vectors(x, size / 16, nullptr);
+    return;
+  }
+  for (std::int64_t half = 1; half < size; half *= 2) {
+    for (std::int64_t i = 0; i < size; ++i) {
+      if ((i & half) != 0) continue;
+      const float a = x[i];
+      x[i] = a + x[i + half];
+      x[i + half] = a - x[i + half];
+    }
+  }
+}
+
+inline void turn(const RotationStages& rotation, float* x) {
+  for (std::int64_t s = 0; s < rotation.count; ++s) {
+    const RotationStage& stage = rotation.stages[s];
+    float* const part = x + stage.first;
+    for (std::int64_t i = 0; i < stage.size; ++i) part[i] *= stage.factors[i];
+    transform(part, stage.size);
+  }
+}
+
+inline void turn_back(const RotationStages& rotation, float* x) {
+  for (std::int64_t s = rotation.count; s-- > 0;) {
+    const RotationStage& stage = rotation.stages[s];
+    float* const part = x + stage.first;
+    transform(part, stage.size);
+    for (std::int64_t i = 0; i < stage.size; ++i) part[i] *= stage.factors[i];
+  }
+}
+
+inline void turn_lanes(const RotationStages& rotation, float* x) {
+  for (std::int64_t s = 0; s < rotation.count; ++s) {
+    const RotationStage& stage = rotation.stages[s];
+    transform_vectors(x + 16 * stage.first, stage.size, stage.factors);
+  }
+}
+
+// ---- Queries ------------------------------------------------------------------------------------
+
+inline float quantize_query(const float* x, std::int64_t count, std::int8_t* to,
+                            std::int32_t* correction) {
+  F most = zero();
+  for (std::int64_t i = 0; i < count; i += 16) most = max(abs(load(x + i)), most);
+  const float scale = largest(most) / 127.0F;
+  // Where all are tiny the products are zero anyway.
+  const F inverse = set(scale > 1e-30F ? 1.0F / scale : 0.0F);
+  I total = zero_int();
+  for (std::int64_t i = 0; i < count; i += 16) {
+    const I numbers = round_to_int(mul(load(x + i), inverse));
+    store_int8(to + i, numbers);
+    total = add_int(total, numbers);
+  }
+  *correction = kBiasedWeights ? -128 * sum_int(total) : 0;
+  return scale;
+}
+
+inline float mean_product(const std::int8_t* mean, const float* x, std::int64_t count) {
+  F total = zero();
+  for (std::int64_t i = 0; i < count; i += 16) {
+    total = fma(to_float(widen_s8(mean + i)), load(x + i), total);
+  }
+  return sum(total);
+}
+
+// ---- Pages --------------------------------------------------------------------------------------
+
+/// A vector of codes of up to four bits from the packed ones of its block.
+template <int kBits, int kIndex>
+inline B code_vector(const std::byte* block) {
+  if constexpr (kBits == 4) {
+    const B both = load_bytes(block + kIndex / 2 * kVector);
+    return kIndex % 2 == 0 ? low_nibbles(both) : high_nibbles(both);
+  } else if constexpr (kBits == 1) {
+    return field<kIndex, 1>(load_bytes(block));
+  } else {
+    const B low = field<kIndex % 4 * 2, 3>(load_bytes(block + kIndex / 4 * kVector));
+    if constexpr (kBits == 2) return low;
+    return or_bytes(low, field<kIndex - 2, 4>(load_bytes(block + 2 * kVector)));
+  }
+}
+
+template <int kBits, int kIndex = 0>
+inline void expand_block(const std::byte* block, B table, std::byte* to) {
+  store_bytes(to + kIndex * kVector, lookup(table, code_vector<kBits, kIndex>(block)));
+  if constexpr (kIndex < 7) expand_block<kBits, kIndex + 1>(block, table, to);
+}
+
+#if defined(__AVX512VBMI__)
+
+/// The table repeated: vpermb looks at six bits, so that what is above the code need not be taken
+/// off.
+template <int kBits>
+inline B wide_table(const std::uint8_t (&numbers)[16]) {
+  std::uint8_t wide[64];
+  for (int i = 0; i < 64; ++i) wide[i] = numbers[i % (1 << kBits)];
+  return load_bytes(wide);
+}
+template <int kShift>
+inline B shifted(B x) {
+  return kShift < 0 ? _mm512_slli_epi16(x, kShift < 0 ? -kShift : 0)
+                    : _mm512_srli_epi16(x, kShift > 0 ? kShift : 0);
+}
+template <int kBits, int kIndex>
+inline B lookup_vector(const std::byte* block, B table) {
+  B codes;
+  if constexpr (kBits == 4) {
+    codes = shifted<kIndex % 2 * 4>(load_bytes(block + kIndex / 2 * kVector));
+  } else if constexpr (kBits == 1) {
+    codes = shifted<kIndex>(load_bytes(block));
+  } else {
+    codes = shifted<kIndex % 4 * 2>(load_bytes(block + kIndex / 4 * kVector));
+    if constexpr (kBits == 3) {
+      const B high = shifted<kIndex - 2>(load_bytes(block + 2 * kVector));
+      // (mask & codes) | (~mask & high)
+      codes = _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), codes, high, 0xCA);
+    }
+  }
+  return _mm512_permutexvar_epi8(codes, table);
+}
+template <int kBits, int kIndex = 0>
+inline void expand_wide(const std::byte* block, B table, std::byte* to) {
+  store_bytes(to + kIndex * kVector, lookup_vector<kBits, kIndex>(block, table));
+  if constexpr (kIndex < 7) expand_wide<kBits, kIndex + 1>(block, table, to);
+}
+template <int kBits>
+inline void expand_blocks(const std::byte* codes, const std::uint8_t (&numbers)[16],
+                          std::int64_t blocks, std::byte* to) {
+  const B table = wide_table<kBits>(numbers);
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    expand_wide<kBits>(codes + b * kBits * kVector, table, to + b * 8 * kVector);
+  }
+}
+
+#else
+
+template <int kBits>
+inline void expand_blocks(const std::byte* codes, const std::uint8_t (&numbers)[16],
+                          std::int64_t blocks, std::byte* to) {
+  const B table = load_table(numbers);
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    expand_block<kBits>(codes + b * kBits * kVector, table, to + b * 8 * kVector);
+  }
+}
+
+#endif
+
+inline void expand_codes(const std::byte* codes, int bits, const std::int8_t* numbers,
+                         std::int64_t blocks, std::byte* to) {
+  if (bits == 8) {
+    // Bytes have 128 added.
+    const B bias = bytes_of(kBiasedWeights ? 0 : 128);
+    for (std::int64_t i = 0; i < 8 * blocks; ++i) {
+      store_bytes(to + i * kVector, add_bytes(load_bytes(codes + i * kVector), bias));
+    }
+    return;
+  }
+  std::uint8_t table[16];
+  for (int i = 0; i < 16; ++i) {
+    table[i] = static_cast<std::uint8_t>(numbers[i] + (kBiasedWeights ? 128 : 0));
+  }
+  switch (bits) {
+    case 1:
+      return expand_blocks<1>(codes, table, blocks, to);
+    case 2:
+      return expand_blocks<2>(codes, table, blocks, to);
+    case 3:
+      return expand_blocks<3>(codes, table, blocks, to);
+    default:
+      return expand_blocks<4>(codes, table, blocks, to);
+  }
+}
+
+inline void turn_bytes(const std::byte* keys, std::int64_t panels, std::byte* values) {
+  for (std::int64_t panel = 0; panel < panels; ++panel) {
+    for (std::int64_t cells = 0; cells < 4; ++cells) {
+      B rows[4];
+      for (std::int64_t quad = 0; quad < 4; ++quad) {
+        rows[quad] = load_bytes(keys + ((4 * panel + quad) * 4 + cells) * kVector);
+      }
+      turn_quads(rows);
+      for (std::int64_t quad = 0; quad < 4; ++quad) {
+        store_bytes(values + (16 * panel + 4 * cells + quad) * kVector, rows[quad]);
+      }
+    }
+  }
+}
+
+inline void read_factors(const std::byte* bytes, float largest, const float* steps, float* to) {
+  for (std::int64_t i = 0; i < kCells; ++i) {
+    to[i] = largest * steps[static_cast<std::uint8_t>(bytes[i])];
+  }
+}
+
+inline void read_half_factors(const std::byte* halves, float* to) {
+  for (std::int64_t i = 0; i < kCells; i += 16) store(to + i, load_half(halves + 2 * i));
+}
+
+// ---- Attention ----------------------------------------------------------------------------------
+
+template <int kQueries, int kPanels>
+inline void score_part(const CodedScore& a, int first, int panel) {
+  I sums[kQueries][kPanels];
+  for (int q = 0; q < kQueries; ++q) {
+    for (I& lanes : sums[q]) lanes = set_int(a.corrections[(first + q) * a.parameter_stride]);
+  }
+  const std::int8_t* const queries = a.queries + first * a.query_stride;
+  const std::byte* from = a.keys + panel * kVector;
+  for (std::int64_t i = 0; i < a.count; i += 4, from += 4 * kVector) {
+    B keys[kPanels];
+    for (int p = 0; p < kPanels; ++p) keys[p] = load_bytes(from + p * kVector);
+    for (int q = 0; q < kQueries; ++q) {
+      for (int p = 0; p < kPanels; ++p) {
+        sums[q][p] = dot_byte(sums[q][p], keys[p], queries + q * a.query_stride + i);
+      }
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    const F scale = set(a.scales[(first + q) * a.parameter_stride]);
+    for (int p = 0; p < kPanels; ++p) {
+      const std::int64_t cell = 16 * (panel + p);
+      float* const to = a.scores + (first + q) * kCells + cell;
+      const F before = a.start == nullptr ? load(to) : set(a.start[first + q]);
+      store(to, fma(mul(to_float(sums[q][p]), scale), load(a.factors + cell), before));
+    }
+  }
+}
+
+constexpr int kCodedQueries = kMaxTile >= 8 ? 4 : 2;
+constexpr int kCodedPanels = kMaxTile >= 8 ? 4 : 2;
+constexpr int kCodedValuePanels = kMaxTile >= 8 ? 2 : 1;
+
+/// body<n>(first) for all queries, n at most kCodedQueries.
+template <class Body>
+inline void for_coded_queries(int count, Body body) {
+  int first = 0;
+  for (; first + kCodedQueries <= count; first += kCodedQueries) {
+    body.template operator()<kCodedQueries>(first);
+  }
+  const int rest = count - first;
+  if constexpr (kCodedQueries > 2) {
+    if (rest == 3) body.template operator()<3>(first);
+    if (rest == 2) body.template operator()<2>(first);
+  }
+  if (rest == 1) body.template operator()<1>(first);
+}
+
+inline void score_coded(const CodedScore& a) {
+  for_coded_queries(a.queries_count, [&]<int kQueries>(int first) {
+    for (int panel = 0; panel < 4; panel += kCodedPanels) {
+      score_part<kQueries, kCodedPanels>(a, first, panel);
+    }
+  });
+}
+
+inline void weigh_coded(const float* p, const float* factors, const CodedWeights& to) {
+  constexpr float kMost = 127 * 128;
+  F products[4];
+  F most = zero();
+  for (int i = 0; i < 4; ++i) {
+    products[i] = mul(load(p + 16 * i), load(factors + 16 * i));
+    most = max(abs(products[i]), most);
+  }
+  const float scale = largest(most) / kMost;
+  const F inverse = set(scale > 1e-33F ? 1.0F / scale : 0.0F);
+  I total = zero_int();
+  for (int i = 0; i < 4; ++i) {
+    const I number = round_to_int(mul(products[i], inverse));
+    store_int8(to.high + 16 * i, shift_right<7>(number));
+    store_int8(to.low + 16 * i, and_int(number, 127));
+    total = add_int(total, number);
+  }
+  *to.scales = scale;
+  *to.corrections = kBiasedWeights ? -128 * sum_int(total) : 0;
+}
+
+template <int kQueries, int kPanels>
+inline void value_part(const CodedValue& a, int first, std::int64_t panel) {
+  I high[kQueries][kPanels];
+  I low[kQueries][kPanels];
+  for (int q = 0; q < kQueries; ++q) {
+    for (int p = 0; p < kPanels; ++p) {
+      high[q][p] = zero_int();
+      low[q][p] = set_int(a.weights.corrections[first + q]);
+    }
+  }
+  const std::byte* from = a.values + panel * 16 * kVector;
+  for (std::int64_t cell = 0; cell < kCells; cell += 4, from += kVector) {
+    B values[kPanels];
+    for (int p = 0; p < kPanels; ++p) values[p] = load_bytes(from + p * 16 * kVector);
+    for (int q = 0; q < kQueries; ++q) {
+      const std::int64_t at = (first + q) * kCells + cell;
+      for (int p = 0; p < kPanels; ++p) {
+        high[q][p] = dot_byte(high[q][p], values[p], a.weights.high + at);
+        low[q][p] = dot_byte(low[q][p], values[p], a.weights.low + at);
+      }
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    const F scale = set(a.weights.scales[first + q]);
+    const F shrink = set(a.shrink[first + q]);
+    for (int p = 0; p < kPanels; ++p) {
+      float* const to = a.sums + (first + q) * a.stride + 16 * (panel + p);
+      const F sum_of_products = to_float(add_int(shift_left<7>(high[q][p]), low[q][p]));
+      store(to, fma(sum_of_products, scale, mul(load(to), shrink)));
+    }
+  }
+}
+
+inline void value_coded(const CodedValue& a) {
+  for_coded_queries(a.queries_count, [&]<int kQueries>(int first) {
+    std::int64_t panel = 0;
+    for (; panel + kCodedValuePanels <= a.panels; panel += kCodedValuePanels) {
+      value_part<kQueries, kCodedValuePanels>(a, first, panel);
+    }
+    if (panel < a.panels) value_part<kQueries, 1>(a, first, panel);
+  });
+}
+
+// ---- Encoding -----------------------------------------------------------------------------------
+
+/// Element `i` of the format.
+inline F load_format(const std::byte* from, PanelFormat format, std::int64_t i) {
+  if (format == PanelFormat::kF16) return load_half(from + 2 * i);
+  if (format == PanelFormat::kBF16) return load_bfloat(from + 2 * i);
+  return load(reinterpret_cast<const float*>(from) + i);
+}
+
+inline void load_key_panel(const std::byte* from, PanelFormat format, std::int64_t size,
+                           float* to) {
+  for (std::int64_t i = 0; i < 16 * size; i += 16) store(to + i, load_format(from, format, i));
+}
+
+inline void load_value_panel(const std::byte* page, PanelFormat format, std::int64_t size,
+                             std::int64_t panel, float* to) {
+  for (std::int64_t i = 0; i < size; i += 16) {
+    F rows[16];
+    for (int cell = 0; cell < 16; ++cell) {
+      rows[cell] = load_format(page, format, kCells * i + 16 * (16 * panel + cell));
+    }
+    store_transposed(rows, 16, to + 16 * i);
+  }
+}
+
+/// Of numbers of 16 bits only.
+inline void load_value_pairs(const std::byte* page, PanelFormat format, std::int64_t size,
+                             std::int64_t panel, float* to) {
+#if defined(__AVX512BF16__)
+  for (std::int64_t i = 0; i < size; i += 16) {
+    const std::int64_t block = i / kValueBlock * kValueBlock;
+    const std::int64_t width = size - block < kValueBlock ? size - block : kValueBlock;
+    F rows[16];
+    for (int cell = 0; cell < 16; cell += 2) {
+      const I both =
+          load_int(page + 2 * (block * kCells + (16 * panel + cell) * width + 2 * (i - block)));
+      if (format == PanelFormat::kF16) {
+        rows[cell] = half_of_int(both);
+        rows[cell + 1] = half_of_int(shift_right<16>(both));
+      } else {
+        rows[cell] = float_of(shift_left<16>(both));
+        rows[cell + 1] = float_of(shift_left<16>(shift_right<16>(both)));
+      }
+    }
+    store_transposed(rows, 16, to + 16 * i);
+  }
+#else
+  // There are no such pages (kv_layout.h).
+  (void)page, (void)format, (void)size, (void)panel, (void)to;
+#endif
+}
+
+inline void make_finite_lanes(float* x, std::int64_t count) {
+  const F limit = set(1e17F);
+  const F below = set(-1e17F);
+  for (std::int64_t i = 0; i < 16 * count; i += 16) {
+    const F lanes = load(x + i);
+    // Comparisons with NaN are false.
+    const F cut = select_less(limit, lanes, limit, select_less(lanes, below, below, zero()));
+    store(x + i, select_less(abs(lanes), limit, lanes, cut));
+  }
+}
+
+inline void mean_lanes(const float* x, std::int64_t stride, std::int64_t count, float* mean) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    F total = load(x + 16 * i);
+    for (int panel = 1; panel < 4; ++panel) total = add(total, load(x + panel * stride + 16 * i));
+    mean[i] = sum(total) / static_cast<float>(kCells);
+  }
+}
+
+inline void subtract_mean(float* x, std::int64_t count, const float* mean) {
+  for (std::int64_t i = 0; i < count; ++i) store(x + 16 * i, sub(load(x + 16 * i), set(mean[i])));
+}
+
+inline void add_squares(const float* x, std::int64_t count, float* sums) {
+  F total[4] = {load(sums), zero(), zero(), zero()};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const F lanes = load(x + 16 * i);
+    total[i % 4] = fma(lanes, lanes, total[i % 4]);
+  }
+  store(sums, add(add(total[0], total[1]), add(total[2], total[3])));
+}
+
+inline void find_extremes(const float* x, std::int64_t count, float* least, float* most) {
+  F low = load(x);
+  F high = low;
+  for (std::int64_t i = 1; i < count; ++i) {
+    low = min(low, load(x + 16 * i));
+    high = max(high, load(x + 16 * i));
+  }
+  store(least, low);
+  store(most, high);
+}
+
+/// Four coordinates of sixteen cells as bytes.
+inline void store_quad(const I (&numbers)[4], std::byte* to) {
+  store_int(to, or_int(or_int(numbers[0], shift_left<8>(numbers[1])),
+                       or_int(shift_left<16>(numbers[2]), shift_left<24>(numbers[3]))));
+}
+
+template <int kBits>
+inline void code_lanes(const CodeLanes& a) {
+  constexpr int kHalf = 1 << (kBits - 1);
+  // A magnitude counts 128 for every boundary below it, plus the number it stands for.
+  F boundaries[kHalf];
+  F steps[kHalf];
+  for (int i = 1; i < kHalf; ++i) {
+    boundaries[i] = set(a.boundaries[kHalf - 1 + i]);
+    steps[i] = set(static_cast<float>(128 + a.numbers[kHalf + i] - a.numbers[kHalf + i - 1]));
+  }
+  const F smallest = set(static_cast<float>(a.numbers[kHalf]));
+  const F unit = load(a.to_unit);
+  F product = load(a.product);
+  for (std::int64_t i = 0; i < a.count; i += 4) {
+    I quad[4];
+    for (int j = 0; j < 4; ++j) {
+      const F x = load(a.x + 16 * (i + j));
+      const F magnitude = mul(abs(x), unit);
+      F counted = smallest;
+      for (int b = 1; b < kHalf; ++b) {
+        counted = add(counted, select_less(boundaries[b], magnitude, steps[b], zero()));
+      }
+      const I both = round_to_int(counted);
+      product = fma(abs(x), to_float(and_int(both, 127)), product);
+      const F index = to_float(shift_right<7>(both));
+      const F code = select_less(zero(), x, add(set(kHalf), index), sub(set(kHalf - 1), index));
+      quad[j] = round_to_int(code);
+    }
+    store_quad(quad, a.to + i * kCells);
+  }
+  store(a.product, product);
+}
+
+inline void code_lanes_of(const CodeLanes& a) {
+  switch (a.bits) {
+    case 1:
+      return code_lanes<1>(a);
+    case 2:
+      return code_lanes<2>(a);
+    case 3:
+      return code_lanes<3>(a);
+    default:
+      return code_lanes<4>(a);
+  }
+}
+
+inline void round_lanes(const RoundLanes& a) {
+  const F inverse = load(a.inverse);
+  for (std::int64_t i = 0; i < a.count; i += 4) {
+    I quad[4];
+    for (int j = 0; j < 4; ++j) {
+      const F x = mul(load(a.x + 16 * (i + j)), inverse);
+      quad[j] = round_to_int(add(max(set(a.low), min(set(a.high), x)), set(a.zero)));
+    }
+    store_quad(quad, a.to + i * kCells);
+  }
+}
+
+template <int kBits>
+inline void pack_block(const std::byte* bytes, std::byte* to) {
+  const auto at = [&](int v) { return load_bytes(bytes + v * kVector); };
+  if constexpr (kBits == 4) {
+    for (int v = 0; v < 8; v += 2) {
+      store_bytes(to + v / 2 * kVector, or_bytes(at(v), field<-4, 0xF0>(at(v + 1))));
+    }
+  } else if constexpr (kBits == 1) {
+    const B low = or_bytes(or_bytes(at(0), field<-1, 2>(at(1))),
+                           or_bytes(field<-2, 4>(at(2)), field<-3, 8>(at(3))));
+    const B high = or_bytes(or_bytes(field<-4, 16>(at(4)), field<-5, 32>(at(5))),
+                            or_bytes(field<-6, 64>(at(6)), field<-7, 128>(at(7))));
+    store_bytes(to, or_bytes(low, high));
+  } else {
+    for (int v = 0; v < 8; v += 4) {
+      const B first = or_bytes(field<0, 3>(at(v)), field<-2, 0x0C>(at(v + 1)));
+      const B second = or_bytes(field<-4, 0x30>(at(v + 2)), field<-6, 0xC0>(at(v + 3)));
+      store_bytes(to + v / 4 * kVector, or_bytes(first, second));
+    }
+    if constexpr (kBits == 3) {
+      const B low = or_bytes(or_bytes(field<2, 1>(at(0)), field<1, 2>(at(1))),
+                             or_bytes(field<0, 4>(at(2)), field<-1, 8>(at(3))));
+      const B high = or_bytes(or_bytes(field<-2, 16>(at(4)), field<-3, 32>(at(5))),
+                              or_bytes(field<-4, 64>(at(6)), field<-5, 128>(at(7))));
+      store_bytes(to + 2 * kVector, or_bytes(low, high));
+    }
+  }
+}
+
+template <int kBits>
+inline void pack_blocks(const std::byte* bytes, std::int64_t blocks, std::byte* to) {
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    pack_block<kBits>(bytes + b * 8 * kVector, to + b * kBits * kVector);
+  }
+}
+
+inline void pack_codes(const std::byte* bytes, int bits, std::int64_t blocks, std::byte* to) {
+  switch (bits) {
+    case 1:
+      return pack_blocks<1>(bytes, blocks, to);
+    case 2:
+      return pack_blocks<2>(bytes, blocks, to);
+    case 3:
+      return pack_blocks<3>(bytes, blocks, to);
+    case 4:
+      return pack_blocks<4>(bytes, blocks, to);
+    default:
+      for (std::int64_t i = 0; i < 8 * blocks; ++i) {
+        store_bytes(to + i * kVector, load_bytes(bytes + i * kVector));
+      }
+  }
+}
+
+constexpr CodedKernels make_coded_kernels(const char* name) {
+  return {
+      .name = name,
+      .turn = turn,
+      .turn_back = turn_back,
+      .quantize = quantize_query,
+      .mean_product = mean_product,
+      .expand = expand_codes,
+      .turn_bytes = turn_bytes,
+      .factors = read_factors,
+      .half_factors = read_half_factors,
+      .score = score_coded,
+      .weigh = weigh_coded,
+      .value = value_coded,
+      .load_key_panel = load_key_panel,
+      .load_value_panel = load_value_panel,
+      .load_value_pairs = load_value_pairs,
+      .make_finite = make_finite_lanes,
+      .turn_lanes = turn_lanes,
+      .mean_lanes = mean_lanes,
+      .subtract_mean = subtract_mean,
+      .squares = add_squares,
+      .extremes = find_extremes,
+      .code = code_lanes_of,
+      .round = round_lanes,
+      .pack = pack_codes,
+  };
+}
+
+}  // namespace
+}  // namespace hearth::compute::cpu
