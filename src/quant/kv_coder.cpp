@@ -82,6 +82,7 @@ CodeTable make_table(int bits, std::int64_t d, float unit) noexcept {
     table.numbers[half + i] = number;
     table.numbers[half - 1 - i] = static_cast<std::int8_t>(-number);
   }
+  for (std::size_t i = 2 * half; i < 16; ++i) table.numbers[i] = table.numbers[i - 2 * half];
   for (std::size_t i = 0; i + 1 < 2 * half; ++i) {
     table.boundaries[i] = 0.5F * unit * static_cast<float>(table.numbers[i] + table.numbers[i + 1]);
   }
@@ -121,7 +122,11 @@ double squares(const float* x, std::int64_t count) noexcept {
 const std::array<float, 256>& factor_steps() noexcept {
   static const std::array<float, 256> kSteps = [] {
     std::array<float, 256> steps{};
-    for (int i = 0; i < 255; ++i) steps[static_cast<std::size_t>(i)] = std::exp2(-i / 32.0F);
+    for (int i = 0; i < 255; ++i) {
+      // Each 32 are exactly halves of the 32 before.
+      steps[static_cast<std::size_t>(i)] =
+          std::ldexp(std::exp2(-static_cast<float>(i % 32) / 32.0F), -(i / 32));
+    }
     return steps;
   }();
   return kSteps;

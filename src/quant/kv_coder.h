@@ -62,7 +62,7 @@ struct CodePlace {
 [[nodiscard]] CodePlace code_place(KvPart part, int bits, std::int64_t cell,
                                    std::int64_t i) noexcept;
 
-/// The whole numbers that codes stand for, ascending.
+/// The whole numbers that codes stand for, ascending, and again until there are sixteen.
 struct CodeTable {
   int bits = 0;
   float unit = 0;                            // of a coordinate of variance 1

@@ -184,7 +184,8 @@ class Stage {
 
 class CpuCodedAttention : public testing::TestWithParam<std::string> {
  protected:
-  /// Queries are rounded to bytes (a part in 127 of the largest coordinate) and weights to 15 bits.
+  /// Queries are rounded to bytes (a part in 127 of the largest coordinate), weights to 7 bits or,
+  /// of integers, to 15.
   static void compare(const Scene& scene) {
     SCOPED_TRACE("seed " + std::to_string(scene.seed));
     Stage stage(scene);
@@ -193,7 +194,7 @@ class CpuCodedAttention : public testing::TestWithParam<std::string> {
     const std::vector<float> expected = stage.attend(reference);
     Bench one = cpu_bench(GetParam(), 1);
     const std::vector<float> actual = stage.attend(one);
-    EXPECT_LT(nmse(expected, actual), 2e-4);
+    EXPECT_LT(nmse(expected, actual), 6e-4);
     Bench exact = cpu_bench(GetParam(), 2, true);
     if (scene.shape.type == DType::kF32) {
       EXPECT_LT(nmse(expected, stage.attend(exact)), 1e-10);

@@ -152,7 +152,7 @@ class CodedWork {
     if ((begun_ & 1U << head) == 0) result.clear(heads_[head].count(), heads_[head].value_stride);
     begun_ |= 1U << head;
     if (scheme_->direct) {
-      direct_[head].attend(first, result);
+      direct_[head].attend(first, end, result);
     } else {
       decoded_[head].attend(first, begin, end, result);
     }

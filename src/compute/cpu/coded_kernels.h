@@ -32,9 +32,12 @@ struct RotationStages {
 /// scores[query][64] (+)= scale[query] * factors[cell] * products of its bytes with `count`
 /// coordinates of the cells.
 struct CodedScore {
-  const std::byte* keys = nullptr;  // dot bytes
-  std::int64_t count = 0;           // of coordinates
-  const float* factors = nullptr;   // [64]
+  const std::byte* keys = nullptr;  // dot bytes; or codes, when `bits` says how many bits they have
+  int bits = 0;
+  const std::int8_t* numbers = nullptr;  // of the codes, repeated to sixteen
+  const std::byte* ahead = nullptr;      // codes that come next, which are fetched meanwhile
+  std::int64_t count = 0;                // of coordinates
+  const float* factors = nullptr;        // [64]
   const std::int8_t* queries = nullptr;
   std::int64_t query_stride = 0;
   /// Per query, `parameter_stride` apart: what quantize() gave.
@@ -47,18 +50,24 @@ struct CodedScore {
   float* scores = nullptr;
 };
 
-/// Softmax weights as whole numbers of 15 bits: weight = scale (128 high + low).
+/// Softmax weights as whole numbers, signed and of 15 bits: weight = scale (128 high + low).
+/// Without `low` they are not negative and of 7 bits, rounded up or down by a fixed pattern over
+/// the cells, so that many small ones are not lost, with the scale that keeps their sum: for codes
+/// of up to four bits, whose own noise is far above theirs (1.5 % of its variance at four bits).
 struct CodedWeights {
   std::int8_t* high = nullptr;  // [query][64]
-  std::int8_t* low = nullptr;
-  float* scales = nullptr;  // per query
+  std::int8_t* low = nullptr;   // or null
+  float* scales = nullptr;      // per query
   std::int32_t* corrections = nullptr;
 };
 
 /// sums[query] = shrink[query] * sums[query] + weights[query] times values.
 struct CodedValue {
-  const std::byte* values = nullptr;  // dot bytes
-  std::int64_t panels = 0;            // of 16 coordinates
+  const std::byte* values = nullptr;  // dot bytes or codes, as in CodedScore
+  int bits = 0;
+  const std::int8_t* numbers = nullptr;
+  const std::byte* ahead = nullptr;
+  std::int64_t panels = 0;  // of 16 coordinates
   CodedWeights weights;
   const float* shrink = nullptr;
   float* sums = nullptr;
@@ -88,6 +97,8 @@ struct RoundLanes {
 
 struct CodedKernels {
   const char* name;
+  /// Up to so many queries score() and value() take codes as they are in the page.
+  int direct_queries;
 
   // Queries and results, one vector at a time.
   void (*turn)(const RotationStages& rotation, float* x);
@@ -108,6 +119,9 @@ struct CodedKernels {
   void (*half_factors)(const std::byte* halves, float* to);
 
   void (*score)(const CodedScore&);
+  /// Scores [64] become exp(score - maximum), to 3e-6 of it, where the new maximum is at least
+  /// `before`; returns their sum.
+  float (*softmax)(float* scores, float before, float* maximum);
   /// Weights[query 0] of p [64] times factors [64].
   void (*weigh)(const float* p, const float* factors, const CodedWeights& to);
   void (*value)(const CodedValue&);

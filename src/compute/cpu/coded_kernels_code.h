@@ -3,14 +3,12 @@
 // Included only by coded_kernels_*.cpp, after the header of the instruction set.
 #pragma once
 
+#include "compute/cpu/coded_encode_code.h"
 #include "compute/cpu/coded_kernels.h"
 #include "compute/cpu/coded_lanes.h"
 
 namespace hearth::compute::cpu {
 namespace {
-
-constexpr std::int64_t kVector = 64;  // bytes
-constexpr std::int64_t kCells = quant::kCodedCells;
 
 // ---- Hadamard transforms ------------------------------------------------------------------------
 
@@ -145,31 +143,20 @@ inline B code_vector(const std::byte* block) {
   }
 }
 
-template <int kBits, int kIndex = 0>
-inline void expand_block(const std::byte* block, B table, std::byte* to) {
-  store_bytes(to + kIndex * kVector, lookup(table, code_vector<kBits, kIndex>(block)));
-  if constexpr (kIndex < 7) expand_block<kBits, kIndex + 1>(block, table, to);
-}
-
 #if defined(__AVX512VBMI__)
 
-/// The table repeated: vpermb looks at six bits, so that what is above the code need not be taken
-/// off.
-template <int kBits>
-inline B wide_table(const std::uint8_t (&numbers)[16]) {
-  std::uint8_t wide[64];
-  for (int i = 0; i < 64; ++i) wide[i] = numbers[i % (1 << kBits)];
-  return load_bytes(wide);
-}
+// vpermb looks at six bits: with the table repeated what is above a code need not be taken off.
 template <int kShift>
 inline B shifted(B x) {
   return kShift < 0 ? _mm512_slli_epi16(x, kShift < 0 ? -kShift : 0)
                     : _mm512_srli_epi16(x, kShift > 0 ? kShift : 0);
 }
 template <int kBits, int kIndex>
-inline B lookup_vector(const std::byte* block, B table) {
+inline B numbers_vector(const std::byte* block, B table) {
   B codes;
-  if constexpr (kBits == 4) {
+  if constexpr (kBits == 8) {
+    return load_bytes(block + kIndex * kVector);
+  } else if constexpr (kBits == 4) {
     codes = shifted<kIndex % 2 * 4>(load_bytes(block + kIndex / 2 * kVector));
   } else if constexpr (kBits == 1) {
     codes = shifted<kIndex>(load_bytes(block));
@@ -183,57 +170,75 @@ inline B lookup_vector(const std::byte* block, B table) {
   }
   return _mm512_permutexvar_epi8(codes, table);
 }
-template <int kBits, int kIndex = 0>
-inline void expand_wide(const std::byte* block, B table, std::byte* to) {
-  store_bytes(to + kIndex * kVector, lookup_vector<kBits, kIndex>(block, table));
-  if constexpr (kIndex < 7) expand_wide<kBits, kIndex + 1>(block, table, to);
-}
-template <int kBits>
-inline void expand_blocks(const std::byte* codes, const std::uint8_t (&numbers)[16],
-                          std::int64_t blocks, std::byte* to) {
-  const B table = wide_table<kBits>(numbers);
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    expand_wide<kBits>(codes + b * kBits * kVector, table, to + b * 8 * kVector);
-  }
-}
 
 #else
 
-template <int kBits>
-inline void expand_blocks(const std::byte* codes, const std::uint8_t (&numbers)[16],
-                          std::int64_t blocks, std::byte* to) {
-  const B table = load_table(numbers);
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    expand_block<kBits>(codes + b * kBits * kVector, table, to + b * 8 * kVector);
+template <int kBits, int kIndex>
+inline B numbers_vector(const std::byte* block, B table) {
+  if constexpr (kBits == 8) {
+    // They have 128 added.
+    const B bytes = load_bytes(block + kIndex * kVector);
+    return kBiasedWeights ? bytes : add_bytes(bytes, bytes_of(128));
+  } else {
+    return lookup(table, code_vector<kBits, kIndex>(block));
   }
 }
 
 #endif
 
-inline void expand_codes(const std::byte* codes, int bits, const std::int8_t* numbers,
-                         std::int64_t blocks, std::byte* to) {
-  if (bits == 8) {
-    // Bytes have 128 added.
-    const B bias = bytes_of(kBiasedWeights ? 0 : 128);
-    for (std::int64_t i = 0; i < 8 * blocks; ++i) {
-      store_bytes(to + i * kVector, add_bytes(load_bytes(codes + i * kVector), bias));
-    }
-    return;
+/// body<v>(bytes) for the eight vectors of a block.
+template <int kBits, int kIndex = 0, class Body>
+inline void for_vectors(const std::byte* block, B table, Body body) {
+  body.template operator()<kIndex>(numbers_vector<kBits, kIndex>(block, table));
+  if constexpr (kIndex < 7) for_vectors<kBits, kIndex + 1>(block, table, body);
+}
+
+/// The numbers of codes as dot bytes, in a register. Those of bytes are not looked at.
+template <int kBits>
+inline B table_of(const std::int8_t* numbers) {
+  std::uint8_t table[16] = {};
+  if constexpr (kBits < 8) __builtin_memcpy(table, numbers, sizeof table);
+  return add_bytes(load_table(table), bytes_of(kBiasedWeights ? 128 : 0));
+}
+
+/// Into the second-level cache, a little at a time: many at once keep the buffers busy that reading
+/// itself needs.
+template <int kBits>
+inline void fetch_block(const std::byte* block) {
+  for (int i = 0; i < kBits; ++i) __builtin_prefetch(block + i * kVector, 0, 2);
+}
+
+template <int kBits>
+inline void expand_blocks(const std::byte* codes, const std::int8_t* numbers, std::int64_t blocks,
+                          std::byte* to) {
+  const B table = table_of<kBits>(numbers);
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    for_vectors<kBits>(codes + b * kBits * kVector, table, [&]<int kIndex>(B bytes) {
+      store_bytes(to + (8 * b + kIndex) * kVector, bytes);
+    });
   }
-  std::uint8_t table[16];
-  for (int i = 0; i < 16; ++i) {
-    table[i] = static_cast<std::uint8_t>(numbers[i] + (kBiasedWeights ? 128 : 0));
-  }
+}
+
+/// body<bits>() for the bits of a run.
+template <class Body>
+inline void with_bits(int bits, Body body) {
   switch (bits) {
     case 1:
-      return expand_blocks<1>(codes, table, blocks, to);
+      return body.template operator()<1>();
     case 2:
-      return expand_blocks<2>(codes, table, blocks, to);
+      return body.template operator()<2>();
     case 3:
-      return expand_blocks<3>(codes, table, blocks, to);
+      return body.template operator()<3>();
+    case 4:
+      return body.template operator()<4>();
     default:
-      return expand_blocks<4>(codes, table, blocks, to);
+      return body.template operator()<8>();
   }
+}
+
+inline void expand_codes(const std::byte* codes, int bits, const std::int8_t* numbers,
+                         std::int64_t blocks, std::byte* to) {
+  with_bits(bits, [&]<int kBits>() { expand_blocks<kBits>(codes, numbers, blocks, to); });
 }
 
 inline void turn_bytes(const std::byte* keys, std::int64_t panels, std::byte* values) {
@@ -252,8 +257,8 @@ inline void turn_bytes(const std::byte* keys, std::int64_t panels, std::byte* va
 }
 
 inline void read_factors(const std::byte* bytes, float largest, const float* steps, float* to) {
-  for (std::int64_t i = 0; i < kCells; ++i) {
-    to[i] = largest * steps[static_cast<std::uint8_t>(bytes[i])];
+  for (std::int64_t i = 0; i < kCells; i += 16) {
+    store(to + i, mul(set(largest), factor_lanes(bytes + i, steps)));
   }
 }
 
@@ -262,6 +267,17 @@ inline void read_half_factors(const std::byte* halves, float* to) {
 }
 
 // ---- Attention ----------------------------------------------------------------------------------
+
+template <int kPanels>
+inline void finish_scores(const CodedScore& a, int query, int panel, const I (&sums)[kPanels]) {
+  const F scale = set(a.scales[query * a.parameter_stride]);
+  for (int p = 0; p < kPanels; ++p) {
+    const std::int64_t cell = 16 * (panel + p);
+    float* const to = a.scores + query * kCells + cell;
+    const F before = a.start == nullptr ? load(to) : set(a.start[query]);
+    store(to, fma(mul(to_float(sums[p]), scale), load(a.factors + cell), before));
+  }
+}
 
 template <int kQueries, int kPanels>
 inline void score_part(const CodedScore& a, int first, int panel) {
@@ -280,20 +296,14 @@ inline void score_part(const CodedScore& a, int first, int panel) {
       }
     }
   }
-  for (int q = 0; q < kQueries; ++q) {
-    const F scale = set(a.scales[(first + q) * a.parameter_stride]);
-    for (int p = 0; p < kPanels; ++p) {
-      const std::int64_t cell = 16 * (panel + p);
-      float* const to = a.scores + (first + q) * kCells + cell;
-      const F before = a.start == nullptr ? load(to) : set(a.start[first + q]);
-      store(to, fma(mul(to_float(sums[q][p]), scale), load(a.factors + cell), before));
-    }
-  }
+  for (int q = 0; q < kQueries; ++q) finish_scores<kPanels>(a, first + q, panel, sums[q]);
 }
 
 constexpr int kCodedQueries = kMaxTile >= 8 ? 4 : 2;
 constexpr int kCodedPanels = kMaxTile >= 8 ? 4 : 2;
 constexpr int kCodedValuePanels = kMaxTile >= 8 ? 2 : 1;
+/// With registers enough so many queries take numbers as they are looked up.
+constexpr int kDirectQueries = kMaxTile >= 8 ? kCodedQueries : 0;
 
 /// body<n>(first) for all queries, n at most kCodedQueries.
 template <class Body>
@@ -310,7 +320,39 @@ inline void for_coded_queries(int count, Body body) {
   if (rest == 1) body.template operator()<1>(first);
 }
 
+template <int kBits, int kQueries>
+inline void score_codes(const CodedScore& a) {
+  I sums[kQueries][4];
+  for (int q = 0; q < kQueries; ++q) {
+    for (I& lanes : sums[q]) lanes = set_int(a.corrections[q * a.parameter_stride]);
+  }
+  const B table = table_of<kBits>(a.numbers);
+  const std::byte* block = a.keys;
+  const std::byte* ahead = a.ahead;
+  for (std::int64_t i = 0; i < a.count; i += 8, block += kBits * kVector) {
+    fetch_block<kBits>(ahead);
+    ahead += kBits * kVector;
+    for_vectors<kBits>(
+        block, table, [&]<int kIndex>(B keys) __attribute__((always_inline)) {
+          for (int q = 0; q < kQueries; ++q) {
+            sums[q][kIndex % 4] = dot_byte(sums[q][kIndex % 4], keys,
+                                           a.queries + q * a.query_stride + i + kIndex / 4 * 4);
+          }
+        });
+  }
+  for (int q = 0; q < kQueries; ++q) finish_scores<4>(a, q, 0, sums[q]);
+}
+
 inline void score_coded(const CodedScore& a) {
+  if constexpr (kDirectQueries > 0) {
+    if (a.bits != 0) {
+      with_bits(a.bits, [&]<int kBits>() {
+        for_coded_queries(a.queries_count,
+                          [&]<int kQueries>(int) { score_codes<kBits, kQueries>(a); });
+      });
+      return;
+    }
+  }
   for_coded_queries(a.queries_count, [&]<int kQueries>(int first) {
     for (int panel = 0; panel < 4; panel += kCodedPanels) {
       score_part<kQueries, kCodedPanels>(a, first, panel);
@@ -318,14 +360,68 @@ inline void score_coded(const CodedScore& a) {
   });
 }
 
-inline void weigh_coded(const float* p, const float* factors, const CodedWeights& to) {
-  constexpr float kMost = 127 * 128;
-  F products[4];
-  F most = zero();
+/// 2^x for x <= 0, to 3e-6 of it: 2^n times Taylor's polynomial of degree 5 on |r| <= 1/2; 2^-126
+/// where it is less.
+inline F power_of_two_below(F x) {
+  constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
+  static constexpr float kTaylor[] = {1.3333558e-3F, 9.6181291e-3F, 5.5504109e-2F,
+                                      2.4022651e-1F, 6.9314718e-1F, 1.0F};
+  x = max(x, set(-126.0F));
+  const F shifted = add(x, set(kRounder));
+  const F r = sub(x, sub(shifted, set(kRounder)));
+  F power = set(kTaylor[0]);
+  for (int i = 1; i < 6; ++i) power = fma(power, r, set(kTaylor[i]));
+  return float_of(add_int(bits_of(power), shift_left<23>(bits_of(shifted))));
+}
+
+inline float softmax_coded(float* scores, float before, float* maximum) {
+  constexpr float kLog2E = 1.44269504088896341F;
+  F x[4];
+  for (int i = 0; i < 4; ++i) x[i] = load(scores + 16 * i);
+  const float most = largest(max(max(x[0], x[1]), max(x[2], x[3])));
+  *maximum = before < most ? most : before;
+  const F base = set(*maximum < -3e38F ? 0.0F : *maximum);
+  F total = zero();
   for (int i = 0; i < 4; ++i) {
-    products[i] = mul(load(p + 16 * i), load(factors + 16 * i));
-    most = max(abs(products[i]), most);
+    const F p = power_of_two_below(mul(sub(x[i], base), set(kLog2E)));
+    store(scores + 16 * i, p);
+    total = add(total, p);
   }
+  return sum(total);
+}
+
+/// Between -1/2 and 1/2: multiples of the golden ratio, which are spread evenly in any few cells.
+struct Dither {
+  float values[kCells];
+  constexpr Dither() : values() {
+    double x = 0;
+    for (float& value : values) {
+      x += 0.61803398874989485;
+      if (x >= 1) x -= 1;
+      value = static_cast<float>(x - 0.5);
+    }
+  }
+};
+
+inline void weigh_narrow(const F (&products)[4], F most, const CodedWeights& to) {
+  static constexpr Dither kDither;
+  const float unit = largest(most) / 126.49F;
+  const F inverse = set(unit > 1e-33F ? 1.0F / unit : 0.0F);
+  I total = zero_int();
+  F all = zero();
+  for (int i = 0; i < 4; ++i) {
+    const I number = round_to_int(fma(products[i], inverse, load(kDither.values + 16 * i)));
+    store_int8(to.high + 16 * i, number);
+    total = add_int(total, number);
+    all = add(all, products[i]);
+  }
+  const std::int32_t count = sum_int(total);
+  *to.scales = count > 0 ? sum(all) / static_cast<float>(count) : 0.0F;
+  *to.corrections = kBiasedWeights ? -128 * count : 0;
+}
+
+inline void weigh_wide(const F (&products)[4], F most, const CodedWeights& to) {
+  constexpr float kMost = 127 * 128;
   const float scale = largest(most) / kMost;
   const F inverse = set(scale > 1e-33F ? 1.0F / scale : 0.0F);
   I total = zero_int();
@@ -339,264 +435,130 @@ inline void weigh_coded(const float* p, const float* factors, const CodedWeights
   *to.corrections = kBiasedWeights ? -128 * sum_int(total) : 0;
 }
 
-template <int kQueries, int kPanels>
-inline void value_part(const CodedValue& a, int first, std::int64_t panel) {
-  I high[kQueries][kPanels];
-  I low[kQueries][kPanels];
-  for (int q = 0; q < kQueries; ++q) {
-    for (int p = 0; p < kPanels; ++p) {
-      high[q][p] = zero_int();
-      low[q][p] = set_int(a.weights.corrections[first + q]);
-    }
+inline void weigh_coded(const float* p, const float* factors, const CodedWeights& to) {
+  F products[4];
+  F most = zero();
+  for (int i = 0; i < 4; ++i) {
+    products[i] = mul(load(p + 16 * i), load(factors + 16 * i));
+    most = max(abs(products[i]), most);
   }
-  const std::byte* from = a.values + panel * 16 * kVector;
-  for (std::int64_t cell = 0; cell < kCells; cell += 4, from += kVector) {
-    B values[kPanels];
-    for (int p = 0; p < kPanels; ++p) values[p] = load_bytes(from + p * 16 * kVector);
-    for (int q = 0; q < kQueries; ++q) {
-      const std::int64_t at = (first + q) * kCells + cell;
-      for (int p = 0; p < kPanels; ++p) {
-        high[q][p] = dot_byte(high[q][p], values[p], a.weights.high + at);
-        low[q][p] = dot_byte(low[q][p], values[p], a.weights.low + at);
-      }
-    }
-  }
-  for (int q = 0; q < kQueries; ++q) {
-    const F scale = set(a.weights.scales[first + q]);
-    const F shrink = set(a.shrink[first + q]);
-    for (int p = 0; p < kPanels; ++p) {
-      float* const to = a.sums + (first + q) * a.stride + 16 * (panel + p);
-      const F sum_of_products = to_float(add_int(shift_left<7>(high[q][p]), low[q][p]));
-      store(to, fma(sum_of_products, scale, mul(load(to), shrink)));
-    }
+  if (to.low == nullptr) {
+    weigh_narrow(products, most, to);
+  } else {
+    weigh_wide(products, most, to);
   }
 }
 
-inline void value_coded(const CodedValue& a) {
+/// Sums of products with weights, of the high bytes and, where they have them, of the low ones.
+template <int kQueries, int kPanels, bool kWide>
+struct ValueSums {
+  I high[kQueries][kPanels];
+  I low[kQueries][kWide ? kPanels : 1];
+
+  inline void start(const CodedValue& a, int first) {
+    for (int q = 0; q < kQueries; ++q) {
+      for (int p = 0; p < kPanels; ++p) {
+        const I correction = set_int(a.weights.corrections[first + q]);
+        high[q][p] = kWide ? zero_int() : correction;
+        if constexpr (kWide) low[q][p] = correction;
+      }
+    }
+  }
+  inline void add(const CodedValue& a, int first, int panel, std::int64_t cell, B values) {
+    for (int q = 0; q < kQueries; ++q) {
+      const std::int64_t at = (first + q) * kCells + cell;
+      high[q][panel] = dot_byte(high[q][panel], values, a.weights.high + at);
+      if constexpr (kWide) low[q][panel] = dot_byte(low[q][panel], values, a.weights.low + at);
+    }
+  }
+  inline void finish(const CodedValue& a, int first, std::int64_t panel) {
+    for (int q = 0; q < kQueries; ++q) {
+      const F scale = set(a.weights.scales[first + q]);
+      const F shrink = set(a.shrink[first + q]);
+      for (int p = 0; p < kPanels; ++p) {
+        float* const to = a.sums + (first + q) * a.stride + 16 * (panel + p);
+        I products = high[q][p];
+        if constexpr (kWide) products = add_int(shift_left<7>(products), low[q][p]);
+        store(to, fma(to_float(products), scale, mul(load(to), shrink)));
+      }
+    }
+  }
+};
+
+template <int kQueries, int kPanels, bool kWide>
+inline void value_part(const CodedValue& a, int first, std::int64_t panel) {
+  ValueSums<kQueries, kPanels, kWide> sums;
+  sums.start(a, first);
+  const std::byte* from = a.values + panel * 16 * kVector;
+  for (std::int64_t cell = 0; cell < kCells; cell += 4, from += kVector) {
+    for (int p = 0; p < kPanels; ++p) {
+      sums.add(a, first, p, cell, load_bytes(from + p * 16 * kVector));
+    }
+  }
+  sums.finish(a, first, panel);
+}
+
+template <int kBits, int kQueries, int kPanels, bool kWide>
+inline void value_codes_part(const CodedValue& a, B table, std::int64_t panel) {
+  ValueSums<kQueries, kPanels, kWide> sums;
+  sums.start(a, 0);
+  for (int half = 0; half < 2; ++half) {
+    for (int p = 0; p < kPanels; ++p) {
+      const std::int64_t offset = (2 * (panel + p) + half) * kBits * kVector;
+      const std::byte* const block = a.values + offset;
+      fetch_block<kBits>(a.ahead + offset);
+      for_vectors<kBits>(
+          block, table, [&]<int kIndex>(B values) __attribute__((always_inline)) {
+            sums.add(a, 0, p, 32 * half + 4 * kIndex, values);
+          });
+    }
+  }
+  sums.finish(a, 0, panel);
+}
+
+template <int kBits, int kQueries, bool kWide>
+inline void value_codes(const CodedValue& a) {
+  constexpr int kPanels = kQueries * (kWide ? 2 : 1) <= 4 ? 2 : 1;
+  const B table = table_of<kBits>(a.numbers);
+  std::int64_t panel = 0;
+  for (; panel + kPanels <= a.panels; panel += kPanels) {
+    value_codes_part<kBits, kQueries, kPanels, kWide>(a, table, panel);
+  }
+  for (; panel < a.panels; ++panel) value_codes_part<kBits, kQueries, 1, kWide>(a, table, panel);
+}
+
+template <bool kWide>
+inline void value_of_width(const CodedValue& a) {
+  if constexpr (kDirectQueries > 0) {
+    if (a.bits != 0) {
+      with_bits(a.bits, [&]<int kBits>() {
+        for_coded_queries(a.queries_count,
+                          [&]<int kQueries>(int) { value_codes<kBits, kQueries, kWide>(a); });
+      });
+      return;
+    }
+  }
   for_coded_queries(a.queries_count, [&]<int kQueries>(int first) {
     std::int64_t panel = 0;
     for (; panel + kCodedValuePanels <= a.panels; panel += kCodedValuePanels) {
-      value_part<kQueries, kCodedValuePanels>(a, first, panel);
+      value_part<kQueries, kCodedValuePanels, kWide>(a, first, panel);
     }
-    if (panel < a.panels) value_part<kQueries, 1>(a, first, panel);
+    if (panel < a.panels) value_part<kQueries, 1, kWide>(a, first, panel);
   });
 }
 
-// ---- Encoding -----------------------------------------------------------------------------------
-
-/// Element `i` of the format.
-inline F load_format(const std::byte* from, PanelFormat format, std::int64_t i) {
-  if (format == PanelFormat::kF16) return load_half(from + 2 * i);
-  if (format == PanelFormat::kBF16) return load_bfloat(from + 2 * i);
-  return load(reinterpret_cast<const float*>(from) + i);
-}
-
-inline void load_key_panel(const std::byte* from, PanelFormat format, std::int64_t size,
-                           float* to) {
-  for (std::int64_t i = 0; i < 16 * size; i += 16) store(to + i, load_format(from, format, i));
-}
-
-inline void load_value_panel(const std::byte* page, PanelFormat format, std::int64_t size,
-                             std::int64_t panel, float* to) {
-  for (std::int64_t i = 0; i < size; i += 16) {
-    F rows[16];
-    for (int cell = 0; cell < 16; ++cell) {
-      rows[cell] = load_format(page, format, kCells * i + 16 * (16 * panel + cell));
-    }
-    store_transposed(rows, 16, to + 16 * i);
-  }
-}
-
-/// Of numbers of 16 bits only.
-inline void load_value_pairs(const std::byte* page, PanelFormat format, std::int64_t size,
-                             std::int64_t panel, float* to) {
-#if defined(__AVX512BF16__)
-  for (std::int64_t i = 0; i < size; i += 16) {
-    const std::int64_t block = i / kValueBlock * kValueBlock;
-    const std::int64_t width = size - block < kValueBlock ? size - block : kValueBlock;
-    F rows[16];
-    for (int cell = 0; cell < 16; cell += 2) {
-      const I both =
-          load_int(page + 2 * (block * kCells + (16 * panel + cell) * width + 2 * (i - block)));
-      if (format == PanelFormat::kF16) {
-        rows[cell] = half_of_int(both);
-        rows[cell + 1] = half_of_int(shift_right<16>(both));
-      } else {
-        rows[cell] = float_of(shift_left<16>(both));
-        rows[cell + 1] = float_of(shift_left<16>(shift_right<16>(both)));
-      }
-    }
-    store_transposed(rows, 16, to + 16 * i);
-  }
-#else
-  // There are no such pages (kv_layout.h).
-  (void)page, (void)format, (void)size, (void)panel, (void)to;
-#endif
-}
-
-inline void make_finite_lanes(float* x, std::int64_t count) {
-  const F limit = set(1e17F);
-  const F below = set(-1e17F);
-  for (std::int64_t i = 0; i < 16 * count; i += 16) {
-    const F lanes = load(x + i);
-    // Comparisons with NaN are false.
-    const F cut = select_less(limit, lanes, limit, select_less(lanes, below, below, zero()));
-    store(x + i, select_less(abs(lanes), limit, lanes, cut));
-  }
-}
-
-inline void mean_lanes(const float* x, std::int64_t stride, std::int64_t count, float* mean) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    F total = load(x + 16 * i);
-    for (int panel = 1; panel < 4; ++panel) total = add(total, load(x + panel * stride + 16 * i));
-    mean[i] = sum(total) / static_cast<float>(kCells);
-  }
-}
-
-inline void subtract_mean(float* x, std::int64_t count, const float* mean) {
-  for (std::int64_t i = 0; i < count; ++i) store(x + 16 * i, sub(load(x + 16 * i), set(mean[i])));
-}
-
-inline void add_squares(const float* x, std::int64_t count, float* sums) {
-  F total[4] = {load(sums), zero(), zero(), zero()};
-  for (std::int64_t i = 0; i < count; ++i) {
-    const F lanes = load(x + 16 * i);
-    total[i % 4] = fma(lanes, lanes, total[i % 4]);
-  }
-  store(sums, add(add(total[0], total[1]), add(total[2], total[3])));
-}
-
-inline void find_extremes(const float* x, std::int64_t count, float* least, float* most) {
-  F low = load(x);
-  F high = low;
-  for (std::int64_t i = 1; i < count; ++i) {
-    low = min(low, load(x + 16 * i));
-    high = max(high, load(x + 16 * i));
-  }
-  store(least, low);
-  store(most, high);
-}
-
-/// Four coordinates of sixteen cells as bytes.
-inline void store_quad(const I (&numbers)[4], std::byte* to) {
-  store_int(to, or_int(or_int(numbers[0], shift_left<8>(numbers[1])),
-                       or_int(shift_left<16>(numbers[2]), shift_left<24>(numbers[3]))));
-}
-
-template <int kBits>
-inline void code_lanes(const CodeLanes& a) {
-  constexpr int kHalf = 1 << (kBits - 1);
-  // A magnitude counts 128 for every boundary below it, plus the number it stands for.
-  F boundaries[kHalf];
-  F steps[kHalf];
-  for (int i = 1; i < kHalf; ++i) {
-    boundaries[i] = set(a.boundaries[kHalf - 1 + i]);
-    steps[i] = set(static_cast<float>(128 + a.numbers[kHalf + i] - a.numbers[kHalf + i - 1]));
-  }
-  const F smallest = set(static_cast<float>(a.numbers[kHalf]));
-  const F unit = load(a.to_unit);
-  F product = load(a.product);
-  for (std::int64_t i = 0; i < a.count; i += 4) {
-    I quad[4];
-    for (int j = 0; j < 4; ++j) {
-      const F x = load(a.x + 16 * (i + j));
-      const F magnitude = mul(abs(x), unit);
-      F counted = smallest;
-      for (int b = 1; b < kHalf; ++b) {
-        counted = add(counted, select_less(boundaries[b], magnitude, steps[b], zero()));
-      }
-      const I both = round_to_int(counted);
-      product = fma(abs(x), to_float(and_int(both, 127)), product);
-      const F index = to_float(shift_right<7>(both));
-      const F code = select_less(zero(), x, add(set(kHalf), index), sub(set(kHalf - 1), index));
-      quad[j] = round_to_int(code);
-    }
-    store_quad(quad, a.to + i * kCells);
-  }
-  store(a.product, product);
-}
-
-inline void code_lanes_of(const CodeLanes& a) {
-  switch (a.bits) {
-    case 1:
-      return code_lanes<1>(a);
-    case 2:
-      return code_lanes<2>(a);
-    case 3:
-      return code_lanes<3>(a);
-    default:
-      return code_lanes<4>(a);
-  }
-}
-
-inline void round_lanes(const RoundLanes& a) {
-  const F inverse = load(a.inverse);
-  for (std::int64_t i = 0; i < a.count; i += 4) {
-    I quad[4];
-    for (int j = 0; j < 4; ++j) {
-      const F x = mul(load(a.x + 16 * (i + j)), inverse);
-      quad[j] = round_to_int(add(max(set(a.low), min(set(a.high), x)), set(a.zero)));
-    }
-    store_quad(quad, a.to + i * kCells);
-  }
-}
-
-template <int kBits>
-inline void pack_block(const std::byte* bytes, std::byte* to) {
-  const auto at = [&](int v) { return load_bytes(bytes + v * kVector); };
-  if constexpr (kBits == 4) {
-    for (int v = 0; v < 8; v += 2) {
-      store_bytes(to + v / 2 * kVector, or_bytes(at(v), field<-4, 0xF0>(at(v + 1))));
-    }
-  } else if constexpr (kBits == 1) {
-    const B low = or_bytes(or_bytes(at(0), field<-1, 2>(at(1))),
-                           or_bytes(field<-2, 4>(at(2)), field<-3, 8>(at(3))));
-    const B high = or_bytes(or_bytes(field<-4, 16>(at(4)), field<-5, 32>(at(5))),
-                            or_bytes(field<-6, 64>(at(6)), field<-7, 128>(at(7))));
-    store_bytes(to, or_bytes(low, high));
+inline void value_coded(const CodedValue& a) {
+  if (a.weights.low == nullptr) {
+    value_of_width<false>(a);
   } else {
-    for (int v = 0; v < 8; v += 4) {
-      const B first = or_bytes(field<0, 3>(at(v)), field<-2, 0x0C>(at(v + 1)));
-      const B second = or_bytes(field<-4, 0x30>(at(v + 2)), field<-6, 0xC0>(at(v + 3)));
-      store_bytes(to + v / 4 * kVector, or_bytes(first, second));
-    }
-    if constexpr (kBits == 3) {
-      const B low = or_bytes(or_bytes(field<2, 1>(at(0)), field<1, 2>(at(1))),
-                             or_bytes(field<0, 4>(at(2)), field<-1, 8>(at(3))));
-      const B high = or_bytes(or_bytes(field<-2, 16>(at(4)), field<-3, 32>(at(5))),
-                              or_bytes(field<-4, 64>(at(6)), field<-5, 128>(at(7))));
-      store_bytes(to + 2 * kVector, or_bytes(low, high));
-    }
-  }
-}
-
-template <int kBits>
-inline void pack_blocks(const std::byte* bytes, std::int64_t blocks, std::byte* to) {
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    pack_block<kBits>(bytes + b * 8 * kVector, to + b * kBits * kVector);
-  }
-}
-
-inline void pack_codes(const std::byte* bytes, int bits, std::int64_t blocks, std::byte* to) {
-  switch (bits) {
-    case 1:
-      return pack_blocks<1>(bytes, blocks, to);
-    case 2:
-      return pack_blocks<2>(bytes, blocks, to);
-    case 3:
-      return pack_blocks<3>(bytes, blocks, to);
-    case 4:
-      return pack_blocks<4>(bytes, blocks, to);
-    default:
-      for (std::int64_t i = 0; i < 8 * blocks; ++i) {
-        store_bytes(to + i * kVector, load_bytes(bytes + i * kVector));
-      }
+    value_of_width<true>(a);
   }
 }
 
 constexpr CodedKernels make_coded_kernels(const char* name) {
   return {
       .name = name,
+      .direct_queries = kDirectQueries,
       .turn = turn,
       .turn_back = turn_back,
       .quantize = quantize_query,
@@ -606,6 +568,7 @@ constexpr CodedKernels make_coded_kernels(const char* name) {
       .factors = read_factors,
       .half_factors = read_half_factors,
       .score = score_coded,
+      .softmax = softmax_coded,
       .weigh = weigh_coded,
       .value = value_coded,
       .load_key_panel = load_key_panel,

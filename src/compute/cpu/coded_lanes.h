@@ -2,6 +2,7 @@
 // be included before.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -22,6 +23,16 @@ inline F hadamard_lanes(F x) {
   return step(x, _mm512_shuffle_f32x4(x, x, 0x4E), 0xFF00);
 }
 
+/// Factors (quant::factor_steps) by their bytes: one of 32 steps, and halved for every 32.
+inline F factor_lanes(const std::byte* bytes, const float* steps) {
+  const __m512i codes = widen_u8(bytes);
+  const __m512i step = _mm512_castps_si512(
+      _mm512_permutex2var_ps(_mm512_loadu_ps(steps), codes, _mm512_loadu_ps(steps + 16)));
+  const __m512i halved = _mm512_sub_epi32(step, _mm512_slli_epi32(_mm512_srli_epi32(codes, 5), 23));
+  const __mmask16 nonzero = _mm512_cmpneq_epi32_mask(codes, _mm512_set1_epi32(255));
+  return _mm512_maskz_mov_ps(nonzero, _mm512_castsi512_ps(halved));
+}
+
 /// Every four bytes of 4 x 4 bytes are transposed, and then the 4 x 4 quarters of the vectors.
 inline void turn_quads(B (&rows)[4]) {
   const __m512i order =
@@ -38,6 +49,12 @@ inline void turn_quads(B (&rows)[4]) {
 }
 
 #else
+
+inline F factor_lanes(const std::byte* bytes, const float* steps) {
+  float lanes[16];
+  for (int i = 0; i < 16; ++i) lanes[i] = steps[static_cast<std::uint8_t>(bytes[i])];
+  return load(lanes);
+}
 
 inline F hadamard_lanes(F x) {
   float lanes[16];

@@ -1,6 +1,7 @@
 #include "compute/cpu/coded_tiles.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/kv_layout.h"
@@ -84,7 +85,11 @@ CodedTiles::Range CodedTiles::visible_queries(std::int64_t first) const noexcept
   return {rows.begin * unit_->heads, rows.end * unit_->heads};
 }
 
-void CodedTiles::score(const std::byte* page, Range queries) noexcept {
+bool CodedTiles::takes_codes(Range queries) const noexcept {
+  return queries.end - queries.begin <= scheme_->kernels->direct_queries;
+}
+
+void CodedTiles::score(const std::byte* page, const std::byte* next, Range queries) noexcept {
   const CodedKernels& kernels = *scheme_->kernels;
   const quant::CodedPageLayout& l = scheme_->keys->layout();
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
@@ -97,17 +102,26 @@ void CodedTiles::score(const std::byte* page, Range queries) noexcept {
                                         l.part_begin[static_cast<std::size_t>(part) + 1] - first);
     }
   }
+  // Values in keys take the expanded bytes.
+  const bool direct = takes_codes(queries) && scheme_->values != nullptr;
   int factors_row = -1;
   for (std::int64_t r = 0; r < runs_; ++r) {
     const quant::CodeRun& run = l.runs[static_cast<std::size_t>(r)];
-    std::byte* const bytes = keys_ + run.first * kTile;
-    kernels.expand(page + run.offset, run.bits, scheme_->keys->numbers(run), run.count / 8, bytes);
+    const std::int8_t* const numbers = scheme_->keys->numbers(run);
+    const std::byte* bytes = page + run.offset;
+    if (!direct) {
+      kernels.expand(bytes, run.bits, numbers, run.count / 8, keys_ + run.first * kTile);
+      bytes = keys_ + run.first * kTile;
+    }
     if (run.factor != factors_row) {
       scheme_->keys->factors(kernels, page, run.factor, factors_);
       factors_row = run.factor;
     }
     const std::int64_t at = queries.begin * runs_ + r;
     kernels.score({.keys = bytes,
+                   .bits = direct ? run.bits : 0,
+                   .numbers = numbers,
+                   .ahead = next + run.offset,
                    .count = run.count,
                    .factors = factors_,
                    .queries = queries_ + queries.begin * query_size_ + run.first,
@@ -123,40 +137,60 @@ void CodedTiles::score(const std::byte* page, Range queries) noexcept {
 
 /// Scores become softmax weights relative to the running maximum.
 void CodedTiles::weigh(std::int64_t first, Range queries, const AttentionPartial& result) noexcept {
+  const AttendArguments& a = *unit_->a;
+  const bool adjusted = a.softcap > 0 || a.slopes || a.distance_bias;
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
-    shrink_[q] = weigh_scores(*unit_->a, *kernels_, unit_->row(q), unit_->head(q), first,
-                              scores_ + q * kTile, result.maxima[q], result.sums[q]);
-    // Who sees none of the cells has weights of zero.
-    if (shrink_[q] < 0) shrink_[q] = 1;
+    const std::int64_t row = unit_->row(q);
+    float* const scores = scores_ + q * kTile;
+    const bool whole = int_at(a.row_begin, row) <= first && int_at(a.row_end, row) >= first + kTile;
+    if ((adjusted || !whole) && !adjust_scores(a, *kernels_, row, unit_->head(q), first, scores)) {
+      // Who sees none of the cells has weights of zero.
+      std::fill_n(scores, kTile, 0.0F);
+      shrink_[q] = 1;
+      continue;
+    }
+    const float before = result.maxima[q];
+    const float sum = scheme_->kernels->softmax(scores, before, result.maxima + q);
+    shrink_[q] = before == result.maxima[q] ? 1.0F : std::exp(before - result.maxima[q]);
+    result.sums[q] = result.sums[q] * shrink_[q] + sum;
   }
 }
 
-void CodedTiles::add_values(const std::byte* page, Range queries,
+void CodedTiles::add_values(const std::byte* page, const std::byte* next, Range queries,
                             const AttentionPartial& result) noexcept {
   const CodedKernels& kernels = *scheme_->kernels;
   const PageCoder& coder = scheme_->value_coder();
+  const bool direct = takes_codes(queries) && scheme_->values != nullptr;
+  const bool wide = coder.coder().code().kind != KvCode::Kind::kLloydMax;
+  const auto low = [&](std::int64_t q) { return wide ? weights_.low + q * kTile : nullptr; };
   int factors_row = -1;
   for (const quant::CodeRun& run : coder.layout().all_runs()) {
     if (run.first >= unit_->value_size) break;
-    std::byte* const bytes = values_ + run.first * kTile;
-    if (scheme_->values != nullptr) {
-      kernels.expand(page + run.offset, run.bits, coder.numbers(run), run.count / 8, bytes);
+    std::byte* const expanded = values_ + run.first * kTile;
+    const std::byte* bytes = expanded;
+    if (direct) {
+      bytes = page + run.offset;
+    } else if (scheme_->values != nullptr) {
+      kernels.expand(page + run.offset, run.bits, coder.numbers(run), run.count / 8, expanded);
     } else {
-      kernels.turn_bytes(keys_ + run.first * kTile, run.count / kPanelRows, bytes);
+      kernels.turn_bytes(keys_ + run.first * kTile, run.count / kPanelRows, expanded);
     }
     if (run.factor != factors_row) {
       factors_row = run.factor;
       coder.factors(kernels, page, run.factor, factors_);
       for (std::int64_t q = queries.begin; q < queries.end; ++q) {
-        kernels.weigh(scores_ + q * kTile, factors_,
-                      {weights_.high + q * kTile, weights_.low + q * kTile, weights_.scales + q,
-                       weights_.corrections + q});
+        kernels.weigh(
+            scores_ + q * kTile, factors_,
+            {weights_.high + q * kTile, low(q), weights_.scales + q, weights_.corrections + q});
       }
     }
     kernels.value(
         {.values = bytes,
+         .bits = direct ? run.bits : 0,
+         .numbers = coder.numbers(run),
+         .ahead = next + run.offset,
          .panels = run.count / kPanelRows,
-         .weights = {weights_.high + queries.begin * kTile, weights_.low + queries.begin * kTile,
+         .weights = {weights_.high + queries.begin * kTile, low(queries.begin),
                      weights_.scales + queries.begin, weights_.corrections + queries.begin},
          .shrink = shrink_ + queries.begin,
          .sums = result.values + queries.begin * unit_->value_stride + run.first,
@@ -180,7 +214,20 @@ void CodedTiles::add_mean(const std::byte* page, Range queries,
   }
 }
 
-void CodedTiles::attend(std::int64_t first, const AttentionPartial& result) noexcept {
+/// Where the next tile's codes are, or if there is none, this one's; what a page begins with, its
+/// end, is fetched at once.
+const std::byte* CodedTiles::ahead(const Tensor& pool, const PageCoder& coder, std::int64_t first,
+                                   std::int64_t end) const noexcept {
+  const std::int32_t* const table = unit_->table + first / kTile;
+  const bool next = first + kTile < end && (table[1] & kCodedPage) != 0;
+  const std::byte* const page = page_of(pool, table[next ? 1 : 0], unit_->kv_head);
+  const quant::CodedPageLayout& l = coder.layout();
+  for (std::int64_t i = l.factors; i < l.bytes; i += 64) __builtin_prefetch(page + i, 0, 2);
+  return page;
+}
+
+void CodedTiles::attend(std::int64_t first, std::int64_t end,
+                        const AttentionPartial& result) noexcept {
   const Range queries = visible_queries(first);
   if (queries.begin >= queries.end) return;
   const AttendArguments& a = *unit_->a;
@@ -188,9 +235,13 @@ void CodedTiles::attend(std::int64_t first, const AttentionPartial& result) noex
   const std::byte* const keys = page_of(a.coded_keys, page, unit_->kv_head);
   const std::byte* const values =
       scheme_->values != nullptr ? page_of(a.coded_values, page, unit_->kv_head) : keys;
-  score(keys, queries);
+  const std::byte* const next_keys = ahead(a.coded_keys, *scheme_->keys, first, end);
+  score(keys, next_keys, queries);
   weigh(first, queries, result);
-  add_values(values, queries, result);
+  add_values(
+      values,
+      scheme_->values != nullptr ? ahead(a.coded_values, *scheme_->values, first, end) : next_keys,
+      queries, result);
   if (scheme_->value_coder().layout().centred) add_mean(values, queries, result);
 }
 

@@ -36,8 +36,8 @@ class CodedTiles {
   CodedTiles(const AttentionUnit& unit, const CodedScheme& scheme, const KernelTable& kernels,
              Workspace& own, Workspace shared) noexcept;
   void begin(const AttentionPartial& result) noexcept;
-  /// Attention to those of the cells [first, first + 64), a coded page, that are in [begin, end).
-  void attend(std::int64_t first, const AttentionPartial& result) noexcept;
+  /// Attention to the cells [first, first + 64), a coded page; `end` is that of the chunk.
+  void attend(std::int64_t first, std::int64_t end, const AttentionPartial& result) noexcept;
   void end(const AttentionPartial& result) noexcept;
 
  private:
@@ -45,9 +45,14 @@ class CodedTiles {
     std::int64_t begin = 0, end = 0;
   };
   [[nodiscard]] Range visible_queries(std::int64_t first) const noexcept;
-  void score(const std::byte* page, Range queries) noexcept;
+  /// Whether the kernels take the codes themselves for so few queries.
+  [[nodiscard]] bool takes_codes(Range queries) const noexcept;
+  [[nodiscard]] const std::byte* ahead(const Tensor& pool, const PageCoder& coder,
+                                       std::int64_t first, std::int64_t end) const noexcept;
+  void score(const std::byte* page, const std::byte* next, Range queries) noexcept;
   void weigh(std::int64_t first, Range queries, const AttentionPartial& result) noexcept;
-  void add_values(const std::byte* page, Range queries, const AttentionPartial& result) noexcept;
+  void add_values(const std::byte* page, const std::byte* next, Range queries,
+                  const AttentionPartial& result) noexcept;
   void add_mean(const std::byte* page, Range queries, const AttentionPartial& result) noexcept;
 
   const AttentionUnit* unit_ = nullptr;
