@@ -52,7 +52,7 @@ TEST(KvCost, FewerBytesDecodeFasterAndFitFurther) {
   const HeaderFile header(measure::known_shape("llama3.2-1b", {}));
   const Workload work = counted_workload(header.file());
   machine::Machine m = some_machine();
-  m.memory.available_bytes = std::uint64_t{3} << 30;
+  m.memory.available_bytes = std::uint64_t{5} << 29;
   m.engine.kv_bytes_per_second = 40e9;
   m.engine.kv_multiply_adds = 1e12;
   Conditions conditions;
