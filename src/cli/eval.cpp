@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <memory>
@@ -39,7 +40,7 @@ struct EvalOptions {
   bool synthetic = false, json = false;
   std::int64_t tokens = 1024, samples = 4000, cells = 4096;
   int threads = 0;
-  std::vector<std::string> formats;
+  std::string formats;  // separated by commas; empty: all
 };
 
 void stop_if_interrupted() {
@@ -58,7 +59,14 @@ struct SyntheticRow {
 };
 
 std::vector<std::string> formats_of(const EvalOptions& options) {
-  return options.formats.empty() ? measure::kv_rounding_names() : options.formats;
+  if (options.formats.empty()) return measure::kv_rounding_names();
+  std::vector<std::string> formats;
+  for (std::size_t begin = 0; begin <= options.formats.size();) {
+    const std::size_t end = std::min(options.formats.find(',', begin), options.formats.size());
+    formats.push_back(options.formats.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return formats;
 }
 
 bool engine_has(const std::string& format) { return format != "q4_0"; }
@@ -223,7 +231,7 @@ void evaluate(const EvalOptions& options) {
     throw Error("there is nothing to evaluate", "name a model, or use --synthetic",
                 ExitCode::kUsage);
   }
-  for (const std::string& format : options.formats) {
+  for (const std::string& format : formats_of(options)) {
     if (engine_has(format)) (void)spec::parse_kv_format(format);
   }
   const InterruptGuard guard(/*second_ends=*/true);
@@ -275,9 +283,7 @@ void add_eval_command(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{16}, std::int64_t{1} << 24));
   command->add_option("--formats", options->formats, "Only these (default: all)")
-      ->type_name("LIST")
-      ->delimiter(',')
-      ->expected(1);
+      ->type_name("LIST");
   command->add_option("--samples", options->samples, "Vectors per distortion (default: 4000)")
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{10}, std::int64_t{10'000'000}));

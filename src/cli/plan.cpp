@@ -73,14 +73,16 @@ std::string upper(std::string text) {
 }
 
 Planning gather(const Options& options) {
-  (void)plan::builtin_uses().use(options.use);  // throws for an unknown one, before any probing
+  // What is wrong is said before anything is probed.
+  (void)plan::builtin_uses().use(options.use);
+  const spec::KvFormat kv = spec::parse_kv_format(options.kv);
   Planning planning{planned_machine(options.machine), planned_catalog(), plan::builtin_uses(), {}};
   plan::Request& request = planning.request;
   request.use = options.use;
   request.context = options.context;
   request.min_tps = options.min_tps;
   request.engine = options.engine;
-  request.kv_type = spec::parse_kv_format(options.kv).name();
+  request.kv_type = kv.name();
   request.prefer_energy = options.prefer == "energy";
   if (options.machine.empty() && options.engine == "hearth") {
     request.correct = correct_by_measurements(request.kv_type);

@@ -45,7 +45,10 @@ std::string_view kv_quality_source() noexcept {
          "made keys, easy ones and ones with outlier channels and a shared component";
 }
 
-std::vector<KvQuality> kv_qualities() { return {{"F16", 0, 0}}; }
+std::vector<KvQuality> kv_qualities() {
+  return {{"F16", 1e-6, 1.4e-5},  {"Q8_0", 7e-5, 0.132},    {"q8_0:tq4", 1.3e-4, 4.6e-4},
+          {"tq4", 0.0269, 0.115}, {"tq3.5", 0.0646, 0.272}, {"tq3", 0.104, 0.437}};
+}
 
 std::vector<KvOffer> kv_offers(const Workload& workload, const machine::Machine& machine,
                                const Conditions& conditions) {

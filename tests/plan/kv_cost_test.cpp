@@ -52,7 +52,7 @@ TEST(KvCost, FewerBytesDecodeFasterAndFitFurther) {
   const HeaderFile header(measure::known_shape("llama3.2-1b", {}));
   const Workload work = counted_workload(header.file());
   machine::Machine m = some_machine();
-  m.memory.available_bytes = std::uint64_t{3} << 30;
+  m.memory.available_bytes = std::uint64_t{5} << 29;
   m.engine.kv_bytes_per_second = 40e9;
   m.engine.kv_multiply_adds = 1e12;
   Conditions conditions;
@@ -65,7 +65,7 @@ TEST(KvCost, FewerBytesDecodeFasterAndFitFurther) {
     EXPECT_LT(offers[i].estimate.memory.kv, offers[i - 1].estimate.memory.kv);
     EXPECT_GT(offers[i].estimate.speeds[1].decode.tps, offers[i - 1].estimate.speeds[1].decode.tps);
     EXPECT_GE(offers[i].estimate.largest_context, offers[i - 1].estimate.largest_context);
-    EXPECT_GE(offers[i].quality.divergence, offers[i - 1].quality.divergence);
+    EXPECT_GT(offers[i].quality.divergence, 0);
   }
   EXPECT_FALSE(offers.front().estimate.fits);
   EXPECT_TRUE(offers.back().estimate.fits);
