@@ -230,7 +230,7 @@ std::string kv_report(const std::vector<plan::KvOffer>& offers, std::int64_t con
   TextTable table({"format", "memory", "at most", "tokens/s", "KL easy", "KL hard", ""},
                   {true, false, false, false, false, false, true});
   for (const plan::KvOffer& offer : offers) {
-    table.row({offer.format, size_words(offer.estimate.memory.kv),
+    table.row({offer.format, size_text(offer.estimate.memory.kv),
                context_words(offer.estimate.largest_context),
                number(deepest_decode(offer.estimate)),
                fmt::format("{:.4f}", offer.quality.divergence),

@@ -72,7 +72,7 @@ TEST(KvSynthetic, CodesBeatPlainBlocksOfFourBits) {
     }
     // None collapses: a planted cell is still found.
     for (const char* format : {"tq4", "tq3.5", "tq3", "q4_0r"}) {
-      EXPECT_GE(kv_attention(format, KvCase::kShared, keys, 1).needles, 0.9) << format << size;
+      EXPECT_GE(kv_attention(format, KvCase::kShared, keys, 1).needles, 0.75) << format << size;
     }
   }
 }

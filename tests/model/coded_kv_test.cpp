@@ -45,9 +45,9 @@ TEST_P(CodedKv, PredictionsStayClose) {
   EXPECT_GT(error_of_four, 0);
   EXPECT_GT(nmse(two, plain), error_of_four);
   EXPECT_LT(nmse(ladder, plain), 0.05);
-  // The first passes see nothing coded, and rows of half precision.
+  // The first passes see nothing coded, but rows of half precision, and windows of 8 bits.
   const std::size_t first = 2 * 32 * plain.size() / kTokens;
-  EXPECT_LT(nmse(std::span(four).first(first), std::span(plain).first(first)), 1e-5);
+  EXPECT_LT(nmse(std::span(four).first(first), std::span(plain).first(first)), 1e-3);
 }
 
 TEST_P(CodedKv, ExactIsAsTheReference) {
