@@ -23,6 +23,9 @@ struct SamplingChanges {
   std::optional<float> repeat_penalty, frequency_penalty, presence_penalty;
   std::optional<std::int32_t> top_k, repeat_last_n, mirostat;
   std::optional<float> mirostat_tau, mirostat_eta;
+  std::optional<float> dry_multiplier, dry_base, xtc_probability, xtc_threshold;
+  std::optional<std::int32_t> dry_allowed_length, dry_last_n;
+  std::optional<std::vector<std::string>> dry_breakers;
   std::optional<std::uint64_t> seed;
   std::vector<std::pair<std::int32_t, float>> logit_bias;
 };
@@ -56,6 +59,7 @@ struct GenerationRequest {
   bool stream_usage = false;                 ///< OpenAI: a last chunk with the usage
   std::optional<double> keep_alive_seconds;  ///< after the reply; negative: for ever
   std::optional<std::int64_t> context;       ///< Ollama's num_ctx
+  bool return_tokens = false;                ///< Usage::prompt_ids and reply_ids are wanted
 };
 
 struct ChatRequest : GenerationRequest {
@@ -68,6 +72,8 @@ struct ChatRequest : GenerationRequest {
   std::optional<int> thinking_budget;
   Json template_variables = Json::object();  ///< chat_template_kwargs
   bool continue_last = false;  ///< the last message is the beginning of the answer (prefill)
+  /// Ids that stand before the rendered prompt: Ollama's "context".
+  std::vector<std::int32_t> earlier_tokens;
 };
 
 struct CompletionRequest : GenerationRequest {
@@ -89,6 +95,8 @@ struct Usage {
   std::int64_t prompt_tokens = 0, cached_tokens = 0;
   std::int64_t completion_tokens = 0, reasoning_tokens = 0;
   double load_seconds = 0, prompt_seconds = 0, generate_seconds = 0, total_seconds = 0;
+  /// Of the first choice, when GenerationRequest::return_tokens.
+  std::vector<std::int32_t> prompt_ids, reply_ids;
 };
 
 /// Why a choice ended, as dialects tell it.

@@ -11,5 +11,7 @@ extern const BodyFields kOpenAiEmbeddingsBody;
 
 /// Sampling settings by the names that OpenAI, llama-server and most local clients share.
 std::span<const Field> sampling_fields();
+/// Lengths, stops, streaming and formats by the same names; read_generation() reads both.
+std::span<const Field> generation_fields();
 
 }  // namespace hearth::serve

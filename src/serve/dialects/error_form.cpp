@@ -62,8 +62,8 @@ Dialect dialect_of(std::string_view path, bool anthropic_version) {
   if (below("/v1/messages")) return Dialect::kAnthropic;
   if (below("/v1/models") && anthropic_version) return Dialect::kAnthropic;
   constexpr std::array<std::string_view, 17> kLlamaServer = {
-      "/completion", "/completions", "/props",      "/slots",     "/tokenize",     "/detokenize",
-      "/infill",     "/rerank",      "/reranking",  "/v1/rerank", "/v1/reranking", "/health",
+      "/completion", "/completions", "/props",      "/slots",     "/tokenize",      "/detokenize",
+      "/infill",     "/rerank",      "/reranking",  "/v1/rerank", "/v1/reranking",  "/health",
       "/v1/health",  "/embedding",   "/embeddings", "/metrics",   "/apply-template"};
   if (std::any_of(kLlamaServer.begin(), kLlamaServer.end(), below) || below("/lora-adapters")) {
     return Dialect::kLlamaServer;
@@ -80,15 +80,13 @@ std::string error_body(Dialect dialect, const RequestError& error, const ErrorDe
     case Dialect::kOllama:
       return to_line({{"error", error.message}});
     case Dialect::kAnthropic: {
-      Json body = {
-          {"type", "error"},
-          {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}};
+      Json body = {{"type", "error"},
+                   {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}};
       if (!details.request_id.empty()) body["request_id"] = details.request_id;
       return to_line(body);
     }
     case Dialect::kLlamaServer: {
-      Json body = {
-          {"code", error.status}, {"message", error.message}, {"type", llama_type(error)}};
+      Json body = {{"code", error.status}, {"message", error.message}, {"type", llama_type(error)}};
       if (!error.parameter.empty()) body["param"] = error.parameter;
       if (details.context != 0) {
         body["n_prompt_tokens"] = details.prompt_tokens;

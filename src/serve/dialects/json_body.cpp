@@ -87,7 +87,8 @@ class Scanner {
     const auto in = [](std::optional<unsigned> unit, unsigned from) {
       return unit && *unit >= from && *unit < from + 0x400;
     };
-    if (in(first, 0xD800) && text_.substr(at_ + 6, 2) == "\\u" && in(hex4(text_, at_ + 8), 0xDC00)) {
+    if (in(first, 0xD800) && text_.substr(at_ + 6, 2) == "\\u" &&
+        in(hex4(text_, at_ + 8), 0xDC00)) {
       out_.append(text_, at_, 12);
       at_ += 12;
       return;
@@ -241,8 +242,8 @@ std::optional<double> duration_seconds(std::string_view text) {
   double seconds = 0;
   while (!text.empty()) {
     double value = 0;
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value,
-                                               std::chars_format::fixed);
+    const auto [stop, error] =
+        std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
     if (error != std::errc() || !(value >= 0) || !std::isfinite(value) || text.front() == '-') {
       return std::nullopt;
     }
