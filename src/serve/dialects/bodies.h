@@ -8,10 +8,18 @@ namespace hearth::serve {
 extern const BodyFields kOpenAiChatBody;
 extern const BodyFields kOpenAiCompletionBody;
 extern const BodyFields kOpenAiEmbeddingsBody;
+extern const BodyFields kOllamaChatBody;
+extern const BodyFields kOllamaGenerateBody;
+extern const BodyFields kOllamaModelBody;
+extern const BodyFields kOllamaShowBody;
+extern const BodyFields kOllamaPullBody;
+extern const BodyFields kOllamaCopyBody;
+extern const BodyFields kOllamaCreateBody;
+extern const BodyFields kOllamaEmbedBody;
+extern const BodyFields kOllamaEmbeddingsBody;
 
-/// Sampling settings by the names that OpenAI, llama-server and most local clients share.
-std::span<const Field> sampling_fields();
-/// Lengths, stops, streaming and formats by the same names; read_generation() reads both.
+/// Lengths, stops, streaming and formats by OpenAI's names; read_generation() reads them, and
+/// kSamplingFields.
 std::span<const Field> generation_fields();
 
 }  // namespace hearth::serve

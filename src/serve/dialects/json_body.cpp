@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <limits>
 
 #include "serve/dialects/fields.h"
 #include "support/utf8.h"
@@ -191,6 +192,9 @@ std::optional<double> number_member(const Json& object, const char* name) {
 std::optional<float> float_member(const Json& object, const char* name) {
   const std::optional<double> value = number_member(object, name);
   if (!value) return std::nullopt;
+  if (!(std::abs(*value) <= std::numeric_limits<float>::max())) {
+    refuse(std::string(name) + " is too large", name);
+  }
   return static_cast<float>(*value);
 }
 

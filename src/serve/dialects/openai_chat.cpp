@@ -6,6 +6,7 @@
 #include "serve/dialects/openai.h"
 #include "serve/dialects/openai_parts.h"
 #include "serve/dialects/openai_writers.h"
+#include "serve/dialects/sampling_fields.h"
 
 namespace hearth::serve {
 namespace {
@@ -163,7 +164,7 @@ bool is_prefill(const Json& messages) {
 }  // namespace
 
 const BodyFields kOpenAiChatBody = {.name = "CreateChatCompletionRequest",
-                                    .parts = {kChatFields, kGenerationFields, sampling_fields()}};
+                                    .parts = {kChatFields, kGenerationFields, kSamplingFields}};
 
 std::span<const Field> generation_fields() { return kGenerationFields; }
 

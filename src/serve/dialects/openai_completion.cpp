@@ -8,6 +8,7 @@
 #include "serve/dialects/openai_writers.h"
 #include "serve/dialects/prompts.h"
 #include "serve/dialects/reply_parts.h"
+#include "serve/dialects/sampling_fields.h"
 #include "support/utf8.h"
 
 namespace hearth::serve {
@@ -204,7 +205,7 @@ class CompletionBody : public CompletionWriter {
 
 const BodyFields kOpenAiCompletionBody = {
     .name = "CreateCompletionRequest",
-    .parts = {kCompletionFields, generation_fields(), sampling_fields()}};
+    .parts = {kCompletionFields, generation_fields(), kSamplingFields}};
 
 std::unique_ptr<ReplyWriter> make_openai_completion_writer(const OpenAiReplyOptions& options) {
   if (options.stream) return std::make_unique<CompletionStream>(options);

@@ -12,37 +12,6 @@ namespace {
 
 constexpr float kFloatMost = 1e30F;
 
-constexpr Field kSamplingFields[] = {
-    {.name = "temperature", .types = kNumber, .what = "0 is greedy", .least = 0, .most = 100},
-    {.name = "top_p", .types = kNumber, .least = 0, .most = 1},
-    {.name = "min_p", .types = kNumber, .least = 0, .most = 1},
-    {.name = "typical_p", .types = kNumber, .least = 0, .most = 1},
-    {.name = "top_k", .types = kInteger, .what = "0 or less: all", .least = -1, .most = 2147483647},
-    {.name = "repeat_penalty", .types = kNumber, .least = 0.001, .most = 1000},
-    {.name = "repeat_last_n",
-     .types = kInteger,
-     .what = "0: none, -1: the whole context",
-     .least = -1,
-     .most = 2147483647},
-    {.name = "frequency_penalty", .types = kNumber, .least = -100, .most = 100},
-    {.name = "presence_penalty", .types = kNumber, .least = -100, .most = 100},
-    {.name = "mirostat", .types = kInteger, .what = "0: off, 2: version 2", .least = 0, .most = 2},
-    {.name = "mirostat_tau", .types = kNumber, .least = 0, .most = 1000},
-    {.name = "mirostat_eta", .types = kNumber, .least = 0, .most = 1},
-    {.name = "dry_multiplier", .types = kNumber, .least = 0, .most = 100},
-    {.name = "dry_base", .types = kNumber, .least = 1, .most = 100},
-    {.name = "dry_allowed_length", .types = kInteger, .least = 1, .most = 2147483647},
-    {.name = "dry_penalty_last_n", .types = kInteger, .least = -1, .most = 2147483647},
-    {.name = "dry_sequence_breakers", .types = kArray, .items = kString, .most_items = 64},
-    {.name = "xtc_probability", .types = kNumber, .least = 0, .most = 1},
-    {.name = "xtc_threshold", .types = kNumber, .least = 0, .most = 1},
-    {.name = "seed", .types = kInteger, .what = "-1: a random one"},
-    {.name = "logit_bias",
-     .types = kObject | kArray,
-     .what = "by token id; false in the array form [[id, bias]] bans",
-     .most_items = 65536},
-};
-
 bool is_tool_name(std::string_view name) {
   constexpr std::size_t kLongest = 128;
   return !name.empty() && name.size() <= kLongest &&
@@ -132,8 +101,6 @@ OutputFormat text_format(OutputFormat::Kind kind, const Json& holder, const char
 }
 
 }  // namespace
-
-std::span<const Field> sampling_fields() { return kSamplingFields; }
 
 Json make_tool(Json function, std::string_view path) {
   const std::string name = text_member(function, "name");
@@ -280,6 +247,9 @@ std::vector<std::pair<std::int32_t, float>> read_logit_bias(const Json& bias) {
       result.emplace_back(token_id(key, "logit_bias"), bias_value(value, "logit_bias." + key));
     }
     return result;
+  }
+  if (!bias.is_array()) {
+    refuse("logit_bias must be an object or an array", "logit_bias", "invalid_type");
   }
   for (std::size_t i = 0; i < bias.size(); ++i) {
     const std::string path = indexed("logit_bias", i);

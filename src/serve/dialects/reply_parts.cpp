@@ -117,6 +117,14 @@ std::string_view finish_reason(EndReason reason) {
   return "stop";
 }
 
+Json arguments_object(std::string_view arguments) {
+  try {
+    return parse_object(arguments);  // bounded in depth: a model wrote it
+  } catch (const RequestError&) {
+    return {{"arguments", to_valid_utf8(arguments)}};
+  }
+}
+
 void CollectedChoice::add(const text::ReplyEvent& event, const std::vector<TokenLogprob>& more) {
   using Kind = text::ReplyEvent::Kind;
   switch (event.kind) {

@@ -48,6 +48,9 @@ struct CollectedCall {
   std::string id, name, arguments;
 };
 
+/// The arguments of a call as a JSON object; {"arguments": text} when they are none.
+[[nodiscard]] Json arguments_object(std::string_view arguments);
+
 /// What one choice of a collected reply amounts to.
 struct CollectedChoice {
   std::string text, reasoning;
