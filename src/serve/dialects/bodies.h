@@ -8,6 +8,8 @@ namespace hearth::serve {
 extern const BodyFields kOpenAiChatBody;
 extern const BodyFields kOpenAiCompletionBody;
 extern const BodyFields kOpenAiEmbeddingsBody;
+extern const BodyFields kAnthropicMessagesBody;
+extern const BodyFields kAnthropicCountBody;
 extern const BodyFields kOllamaChatBody;
 extern const BodyFields kOllamaGenerateBody;
 extern const BodyFields kOllamaModelBody;
