@@ -10,6 +10,7 @@ extern const BodyFields kOpenAiCompletionBody;
 extern const BodyFields kOpenAiEmbeddingsBody;
 extern const BodyFields kAnthropicMessagesBody;
 extern const BodyFields kAnthropicCountBody;
+extern const BodyFields kOpenAiResponsesBody;
 extern const BodyFields kOllamaChatBody;
 extern const BodyFields kOllamaGenerateBody;
 extern const BodyFields kOllamaModelBody;

@@ -47,7 +47,12 @@ struct EmbeddingRequest {
 [[nodiscard]] std::string openai_model(const ModelFacts& model);
 [[nodiscard]] std::string openai_deleted_model(std::string_view id);
 
-/// POST /v1/chat/completions/input_tokens and the like: the same body as the chat's; the answer.
+/// POST /v1/responses. Stateless: what needs stored responses (previous_response_id, conversation,
+/// item references, background) is refused. Throws RequestError.
+[[nodiscard]] ChatExchange read_openai_responses(std::string_view body);
+
+/// The answer to POST /v1/responses/input_tokens and /v1/chat/completions/input_tokens, whose
+/// bodies are those of a response and of a chat.
 [[nodiscard]] std::string openai_input_tokens(std::int64_t tokens);
 
 }  // namespace hearth::serve
