@@ -2,7 +2,6 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 
 #include "serve/dialects/bodies.h"
 #include "serve/dialects/embeddings.h"
