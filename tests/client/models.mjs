@@ -147,6 +147,8 @@ function model({ name, width = 64, layers = 2, context = 4096, ends = 60, thinks
       logit = -30
       output.fill(0, token * width, (token + 1) * width)
     }
+    // Where an answer must begin with a call or with thinking, it begins with a call.
+    if (tokens[token] === '<tool_call>') logit = -12
     if (tokens[token] === '<|im_end|>' && ends) logit = Math.log(usual / ends) + 0.2
     if (tokens[token] === '</think>' && thinks) logit = Math.log(usual / thinks) + 0.2
     output[token * width] = logit / level
