@@ -161,9 +161,7 @@ generate::GenerateRequest Reply::make(
   made.control_pieces = chat != nullptr;
   made.top_log_probabilities = request_.top_logprobs;
   if (grammar) made.constraint = generate::grammar::constrain(grammar, lease_->token_trie());
-  const ChosenAdapters adapters = lease_->adapters();
-  made.adapters = adapters.set;
-  made.adapters_fingerprint = adapters.fingerprint;
+  made.adapters = lease_->adapters();
   made.client = caller_.client;
   made.priority = caller_.priority;
   made.owner = caller_.owner;

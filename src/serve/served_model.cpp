@@ -1,9 +1,7 @@
 #include "serve/served_model.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "generate/cached_prefixes.h"
 #include "generate/compute_turn.h"
@@ -38,14 +36,6 @@ std::unique_ptr<model::LoadedModel> load_embedding(spec::Setup setup, const spec
   return model::LoadedModel::load(setup, progress, generate::embedding_outputs(setup));
 }
 
-/// FNV-1a: tells sets of adapters apart, nothing more.
-void mix_in(std::uint64_t& hash, std::string_view bytes) noexcept {
-  for (const char byte : bytes) {
-    hash ^= static_cast<unsigned char>(byte);
-    hash *= 0x100000001b3ULL;
-  }
-}
-
 }  // namespace
 
 struct ServedModel::Adapters {
@@ -56,7 +46,7 @@ struct ServedModel::Adapters {
   };
   std::vector<Entry> entries;
   std::mutex mutex;  // of the scales and of what they make
-  ChosenAdapters chosen;
+  std::shared_ptr<const model::AdapterSet> chosen;
 };
 
 ModelKind kind_of(const gguf::Metadata& metadata, const spec::ModelSpec& spec) {
@@ -153,7 +143,7 @@ std::shared_ptr<const generate::grammar::TokenTrie> ServedModel::token_trie() {
   return trie_;
 }
 
-ChosenAdapters ServedModel::adapters() const {
+std::shared_ptr<const model::AdapterSet> ServedModel::adapters() const {
   const std::lock_guard lock(adapters_->mutex);
   return adapters_->chosen;
 }
@@ -176,18 +166,14 @@ void ServedModel::set_adapter_scales(const std::vector<std::pair<std::size_t, fl
   for (const auto& [index, scale] : scales) adapters_->entries[index].given.scale = scale;
   std::vector<model::AdapterChoice> adapters;
   std::vector<model::ControlChoice> vectors;
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
   for (const Adapters::Entry& entry : adapters_->entries) {
     const float scale = entry.given.scale;
     if (scale == 0) continue;
     if (entry.vector) vectors.push_back({entry.vector, scale});
     if (entry.adapter) adapters.push_back({entry.adapter, scale});
-    mix_in(hash, entry.given.path.native());
-    mix_in(hash, std::to_string(std::bit_cast<std::uint32_t>(scale)));
   }
-  adapters_->chosen = {};
-  if (adapters.empty() && vectors.empty()) return;
-  adapters_->chosen = {model_->mix(adapters, vectors), hash};
+  adapters_->chosen.reset();
+  if (!adapters.empty() || !vectors.empty()) adapters_->chosen = model_->mix(adapters, vectors);
 }
 
 void ServedModel::embed(std::span<const generate::TokenList> texts,

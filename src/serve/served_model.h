@@ -60,12 +60,6 @@ struct ServedModelOptions {
   std::int64_t embedding_texts = 8;
 };
 
-/// A set of adapters, and a number that tells it from others (0: none).
-struct ChosenAdapters {
-  std::shared_ptr<const model::AdapterSet> set;
-  std::uint64_t fingerprint = 0;
-};
-
 /// The kind of model a file holds. Throws Error when it is none that can be served.
 [[nodiscard]] ModelKind kind_of(const gguf::Metadata& metadata, const spec::ModelSpec& spec);
 
@@ -106,8 +100,8 @@ class ServedModel {
   /// The grammars of its requests.
   [[nodiscard]] Constraints& constraints() noexcept { return *constraints_; }
 
-  /// What requests from now on are computed with.
-  [[nodiscard]] ChosenAdapters adapters() const;
+  /// What requests from now on are computed with; null: no adapters.
+  [[nodiscard]] std::shared_ptr<const model::AdapterSet> adapters() const;
   /// The adapters with their scales; and sets the scales, for requests from now on. Throws Error
   /// for a scale that is no number.
   [[nodiscard]] std::vector<ServedAdapter> adapter_list() const;
