@@ -98,7 +98,7 @@ int run(const std::string& shape_name, const std::filesystem::path& folder, std:
         const std::string& kv) {
   if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
     throw Error("the folder is not empty", "name a new one");
-  ThreadTeam team(machine::physical_cores_available());
+  ThreadTeam team(machine::usable_cores());
   const measure::ShapeImage image(measure::known_shape(shape_name, std::nullopt), team);
   spec::Setup setup;
   setup.context = tokens + 64;

@@ -59,7 +59,8 @@ std::unique_ptr<hearth_model> load(serve::ServedModelOptions options,
     if (progress == nullptr || progress(fraction, user) == 0) return;
     throw Error("loading was cancelled", "", ExitCode::kInterrupted);
   };
-  handle->model = std::make_unique<serve::ServedModel>(path, options, nullptr, report);
+  handle->model = std::make_unique<serve::ServedModel>(
+      path, options, std::make_shared<generate::ComputeTurn>(), report);
   handle->name = handle->model->title();
   handle->chat = generate::ChatPrompt::of(handle->model->metadata());
   return handle;

@@ -209,7 +209,7 @@ void print_model(const ModelRows& model) {
   for (const measure::KvModelRow& row : model.rows) {
     fmt::print(
         "{:<12}{:>9}{:>8.3f}{:>22}{:>8.2f} %{:>13.4f}{:>22}\n", row.format,
-        bytes_text(static_cast<std::uint64_t>(row.bytes_per_token + 0.5)), row.ratio,
+        size_text(row.bytes_per_token), row.ratio,
         fmt::format("{:.5f} +/- {:.5f}", row.divergence.value, row.divergence.error),
         100 * row.same_best.value, row.perplexity.value,
         fmt::format("{:.5f} +/- {:.5f}", row.perplexity_ratio.value, row.perplexity_ratio.error));

@@ -89,11 +89,13 @@ Hash128 find_id(const SegmentFolder& folder, const std::string& word) {
     ++matches;
   }
   if (matches == 1) return found;
+  if (matches == 0) {
+    throw Error(fmt::format("no stored conversation has the id '{}'", printable(word)),
+                "hearth sessions lists them");
+  }
   throw Error(
-      fmt::format(matches == 0 ? "no stored conversation has the id '{}'"
-                               : "several stored conversations have ids that begin with '{}'",
-                  printable(word)),
-      matches == 0 ? "hearth sessions lists them" : "give more of it");
+      fmt::format("several stored conversations have ids that begin with '{}'", printable(word)),
+      "give more of it");
 }
 
 std::string ago(std::int64_t then) {

@@ -25,6 +25,10 @@ class CachedPrefixes final : public Prefixes {
   bool make_room(std::span<const std::int64_t> pages, std::int64_t slots) override {
     return cache_.make_room(pages, slots);
   }
+  void rest() override { cache_.save_in_background(); }
+  [[nodiscard]] state::PrefixCacheStatistics statistics() const override {
+    return cache_.statistics();
+  }
 
  private:
   state::PrefixCache& cache_;

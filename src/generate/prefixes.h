@@ -23,6 +23,9 @@ class Prefixes {
                                                std::span<const std::int64_t> boundaries) const = 0;
   [[nodiscard]] virtual bool snapshot_due(std::int64_t length) const = 0;
   virtual bool make_room(std::span<const std::int64_t> pages, std::int64_t slots) = 0;
+  /// Nothing is to be done: time to write to disk what is not there yet.
+  virtual void rest() {}
+  [[nodiscard]] virtual state::PrefixCacheStatistics statistics() const { return {}; }
 };
 
 }  // namespace hearth::generate

@@ -101,6 +101,7 @@ struct Scheduler::Impl {
       arrived.clear();
       try {
         loop.step();
+        if (loop.idle()) loop.rest();
       } catch (const Error& error) {
         loop.fail_all(error);
       } catch (const std::exception& error) {

@@ -110,6 +110,7 @@ struct SchedulerStatistics {
   std::int64_t finished = 0, cancelled = 0, failed = 0, refused = 0, preempted = 0;
   std::int64_t kv_cells_used = 0, kv_cells = 0;
   double prompt_seconds = 0, generate_seconds = 0;  ///< of passes that did mostly that
+  state::PrefixCacheStatistics prefixes{};
 };
 
 /// Passes of several models take turns, so that they never oversubscribe the cores: a lock that

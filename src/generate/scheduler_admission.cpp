@@ -207,6 +207,7 @@ SchedulerStatistics SchedulerLoop::statistics() const {
   SchedulerStatistics now = statistics_;
   for (const GenerationPointer& each : active_) ++(each->reads() ? now.prefilling : now.generating);
   now.waiting = static_cast<int>(waiting_.size());
+  if (prefixes_ != nullptr) now.prefixes = prefixes_->statistics();
   const state::MemoryPool& pool = model_.pool();
   for (std::size_t g = 0; g < pool.groups().size(); ++g) {
     const spec::CellGroup& group = pool.groups()[g];

@@ -49,6 +49,10 @@ void SchedulerLoop::step() {
   if (!rows_.empty()) run_pass();
 }
 
+void SchedulerLoop::rest() {
+  if (prefixes_ != nullptr) prefixes_->rest();
+}
+
 /// One row of everyone who generates, and pieces of prompts. A pass applies one set of adapters:
 /// those of whoever waited longest.
 void SchedulerLoop::build_pass() {

@@ -36,6 +36,8 @@ class SchedulerLoop {
   [[nodiscard]] bool idle() const noexcept { return waiting_.empty() && active_.empty(); }
   /// One round: ends what is over, admits what has room, and makes one pass.
   void step();
+  /// Nobody waits: what takes time can be done now.
+  void rest();
   /// Something went wrong that concerns everyone.
   void fail_all(const Error& error);
 

@@ -13,7 +13,7 @@ struct KvSpeedSize {
 };
 
 /// Seconds that one new token takes in one layer, its attention over `cells` others: the median of
-/// at least five, for at least `least_seconds` together.
+/// five or more, for at least `least_seconds` together (at most about one).
 [[nodiscard]] double kv_attention_seconds(compute::Backend& backend, const spec::KvFormat& format,
                                           const KvSpeedSize& size, double least_seconds);
 

@@ -88,8 +88,8 @@ void fit_into_memory(Resolved& resolved, const gguf::File& file, const Describe&
       }
       throw Error("the model needs " + bytes_text(needed) + " of memory (weights " +
                       bytes_text(memory.weights) + ", KV cache for " +
-                      std::to_string(setup.context) + " tokens in " + setup.kv_type.name() + " " +
-                      bytes_text(memory.kv) + ") and " + bytes_text(available) + " are available",
+                      std::to_string(setup.context) + " tokens " + bytes_text(memory.kv) + " in " +
+                      setup.kv_type.name() + ") and " + bytes_text(available) + " are available",
                   hint, ExitCode::kDoesNotFit);
     }
     if (!resolved.spec.causal || resolved.spec.encoder) setup.batch_rows = setup.context / 2;

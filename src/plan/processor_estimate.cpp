@@ -24,7 +24,8 @@ constexpr double kPassRows = 512;
 // Beyond what the engine reports: the program itself, the tokenizer, pages of the file
 // (docs/benchmarks.md, "Memory and loading").
 constexpr double kProgramBytes = 64e6;
-// Cells that a windowed memory keeps behind the window and a pass (state/memory.h).
+// Cells that a windowed memory keeps behind the window and for a pass; both ends may be in the
+// middle of a page (state/memory.cpp).
 constexpr double kWindowMore = 64 + kPassRows;
 constexpr double kPageCells = 64;
 // The measurements that docs/benchmarks.md lists ("Planner") are within these shares of what was
@@ -282,9 +283,11 @@ void Estimator::memory(Estimate& estimate) const {
   MemoryNeed& need = estimate.memory;
   const auto cells = [](double context) { return std::ceil(context / kPageCells) * kPageCells; };
   const auto windowed = [&](double context) {
-    return work_.window > 0
-               ? std::min(cells(context), static_cast<double>(work_.window) + kWindowMore)
-               : 0.0;
+    return work_.window > 0 ? std::min(cells(context),
+                                       kPageCells * std::floor((static_cast<double>(work_.window) +
+                                                                kWindowMore + 2 * kPageCells - 2) /
+                                                               kPageCells))
+                            : 0.0;
   };
   const auto kv = [&](double context) {
     return kv_.per_token * work_.kv_bytes_per_token * cells(context) +

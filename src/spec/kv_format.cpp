@@ -53,7 +53,7 @@ KvCode code_of(KvCode::Kind kind, std::uint8_t bits, bool keys) {
   code.kind = kind;
   code.half_bits = bits;
   // What all keys share does not change a softmax, but would take most of the codes' range.
-  code.centred = keys && kind != KvCode::Kind::kInt8;
+  code.centred = keys;
   code.seed = kSeed;
   return code;
 }

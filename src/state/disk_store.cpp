@@ -39,6 +39,13 @@ bool cuts_anywhere(const MemoryPool& pool) {
          });
 }
 
+bool has_coded_pages(const MemoryPool& pool) {
+  for (std::size_t group = 0; group < pool.groups().size(); ++group) {
+    if (pool.coded(group)) return true;
+  }
+  return false;
+}
+
 /// Has groups whose cells can be shared between segments.
 bool has_common_cells(const MemoryPool& pool) {
   return std::any_of(pool.groups().begin(), pool.groups().end(), [](const spec::CellGroup& group) {
@@ -244,7 +251,7 @@ struct DiskStore::Impl {
     }
     SegmentReader& last = readers.back();
     const SegmentHeader& header = last.header();
-    if (prefix.length < header.end || cuts_anywhere(sequence.pool())) {
+    if (prefix.length < header.end) {
       sequence.finish_load(prefix.length);
     } else {
       last.seek(header.cells_bytes);
@@ -321,7 +328,13 @@ std::optional<StoredPrefix> DiskStore::find(const PrefixKey& key, const MemoryPo
       header = impl_->stored(id);
       if (header == nullptr) continue;
     }
-    if (auto result = impl_->verified(*header, tokens, length, inside)) return result;
+    auto result = impl_->verified(*header, tokens, length, inside);
+    if (!result) continue;
+    // Of a coded page only the whole is of use.
+    if (result->length < header->end && has_coded_pages(pool))
+      result->length -= result->length % kPageCells;
+    if (result->length <= std::max(least, header->begin)) continue;
+    return result;
   }
   return std::nullopt;
 }

@@ -119,8 +119,9 @@ void MemoryPool::make_group(std::size_t group) {
   const std::int64_t remembered = 2 * limits_.snapshots + 4 * limits_.sequences + 8;
   const std::int64_t raw = between * limits_.sequences + pass_pages() + std::min(extra, remembered);
   pool.raw.resize(std::min(raw, pool.capacity + kept_pages() * limits_.sequences));
-  const std::int64_t always_raw = sink_pages() + recent_cells() / kPageCells;
-  pool.coded.resize(std::max<std::int64_t>(0, each - always_raw) * limits_.sequences + extra);
+  // Where coded pages run out, the rest of what sequences can hold has room in the raw ones.
+  const std::int64_t others = pool.raw.count() - kept_pages() * limits_.sequences;
+  pool.coded.resize(std::max<std::int64_t>(0, pool.capacity - others));
 }
 
 /// One buffer: raw keys, raw values, coded keys, coded values.

@@ -22,6 +22,7 @@ class FewPrefixes final : public generate::Prefixes {
     std::vector<std::pair<std::int64_t, bool>> kept;  // lengths, and whether at a boundary
     std::int64_t found = 0;
     int evicted = 0;
+    std::atomic<int> rests{0};
   };
   explicit FewPrefixes(Log& log, std::int64_t stop_every = 0)
       : log_(log), stop_every_(stop_every) {}
@@ -68,6 +69,7 @@ class FewPrefixes final : public generate::Prefixes {
     entries_.clear();
     return true;
   }
+  void rest() override { ++log_.rests; }
 
  private:
   struct Entry {
@@ -281,6 +283,7 @@ TEST_F(SchedulerCrowd, SnapshotsAreTakenAtBoundariesAndOnTheWay) {
   const std::vector<std::pair<std::int64_t, bool>> expected = {
       {37, true}, {50, false}, {70, true}, {90, false}, {100, false}, {101, true}};
   EXPECT_EQ(log.kept, expected);
+  EXPECT_EQ(log.rests, 1);
 }
 
 /// With the real cache, and so little room that it must give up entries for those who run.
@@ -320,6 +323,10 @@ TEST_F(SchedulerCrowd, TheCacheGivesWayToThoseWhoRun) {
       EXPECT_EQ(scheduler.statistics().failed, 0);
     }
     EXPECT_GT(cache.statistics().hits, 0) << name;
+    cache.clear();
+    for (std::size_t g = 0; g < pool->groups().size(); ++g)
+      EXPECT_EQ(pool->free_pages(g), pool->pages(g)) << name;
+    EXPECT_EQ(pool->free_slots(), pool->slots()) << name;
   }
 }
 

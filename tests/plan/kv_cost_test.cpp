@@ -36,8 +36,8 @@ TEST(KvCost, PlansAreWithinTwoPerCentOfThePool) {
         spec::Setup setup;
         setup.context = context;
         setup.kv_type = spec::parse_kv_format(format);
-        const auto bytes = static_cast<double>(model::kv_bytes(
-            model::describe_model(header.file(), {context}), setup, *backend));
+        const auto bytes = static_cast<double>(
+            model::kv_bytes(model::describe_model(header.file(), {context}), setup, *backend));
         Conditions conditions;
         conditions.context = context;
         conditions.kv_type = setup.kv_type.name();
@@ -65,7 +65,7 @@ TEST(KvCost, FewerBytesDecodeFasterAndFitFurther) {
     EXPECT_LT(offers[i].estimate.memory.kv, offers[i - 1].estimate.memory.kv);
     EXPECT_GT(offers[i].estimate.speeds[1].decode.tps, offers[i - 1].estimate.speeds[1].decode.tps);
     EXPECT_GE(offers[i].estimate.largest_context, offers[i - 1].estimate.largest_context);
-    EXPECT_GE(offers[i].quality.divergence_hard, offers[i - 1].quality.divergence_hard);
+    EXPECT_GE(offers[i].quality.divergence, offers[i - 1].quality.divergence);
   }
   EXPECT_FALSE(offers.front().estimate.fits);
   EXPECT_TRUE(offers.back().estimate.fits);

@@ -173,9 +173,13 @@ TEST_F(CodedSequenceTest, FillsItsContextWhateverTheBatch) {
             ASSERT_NO_THROW(sequence.grow(count)) << format << ", batch " << batch << ", " << done;
             sequence.commit();
             done += count;
+            // At the end of the context coded pages may have run out.
+            if (done < kContext / 2) {
+              EXPECT_LE(raw_used(*pool, sequence, 0), 4);
+            }
           }
           EXPECT_LE(pool->free_pages(0), recurrent ? kSlotsPerSequence - 1 : 0);
-          EXPECT_LE(raw_used(*pool, sequence, 0), 4);
+          EXPECT_EQ(sequence.length(), kContext);
         }
         EXPECT_EQ(pool->free_pages(0), free);
       }
