@@ -172,13 +172,8 @@ void ServedModel::set_adapter_scales(const std::vector<std::pair<std::size_t, fl
     if (entry.vector) vectors.push_back({entry.vector, scale});
     if (entry.adapter) adapters.push_back({entry.adapter, scale});
   }
-<<<<<<< HEAD
   adapters_->chosen.reset();
   if (!adapters.empty() || !vectors.empty()) adapters_->chosen = model_->mix(adapters, vectors);
-=======
-  adapters_->chosen =
-      adapters.empty() && vectors.empty() ? nullptr : model_->mix(adapters, vectors);
->>>>>>> integrate
 }
 
 void ServedModel::embed(std::span<const generate::TokenList> texts,

@@ -100,11 +100,7 @@ class ServedModel {
   /// The grammars of its requests.
   [[nodiscard]] Constraints& constraints() noexcept { return *constraints_; }
 
-<<<<<<< HEAD
   /// What requests from now on are computed with; null: no adapters.
-=======
-  /// What requests from now on are computed with.
->>>>>>> integrate
   [[nodiscard]] std::shared_ptr<const model::AdapterSet> adapters() const;
   /// The adapters with their scales; and sets the scales, for requests from now on. Throws Error
   /// for a scale that is no number.
