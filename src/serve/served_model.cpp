@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "generate/cached_prefixes.h"
 #include "generate/compute_turn.h"
@@ -173,8 +172,8 @@ void ServedModel::set_adapter_scales(const std::vector<std::pair<std::size_t, fl
     if (entry.vector) vectors.push_back({entry.vector, scale});
     if (entry.adapter) adapters.push_back({entry.adapter, scale});
   }
-  adapters_->chosen =
-      adapters.empty() && vectors.empty() ? nullptr : model_->mix(adapters, vectors);
+  adapters_->chosen.reset();
+  if (!adapters.empty() || !vectors.empty()) adapters_->chosen = model_->mix(adapters, vectors);
 }
 
 void ServedModel::embed(std::span<const generate::TokenList> texts,

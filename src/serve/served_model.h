@@ -100,7 +100,7 @@ class ServedModel {
   /// The grammars of its requests.
   [[nodiscard]] Constraints& constraints() noexcept { return *constraints_; }
 
-  /// What requests from now on are computed with.
+  /// What requests from now on are computed with; null: no adapters.
   [[nodiscard]] std::shared_ptr<const model::AdapterSet> adapters() const;
   /// The adapters with their scales; and sets the scales, for requests from now on. Throws Error
   /// for a scale that is no number.

@@ -105,9 +105,8 @@ void ConnectionExchange::on_gone(std::function<void()> callback) {
 }
 
 void ConnectionExchange::receive_body() {
-  const auto broken = [&](int status, const char* message) {
-    connection_.gone.store(true);
-    failed_ = true;
+  // The client may have closed its side only: it is told, but the connection is not used again.
+  const auto broken = [](int status, const char* message) {
     throw RequestFailure(status, message);
   };
   if (body_begin_ == Clock::time_point()) body_begin_ = Clock::now();
