@@ -1,0 +1,199 @@
+#include "generate/grammar/compiled.h"
+
+#include <algorithm>
+#include <list>
+#include <unordered_map>
+
+#include "support/error.h"
+
+namespace hearth::generate::grammar {
+namespace {
+
+/// States and masks of one automaton; then a new one is begun.
+constexpr std::size_t kAutomatonBytes = std::size_t{96} << 20;
+constexpr std::size_t kMaxAutomata = 4;  // vocabularies that one grammar serves at a time
+constexpr std::size_t kForcedBytes = 256;
+constexpr std::uint32_t kMaxSpaceAfterReasoning = 4;
+
+class GrammarConstraint final : public TokenConstraint {
+ public:
+  GrammarConstraint(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie)
+      : grammar_(std::move(grammar)),
+        trie_(std::move(trie)),
+        shared_(grammar_->automaton(trie_)),
+        state_(shared_->automaton.start()) {}
+
+  std::span<const std::uint64_t> allowed() override {
+    const std::scoped_lock lock(shared_->mutex);
+    const std::span<const std::uint64_t> mask = shared_->automaton.mask(state_, own_);
+    if (std::all_of(mask.begin(), mask.end(), [](std::uint64_t word) { return word == 0; }))
+      throw Error("the model's vocabulary has no token for what the grammar asks for here",
+                  "use a grammar whose characters the model can write");
+    return mask;
+  }
+
+  void accept(text::TokenId token) override {
+    if (trie_->tokenizer().ends_generation(token)) return;
+    const std::string_view bytes = trie_->bytes(token);
+    const bool markup = !bytes.empty() && trie_->is_markup(token);
+    if (bytes.empty()) return;
+    {
+      const std::scoped_lock lock(shared_->mutex);
+      const Automaton::StateId next = shared_->automaton.run(state_, bytes, markup);
+      if (next != Automaton::kDead) {
+        state_ = next;
+      } else if (!markup) {
+        throw Error("the token '" + printable(bytes) + "' is not what the grammar allows here",
+                    "choose among the allowed tokens");
+      }
+    }
+    leave_full_automaton();
+  }
+
+  std::vector<text::TokenId> forced() override {
+    std::string text;
+    {
+      const std::scoped_lock lock(shared_->mutex);
+      text = shared_->automaton.only_text(state_, kForcedBytes);
+    }
+    // The last token might have become another one together with what follows: it is left to the
+    // model.
+    if (text.size() < 2) return {};
+    std::vector<text::TokenId> tokens = trie_->tokenizer().encode(text, {});
+    if (!tokens.empty()) tokens.pop_back();
+    std::string_view rest = text;
+    for (const text::TokenId token : tokens) {
+      const std::string_view bytes = trie_->bytes(token);
+      if (bytes.empty() || trie_->is_markup(token) || !rest.starts_with(bytes)) return {};
+      rest.remove_prefix(bytes.size());
+    }
+    return tokens;
+  }
+
+  bool may_end() const override {
+    const std::scoped_lock lock(shared_->mutex);
+    return shared_->automaton.accepting(state_);
+  }
+
+ private:
+  void leave_full_automaton() {
+    {
+      const std::scoped_lock lock(shared_->mutex);
+      if (shared_->automaton.bytes() < kAutomatonBytes) return;
+    }
+    std::shared_ptr<SharedAutomaton> next = grammar_->automaton(trie_, shared_.get());
+    if (next == shared_) return;
+    const std::scoped_lock both(shared_->mutex, next->mutex);
+    state_ = shared_->automaton.move_to(next->automaton, state_);
+    std::swap(shared_, next);
+    // `next`, the old one, goes when its last user has left, after the locks.
+  }
+
+  std::shared_ptr<const Grammar> grammar_;
+  std::shared_ptr<const TokenTrie> trie_;
+  std::shared_ptr<SharedAutomaton> shared_;
+  Automaton::StateId state_;
+  std::vector<std::uint64_t> own_;
+};
+
+}  // namespace
+
+std::shared_ptr<SharedAutomaton> Grammar::automaton(const std::shared_ptr<const TokenTrie>& trie,
+                                                    const SharedAutomaton* full) const {
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(automata_, [&](const auto& known) { return known.get() == full; });
+  for (const std::shared_ptr<SharedAutomaton>& known : automata_) {
+    if (known->trie == trie) return known;
+  }
+  if (automata_.size() == kMaxAutomata) automata_.erase(automata_.begin());
+  automata_.push_back(std::make_shared<SharedAutomaton>(network_, trie));
+  return automata_.back();
+}
+
+GrammarSize Grammar::size() const {
+  const std::scoped_lock lock(mutex_);
+  GrammarSize size;
+  size.nodes = network_.size();
+  size.bytes = network_.bytes();
+  for (const std::shared_ptr<SharedAutomaton>& known : automata_) {
+    const std::scoped_lock automaton_lock(known->mutex);
+    size.states += known->automaton.states();
+    size.bytes += known->automaton.bytes();
+  }
+  return size;
+}
+
+std::shared_ptr<const Grammar> finish(Syntax syntax, const Options& options) {
+  if (options.reasoning && options.reasoning->state != text::ReasoningState::kClosed) {
+    const text::ReasoningMarkers& markers = options.reasoning->markers;
+    const Rule constrained = syntax.declare("answer");
+    syntax.define(constrained, syntax.root());
+    const Expression space = syntax.repeat(
+        syntax.one_of({{U'\n', U'\n'}, {U'\r', U'\r'}, {U' ', U' '}}), 0, kMaxSpaceAfterReasoning);
+    const Expression answer = syntax.sequence({space, syntax.use(constrained)});
+    Expression thought = syntax.until({markers.close}, {answer}, false);
+    if (options.reasoning->state == text::ReasoningState::kNotOpened) {
+      thought = syntax.choice({syntax.use(constrained),
+                               syntax.sequence({space, syntax.markup(markers.open), thought})});
+    }
+    syntax.set_root(thought);
+  }
+  return std::make_shared<const Grammar>(syntax);
+}
+
+std::optional<Reasoning> reasoning_of(const text::ChatFormat& format, std::string_view prompt) {
+  std::size_t index = 0;
+  const text::ReasoningState state = text::reasoning_state(format, prompt, &index);
+  if (format.reasoning.empty() || state == text::ReasoningState::kClosed) return std::nullopt;
+  return Reasoning{format.reasoning[index], state};
+}
+
+std::unique_ptr<TokenConstraint> constrain(std::shared_ptr<const Grammar> grammar,
+                                           std::shared_ptr<const TokenTrie> trie) {
+  return std::make_unique<GrammarConstraint>(std::move(grammar), std::move(trie));
+}
+
+bool matches(const Grammar& grammar, std::string_view text) {
+  Automaton automaton(grammar.network(), nullptr);
+  return automaton.accepting(automaton.run(automaton.start(), text, false));
+}
+
+bool matches_prefix(const Grammar& grammar, std::string_view text) {
+  Automaton automaton(grammar.network(), nullptr);
+  return automaton.run(automaton.start(), text, false) != Automaton::kDead;
+}
+
+GrammarSize size(const Grammar& grammar) { return grammar.size(); }
+
+struct GrammarCache::Impl {
+  std::mutex mutex;
+  std::size_t capacity;
+  std::list<std::pair<std::string, std::shared_ptr<const Grammar>>> entries;  // latest first
+  std::unordered_map<std::string_view, decltype(entries)::iterator> by_key;
+};
+
+GrammarCache::GrammarCache(std::size_t capacity) : impl_(std::make_unique<Impl>()) {
+  impl_->capacity = std::max<std::size_t>(1, capacity);
+}
+GrammarCache::~GrammarCache() = default;
+
+std::shared_ptr<const Grammar> GrammarCache::find(const std::string& key) {
+  const std::scoped_lock lock(impl_->mutex);
+  const auto found = impl_->by_key.find(key);
+  if (found == impl_->by_key.end()) return nullptr;
+  impl_->entries.splice(impl_->entries.begin(), impl_->entries, found->second);
+  return found->second->second;
+}
+
+void GrammarCache::put(const std::string& key, std::shared_ptr<const Grammar> grammar) {
+  const std::scoped_lock lock(impl_->mutex);
+  if (impl_->by_key.contains(key)) return;
+  if (impl_->entries.size() == impl_->capacity) {
+    impl_->by_key.erase(impl_->entries.back().first);
+    impl_->entries.pop_back();
+  }
+  impl_->entries.emplace_front(key, std::move(grammar));
+  impl_->by_key.emplace(impl_->entries.front().first, impl_->entries.begin());
+}
+
+}  // namespace hearth::generate::grammar

@@ -1,0 +1,44 @@
+// Grammar itself: the network of a grammar, and the automata that ran it so far.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "generate/grammar/automaton.h"
+#include "generate/grammar/grammar.h"
+#include "generate/grammar/network.h"
+#include "generate/grammar/syntax.h"
+
+namespace hearth::generate::grammar {
+
+/// An automaton and who may use it now.
+struct SharedAutomaton {
+  SharedAutomaton(const Network& network, std::shared_ptr<const TokenTrie> of)
+      : trie(std::move(of)), automaton(network, trie.get()) {}
+  std::mutex mutex;
+  std::shared_ptr<const TokenTrie> trie;
+  Automaton automaton;  ///< guarded by `mutex`
+};
+
+class Grammar {
+ public:
+  explicit Grammar(const Syntax& syntax) : network_(syntax) {}
+
+  [[nodiscard]] const Network& network() const { return network_; }
+  /// The automaton for a vocabulary: the one in use, or a new one when that has grown too large
+  /// (`full`: for its user; then it is not given again).
+  [[nodiscard]] std::shared_ptr<SharedAutomaton> automaton(
+      const std::shared_ptr<const TokenTrie>& trie, const SharedAutomaton* full = nullptr) const;
+  [[nodiscard]] GrammarSize size() const;
+
+ private:
+  Network network_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::shared_ptr<SharedAutomaton>> automata_;  // guarded; the latest last
+};
+
+/// `syntax` behind the reasoning, compiled.
+[[nodiscard]] std::shared_ptr<const Grammar> finish(Syntax syntax, const Options& options);
+
+}  // namespace hearth::generate::grammar

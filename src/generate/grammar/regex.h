@@ -1,0 +1,26 @@
+// Regular expressions as deterministic automata: the part of ECMAScript's (with the flag "u") that
+// describes regular sets. No look-around, back references or word boundaries.
+#pragma once
+
+#include <string_view>
+
+#include "generate/grammar/dfa.h"
+
+namespace hearth::generate::grammar {
+
+enum class Anchoring : std::uint8_t {
+  kWhole,   ///< the whole text must match
+  kSearch,  ///< a part of it, unless "^" and "$" say more: JSON Schema's "pattern"
+};
+
+struct RegexOptions {
+  Anchoring anchoring = Anchoring::kSearch;
+  bool ignore_case = false;  ///< of ASCII letters
+  bool dot_matches_all = false;
+};
+
+/// Throws Error for a broken or unsupported expression (saying where) and for one that needs too
+/// many states.
+[[nodiscard]] Dfa compile_pattern(std::string_view pattern, const RegexOptions& options = {});
+
+}  // namespace hearth::generate::grammar
