@@ -95,7 +95,7 @@ struct CallRules {
 
 /// Replies with calls of `tools` (an array in OpenAI's shape, or of bare function objects) in the
 /// family's own syntax, their arguments valid for the tool's "parameters" (a JSON Schema; missing:
-/// any object). Throws Error for syntaxes that are not supported (Python calls, nested elements,
+/// no arguments). Throws Error for syntaxes that are not supported (Python calls, nested elements,
 /// code) and for names in `rules` that no tool has.
 [[nodiscard]] std::shared_ptr<const Grammar> for_tools(const text::ChatFormat& format,
                                                        const nlohmann::ordered_json& tools,

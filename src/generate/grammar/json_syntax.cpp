@@ -28,8 +28,8 @@ void check_depth(const nlohmann::ordered_json& value, int depth) {
 
 }  // namespace
 
-JsonSyntax::JsonSyntax(Syntax& syntax, WhiteSpace white_space)
-    : syntax_(syntax), white_space_(white_space) {}
+JsonSyntax::JsonSyntax(Syntax& syntax, WhiteSpace white_space, CodePointSet escaped)
+    : syntax_(syntax), white_space_(white_space), escaped_(std::move(escaped)) {}
 
 template <class Make>
 Expression JsonSyntax::part(Part which, Make make) {
@@ -85,7 +85,8 @@ Expression JsonSyntax::character() {
     const CodePointSet hex{{U'0', U'9'}, {U'a', U'f'}, {U'A', U'F'}};
     const Expression digit = syntax_.one_of(hex);
     const auto digits = [&](std::uint32_t count) { return syntax_.repeat(digit, count, count); };
-    const CodePointSet direct = CodePointSet{{0, 0x1F}, {U'"', U'"'}, {U'\\', U'\\'}}.complement();
+    const CodePointSet direct =
+        CodePointSet{{0, 0x1F}, {U'"', U'"'}, {U'\\', U'\\'}}.unite(escaped_).complement();
     // Surrogates come in pairs: a lone one is no character.
     const Expression basic =
         syntax_.sequence({syntax_.one_of(hex.intersect(only(U"dD").complement())), digits(3)});

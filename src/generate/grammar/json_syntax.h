@@ -15,7 +15,8 @@ namespace hearth::generate::grammar {
 /// Makes each part once.
 class JsonSyntax {
  public:
-  JsonSyntax(Syntax& syntax, WhiteSpace white_space);
+  /// `escaped`: characters that strings of any content never hold as they are, only as \uXXXX.
+  JsonSyntax(Syntax& syntax, WhiteSpace white_space, CodePointSet escaped = {});
 
   [[nodiscard]] Syntax& syntax() { return syntax_; }
   /// White space between tokens: bounded, or none.
@@ -63,6 +64,7 @@ class JsonSyntax {
 
   Syntax& syntax_;
   WhiteSpace white_space_;
+  CodePointSet escaped_;
   std::optional<Rule> parts_[kParts];
 };
 

@@ -153,17 +153,32 @@ Dfa with_one_digit_or_more(int places) {
   return compiled(sequence({whole_numbers(0, power_of_ten(31) - 1), optional_fraction(places)}));
 }
 
+/// The digits of a bound's fraction, and whether the bound itself is left out. Of more digits than
+/// texts have, none is the bound: what is above it is above the digits that are left.
+struct FractionBound {
+  std::string digits;
+  bool exclusive = false;
+};
+FractionBound fraction_bound(const Bound& bound, int places, bool above) {
+  FractionBound result{fraction_of(bound.value), bound.exclusive};
+  if (result.digits.size() <= static_cast<std::size_t>(places)) return result;
+  result.digits.resize(static_cast<std::size_t>(places));
+  while (!result.digits.empty() && result.digits.back() == '0') result.digits.pop_back();
+  result.exclusive = above;
+  return result;
+}
+
 /// Numbers without sign that are at least `bound` (or more), of up to `places` digits of fraction.
 Dfa at_least(const Bound& bound, int places) {
   const Int128 whole = bound.value.floor();
-  const std::string part = fraction_of(bound.value);
+  const auto [part, exclusive] = fraction_bound(bound, places, true);
   std::vector<RegexNode> ways;
   ways.push_back(
       sequence({whole_numbers(whole + 1, power_of_ten(31) - 1), optional_fraction(places)}));
-  if (part.empty() && !bound.exclusive) ways.push_back(text_of(to_text(whole)));
+  if (part.empty() && !exclusive) ways.push_back(text_of(to_text(whole)));
   if (places > 0) {
     // A fraction of zeros only is a match where nothing more than the whole is asked for.
-    RegexNode fraction_part = fraction(part, places, true, bound.exclusive);
+    RegexNode fraction_part = fraction(part, places, true, exclusive);
     ways.push_back(sequence({text_of(to_text(whole) + "."), std::move(fraction_part)}));
   }
   return intersection(compiled(choice(std::move(ways))), with_one_digit_or_more(places));
@@ -172,12 +187,12 @@ Dfa at_least(const Bound& bound, int places) {
 Dfa at_most(const Bound& bound, int places) {
   if (bound.value.unscaled < 0) return {};
   const Int128 whole = bound.value.floor();
-  const std::string part = fraction_of(bound.value);
+  const auto [part, exclusive] = fraction_bound(bound, places, false);
   std::vector<RegexNode> ways;
   if (whole > 0) ways.push_back(sequence({whole_numbers(0, whole - 1), optional_fraction(places)}));
-  if (!part.empty() || !bound.exclusive) ways.push_back(text_of(to_text(whole)));
+  if (!part.empty() || !exclusive) ways.push_back(text_of(to_text(whole)));
   if (places > 0) {
-    RegexNode fraction_part = fraction(part, places, false, bound.exclusive);
+    RegexNode fraction_part = fraction(part, places, false, exclusive);
     ways.push_back(sequence({text_of(to_text(whole) + "."), std::move(fraction_part)}));
   }
   return intersection(compiled(choice(std::move(ways))), with_one_digit_or_more(places));
@@ -271,11 +286,9 @@ int fraction_digits(const NumberLimits& limits) {
   }
   for (const auto* bound : {&limits.minimum, &limits.maximum}) {
     if (!*bound || !(*bound)->exclusive) continue;
+    // A text of 15 digits that is not the bound itself is not read as the bound either: if it were,
+    // the bound would have been written with as few digits.
     places = std::min(places, kDigits - whole_digits((*bound)->value));
-    if ((*bound)->value.scale > places) {
-      throw Error("an exclusive bound has too many digits to be enforced",
-                  "use at most 15 digits, or an inclusive bound");
-    }
   }
   return std::max(places, 0);
 }

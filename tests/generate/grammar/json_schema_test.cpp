@@ -94,8 +94,9 @@ TEST(JsonSchema, Arrays) {
         {{"[true]", "[true,false,true]"}, {"[]", "[true,true,true,true]", "[1]"}});
   check(R"({"type":"array","prefixItems":[{"type":"integer"},{"type":"string"}],"items":false})",
         {{"[]", "[1]", "[1,\"x\"]"}, {"[\"x\"]", "[1,\"x\",1]"}});
-  check(R"({"type":"array","prefixItems":[{"type":"integer"}],"items":{"type":"null"},"minItems":2})",
-        {{"[1,null]", "[1,null,null]"}, {"[1]", "[]", "[1,1]"}});
+  check(
+      R"({"type":"array","prefixItems":[{"type":"integer"}],"items":{"type":"null"},"minItems":2})",
+      {{"[1,null]", "[1,null,null]"}, {"[1]", "[]", "[1,1]"}});
   check(R"({"type":"array","prefixItems":[{"type":"integer"},{"type":"null"}],"maxItems":1})",
         {{"[]", "[1]"}, {"[1,null]", "[null]"}});
   check(R"({"type":"array","items":{"enum":["a","b","c"]},"uniqueItems":true,"minItems":2})",
@@ -136,13 +137,17 @@ TEST(JsonSchema, Formats) {
         {{"\"2024-02-29T12:34:56Z\""}, {"\"2024-02-29 12:34:56Z\""}});
   check(R"({"type":"string","format":"uuid"})",
         {{"\"123e4567-e89b-12d3-a456-426614174000\""}, {"\"123e4567e89b12d3a456426614174000\""}});
-  check(R"({"type":"string","format":"email"})", {{"\"a.b@example.com\""}, {"\"a@b\"", "\"@x.de\""}});
-  check(R"({"type":"string","format":"ipv4"})", {{"\"192.168.0.255\""}, {"\"256.1.1.1\"", "\"01.1.1.1\""}});
+  check(R"({"type":"string","format":"email"})",
+        {{"\"a.b@example.com\""}, {"\"a@b\"", "\"@x.de\""}});
+  check(R"({"type":"string","format":"ipv4"})",
+        {{"\"192.168.0.255\""}, {"\"256.1.1.1\"", "\"01.1.1.1\""}});
   check(R"({"type":"string","format":"ipv6"})",
-        {{"\"::\"", "\"::1\"", "\"fe80::1:2\"", "\"1:2:3:4:5:6:7:8\""}, {"\"1:2:3\"", "\"1::2::3\""}});
+        {{"\"::\"", "\"::1\"", "\"fe80::1:2\"", "\"1:2:3:4:5:6:7:8\""},
+         {"\"1:2:3\"", "\"1::2::3\""}});
   check(R"({"type":"string","format":"uri"})",
         {{"\"https://example.com/a?b=c#d\""}, {"\"example.com\"", "\"https:// x\""}});
-  check(R"({"type":"string","format":"hostname"})", {{"\"a-b.example.com\""}, {"\"-a\"", "\"a_b\""}});
+  check(R"({"type":"string","format":"hostname"})",
+        {{"\"a-b.example.com\""}, {"\"-a\"", "\"a_b\""}});
   check(R"({"type":"string","format":"duration"})",
         {{"\"P1Y2M3D\"", "\"PT1H\"", "\"P2W\"", "\"P1DT12H30M\""}, {"\"P\"", "\"PT\"", "\"1D\""}});
 }
@@ -156,7 +161,8 @@ TEST(JsonSchema, IntegersWithBounds) {
   check(R"({"type":"integer","minimum":0.5,"maximum":2.5})", {{"1", "2"}, {"0", "3"}});
   check(R"({"type":"integer","multipleOf":7,"minimum":-30,"maximum":30})",
         {{"-28", "0", "7", "28"}, {"1", "-29", "35"}});
-  check(R"({"type":"integer","multipleOf":2.5,"maximum":20})", {{"5", "10", "0", "-15"}, {"2", "25"}});
+  check(R"({"type":"integer","multipleOf":2.5,"maximum":20})",
+        {{"5", "10", "0", "-15"}, {"2", "25"}});
   check(R"({"type":"integer","format":"int32"})",
         {{"2147483647", "-2147483648"}, {"2147483648", "-2147483649"}});
   check(R"({"type":"integer","minimum":1000000000000000000})",
@@ -165,7 +171,8 @@ TEST(JsonSchema, IntegersWithBounds) {
 
 TEST(JsonSchema, NumbersWithBounds) {
   check(R"({"type":"number","minimum":0,"maximum":1})",
-        {{"0", "1", "0.5", "0.0", "1.0", "0.999999", "1.00"}, {"-0.1", "1.1", "1.000001", "2", "1e0"}});
+        {{"0", "1", "0.5", "0.0", "1.0", "0.999999", "1.00"},
+         {"-0.1", "1.1", "1.000001", "2", "1e0"}});
   check(R"({"type":"number","exclusiveMinimum":0,"exclusiveMaximum":1})",
         {{"0.5", "0.000001", "0.999999"}, {"0", "0.0", "1", "1.0"}});
   check(R"({"type":"number","minimum":-2.5,"maximum":-1.25})",
@@ -173,7 +180,8 @@ TEST(JsonSchema, NumbersWithBounds) {
   check(R"({"type":"number","minimum":-1.5,"maximum":10})",
         {{"-1.5", "-0.3", "0", "9.99", "10", "10.0", "-1"}, {"-1.6", "10.01", "11", "-2"}});
   check(R"({"type":"number","minimum":100})", {{"100", "100.5", "99999"}, {"99.9", "-100"}});
-  check(R"({"type":"number","multipleOf":0.25})", {{"0.25", "1.5", "2", "-0.75"}, {"0.3", "0.125"}});
+  check(R"({"type":"number","multipleOf":0.25})",
+        {{"0.25", "1.5", "2", "-0.75"}, {"0.3", "0.125"}});
   check(R"({"type":"number","multipleOf":0.01,"minimum":0})", {{"19.99", "3.5", "0"}, {"0.001"}});
 }
 
@@ -207,8 +215,9 @@ TEST(JsonSchema, ReferencesAndRecursion) {
   check(R"({"type":"array","items":{"$ref":"#"}})", {{"[]", "[[],[[]]]"}, {"[1]", "[[]"}});
   check(R"({"definitions":{"a/b~c %":{"type":"null"}},"$ref":"#/definitions/a~1b~0c%20%25"})",
         {{"null"}, {"1"}});
-  check(R"({"$defs":{"x":{"$anchor":"here","type":"null"}},"items":{"$ref":"#here"},"type":"array"})",
-        {{"[null]"}, {"[1]"}});
+  check(
+      R"({"$defs":{"x":{"$anchor":"here","type":"null"}},"items":{"$ref":"#here"},"type":"array"})",
+      {{"[null]"}, {"[1]"}});
   // As deep as it may get, and no deeper; what is begun can always be ended.
   const auto grammar = compile_json_schema(Json::parse(R"({"type":"array","items":{"$ref":"#"}})"));
   const std::string deep(5000, '[');
