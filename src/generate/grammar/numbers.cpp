@@ -50,6 +50,10 @@ RegexNode text_of(const std::string& text) {
 
 /// Digit strings as long as `bound` that are not below (above) it.
 RegexNode same_length(const std::string& bound, bool above) {
+  if (bound.find_first_not_of(above ? '0' : '9') == std::string::npos) {
+    const int length = static_cast<int>(bound.size());
+    return digits_of(length, length);
+  }
   RegexNode result = sequence({});
   for (std::size_t i = bound.size(); i-- > 0;) {
     const char c = bound[i];
@@ -86,8 +90,20 @@ RegexNode between(const std::string& first, const std::string& last) {
 RegexNode whole_numbers(Int128 first, Int128 last) {
   std::vector<RegexNode> ways;
   Int128 begin = first;
+  if (begin == 0 && last >= 0) {
+    ways.push_back(letter('0'));
+    begin = 1;
+  }
   while (begin <= last) {
     const int length = static_cast<int>(to_text(begin).size());
+    // All numbers of some lengths at once.
+    int full = length - 1;
+    while (last >= power_of_ten(full + 1) - 1) ++full;
+    if (begin == power_of_ten(length - 1) && full >= length) {
+      ways.push_back(sequence({digit('1', '9'), digits_of(length - 1, full - 1)}));
+      begin = power_of_ten(full);
+      continue;
+    }
     const Int128 end = std::min<Int128>(last, power_of_ten(length) - 1);
     ways.push_back(between(to_text(begin), to_text(end)));
     begin = end + 1;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "generate/grammar/grammar.h"
 
@@ -18,6 +19,7 @@ using Json = nlohmann::ordered_json;
 
 struct Sample {
   std::string text;
+  std::vector<text::TokenId> chosen;
   bool complete = false;  ///< ended by itself within the limit
   std::int64_t tokens = 0, masks = 0;
   double mask_seconds = 0, slowest_mask = 0;
