@@ -119,20 +119,23 @@ class ToolSyntax {
   // ---- The whole reply.
 
   Expression required() {
-    std::vector<Expression> ways;
+    std::vector<Expression> marked, ways;
     for (const CallSyntax* call : calls_) {
-      // Models write calls without markers instead of marked ones by mistake only.
-      if (is_marked(*call) || call == calls_.front())
-        ways.push_back(syntax_.sequence({syntax_.markup(call->open), after_open(*call)}));
+      if (is_marked(*call))
+        marked.push_back(syntax_.sequence({syntax_.markup(call->open), after_open(*call)}));
     }
-    const Expression block = shared(syntax_.choice(std::move(ways)));
-    const bool repeats =
-        rules_.parallel && std::any_of(calls_.begin(), calls_.end(),
-                                       [](const CallSyntax* call) { return is_marked(*call); });
-    const Expression more =
-        repeats ? syntax_.repeat(syntax_.sequence({json_.space(), block}), 0, kUnlimited)
-                : syntax_.empty();
-    return syntax_.sequence({optional_section_marker(), block, more, optional_section_marker()});
+    // Calls without markers stand alone, and where they are not the family's way, they are a
+    // mistake.
+    if (!is_marked(*calls_.front())) ways.push_back(after_open(*calls_.front()));
+    if (!marked.empty()) {
+      const Expression block = shared(syntax_.choice(std::move(marked)));
+      const Expression more =
+          rules_.parallel ? syntax_.repeat(syntax_.sequence({json_.space(), block}), 0, kUnlimited)
+                          : syntax_.empty();
+      ways.push_back(
+          syntax_.sequence({optional_section_marker(), block, more, optional_section_marker()}));
+    }
+    return syntax_.choice(std::move(ways));
   }
 
   Expression voluntary() {

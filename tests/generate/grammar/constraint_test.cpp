@@ -160,7 +160,7 @@ void compare_with_every_token(const text::Tokenizer& tokenizer) {
       }
       state = automaton.run(state, trie->bytes(chosen), false);
     }
-    EXPECT_GT(checked, 1000U);
+    EXPECT_GT(checked, 200U);
   }
 }
 

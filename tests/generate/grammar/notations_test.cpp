@@ -26,7 +26,7 @@ ident ::= [a-z] [a-z0-9_]* ws
 num   ::= [0-9]+ ws
 ws    ::= [ \t\n]*
 )~");
-  check(*grammar, {"a=1\n", "a + (b*2) = 7\nx=y\n"}, {"a=1", "=1\n", "a==1\n", "(a=1\n"});
+  check(*grammar, {"a=1\n", "a +(b*2) = 7\nx=y\n"}, {"a=1", "=1\n", "a==1\n", "(a=1\n"});
 }
 
 TEST(Gbnf, Notation) {

@@ -1,5 +1,6 @@
 #include "generate/grammar/random_schemas.h"
 
+#include <algorithm>
 #include <cmath>
 #include <ctime>
 #include <random>
@@ -135,13 +136,16 @@ class Generator {
   Json enumeration() {
     Json values = Json::array();
     const int count = 1 + below(6);
-    for (int i = 0; i < count; ++i) values.push_back(constant());
+    for (int i = 0; i < count; ++i) {
+      const Json value = constant();
+      if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+    }
     return values;
   }
 
   std::string name(int index) {
     static constexpr const char* kNames[] = {"id",    "name", "größe", "タグ", "a b", "x\"y",
-                                             "value", "kind", "_k",    "😀",    "n\n", "zip"};
+                                             "value", "sort", "_k",    "😀",    "n\n", "zip"};
     return index < 12 ? kNames[index] : "p" + std::to_string(index);
   }
 
