@@ -68,6 +68,25 @@ void multiply(const KernelTable& kernels, PanelFormat format, const std::byte* p
   }
 }
 
+/// Turns one query's raw scores of a tile into softmax weights relative to the running maximum;
+/// returns the factor by which what was summed before shrinks, or a negative number when the query
+/// sees none of these cells.
+float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,
+                   std::int64_t head, std::int64_t first_cell, float* scores, float& maximum,
+                   float& total) noexcept {
+  if (!adjust_scores(a, kernels, row, head, first_cell, scores)) {
+    std::fill_n(scores, kTile, 0.0F);
+    return -1;
+  }
+  const float before = maximum;
+  maximum = std::max(before, kernels.largest(scores, kTile));
+  // A maximum of minus infinity (all scores are) would give NaN for what must be zero.
+  const float reference = maximum == kMinusInfinity ? 0.0F : maximum;
+  const float factor = std::exp(before - reference);
+  total = total * factor + kernels.exp_row(scores, reference, kTile);
+  return factor;
+}
+
 }  // namespace
 
 /// Where a tile's panels are: in the pool, or gathered.
@@ -282,22 +301,6 @@ void FloatTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end
                }
              });
   }
-}
-
-float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,
-                   std::int64_t head, std::int64_t first_cell, float* scores, float& maximum,
-                   float& total) noexcept {
-  if (!adjust_scores(a, kernels, row, head, first_cell, scores)) {
-    std::fill_n(scores, kTile, 0.0F);
-    return -1;
-  }
-  const float before = maximum;
-  maximum = std::max(before, kernels.largest(scores, kTile));
-  // A maximum of minus infinity (all scores are) would give NaN for what must be zero.
-  const float reference = maximum == kMinusInfinity ? 0.0F : maximum;
-  const float factor = std::exp(before - reference);
-  total = total * factor + kernels.exp_row(scores, reference, kTile);
-  return factor;
 }
 
 bool adjust_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,

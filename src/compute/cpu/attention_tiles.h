@@ -81,13 +81,6 @@ struct AttentionUnit {
                                  std::int64_t row, std::int64_t head, std::int64_t first_cell,
                                  float* scores) noexcept;
 
-/// Turns one query's raw scores of a tile into softmax weights relative to the running maximum;
-/// returns the factor by which what was summed before shrinks, or a negative number when the query
-/// sees none of these cells.
-[[nodiscard]] float weigh_scores(const AttendArguments& a, const KernelTable& kernels,
-                                 std::int64_t row, std::int64_t head, std::int64_t first_cell,
-                                 float* scores, float& maximum, float& total) noexcept;
-
 /// The interface of both: begin(), attend() for tiles of one chunk in ascending order, end().
 class FloatTiles {
  public:
