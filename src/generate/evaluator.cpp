@@ -43,7 +43,10 @@ void ModelEvaluator::use_cache(state::PrefixCache& cache, std::string owner) {
 }
 
 void ModelEvaluator::remember(std::span<const text::TokenId> held) {
-  if (cache_ == nullptr || static_cast<std::int64_t>(held.size()) != length()) return;
+  if (cache_ == nullptr) return;
+  const auto known = static_cast<std::int64_t>(held.size());
+  if (length() > known) sequence_->truncate(known);  // rows that nobody can name the tokens of
+  if (length() != known) return;
   cache_->keep(key_, held, *sequence_, {}, /*boundary=*/true);
 }
 
