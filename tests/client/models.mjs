@@ -142,12 +142,12 @@ function model({ name, width = 64, layers = 2, context = 4096, ends = 60, thinks
   for (let token = 0; token < tokens.length; ++token) {
     embedding[token * width] = 4
     let logit = 0
-    if (token < 256) logit = /^[a-z0-9"{}[\]:,. -]$/.test(String.fromCharCode(token)) ? -2 : -30
+    if (token < 256) logit = /^[a-z0-9"{}[\]:,.-]$/.test(String.fromCharCode(token)) ? -2 : -30
     if (controls.includes(tokens[token])) {
       logit = -30
       output.fill(0, token * width, (token + 1) * width)
     }
-    // Where an answer must begin with a call or with thinking, it begins with a call.
+    // Where an answer must begin with a call, or with white space and thinking, it begins with a call.
     if (tokens[token] === '<tool_call>') logit = -12
     if (tokens[token] === '<|im_end|>' && ends) logit = Math.log(usual / ends) + 0.2
     if (tokens[token] === '</think>' && thinks) logit = Math.log(usual / thinks) + 0.2

@@ -75,6 +75,12 @@ const steps = {
   async 'an empty conversation says which model answers'(page) {
     await page.getByRole('heading', { name: 'What is on your mind?' }).waitFor()
     await page.locator('.abilities li').first().waitFor()
+    await page.getByRole('button', { name: /^Model:/ }).click()
+    await page.getByRole('option').first().waitFor()
+    // The test server's model that goes on until it is stopped.
+    const endless = page.getByRole('option', { name: /tiny-endless/ })
+    if (await endless.count()) await endless.click()
+    else await page.keyboard.press('Escape')
     await audit(page, 'the empty conversation')
     await shot(page, '01-empty-light')
   },
