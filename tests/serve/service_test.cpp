@@ -257,7 +257,7 @@ TEST_F(ServiceTest, OllamaStreamsLines) {
   EXPECT_EQ(last["done"], true);
   EXPECT_EQ(last["eval_count"], 5);
   EXPECT_EQ(Json::parse(server->get("/api/ps").body)["models"].size(), 1U);
-  EXPECT_EQ(Json::parse(server->get("/api/tags").body)["models"][0]["name"], "stories:latest");
+  EXPECT_EQ(Json::parse(server->get("/api/tags").body)["models"][0]["name"], "stories");
 }
 
 TEST_F(ServiceTest, SeveralChoicesAndStops) {
