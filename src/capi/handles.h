@@ -10,7 +10,7 @@
 #include "generate/chat_prompt.h"
 #include "generate/compute_turn.h"
 #include "generate/grammar/grammar.h"
-#include "hearth/hearth.h"
+#include <hearth/hearth.h>
 #include "serve/served_model.h"
 #include "support/error.h"
 

@@ -1,6 +1,6 @@
 // hearth/hearth.h: errors, models, tokens, embeddings. Generating is in generate.cpp.
 
-#include "hearth/hearth.h"
+#include <hearth/hearth.h>
 
 #include <algorithm>
 #include <cstring>

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "hearth/hearth.h"
+#include <hearth/hearth.h>
 #include "shared_dir.h"
 
 namespace hearth::testing {
