@@ -131,7 +131,7 @@ KvFormat parse_kv_format(std::string_view text) {
       names += (names.empty() ? "" : ", ") + std::string(each.name);
     }
     throw Error("'" + printable(text) + "' is no format of keys and values",
-                "use one of " + names + ", or two of them as in q8_0:tq4", ExitCode::kUsage);
+                "--kv takes one of " + names + ", or two of them as in q8_0:tq4", ExitCode::kUsage);
   }
   format.keys = *keys;
   format.values = *values;

@@ -153,6 +153,7 @@ const steps = {
     await page.getByRole('button', { name: 'Settings of this conversation' }).click()
     assert.equal(await page.getByLabel('Temperature', { exact: true }).inputValue(), '0.5')
     await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
     await page.keyboard.press('Alt+n')
     await page.getByRole('heading', { name: 'What is on your mind?' }).waitFor()
     await page.keyboard.press('Control+k')

@@ -1,6 +1,6 @@
 // A modal dialog on the browser's own: focus, Escape and the background are taken care of.
 import type { ComponentChildren } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { Icon } from './icons'
 
 export function Dialog({
@@ -15,7 +15,8 @@ export function Dialog({
   side?: boolean
 }) {
   const element = useRef<HTMLDialogElement>(null)
-  useEffect(() => {
+  // Not after the next frame: a key pressed at once must find it open.
+  useLayoutEffect(() => {
     const dialog = element.current
     dialog?.showModal()
     return () => dialog?.close()
