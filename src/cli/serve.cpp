@@ -1,4 +1,6 @@
 // hearth serve: the HTTP server.
+#include "cli/serve.h"
+
 #include <fmt/format.h>
 #include <pthread.h>
 
@@ -37,8 +39,6 @@ namespace hearth::cli {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr std::uint16_t kDefaultPort = 11434;
 
 struct ServeOptions {
   std::vector<std::string> models, api_keys, origins, names, aliases;
@@ -213,7 +213,10 @@ class Preloading {
   std::thread thread_;
 };
 
-void serve_models(const ServeOptions& options, const std::vector<SettingValue>& values) {
+void serve_models(ServeOptions options, std::vector<SettingValue> values) {
+  std::erase_if(values, [](const SettingValue& value) { return !wanted_setting(*value.setting); });
+  if (const char* key = std::getenv("HEARTH_API_KEY"); key != nullptr && *key != '\0')
+    options.api_keys.emplace_back(key);
   serve::ServiceOptions service_settings = service_options(options);
   serve::check_security(service_settings.security);
   ServedModels wanted{.named = options.models, .aliases = {}, .only_named = options.only};
@@ -302,6 +305,14 @@ void add_options(CLI::App& command, const std::shared_ptr<ServeOptions>& options
 
 }  // namespace
 
+void serve_model(const std::filesystem::path& model, std::uint16_t port,
+                 std::vector<SettingValue> values) {
+  ServeOptions options;
+  options.models = {model.string()};
+  options.port = port;
+  serve_models(std::move(options), std::move(values));
+}
+
 void add_serve_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("serve", "Serve models to programs and a web page");
   auto options = std::make_shared<ServeOptions>();
@@ -330,14 +341,9 @@ void add_serve_command(CLI::App& app) {
       "  1  failed: the port is in use, a model cannot be loaded\n");
   command->callback([command, options, flags] {
     options->models = plain_words(*command);
-    if (const char* key = std::getenv("HEARTH_API_KEY"); key != nullptr && *key != '\0')
-      options->api_keys.emplace_back(key);
-    std::vector<SettingValue> values;
-    for (SettingValue& value : read_configuration().values) {
-      if (wanted_setting(*value.setting)) values.push_back(std::move(value));
-    }
+    std::vector<SettingValue> values = read_configuration().values;
     values.insert(values.end(), flags->values.begin(), flags->values.end());
-    serve_models(*options, values);
+    serve_models(*options, std::move(values));
   });
 }
 

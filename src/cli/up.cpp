@@ -18,6 +18,7 @@
 #include "cli/plan_table.h"
 #include "cli/planning.h"
 #include "cli/run.h"
+#include "cli/serve.h"
 #include "cli/terminal.h"
 #include "cli/this_machine.h"
 #include "cli/up_plan.h"
@@ -35,6 +36,7 @@ namespace fs = std::filesystem;
 struct UpOptions {
   std::string model, use = "chat";
   bool yes = false, plan_only = false, replan = false;
+  std::uint16_t port = kDefaultPort;
 };
 
 void tell(const std::string& sentence) { fmt::print(stderr, "hearth: {}\n", sentence); }
@@ -162,13 +164,8 @@ class Up {
     if (!lines_printed_) print_lines(plan);
     if (options_.plan_only) return;
     save(plan);
-    if (!on_terminal()) {
-      throw Error(
-          "hearth up chats on a terminal, and this is none; serving comes later",
-          fmt::format("use hearth run {} PROMPT in scripts", printable(chosen.path.string(), 300)),
-          ExitCode::kUsage);
-    }
     remember_model(chosen.path);
+    if (!on_terminal()) return serve_model(chosen.path, options_.port, values_);
     run_model(chosen.path, std::nullopt, values_, promise_of(plan));
   }
 
@@ -315,7 +312,7 @@ constexpr const char* kFooter =
 
 void add_up_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "up", "Choose a model for this machine, fetch it if need be, and chat with it");
+      "up", "Choose a model for this machine, fetch it if need be, and chat with it or serve it");
   auto options = std::make_shared<UpOptions>();
   command
       ->add_option("MODEL", options->model,
@@ -327,12 +324,16 @@ void add_up_command(CLI::App& app) {
   command->add_flag("--plan-only", options->plan_only, "Say what would be done, and end");
   command->add_flag("--replan", options->replan,
                     "Choose from the catalog, whatever was set up or is in the store");
+  command
+      ->add_option("--port", options->port,
+                   "Port of the server, where there is no terminal to chat on (default: 11434)")
+      ->type_name("PORT");
   const std::shared_ptr<SettingFlags> flags = add_setting_flags(*command);
   command->footer(
       std::string(kFooter) + kSettingsHelp +
       "\n"
       "Exit status:\n"
-      "  0  you left, or were told what you asked   2  wrong usage, or no terminal\n"
+      "  0  you left, or were told what you asked   2  wrong usage\n"
       "  1  no model, or it failed                  3  no model fits, or not this one\n");
   command->callback([options, flags] {
     options->model = plain_word(options->model);

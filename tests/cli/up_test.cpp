@@ -1,6 +1,10 @@
 // hearth up: what it decides, what it says, what it keeps.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <ctime>
 
@@ -194,14 +198,39 @@ class UpTest : public ::testing::Test {
 
 constexpr const char* kReady = "\x1b[?2004h";
 
-TEST_F(UpTest, WithAModelAndNoTerminalSaysThatServingComesLater) {
+/// A port that somebody listens on, so that who wants to serve there ends with an error.
+class TakenPort {
+ public:
+  TakenPort() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        ::listen(socket_, 1) != 0 ||
+        ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+      throw std::runtime_error("no port could be taken");
+    }
+    port_ = ntohs(address.sin_port);
+  }
+  TakenPort(const TakenPort&) = delete;
+  TakenPort& operator=(const TakenPort&) = delete;
+  ~TakenPort() { ::close(socket_); }
+  [[nodiscard]] std::string text() const { return std::to_string(port_); }
+
+ private:
+  int socket_ = -1;
+  std::uint16_t port_ = 0;
+};
+
+TEST_F(UpTest, WithAModelAndNoTerminalItServes) {
   put_model();
-  const ProgramResult result = up().run();
-  EXPECT_EQ(result.exit_code, 2);
+  const TakenPort port;
+  const ProgramResult result = up({"--port", port.text()}).run();
+  EXPECT_EQ(result.exit_code, 1);
   expect_lines(result.output);
   EXPECT_NE(result.output.find("the only one in the store"), std::string::npos) << result.output;
-  EXPECT_NE(result.errors.find("serving comes later; use hearth run"), std::string::npos)
-      << result.errors;
+  EXPECT_NE(result.errors.find("port " + port.text()), std::string::npos) << result.errors;
   EXPECT_EQ(std::count(result.errors.begin(), result.errors.end(), '\n'), 1) << result.errors;
 
   // The setup was saved, and is used the next time, also when there are more models.
@@ -210,8 +239,8 @@ TEST_F(UpTest, WithAModelAndNoTerminalSaysThatServingComesLater) {
   EXPECT_GT(saved.setup.context, 0);
   EXPECT_GT(saved.expected.decode_tps, 0);
   fs::copy_file(stories(), model().parent_path() / "zzz.gguf");
-  const ProgramResult again = up().run();
-  EXPECT_EQ(again.exit_code, 2);
+  const ProgramResult again = up({"--port", port.text()}).run();
+  EXPECT_EQ(again.exit_code, 1);
   EXPECT_NE(again.output.find("as set up on"), std::string::npos) << again.output;
 }
 
@@ -341,17 +370,18 @@ TEST_F(UpTest, FetchesAModelOfTheCatalogWhenToldTo) {
   const std::string bytes = read_file(stories());
   hub.add("stories-Q8_0.gguf", bytes);
   const FakeServer server([&hub](const SeenRequest& request) { return hub.answer(request); });
+  const TakenPort port;
   const auto fetching = [&] {
-    return up({"stories:Q8_0", "--yes"})
+    return up({"stories:Q8_0", "--yes", "--port", port.text()})
         .variable("HF_ENDPOINT", server.url())
         .variable("no_proxy", "127.0.0.1")
         .run();
   };
   const ProgramResult result = fetching();
-  EXPECT_EQ(result.exit_code, 2) << result.errors;  // there is no terminal to chat on
+  EXPECT_EQ(result.exit_code, 1) << result.errors;  // without a terminal it serves: not there
   expect_lines(result.output);
   EXPECT_NE(result.output.find("stories, Q8_0"), std::string::npos) << result.output;
-  EXPECT_NE(result.errors.find("serving comes later"), std::string::npos) << result.errors;
+  EXPECT_NE(result.errors.find("port " + port.text()), std::string::npos) << result.errors;
   const plan::SavedSetup saved = plan::read_setup(read_file(setup_file()));
   EXPECT_EQ(read_file(saved.setup.model), bytes);
   // The next time it is here.
