@@ -9,6 +9,7 @@
 #include "plan/json_reader.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/set_aside.h"
 
 namespace hearth::plan {
 namespace {
@@ -218,6 +219,22 @@ Catalog builtin_catalog() {
   return parse_catalog(embedded_file("catalog.json"), "the built-in catalog");
 }
 
+namespace {
+
+/// What became of a broken file, for a warning: it is kept for its owner under another name, so
+/// that the warning does not come again.
+std::string put_aside(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return "it is left out";
+  try {
+    return fmt::format("it was set aside as '{}'", printable(set_aside(path).filename().string()));
+  } catch (const Error&) {
+    return "it is left out";
+  }
+}
+
+}  // namespace
+
 Catalog load_catalog(const std::vector<std::filesystem::path>& user_files) {
   Json models;
   Catalog catalog = read_catalog(embedded_file("catalog.json"), "the built-in catalog", models);
@@ -227,7 +244,7 @@ Catalog load_catalog(const std::vector<std::filesystem::path>& user_files) {
     try {
       extend(catalog, models, path);
     } catch (const Error& broken) {
-      catalog.warnings.push_back(fmt::format("{}; the file is left out", broken.what()));
+      catalog.warnings.push_back(fmt::format("{}; {}", broken.what(), put_aside(path)));
     }
   }
   return catalog;

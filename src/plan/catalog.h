@@ -85,7 +85,8 @@ struct Catalog {
 
 /// The built-in catalog with the entries of the user's files, in order: an entry of a known name
 /// changes those of its keys that it has; others are added. Files that do not exist are left out;
-/// of those that are broken, and of single entries that are, `warnings` tells.
+/// those that are broken are set aside (support/set_aside.h); `warnings` tells of them, and of
+/// single entries that are broken.
 [[nodiscard]] Catalog load_catalog(const std::vector<std::filesystem::path>& user_files);
 
 }  // namespace hearth::plan

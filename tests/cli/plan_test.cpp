@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "program.h"
+#include "set_aside_files.h"
 #include "shared_dir.h"
 #include "support/file.h"
 #include "temporary_folder.h"
@@ -125,7 +126,7 @@ TEST(PlanCommand, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(hearth({"plan", "--predict", "x.csv"}).exit_code, 2);
 }
 
-TEST(PlanCommand, ABrokenCatalogOfTheUsersIsReportedAndKept) {
+TEST(PlanCommand, ABrokenCatalogOfTheUsersIsReportedAndSetAside) {
   const TemporaryFolder home;
   const std::filesystem::path file = home.path() / ".config" / "hearth" / "catalog.json";
   std::filesystem::create_directories(file.parent_path());
@@ -134,7 +135,10 @@ TEST(PlanCommand, ABrokenCatalogOfTheUsersIsReportedAndKept) {
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_TRUE(contains(result.errors, "catalog.json' is not valid JSON")) << result.errors;
   EXPECT_TRUE(contains(result.output, "Recommended: "));
-  EXPECT_EQ(read_file(file), "{ broken");
+  const auto aside = set_aside_files(file.parent_path(), "catalog.json");
+  ASSERT_EQ(aside.size(), 1U);
+  EXPECT_EQ(read_file(aside.front()), "{ broken");
+  EXPECT_FALSE(std::filesystem::exists(file));
 }
 
 TEST(CatalogCommand, ListsAndShows) {

@@ -12,6 +12,7 @@
 #include "plan/catalog_workload.h"
 #include "plan/data.h"
 #include "plan/uses.h"
+#include "set_aside_files.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "temporary_folder.h"
@@ -212,9 +213,10 @@ TEST(UserCatalog, AddsAndChangesEntries) {
   EXPECT_EQ(catalog.models.size(), builtin_catalog().models.size() + 1);
 }
 
-TEST(UserCatalog, BrokenOnesAreReportedAndLeftAsTheyAre) {
+TEST(UserCatalog, BrokenOnesAreReportedAndSetAside) {
   const TemporaryFolder folder;
   const std::size_t all = builtin_catalog().models.size();
+  std::size_t kept = 0;
   for (const std::string& text : {std::string("{"), std::string("null"), std::string("\0\1", 2),
                                   std::string(R"({"format": "hearth-catalog-1", "models": {}})"),
                                   std::string(R"({"models": []})")}) {
@@ -222,8 +224,9 @@ TEST(UserCatalog, BrokenOnesAreReportedAndLeftAsTheyAre) {
     const Catalog catalog = load_catalog({folder / "catalog.json"});
     EXPECT_EQ(catalog.models.size(), all);
     ASSERT_EQ(catalog.warnings.size(), 1U);
-    EXPECT_NE(catalog.warnings.front().find("left out"), std::string::npos);
-    EXPECT_EQ(read_file(folder / "catalog.json"), text);
+    EXPECT_NE(catalog.warnings.front().find("set aside as 'catalog.json.bad-"), std::string::npos);
+    EXPECT_FALSE(std::filesystem::exists(folder / "catalog.json"));
+    EXPECT_EQ(testing::set_aside_files(folder.path()).size(), ++kept);
   }
 }
 
