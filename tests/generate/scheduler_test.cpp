@@ -307,9 +307,13 @@ TEST_F(SchedulerTest, GivesLogProbabilitiesOfTheModelsOwnDistribution) {
   request.sampler.top_k = 3;
   request.sampler.logit_bias = {{7, 100.0F}};  // not part of it
   request.top_log_probabilities = 4;
-  Scheduler scheduler = served_->start();
-  const auto recorder = submit(scheduler, std::move(request));
-  const Recorder& told = recorder->wait();
+  std::shared_ptr<Recorder> recorder;
+  {
+    Scheduler scheduler = served_->start();
+    recorder = submit(scheduler, std::move(request));
+    (void)recorder->wait();
+  }  // now the model is free for the test
+  const Recorder& told = *recorder;
   ASSERT_EQ(told.tokens.size(), 6U);
   ASSERT_EQ(told.log_probabilities.size(), 6U);
 
