@@ -42,8 +42,10 @@ add_custom_command(
   COMMENT "Writing the manual page and shell completions"
   VERBATIM)
 add_custom_target(hearth_pages ALL DEPENDS ${pages}/hearth.1)
+# What installing needs, and no tests: cmake --build build --target hearth_installable.
+add_custom_target(hearth_installable DEPENDS hearth_pages hearth_library)
+set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)
 
-configure_file(packaging/hearth.service ${pages}/hearth.service @ONLY)
 string(REPLACE ";" " " HEARTH_LIBRARY_DEPENDENCIES "${HEARTH_LIBRARY_DEPENDENCIES}")
 configure_file(packaging/hearth.pc.in ${pages}/hearth.pc @ONLY)
 string(REPLACE " " ";" HEARTH_LIBRARY_DEPENDENCIES "${HEARTH_LIBRARY_DEPENDENCIES}")
@@ -58,7 +60,7 @@ install(FILES ${pages}/hearth.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-com
         COMPONENT program)
 install(FILES ${pages}/_hearth DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions COMPONENT program)
 install(FILES ${pages}/hearth.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT program)
-install(FILES ${pages}/hearth.service DESTINATION lib/systemd/user COMPONENT program)
+install(FILES packaging/hearth.service DESTINATION lib/systemd/user COMPONENT program)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT program)
 install(FILES ${library} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 install(FILES include/hearth/hearth.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/hearth COMPONENT library)
