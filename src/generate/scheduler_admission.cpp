@@ -177,7 +177,7 @@ void SchedulerLoop::leave(const GenerationPointer& generation, bool worth_keepin
   queue_.leave(generation->client);
 }
 
-void SchedulerLoop::finish(const GenerationPointer& generation, FinishReason reason) {
+void SchedulerLoop::finish(GenerationPointer generation, FinishReason reason) {
   leave(generation, true);
   ++(reason == FinishReason::kCancelled ? statistics_.cancelled : statistics_.finished);
   ended_(*generation, false);
@@ -190,7 +190,7 @@ void SchedulerLoop::finish(const GenerationPointer& generation, FinishReason rea
       mean_seconds_ == 0 ? seconds : mean_seconds_ + kRecent * (seconds - mean_seconds_);
 }
 
-void SchedulerLoop::fail(const GenerationPointer& generation, const Error& error) {
+void SchedulerLoop::fail(GenerationPointer generation, const Error& error) {
   leave(generation, false);
   ++statistics_.failed;
   ended_(*generation, false);

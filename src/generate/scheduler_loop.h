@@ -74,8 +74,9 @@ class SchedulerLoop {
   [[nodiscard]] bool make_room(const PageNeeds& needs);
   void add_needs_of(const Generation& generation, const state::SequenceState* sequence);
   void suspend_least_important();
-  void finish(const GenerationPointer& generation, FinishReason reason);
-  void fail(const GenerationPointer& generation, const Error& error);
+  /// By value: leaving takes the generation out of the list that the caller may have found it in.
+  void finish(GenerationPointer generation, FinishReason reason);
+  void fail(GenerationPointer generation, const Error& error);
   void leave(const GenerationPointer& generation, bool worth_keeping);
   void remember(Generation& generation, bool boundary);
 

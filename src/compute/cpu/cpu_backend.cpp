@@ -96,13 +96,14 @@ class CpuBackend final : public Backend {
   }
 
   void write(const Tensor& to, const void* host) noexcept override {
+    if (to.elements() == 0) return;  // then there may be no host memory either
     std::memcpy(bytes_of(to), host,
                 tensor::row_bytes(to.dtype, static_cast<std::size_t>(to.elements())));
   }
   void read(const Tensor& from, void* host) noexcept override {
     auto* out = static_cast<std::byte*>(host);
     for_runs(from, [&](std::int64_t offset, std::size_t bytes) {
-      std::memcpy(out, bytes_of(from) + offset, bytes);
+      if (bytes > 0) std::memcpy(out, bytes_of(from) + offset, bytes);
       out += bytes;
     });
   }
