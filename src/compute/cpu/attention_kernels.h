@@ -83,9 +83,64 @@ inline void for_query_parts(int count, Body body) {
   }
 }
 
+/// Bytes of the scales of a block of 32 elements of 64 cells, of the bytes of two elements of
+/// theirs.
+constexpr std::int64_t kScaleRow = 2 * kAttentionTile, kByteRow = 2 * kAttentionTile;
+
+/// Of the cells of kPanels panels from `panel` on: score = query scale * sum over blocks of
+/// (block's scale * sum of products of integers), |sum| <= 32 * 128 * 32767.
+template <int kQueries, int kPanels>
+inline void score_blocks(const ScoreTile& a, int first, std::int64_t panel) {
+  constexpr std::int64_t kBlockPairs = 16;
+  const std::int64_t blocks = a.pairs / kBlockPairs;
+  const std::byte* scales = a.keys + 32 * panel;
+  const std::byte* from = a.keys + blocks * kScaleRow + 32 * panel;
+  const auto* query = reinterpret_cast<const std::byte*>(a.queries + first * a.query_stride);
+  F sums[kQueries][kPanels];
+  for (auto& row : sums) {
+    for (F& lanes : row) lanes = zero();
+  }
+  for (std::int64_t block = 0; block < blocks; ++block, scales += kScaleRow) {
+    I products[kQueries][kPanels];
+    for (auto& row : products) {
+      for (I& lanes : row) lanes = zero_int();
+    }
+    for (int pair = 0; pair < kBlockPairs; ++pair, from += kByteRow, query += 4) {
+      I keys[kPanels];
+      for (int p = 0; p < kPanels; ++p) {
+        keys[p] = widen_signed_pairs(from + 32 * p);
+        if (p % 2 == 0) prefetch(from + 32 * p + kAhead);
+      }
+      for (int q = 0; q < kQueries; ++q) {
+        for (int p = 0; p < kPanels; ++p) {
+          products[q][p] = dot_wide_pairs(products[q][p], keys[p], query + 2 * q * a.query_stride);
+        }
+      }
+    }
+    for (int p = 0; p < kPanels; ++p) {
+      const F scale = load_half(scales + 32 * p);
+      for (int q = 0; q < kQueries; ++q) {
+        sums[q][p] = fma(to_float(products[q][p]), scale, sums[q][p]);
+      }
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    const F scale = set(a.query_scales[first + q]);
+    for (int p = 0; p < kPanels; ++p) {
+      store(a.scores + (first + q) * kAttentionTile + 16 * (panel + p), mul(sums[q][p], scale));
+    }
+  }
+}
+
 inline void score_tile(const ScoreTile& a) {
   for_query_parts(a.count, [&]<int kQueries>(int first) {
-    if (a.format == PairFormat::kF16) {
+    if (a.format == PairFormat::kBlocks) {
+      // As many sums as there are registers for, twice.
+      constexpr int kPanels = kQueries <= 3 ? 4 : 2;
+      for (int panel = 0; panel < 4; panel += kPanels) {
+        score_blocks<kQueries, kPanels>(a, first, panel);
+      }
+    } else if (a.format == PairFormat::kF16) {
       score_queries<PairFormat::kF16, kQueries>(a, first);
     } else {
       score_queries<PairFormat::kBF16, kQueries>(a, first);
@@ -184,8 +239,80 @@ inline void value_panels(const ValueTile& a) {
   });
 }
 
+/// Weights of a tile times the scales of a block, as integers of 16 bits; returns what one stands
+/// for. Invisible cells have weight 0, and 0 times a scale that was never written gives 0: what
+/// is NaN is not the largest, and becomes the integer -2^31, of which the low 16 bits are kept.
+inline float scale_weights(const std::uint16_t* weights, const std::byte* scales,
+                           std::int16_t* to) {
+  constexpr float kMost = 32767;
+  F products[4];
+  F most_lanes = zero();
+  for (int i = 0; i < 4; ++i) {
+    products[i] = mul(load_bfloat(weights + 16 * i), load_half(scales + 32 * i));
+    most_lanes = max(products[i], most_lanes);
+  }
+  const float most = largest(most_lanes);
+  const F inverse = set(most > 0 ? kMost / most : 0.0F);
+  for (int i = 0; i < 4; ++i) store_int16(to + 16 * i, round_to_int(mul(products[i], inverse)));
+  return most / kMost;
+}
+
+/// Of 32 * kBlocks elements from `element` on, which lie together.
+template <int kQueries, int kBlocks>
+inline void add_blocks(const ValueTile& a, int first, std::int64_t element) {
+  constexpr int kPanels = 2 * kBlocks;
+  constexpr std::int64_t kRow = 32 * kPanels;  // bytes of a pair of cells
+  const std::byte* const scales = a.values + element / 32 * kScaleRow;
+  const std::byte* const values = a.values + a.panels / 2 * kScaleRow + element * kAttentionTile;
+  alignas(64) std::int16_t weights[kQueries][kBlocks][kAttentionTile];
+  float steps[kQueries][kBlocks];
+  for (int q = 0; q < kQueries; ++q) {
+    for (int b = 0; b < kBlocks; ++b) {
+      steps[q][b] = scale_weights(a.weights + (first + q) * kAttentionTile, scales + b * kScaleRow,
+                                  weights[q][b]);
+    }
+  }
+  I products[kQueries][kPanels];
+  for (auto& row : products) {
+    for (I& lanes : row) lanes = zero_int();
+  }
+  for (std::int64_t pair = a.first_cell / 2; pair < (a.end_cell + 1) / 2; ++pair) {
+    I cells[kPanels];
+    for (int p = 0; p < kPanels; ++p) {
+      cells[p] = widen_signed_pairs(values + pair * kRow + 32 * p);
+      if (p % 2 == 0) prefetch(values + pair * kRow + 32 * p + kAhead);
+    }
+    for (int q = 0; q < kQueries; ++q) {
+      for (int p = 0; p < kPanels; ++p) {
+        const auto* const weight = reinterpret_cast<const std::byte*>(weights[q][p / 2] + 2 * pair);
+        products[q][p] = dot_wide_pairs(products[q][p], cells[p], weight);
+      }
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    float* const to = a.sums + (first + q) * a.stride + element;
+    for (int p = 0; p < kPanels; ++p) {
+      const F before = mul(load(to + 16 * p), set(a.factors[first + q]));
+      store(to + 16 * p, fma(to_float(products[q][p]), set(steps[q][p / 2]), before));
+    }
+  }
+}
+
+inline void value_blocks(const ValueTile& a) {
+  const std::int64_t size = 16 * a.panels;
+  for_query_parts(a.count, [&]<int kQueries>(int first) {
+    std::int64_t element = 0;
+    for (; element + kValueBlock <= size; element += kValueBlock) {
+      add_blocks<kQueries, 2>(a, first, element);
+    }
+    if (element < size) add_blocks<kQueries, 1>(a, first, element);
+  });
+}
+
 inline void value_tile(const ValueTile& a) {
-  if (a.format == PairFormat::kF16) {
+  if (a.format == PairFormat::kBlocks) {
+    value_blocks(a);
+  } else if (a.format == PairFormat::kF16) {
     value_panels<PairFormat::kF16>(a);
   } else {
     value_panels<PairFormat::kBF16>(a);
@@ -209,6 +336,23 @@ inline void pack_query(const float* x, float factor, std::int64_t size, std::uin
   std::uint16_t last[32];
   store_bytes(last, to_bf16(scaled(low), scaled(high)));
   __builtin_memcpy(to + i, last, static_cast<std::size_t>((rest + 1) / 2 * 4));
+}
+
+inline float pack_query_integers(const float* x, float factor, std::int64_t size,
+                                 std::uint16_t* to) {
+  constexpr float kMost = 32767;
+  const F scale = set(factor);
+  F most_lanes = zero();
+  for (std::int64_t i = 0; i < size; i += 16) {
+    most_lanes = max(abs(mul(load(x + i), scale)), most_lanes);
+  }
+  const float most = largest(most_lanes);
+  const F inverse = set(most > 0 ? kMost / most : 0.0F);
+  for (std::int64_t i = 0; i < size; i += 16) {
+    store_int16(reinterpret_cast<std::int16_t*>(to) + i,
+                round_to_int(mul(mul(load(x + i), scale), inverse)));
+  }
+  return most / kMost;
 }
 
 inline void halves_to_pairs(const std::byte* from, std::int64_t count, std::byte* to,
@@ -235,26 +379,6 @@ inline void keys_from_blocks(const std::byte* tile, std::int64_t size, std::byte
       std::int64_t place = 16 * block * kRow + 32 * cells;
       for (int pair = 0; pair < 16; ++pair, place += kRow) {
         store_bytes(to + 2 * place, scaled_bytes(bytes + place, first, second));
-      }
-    }
-  }
-}
-
-inline void values_from_blocks(const std::byte* tile, std::int64_t size, std::byte* to) {
-  const std::byte* const bytes = tile + size / 32 * 2 * kAttentionTile;
-  for (std::int64_t first = 0; first < size; first += kValueBlock) {
-    const std::int64_t width = size - first < kValueBlock ? size - first : kValueBlock;
-    for (std::int64_t half = 0; half < width; half += 32) {
-      float scales[kAttentionTile];
-      const std::byte* const from = tile + (first + half) / 32 * 2 * kAttentionTile;
-      for (std::int64_t cell = 0; cell < kAttentionTile; cell += 16) {
-        store(scales + cell, load_half(from + 2 * cell));
-      }
-      std::int64_t place = first * kAttentionTile + 2 * half;
-      for (std::int64_t cell = 0; cell < kAttentionTile; cell += 2, place += 2 * width) {
-        const F scale = set_two(scales + cell);
-        store_bytes(to + 2 * place, scaled_bytes(bytes + place, scale, scale));
-        store_bytes(to + 2 * place + 64, scaled_bytes(bytes + place + 32, scale, scale));
       }
     }
   }
@@ -304,9 +428,9 @@ constexpr PairAttentionKernels kPairAttention = {
     .weigh = weigh_tile,
     .value = value_tile,
     .pack_query = pack_query,
+    .pack_query_integers = pack_query_integers,
     .from_halves = halves_to_pairs,
     .keys_from_blocks = keys_from_blocks,
-    .values_from_blocks = values_from_blocks,
     .to_floats = pairs_to_floats,
     .turn = turn_pairs,
     .sum = sum_lanes,

@@ -17,6 +17,11 @@ constexpr float kHalfWeightShift = 100;
 
 constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
+PairFormat pair_format_of(DType type) noexcept {
+  if (tensor::info(type).quantized) return PairFormat::kBlocks;
+  return type == DType::kF16 ? PairFormat::kF16 : PairFormat::kBF16;
+}
+
 }  // namespace
 
 /// Where a tile's panels are: in the pool, converted or gathered.
@@ -47,13 +52,16 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
                      Workspace shared) noexcept
     : unit_(&unit),
       kernels_(&kernels),
-      stored_format_(unit.a->keys.dtype == DType::kF16 ? PairFormat::kF16 : PairFormat::kBF16),
-      blocks_(tensor::info(unit.a->keys.dtype).quantized),
-      convert_(stored_format_ == PairFormat::kF16 && unit.count() > kFewQueries),
+      stored_format_(pair_format_of(unit.a->keys.dtype)),
+      integers_(stored_format_ == PairFormat::kBlocks && unit.a->values),
+      convert_(stored_format_ == PairFormat::kF16
+                   ? unit.count() > kFewQueries
+                   : stored_format_ == PairFormat::kBlocks && !integers_),
       padded_key_size_(round_up(unit.key_size, 2)) {
   const std::int64_t count = unit.count();
   queries_ = own.take_halves(count * padded_key_size_);
   sums_ = own.take(count * kPanelRows);
+  query_scales_ = own.take(count);
   keys_ = shared.take_halves(kTile * padded_key_size_);
   values_ = shared.take_halves(kTile * unit.value_stride);
   weights_ = shared.take_halves(count * kTile);
@@ -61,10 +69,16 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
   factors_ = shared.take(count);
   const Tensor& q = unit.a->q;
   const float factor = unit.a->scale * (stored_format_ == PairFormat::kF16 ? kHalfScale : 1.0F);
+  const PairAttentionKernels& pair_kernels = *kernels.pair_attention;
   for (std::int64_t i = 0; i < count; ++i) {
-    kernels.pair_attention->pack_query(
-        floats_of(q) + unit.row(i) * q.strides[0] + unit.head(i) * q.strides[1], factor,
-        unit.key_size, queries_ + i * padded_key_size_);
+    const float* const from =
+        floats_of(q) + unit.row(i) * q.strides[0] + unit.head(i) * q.strides[1];
+    std::uint16_t* const to = queries_ + i * padded_key_size_;
+    if (integers_) {
+      query_scales_[i] = pair_kernels.pack_query_integers(from, factor, unit.key_size, to);
+    } else {
+      pair_kernels.pack_query(from, factor, unit.key_size, to);
+    }
   }
 }
 
@@ -138,7 +152,7 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
 PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::int64_t high,
                                     bool last) noexcept {
   Panels tile = stored(first);
-  if (!convert_ && !blocks_ && tile.keys != nullptr && tile.values != nullptr) return tile;
+  if (!convert_ && tile.keys != nullptr && tile.values != nullptr) return tile;
   const Panels next = last || unit_->is_coded(first + kTile) ? tile : stored(first + kTile);
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   auto* const keys = reinterpret_cast<std::byte*>(keys_);
@@ -153,7 +167,7 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::i
     }
     return halves || from == nullptr ? buffer : from;
   };
-  if (blocks_) {
+  if (stored_format_ == PairFormat::kBlocks) {
     pair_kernels.keys_from_blocks(tile.keys, unit_->key_size, keys);
     tile.keys = keys;
   } else {
@@ -162,9 +176,6 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::i
   }
   if (!unit_->a->values) {
     pair_kernels.turn(tile.keys, (unit_->value_size + 1) / 2, values);
-    tile.values = values;
-  } else if (blocks_) {
-    pair_kernels.values_from_blocks(tile.values, unit_->value_size, values);
     tile.values = values;
   } else {
     if (tile.values == nullptr) gather_values(first, low, high);
@@ -212,6 +223,7 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   score.format = tile.format;
   score.keys = tile.keys;
   score.queries = queries_ + seen.begin * padded_key_size_;
+  score.query_scales = query_scales_ + seen.begin;
   score.query_stride = padded_key_size_;
   score.pairs = padded_key_size_ / 2;
   score.count = queries;

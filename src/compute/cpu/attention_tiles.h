@@ -122,7 +122,9 @@ class FloatTiles {
         *factors_ = nullptr;
 };
 
-/// Keys and values of 16 bits or Q8_0. All, and the queries and weights, are rounded to bfloat16.
+/// Keys and values of 16 bits, which are rounded to bfloat16 with queries and weights, or of Q8_0,
+/// whose bytes meet queries and weights of 16-bit integers. Values that are parts of keys in Q8_0
+/// become bfloat16, too.
 class PairTiles {
  public:
   /// Whether the kernels can, and the keys and values are kept as they need them.
@@ -160,10 +162,11 @@ class PairTiles {
   const AttentionUnit* unit_ = nullptr;
   const KernelTable* kernels_ = nullptr;
   PairFormat stored_format_ = PairFormat::kBF16;
-  bool blocks_ = false, convert_ = false;
+  bool integers_ = false;  // bytes are multiplied with integers
+  bool convert_ = false;   // to bfloat16 first
   std::int64_t padded_key_size_ = 0;
   std::uint16_t *queries_ = nullptr, *keys_ = nullptr, *values_ = nullptr, *weights_ = nullptr;
-  float *scores_ = nullptr, *factors_ = nullptr, *sums_ = nullptr;
+  float *scores_ = nullptr, *factors_ = nullptr, *sums_ = nullptr, *query_scales_ = nullptr;
 };
 
 }  // namespace hearth::compute::cpu

@@ -237,14 +237,16 @@ inline constexpr std::int64_t kAttentionTile = 64;
 /// Elements of a value that lie together in a tile.
 inline constexpr std::int64_t kValueBlock = 64;
 
-/// Half-precision numbers x count as 2^-112 x, which is what their bits mean as bfloat16.
-enum class PairFormat : std::uint8_t { kBF16, kF16 };
+/// Half-precision numbers x count as 2^-112 x, which is what their bits mean as bfloat16. Blocks
+/// (Q8_0, kv_layout.h) are multiplied as bytes with integers of 16 bits.
+enum class PairFormat : std::uint8_t { kBF16, kF16, kBlocks };
 
 /// scores[query][64] = keys times queries.
 struct ScoreTile {
   PairFormat format = PairFormat::kBF16;
   const std::byte* keys = nullptr;
-  const std::uint16_t* queries = nullptr;  // [count][pairs][2] bfloat16
+  const std::uint16_t* queries = nullptr;  // [count][pairs][2] bfloat16, or integers for blocks
+  const float* query_scales = nullptr;     // for blocks: what one stands for
   std::int64_t query_stride = 0;           // numbers
   std::int64_t pairs = 0;
   int count = 0;
@@ -283,13 +285,14 @@ struct PairAttentionKernels {
   void (*value)(const ValueTile&);
   /// to = bfloat16 of factor * x, made finite, padded with a zero to an even size.
   void (*pack_query)(const float* x, float factor, std::int64_t size, std::uint16_t* to);
+  /// The same as integers for blocks (`size` a multiple of 16); returns what one stands for.
+  float (*pack_query_integers)(const float* x, float factor, std::int64_t size, std::uint16_t* to);
   /// `count` halves (a multiple of 32) as bfloat16 of 2^-112 times them. What is converted next, at
   /// `ahead`, is fetched.
   void (*from_halves)(const std::byte* from, std::int64_t count, std::byte* to,
                       const std::byte* ahead);
-  /// A tile of Q8_0 blocks (kv_layout.h) of `size` elements as bfloat16.
+  /// A tile of keys in Q8_0 blocks (kv_layout.h) of `size` elements as bfloat16.
   void (*keys_from_blocks)(const std::byte* tile, std::int64_t size, std::byte* to);
-  void (*values_from_blocks)(const std::byte* tile, std::int64_t size, std::byte* to);
   /// Sixteen keys of a tile as floats [2 * pairs][16].
   void (*to_floats)(const std::byte* keys, PairFormat format, std::int64_t pairs, float* to);
   /// The first `pairs` pairs of a tile of bfloat16 keys as values.

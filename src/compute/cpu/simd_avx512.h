@@ -134,6 +134,14 @@ inline I widen_u8(const void* p) {
 inline I widen_pairs(const void* p) {
   return _mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
 }
+/// The same of signed bytes.
+inline I widen_signed_pairs(const void* p) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
+/// The low 16 bits of every lane.
+inline void store_int16(std::int16_t* p, I a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a));
+}
 inline I and_int(I a, std::int32_t mask) { return _mm512_and_si512(a, _mm512_set1_epi32(mask)); }
 inline I or_int(I a, I b) { return _mm512_or_si512(a, b); }
 inline I shift_right_by(I a, int bits) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(bits)); }
