@@ -55,6 +55,22 @@ inline I dot_step(I sum, B w, const std::byte* y) {
   return kZero == 128 ? dot_byte(sum, w, int8s(y)) : dot_small(sum, w, int8s(y));
 }
 
+/// Fetches `bytes` bytes of the next panel into the second-level cache. The first rows read this
+/// panel from memory, which keeps it busy; the others find it in the caches, and memory would be
+/// idle.
+template <int kColumns>
+struct FetchNext {
+  std::ptrdiff_t ahead = 0;
+  FetchNext(const DotArguments& a, int first)
+      : ahead(kColumns > 1 && first > 0 && a.next != nullptr ? a.next - a.panel : 0) {}
+  void operator()(const std::byte* p, std::int64_t bytes) const {
+    if constexpr (kColumns > 1) {
+      if (ahead == 0) return;
+      for (std::int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + ahead + i, 0, 2);
+    }
+  }
+};
+
 template <class Block, int kColumns>
 inline void dot32(const DotArguments& a, int first) {
   const Row32Layout layout(a.columns);
@@ -111,7 +127,9 @@ inline void dot32(const DotArguments& a, int first) {
   constexpr std::int64_t kGroupBytes = Block::kHeader + Block::kUnits * Block::kUnitBytes;
   const std::byte* group = a.panel;
   std::int64_t b = 0;
+  const FetchNext<kColumns> fetch(a, first);
   for (; b + Block::kUnits <= blocks; b += Block::kUnits, group += kGroupBytes) {
+    fetch(group, kGroupBytes);
     for (int unit = 0; unit < Block::kUnits; ++unit) add_unit(b + unit, group, unit);
   }
   for (int unit = 0; b + unit < blocks; ++unit) add_unit(b + unit, group, unit);
@@ -213,8 +231,11 @@ inline void dot256(const DotArguments& a, int first) {
     total[c] = zero();
   }
   const std::byte* p = a.panel;
-  for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes)
+  const FetchNext<kColumns> fetch(a, first);
+  for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes) {
+    fetch(p, Block::kBytes);
     block256<Block, kColumns>(p, row, k, layout, total);
+  }
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * a.out_stride, total[c]);
 }
 

@@ -118,6 +118,8 @@ struct DotArguments {
   int count = 0;
   float* out = nullptr;
   std::int64_t out_stride = kPanelRows;
+  /// The panel that will be read next, or null: it may be fetched meanwhile.
+  const std::byte* next = nullptr;
 };
 using DotFunction = void (*)(const DotArguments&);
 using ExpandFunction = void (*)(const std::byte* panel, std::int64_t columns, std::byte* to);

@@ -73,6 +73,7 @@ ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, st
     start_ = weight.panel(matrix, first, kernels, native);
     stride_ = weight.panel_bytes();
     multiply_ = kernels.dot[static_cast<int>(weight.format())];
+    if (weight.is_packed()) last_ = weight.panel(matrix, weight.panels() - 1, kernels, native);
     return;
   }
   const PanelFormat format = wide_format(weight.format());
@@ -83,6 +84,11 @@ ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, st
     expand(weight.panel(matrix, first + i, kernels, native), columns_,
            wide + static_cast<std::size_t>(i) * stride_);
   }
+}
+
+const std::byte* ReadyPanels::next(std::int64_t index) const noexcept {
+  const std::byte* const panel = start_ + static_cast<std::size_t>(index) * stride_;
+  return last_ != nullptr && panel < last_ ? panel + stride_ : nullptr;
 }
 
 void ReadyPanels::multiply(std::int64_t index, DotArguments& dot) const noexcept {
@@ -223,6 +229,7 @@ void MatmulEngine::multiply(const Pass& pass, const Unit& unit, int thread) cons
       for (std::int64_t t = start; t < stop; t += kDotColumns) {
         dot.rows = rows + t * dot.row_stride;
         dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, stop - t));
+        dot.next = t == unit.begin ? ready.next(i) : nullptr;
         dot.out = whole ? out + t * to.strides[0] + first : tile;
         ready.multiply(i, dot);
         if (whole) continue;
