@@ -109,7 +109,8 @@ class KvEvaluation {
     } else {
       candidate->setup.kv_type = spec::parse_kv_format(name);
       const spec::KvFormat& format = candidate->setup.kv_type;
-      if (!format.coded() && !all_blocks(format.keys.type)) return;
+      if (!format.coded() && !(all_blocks(format.keys.type) && all_blocks(format.values.type)))
+        return;
     }
     candidate->bytes_per_token = bytes_per_token(*candidate);
     candidate->pool = std::make_unique<state::MemoryPool>(backend_, spec_,

@@ -92,9 +92,11 @@ std::string part_name(const KvPartFormat& part) {
          (code.kind == KvCode::Kind::kResidual ? "r" : "");
 }
 
-/// Pages are plain or coded as a whole: beside a coded part, 8 bits are a code, too.
+/// Pages are plain or coded as a whole: beside a coded part, 8 bits are a code, too. Single
+/// precision is for exact sums, which both parts have or neither.
 bool match(KvPartFormat& part, const KvPartFormat& other, bool keys) {
-  if (part.coded() || !other.coded()) return true;
+  if (part.coded()) return true;
+  if (!other.coded()) return part.type == other.type || part.type != DType::kF32;
   if (part.type != DType::kQ8_0) return false;
   part = {DType::kF16, code_of(KvCode::Kind::kInt8, 16, keys)};
   return true;
@@ -135,11 +137,10 @@ KvFormat parse_kv_format(std::string_view text) {
   }
   format.keys = *keys;
   format.values = *values;
-  if (!match(format.keys, *values, true) || !match(format.values, *keys, false) ||
-      (!format.coded() && format.keys != format.values)) {
+  if (!match(format.keys, *values, true) || !match(format.values, *keys, false)) {
     throw Error("'" + printable(text) + "': these formats of keys and values do not go together",
-                "beside a coded format use a coded one or q8_0 (q8_0:tq4), and without codes the "
-                "same format for both",
+                "beside a coded format use a coded one or q8_0 (q8_0:tq4), and f32 for both or "
+                "neither",
                 ExitCode::kUsage);
   }
   if (format.uniform && !format.coded()) {

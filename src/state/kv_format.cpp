@@ -12,16 +12,14 @@ using tensor::DType;
 
 namespace {
 
-bool made_of_blocks(const spec::KvMemory& memory, DType type) noexcept {
-  const auto block = static_cast<std::int64_t>(tensor::info(type).block_elements);
-  return memory.key_size % block == 0 && memory.value_size % block == 0;
+bool made_of_blocks(std::int64_t size, DType type) noexcept {
+  return size % static_cast<std::int64_t>(tensor::info(type).block_elements) == 0;
 }
 
 /// Keys and values are made of whole blocks of their format.
-void check_sizes(const spec::KvMemory& memory, DType type) {
-  if (made_of_blocks(memory, type)) return;
-  const auto block = static_cast<std::int64_t>(tensor::info(type).block_elements);
-  const std::int64_t size = memory.key_size % block != 0 ? memory.key_size : memory.value_size;
+void check_size(std::int64_t size, DType type) {
+  if (made_of_blocks(size, type)) return;
+  const std::size_t block = tensor::info(type).block_elements;
   throw Error("keys and values of " + std::to_string(size) + " elements cannot be kept as " +
                   std::string(tensor::name(type)) + ", which has blocks of " +
                   std::to_string(block),
@@ -39,7 +37,9 @@ KvChoice choice_of(const spec::KvMemory& memory, const spec::KvFormat& asked) no
 
 /// What keys and values of a memory that cannot have its own formats are kept in.
 DType protected_type(const spec::KvMemory& memory) noexcept {
-  return made_of_blocks(memory, DType::kQ8_0) ? DType::kQ8_0 : DType::kF16;
+  const bool fits = made_of_blocks(memory.key_size, DType::kQ8_0) &&
+                    made_of_blocks(memory.value_size, DType::kQ8_0);
+  return fits ? DType::kQ8_0 : DType::kF16;
 }
 
 PartPages plain_part(std::int64_t size, DType type) { return {size, type, {}}; }
@@ -100,15 +100,17 @@ MemoryFormat memory_format(const spec::KvMemory& memory, const spec::KvFormat& a
     if (format.coded) return format;
     format.choice = KvChoice::kSize;
   }
-  DType type = asked.keys.type;
+  DType keys = asked.keys.type;
+  DType values = asked.values.type;
   if (format.choice == KvChoice::kFloat32) {
-    type = DType::kF32;
+    keys = values = DType::kF32;
   } else if (format.choice != KvChoice::kAsked) {
-    type = protected_type(memory);
+    keys = values = protected_type(memory);
   }
-  check_sizes(memory, type);
-  format.keys = plain_part(memory.key_size, type);
-  format.values = plain_part(memory.value_size, type);
+  check_size(memory.key_size, keys);
+  check_size(memory.value_size, values);
+  format.keys = plain_part(memory.key_size, keys);
+  format.values = plain_part(memory.value_size, values);
   return format;
 }
 

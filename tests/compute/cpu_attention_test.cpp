@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "backends.h"
 
@@ -13,10 +14,11 @@ struct Shape {
   DType type = DType::kF16;
   float softcap = 0;
   bool slopes = false, sinks = false;
-  std::int32_t window = 0;  // 0: all cells before the row
-  bool latent = false;      // values are the first part of the keys
-  std::int64_t reach = 0;   // of the distance bias; 0: none
-  bool ahead = false;       // rows also see the cells after them
+  std::int32_t window = 0;                         // 0: all cells before the row
+  bool latent = false;                             // values are the first part of the keys
+  std::int64_t reach = 0;                          // of the distance bias; 0: none
+  bool ahead = false;                              // rows also see the cells after them
+  std::optional<DType> value_type = std::nullopt;  // where it is not `type`
 };
 
 /// Sequences of some length whose last rows are the queries. Keys and values of all cells come in
@@ -42,14 +44,14 @@ std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_ro
   const Tensor page_table = bench.ints({sequences, pages_each}, table);
 
   // Unwritten cells hold NaN: nothing may leak from them.
-  const auto pool = [&](std::int64_t size) {
+  const auto pool = [&](std::int64_t size, DType type) {
     const auto count = static_cast<std::size_t>(pages * s.kv_heads * s.page * size);
     // All bits set is NaN in every format (in Q8_0: of a scale).
-    return bench.raw(s.type, {pages, s.kv_heads, s.page, size},
-                     std::vector<std::byte>(tensor::row_bytes(s.type, count), std::byte{0xFF}));
+    return bench.raw(type, {pages, s.kv_heads, s.page, size},
+                     std::vector<std::byte>(tensor::row_bytes(type, count), std::byte{0xFF}));
   };
-  const Tensor keys = pool(s.key_size);
-  const Tensor values = s.latent ? Tensor{} : pool(s.value_size);
+  const Tensor keys = pool(s.key_size, s.type);
+  const Tensor values = s.latent ? Tensor{} : pool(s.value_size, s.value_type.value_or(s.type));
   std::vector<std::int32_t> row_sequence, row_cell, row_begin, row_end;
   for (std::size_t i = 0; i < scene.lengths.size(); ++i) {
     const std::int64_t length = scene.lengths[i];
@@ -247,6 +249,23 @@ TEST_P(CpuAttention, EveryFormat) {
              {150, 3},
              {9, 1},
              seed++});
+  }
+}
+
+TEST_P(CpuAttention, KeysAndValuesOfDifferentFormats) {
+  std::uint32_t seed = 50;
+  const DType types[] = {DType::kF16, DType::kBF16, DType::kQ8_0};
+  for (const DType keys : types) {
+    for (const DType values : types) {
+      if (keys == values) continue;
+      Shape shape{.heads = 6, .kv_heads = 2, .key_size = 64, .value_size = 96, .page = 64};
+      shape.type = keys;
+      shape.value_type = values;
+      compare({shape, {70, 1}, {3, 1}, seed++});
+      shape.window = 50;
+      compare(
+          {shape, {140}, {33}, seed++});  // more queries than convert halves where they use them
+    }
   }
 }
 

@@ -299,7 +299,7 @@ TEST_P(GoldenMemory, EveryKvFormatTakesWhatIsStated) {
   if (!GetParam().target.empty()) GTEST_SKIP() << "its target is tested";
   const std::filesystem::path path = folder() / GetParam().name;
   const gguf::File file = gguf::File::open(path);
-  for (const char* name : {"bf16", "q8_0", "q4_0r", "tq4", "tq3u", "tq2.5", "tq3r", "q8_0:tq3"}) {
+  for (const char* name : {"bf16", "q8_0", "q4_0r", "tq4", "tq3u", "tq2.5", "tq3r", "q8_0:tq3", "f16:q8_0"}) {
     SCOPED_TRACE(name);
     const spec::KvFormat format = spec::parse_kv_format(name);
     spec::Setup setup = setup_for(path, model::describe_model(file, {kContext}), false);

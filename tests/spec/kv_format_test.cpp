@@ -34,13 +34,15 @@ TEST(KvFormat, SaysWhatIsMeant) {
   EXPECT_EQ(parse_kv_format("tq3r").keys.code.kind, KvCode::Kind::kResidual);
   EXPECT_EQ(parse_kv_format("q8_0:tq4").keys.code.kind, KvCode::Kind::kInt8);
   EXPECT_EQ(parse_kv_format("q8_0:tq4").values.code.half_bits, 8);
+  EXPECT_EQ(parse_kv_format("f16:q8_0").keys.type, DType::kF16);
+  EXPECT_EQ(parse_kv_format("f16:q8_0").values.type, DType::kQ8_0);
 }
 
 TEST(KvFormat, RefusesWhatIsNone) {
   for (const char* text :
        {"",        "q4_0",    "tq",       "tq1",   "tq4.5",    "tq5",         "tq2.5r", "tq3.4",
         "tq33",    "u",       ":",        "tq3:",  ":tq3",     "tq3:tq3:tq3", "f16u",   "q8_0u",
-        "f16:tq4", "tq4:f16", "f16:q8_0", "tq3uu", "tq3u:tq3", "q4_K",        "tq3 "}) {
+        "f16:tq4", "tq4:f16", "f32:q8_0", "tq3uu", "tq3u:tq3", "q4_K",        "tq3 "}) {
     EXPECT_THROW((void)parse_kv_format(text), Error) << text;
   }
 }

@@ -199,10 +199,7 @@ class Counter final : public CountBackend {
   void attend_selected(const SelectedAttendArguments& a) noexcept override {
     count_attention(a.out);
     for (const KvSource& source : a.sources) {
-      const auto key_size = static_cast<std::uint64_t>(source.keys.shape[3]);
-      const auto value_size =
-          static_cast<std::uint64_t>(source.values ? source.values.shape[3] : 0);
-      const std::uint64_t cell_bytes = tensor::row_bytes(source.keys.dtype, key_size + value_size);
+      const std::uint64_t cell_bytes = head_bytes(source.keys) + head_bytes(source.values);
       for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
         const std::int64_t cells = source.cells
                                        ? source.cells.shape[1] * source.cells.shape[2]
@@ -270,14 +267,17 @@ class Counter final : public CountBackend {
     ++counts_.attentions;
     counts_.attention_values += static_cast<std::uint64_t>(out.elements());
   }
+  /// Of a cell of one head of a pool; of none: 0.
+  static std::uint64_t head_bytes(const Tensor& pool) {
+    return pool ? tensor::row_bytes(pool.dtype, static_cast<std::size_t>(pool.shape[3])) : 0;
+  }
   /// Of keys and values that row t sees, by the kind of their pages.
   static std::uint64_t attended_bytes(const AttendArguments& a, std::int64_t t) {
     const std::int64_t cells = a.keys.shape[2];
     const std::int64_t begin = index(a.row_begin, t);
     const std::int64_t end = index(a.row_end, t);
-    const std::int64_t stored = a.keys.shape[3] + (a.values ? a.values.shape[3] : 0);
     const std::uint64_t raw_cell =
-        tensor::row_bytes(a.keys.dtype, static_cast<std::size_t>(stored * a.keys.shape[1]));
+        static_cast<std::uint64_t>(a.keys.shape[1]) * (head_bytes(a.keys) + head_bytes(a.values));
     if (!a.coded_keys) return static_cast<std::uint64_t>(end - begin) * raw_cell;
     const std::int64_t coded_page =
         a.keys.shape[1] * (a.coded_keys.shape[2] + (a.coded_values ? a.coded_values.shape[2] : 0));

@@ -26,15 +26,18 @@ PairFormat pair_format_of(DType type) noexcept {
 
 /// Where a tile's panels are: in the pool, converted or gathered.
 struct PairTiles::Panels {
-  PairFormat format = PairFormat::kBF16;
+  PairFormat key_format = PairFormat::kBF16, value_format = PairFormat::kBF16;
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
 };
 
 bool PairTiles::can_attend(const AttendArguments& a, const KernelTable& kernels) noexcept {
   if (kernels.pair_attention == nullptr) return false;
-  if (!tensor::info(a.keys.dtype).quantized) return is_sixteen_bits(a.keys.dtype);
-  return kv_layout(a.keys, KvPart::kKeys, kernels) == KvLayout::kPairs;
+  const auto can_read = [&](const Tensor& pool, KvPart part) {
+    if (!tensor::info(pool.dtype).quantized) return is_sixteen_bits(pool.dtype);
+    return kv_layout(pool, part, kernels) == KvLayout::kPairs;
+  };
+  return can_read(a.keys, KvPart::kKeys) && (!a.values || can_read(a.values, KvPart::kValues));
 }
 
 std::int64_t PairTiles::most_queries(std::int64_t key_size, std::int64_t value_size) noexcept {
@@ -52,11 +55,10 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
                      Workspace shared) noexcept
     : unit_(&unit),
       kernels_(&kernels),
-      stored_format_(pair_format_of(unit.a->keys.dtype)),
-      integers_(stored_format_ == PairFormat::kBlocks && unit.a->values),
-      convert_(stored_format_ == PairFormat::kF16
-                   ? unit.count() > kFewQueries
-                   : stored_format_ == PairFormat::kBlocks && !integers_),
+      key_format_(pair_format_of(unit.a->keys.dtype)),
+      value_format_(unit.a->values ? pair_format_of(unit.a->values.dtype) : key_format_),
+      integers_(key_format_ == PairFormat::kBlocks && unit.a->values),
+      convert_(unit.count() > kFewQueries),
       padded_key_size_(round_up(unit.key_size, 2)) {
   const std::int64_t count = unit.count();
   queries_ = own.take_halves(count * padded_key_size_);
@@ -68,7 +70,7 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
   scores_ = shared.take(count * kTile);
   factors_ = shared.take(count);
   const Tensor& q = unit.a->q;
-  const float factor = unit.a->scale * (stored_format_ == PairFormat::kF16 ? kHalfScale : 1.0F);
+  const float factor = unit.a->scale * (key_format_ == PairFormat::kF16 ? kHalfScale : 1.0F);
   const PairAttentionKernels& pair_kernels = *kernels.pair_attention;
   for (std::int64_t i = 0; i < count; ++i) {
     const float* const from =
@@ -83,11 +85,11 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
 }
 
 float PairTiles::sum_scale() const noexcept {
-  return stored_format_ == PairFormat::kF16 ? 0x1p100F : 1.0F;
+  return value_format_ == PairFormat::kF16 ? 0x1p100F : 1.0F;
 }
 
 float PairTiles::output_scale() const noexcept {
-  return stored_format_ == PairFormat::kF16 ? kHalfScale : 1.0F;
+  return value_format_ == PairFormat::kF16 ? kHalfScale : 1.0F;
 }
 
 /// From the first to the last query that sees any of the cells [first, first + kTile).
@@ -144,7 +146,7 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
                                 unit_->kv_head * pool.strides[1] +
                                 first % unit_->page_cells * size);
   };
-  return {stored_format_, place(a.keys, KvPart::kKeys, unit_->key_size),
+  return {key_format_, value_format_, place(a.keys, KvPart::kKeys, unit_->key_size),
           a.values ? place(a.values, KvPart::kValues, unit_->value_size) : nullptr};
 }
 
@@ -152,36 +154,37 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
 PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::int64_t high,
                                     bool last) noexcept {
   Panels tile = stored(first);
-  if (!convert_ && tile.keys != nullptr && tile.values != nullptr) return tile;
   const Panels next = last || unit_->is_coded(first + kTile) ? tile : stored(first + kTile);
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   auto* const keys = reinterpret_cast<std::byte*>(keys_);
   auto* const values = reinterpret_cast<std::byte*>(values_);
-  const bool halves = stored_format_ == PairFormat::kF16;
-  // As bfloat16: in the buffer, where it is already if it was gathered, or as it is stored.
-  const auto take_over = [&](const std::byte* from, std::int64_t count, std::byte* buffer,
-                             const std::byte* ahead) {
-    if (halves) {
+  const bool in_keys = !unit_->a->values;
+  // As they are stored, or as bfloat16 in the buffer, where they are already if they were gathered.
+  const auto take_over = [&](PairFormat& format, const std::byte*& from, std::int64_t count,
+                             std::byte* buffer, const std::byte* ahead) {
+    if (format == PairFormat::kF16 && (convert_ || in_keys || from == nullptr)) {
       pair_kernels.from_halves(from == nullptr ? buffer : from, count, buffer,
                                ahead == nullptr ? buffer : ahead);
+      format = PairFormat::kBF16;
+      from = buffer;
     }
-    return halves || from == nullptr ? buffer : from;
+    if (from == nullptr) from = buffer;
   };
-  if (stored_format_ == PairFormat::kBlocks) {
+  if (tile.keys == nullptr) gather_keys(first, low, high);
+  if (in_keys && key_format_ == PairFormat::kBlocks) {
     pair_kernels.keys_from_blocks(tile.keys, unit_->key_size, keys);
     tile.keys = keys;
-  } else {
-    if (tile.keys == nullptr) gather_keys(first, low, high);
-    tile.keys = take_over(tile.keys, kTile * padded_key_size_, keys, next.keys);
+    tile.key_format = PairFormat::kBF16;
   }
-  if (!unit_->a->values) {
+  take_over(tile.key_format, tile.keys, kTile * padded_key_size_, keys, next.keys);
+  if (in_keys) {
     pair_kernels.turn(tile.keys, (unit_->value_size + 1) / 2, values);
     tile.values = values;
-  } else {
-    if (tile.values == nullptr) gather_values(first, low, high);
-    tile.values = take_over(tile.values, kTile * unit_->value_stride, values, next.values);
+    tile.value_format = PairFormat::kBF16;
+    return tile;
   }
-  tile.format = PairFormat::kBF16;
+  if (tile.values == nullptr) gather_values(first, low, high);
+  take_over(tile.value_format, tile.values, kTile * unit_->value_stride, values, next.values);
   return tile;
 }
 
@@ -220,7 +223,7 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   const int queries = static_cast<int>(seen.end - seen.begin);
 
   ScoreTile score;
-  score.format = tile.format;
+  score.format = tile.key_format;
   score.keys = tile.keys;
   score.queries = queries_ + seen.begin * padded_key_size_;
   score.query_scales = query_scales_ + seen.begin;
@@ -237,12 +240,12 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   weigh.maxima = result.maxima + seen.begin;
   weigh.sums = sums_ + seen.begin * kPanelRows;
   weigh.factors = factors_ + seen.begin;
-  weigh.shift = stored_format_ == PairFormat::kF16 ? kHalfWeightShift : 0.0F;
+  weigh.shift = value_format_ == PairFormat::kF16 ? kHalfWeightShift : 0.0F;
   weigh.count = queries;
   pair_kernels.weigh(weigh);
 
   ValueTile value;
-  value.format = tile.format;
+  value.format = tile.value_format;
   value.values = tile.values;
 
   value.panels = unit_->value_stride / kPanelRows;

@@ -161,9 +161,9 @@ class PairTiles {
 
   const AttentionUnit* unit_ = nullptr;
   const KernelTable* kernels_ = nullptr;
-  PairFormat stored_format_ = PairFormat::kBF16;
-  bool integers_ = false;  // bytes are multiplied with integers
-  bool convert_ = false;   // to bfloat16 first
+  PairFormat key_format_ = PairFormat::kBF16, value_format_ = PairFormat::kBF16;  // as stored
+  bool integers_ = false;  // queries meet bytes
+  bool convert_ = false;   // halves become bfloat16 first
   std::int64_t padded_key_size_ = 0;
   std::uint16_t *queries_ = nullptr, *keys_ = nullptr, *values_ = nullptr, *weights_ = nullptr;
   float *scores_ = nullptr, *factors_ = nullptr, *sums_ = nullptr, *query_scales_ = nullptr;
