@@ -208,6 +208,9 @@ void add_run_command(CLI::App& app) {
   command->add_option("MODEL", *model, "A GGUF file, or the name of a model in the store")
       ->required()
       ->type_name("");
+  auto text = std::make_shared<std::optional<std::string>>();
+  command->add_option("-p,--prompt", *text, "The prompt, instead of words after MODEL")
+      ->type_name("TEXT");
   command->allow_extras();
   const std::shared_ptr<SettingFlags> flags = add_setting_flags(*command);
   command->footer(
@@ -215,7 +218,7 @@ void add_run_command(CLI::App& app) {
           "Prompt:\n"
           "The words after MODEL are the prompt. Without any, stdin is (one newline at its end is "
           "left out); a single - says so explicitly. Without words and on a terminal you chat; "
-          "/help there tells how. Words that begin with a dash go after --.\n"
+          "/help there tells how. Words that begin with a dash go after --. -p TEXT does the same.\n"
           "A model with a chat template answers; one without, or with --raw, continues the text.\n"
           "\n"
           "Examples:\n"
@@ -231,8 +234,15 @@ void add_run_command(CLI::App& app) {
       "  0  answered            3    the prompt or the model does not fit\n"
       "  1  failed              130  interrupted; what was generated is printed\n"
       "  2  wrong usage\n");
-  command->callback([command, model, flags] {
-    const std::vector<std::string> words = plain_words(*command);
+  command->callback([command, model, text, flags] {
+    std::vector<std::string> words = plain_words(*command);
+    if (text->has_value()) {
+      if (!words.empty()) {
+        throw Error("there are two prompts: --prompt, and the words after the model",
+                    "leave one of them out", ExitCode::kUsage);
+      }
+      words = {plain_word(**text)};
+    }
     for (const std::string& word : words) {
       if (find_invalid_utf8(word) == std::string::npos) continue;
       throw Error(fmt::format("the prompt is not valid UTF-8: '{}'", printable(word)),

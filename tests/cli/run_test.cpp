@@ -70,6 +70,7 @@ TEST(Run, ThePromptMayComeFromManyPlaces) {
   EXPECT_TRUE(expected.ends_with('\n'));
   EXPECT_EQ(fixed_run({"Once", "upon", "a", "time"}).run().output, expected);
   EXPECT_EQ(fixed_run({"--", "Once", "upon", "a", "time"}).run().output, expected);
+  EXPECT_EQ(fixed_run({"-p", "Once upon a time"}).run().output, expected);
   EXPECT_EQ(fixed_run({}).input("Once upon a time\n").run().output, expected);
   EXPECT_EQ(fixed_run({"-"}).input("Once upon a time").run().output, expected);
   EXPECT_EQ(fixed_run({"Once upon a time"}).input("something else").run().output, expected);
@@ -262,6 +263,7 @@ INSTANTIATE_TEST_SUITE_P(
                2,
                "unknown sampler 'best'"},
         BadUse{"no_prompt", {"run", "MODEL"}, 2, "there is no prompt"},
+        BadUse{"two_prompts", {"run", "MODEL", "-p", "x", "y"}, 2, "there are two prompts"},
         BadUse{"invalid_utf8", {"run", "MODEL", "a\xff"}, 2, "not valid UTF-8"},
         BadUse{"no_such_file",
                {"run", "/nowhere/at-all.gguf", "x"},
