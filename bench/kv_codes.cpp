@@ -1,8 +1,10 @@
 // Speed of compressed keys and values: attention of one row at 32k cells by format, beside F16 and
 // Q8_0 in the same run, and encoding of F16 pages on one core.
 //
-//   build/bench/kv_codes [ROUNDS] [SHAPE] [THREADS] [CELLS]   default: 5 rounds, all, all cores,
-//   32768 SHAPE: 1 .. 4, 0 for all; 9: encoding only
+//   build/bench/kv_codes [ROUNDS] [SHAPE] [THREADS] [CELLS] [MEGABYTES] [FORMAT]
+//   default: 5 rounds, all, all cores, 32768, 256, all
+//   SHAPE: 1 .. 6, 0 for all; 9: encoding only. MEGABYTES: as many layers as have so many; with 1
+//   all is in the caches and only arithmetic counts. FORMAT: only this one beside f16 and q8_0.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -30,13 +32,12 @@ using tensor::DType;
 using tensor::Tensor;
 
 constexpr std::int64_t kPage = quant::kCodedCells;
-/// More than any cache: the layers of a model.
-constexpr std::int64_t kLeastBytes = 256 << 20;
 
 struct Shape {
   std::int64_t heads, kv_heads, size;
 };
-constexpr Shape kShapes[] = {{32, 8, 128}, {16, 4, 256}, {32, 8, 64}, {32, 4, 128}};
+constexpr Shape kShapes[] = {{32, 8, 128}, {16, 4, 256}, {32, 8, 64},
+                             {32, 4, 128}, {16, 8, 128}, {64, 8, 64}};
 
 struct Format {
   const char* name;
@@ -124,7 +125,9 @@ class Memory {
 /// Keys and values of one format in several layers, and one query row.
 class Decoding {
  public:
-  Decoding(Backend& backend, const Shape& shape, const Format& format, std::int64_t cells)
+  /// At least `least_bytes` in all, to be read in turn.
+  Decoding(Backend& backend, const Shape& shape, const Format& format, std::int64_t cells,
+           std::int64_t least_bytes)
       : backend_(backend), memory_(backend) {
     const bool coded = format.code.kind != KvCode::Kind::kNone;
     KvCode key_code = format.code;
@@ -137,7 +140,7 @@ class Decoding {
     const std::int64_t page_bytes =
         coded ? shape.kv_heads * (key_bytes + value_bytes) : 2 * raw_page;
     const std::int64_t pages = (cells + kPage - 1) / kPage;
-    layers_ = std::max<std::int64_t>(2, kLeastBytes / (pages * page_bytes));
+    layers_ = std::max<std::int64_t>(2, least_bytes / (pages * page_bytes));
     bits_ = 8.0 * static_cast<double>(page_bytes) / static_cast<double>(2 * values);
     const std::int64_t all = layers_ * pages;
     const std::int64_t raw_pages = coded ? 64 : all;
@@ -202,15 +205,27 @@ class Decoding {
   double bits_ = 0;
 };
 
-void measure_decoding(const Shape& shape, int rounds, int threads, std::int64_t cells) {
-  const std::unique_ptr<Backend> backend = compute::make_cpu_backend({.threads = threads, .exact = false, .instruction_set = ""});
+struct Options {
+  int rounds = 5, threads = 0;
+  std::int64_t cells = 32768, least_bytes = 256 << 20;
+  std::string only;  // a format
+};
+
+void measure_decoding(const Shape& shape, const Options& options) {
+  const std::int64_t cells = options.cells;
+  const std::unique_ptr<Backend> backend = compute::make_cpu_backend(
+      {.threads = options.threads, .exact = false, .instruction_set = ""});
   backend->reserve(1, shape.heads * shape.size);
   std::vector<std::unique_ptr<Decoding>> formats;
+  std::vector<const char*> names;
   for (const Format& format : kFormats) {
-    formats.push_back(std::make_unique<Decoding>(*backend, shape, format, cells));
+    if (names.size() >= 2 && !options.only.empty() && options.only != format.name) continue;
+    formats.push_back(
+        std::make_unique<Decoding>(*backend, shape, format, cells, options.least_bytes));
+    names.push_back(format.name);
   }
   std::vector<std::vector<double>> times(formats.size());
-  for (int round = 0; round < rounds; ++round) {
+  for (int round = 0; round < options.rounds; ++round) {
     for (std::size_t i = 0; i < formats.size(); ++i) times[i].push_back(formats[i]->attend());
   }
   std::printf("%lld heads, %lld of keys, size %lld, %lld cells\n",
@@ -226,13 +241,14 @@ void measure_decoding(const Shape& shape, int rounds, int threads, std::int64_t 
     const double time = median(times[i]);
     const double bytes =
         formats[i]->bits() / 8 * static_cast<double>(2 * cells * shape.kv_heads * shape.size);
-    std::printf("  %-6s %6.3f %10.0f %7.1f %7.2f %7.2f\n", kFormats[i].name, formats[i]->bits(),
-                1 / time, bytes / time * 1e-9, median(to_f16), median(to_q8));
+    std::printf("  %-6s %6.3f %10.0f %7.1f %7.2f %7.2f\n", names[i], formats[i]->bits(), 1 / time,
+                bytes / time * 1e-9, median(to_f16), median(to_q8));
   }
 }
 
 void measure_encoding(int rounds) {
-  const std::unique_ptr<Backend> backend = compute::make_cpu_backend({.threads = 1, .exact = false, .instruction_set = ""});
+  const std::unique_ptr<Backend> backend =
+      compute::make_cpu_backend({.threads = 1, .exact = false, .instruction_set = ""});
   std::printf("encoding of F16 pages on one core, GB/s of F16 (keys with mean, values)\n");
   for (const std::int64_t size : {64, 128, 256}) {
     const Shape shape{8, 8, size};
@@ -269,15 +285,18 @@ int run(int argc, char** argv) {
   const auto number = [&](int i, std::int64_t otherwise) {
     return argc > i ? std::atoll(argv[i]) : otherwise;
   };
-  const int rounds = static_cast<int>(std::max<std::int64_t>(1, number(1, 5)));
+  Options options;
+  options.rounds = static_cast<int>(std::max<std::int64_t>(1, number(1, options.rounds)));
   const std::int64_t shape = number(2, 0);
-  const auto threads = static_cast<int>(number(3, 0));
-  const std::int64_t cells = std::max<std::int64_t>(1, number(4, 32768));
+  options.threads = static_cast<int>(number(3, options.threads));
+  options.cells = std::max<std::int64_t>(1, number(4, options.cells));
+  options.least_bytes = number(5, 256) << 20;
+  if (argc > 6) options.only = argv[6];
   for (std::size_t i = 0; i < std::size(kShapes); ++i) {
     if (shape != 0 && shape != static_cast<std::int64_t>(i) + 1) continue;
-    measure_decoding(kShapes[i], rounds, threads, cells);
+    measure_decoding(kShapes[i], options);
   }
-  if (shape == 0 || shape == 9) measure_encoding(rounds);
+  if (shape == 0 || shape == 9) measure_encoding(options.rounds);
   return 0;
 }
 

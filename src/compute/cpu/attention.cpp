@@ -14,7 +14,11 @@ namespace hearth::compute::cpu {
 namespace {
 
 constexpr std::int64_t kTile = kAttentionTile;
-constexpr std::int64_t kChunk = 512;  // cells per chunk
+// Chunks of 512 cells, which many threads share evenly; in long contexts, where there are plenty,
+// of 2048: every chunk begins with the queries (rotated, for coded pages) and ends with a merge.
+constexpr std::int64_t kChunk = 512;
+constexpr std::int64_t kNearCells = 16 * kChunk;
+constexpr std::int64_t kFarChunk = 4 * kChunk;
 constexpr std::int64_t kSplitChunks = 128;
 constexpr std::int64_t kMostKvHeads = 16;  // of a unit
 // Below this many multiply-adds the caller does all itself.
@@ -22,6 +26,15 @@ constexpr std::int64_t kInlineWork = 1 << 15;
 constexpr std::int64_t kScratchFloats = 232 * 1024;  // of a thread
 
 constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
+
+/// The chunk that a cell is in.
+constexpr std::int64_t chunk_of(std::int64_t cell) {
+  return cell < kNearCells ? cell / kChunk : kNearCells / kChunk + (cell - kNearCells) / kFarChunk;
+}
+constexpr std::int64_t chunk_begin(std::int64_t chunk) {
+  constexpr std::int64_t kNear = kNearCells / kChunk;
+  return chunk < kNear ? chunk * kChunk : kNearCells + (chunk - kNear) * kFarChunk;
+}
 
 }  // namespace
 
@@ -280,12 +293,12 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
   }
   coded.prepare(memory, shared);
 
-  const std::int64_t first_chunk = tile.begin / kChunk;
-  const std::int64_t last_chunk = (tile.end - 1) / kChunk;
+  const std::int64_t first_chunk = chunk_of(tile.begin);
+  const std::int64_t last_chunk = chunk_of(tile.end - 1);
   // Tile by tile, and the heads of each: that is the order in memory.
   const auto attend_chunk = [&](std::int64_t chunk, const AttentionPartial& result) {
-    const std::int64_t begin = std::max<std::int64_t>(tile.begin, chunk * kChunk);
-    const std::int64_t end = std::min<std::int64_t>(tile.end, (chunk + 1) * kChunk);
+    const std::int64_t begin = std::max<std::int64_t>(tile.begin, chunk_begin(chunk));
+    const std::int64_t end = std::min<std::int64_t>(tile.end, chunk_begin(chunk + 1));
     const auto result_of = [&](std::size_t i) {
       return result.from(each * static_cast<std::int64_t>(i), stride);
     };
@@ -362,7 +375,7 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
   pass.heads_per_unit = std::min(pass.group, most_queries);
   // Few rows with many heads on one key (latent attention): smaller units occupy all threads,
   // unless chunks do.
-  const std::int64_t chunks = (int_at(a.row_end, 0) - int_at(a.row_begin, 0)) / kChunk + 1;
+  const std::int64_t chunks = chunk_of(int_at(a.row_end, 0)) - chunk_of(int_at(a.row_begin, 0)) + 1;
   while (pass.heads_per_unit > 8 &&
          a.q.shape[0] * a.q.shape[1] * chunks < 2 * team_.size() * pass.heads_per_unit) {
     pass.heads_per_unit /= 2;
@@ -391,7 +404,7 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
     cells += (tile.end - tile.begin) * tile.count;
     pass.most_rows = std::max<std::int64_t>(pass.most_rows, tile.count);
     most_chunks =
-        std::max<std::int64_t>(most_chunks, (tile.end - 1) / kChunk - tile.begin / kChunk + 1);
+        std::max<std::int64_t>(most_chunks, chunk_of(tile.end - 1) - chunk_of(tile.begin) + 1);
   }
   if (pass.head_parts == 1) {
     pass.kv_per_unit = std::clamp<std::int64_t>(most_queries / pass.most_queries(), 1,

@@ -3,7 +3,7 @@
 // where the keys and values have 16 bits and the kernels can (attention_tiles.h).
 //
 // Cells are taken in tiles of 64 on an absolute grid (cell 0, 64, ...) and gathered into chunks of
-// 512 cells whose partial results are merged in order. So the order of every sum depends on
+// 512 or 2048 cells whose partial results are merged in order. So the order of every sum depends on
 // the row's own range of cells only: a row gets the same bits alone or in any batch, on any number
 // of threads, and a long range can be shared by several threads.
 #pragma once

@@ -5,12 +5,10 @@
 #pragma once
 
 #include "compute/cpu/coded_kernels.h"
+#include "compute/cpu/coded_lanes.h"
 
 namespace hearth::compute::cpu {
 namespace {
-
-constexpr std::int64_t kVector = 64;  // bytes
-constexpr std::int64_t kCells = quant::kCodedCells;
 
 /// Element `i` of the format.
 inline F load_format(const std::byte* from, PanelFormat format, std::int64_t i) {

@@ -50,13 +50,37 @@ struct CodedScore {
   float* scores = nullptr;
 };
 
+/// products[query] += unit times the product of a page's mean with `count` coordinates of it.
+struct MeanProducts {
+  const std::int8_t* mean = nullptr;
+  float unit = 0;
+  const float* x = nullptr;
+  std::int64_t stride = 0;  // between queries
+  std::int64_t count = 0;
+  float* products = nullptr;
+  int queries_count = 0;
+};
+
+/// Scores [query][64] become p = exp(score - reference[query]), to 4e-6 of it and 0 where that is
+/// below all numbers; sums[query] = shrink[query] * sums[query] + the sum of its p.
+/// A reference begins as minus infinity. It is the largest score that there was when it was last
+/// replaced, which happens when scores are more than 8 above it: so the exponentials do not wait
+/// for the maximum. `shrink` is what that makes of everything before, almost always 1.
+struct CodedSoftmax {
+  float* scores = nullptr;
+  float* references = nullptr;
+  float* sums = nullptr;
+  float* shrink = nullptr;
+  int queries_count = 0;
+};
+
 /// Softmax weights as whole numbers, signed and of 15 bits: weight = scale (128 high + low).
 /// Without `low` they are not negative and of 7 bits, rounded up or down by a fixed pattern over
 /// the cells, so that many small ones are not lost, with the scale that keeps their sum: for codes
 /// of up to four bits, whose own noise is far above theirs (1.5 % of its variance at four bits).
 struct CodedWeights {
   std::int8_t* high = nullptr;  // [query][64]
-  std::int8_t* low = nullptr;   // or null
+  std::int8_t* low = nullptr;   // the same, or null
   float* scales = nullptr;      // per query
   std::int32_t* corrections = nullptr;
 };
@@ -105,8 +129,7 @@ struct CodedKernels {
   void (*turn_back)(const RotationStages& rotation, float* x);
   /// to = x / scale, whole numbers up to 127; `count` is a multiple of 16. Returns the scale.
   float (*quantize)(const float* x, std::int64_t count, std::int8_t* to, std::int32_t* correction);
-  /// Product of a page's mean, without its unit, with a query.
-  float (*mean_product)(const std::int8_t* mean, const float* x, std::int64_t count);
+  void (*mean_products)(const MeanProducts&);
 
   // Pages.
   /// Codes of 8 * 64 per block to dot bytes. Of eight bits: `numbers` is null.
@@ -119,11 +142,9 @@ struct CodedKernels {
   void (*half_factors)(const std::byte* halves, float* to);
 
   void (*score)(const CodedScore&);
-  /// Scores [64] become exp(score - maximum), to 3e-6 of it, where the new maximum is at least
-  /// `before`; returns their sum.
-  float (*softmax)(float* scores, float before, float* maximum);
-  /// Weights[query 0] of p [64] times factors [64].
-  void (*weigh)(const float* p, const float* factors, const CodedWeights& to);
+  void (*softmax)(const CodedSoftmax&);
+  /// Weights of p [query][64] times factors [64].
+  void (*weigh)(const float* p, const float* factors, const CodedWeights& to, int queries_count);
   void (*value)(const CodedValue&);
 
   // Encoding; lanes are cells.

@@ -6,8 +6,23 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "quant/kv_code.h"
+
 namespace hearth::compute::cpu {
 namespace {
+
+constexpr std::int64_t kVector = 64;  // bytes
+constexpr std::int64_t kCells = quant::kCodedCells;
+
+/// 2^r for |r| <= 1/2, to 4e-6 of it: the polynomial of degree 4 that meets it at
+/// Chebyshev's nodes.
+inline F power_of_fraction(F r) {
+  static constexpr float kFactors[] = {9.66636852e-03F, 5.59219758e-02F, 2.40223490e-01F,
+                                       6.93121045e-01F, 1.00000000e+00F};
+  F power = set(kFactors[0]);
+  for (int i = 1; i < 5; ++i) power = fma(power, r, set(kFactors[i]));
+  return power;
+}
 
 #if defined(__AVX512F__)
 
@@ -33,6 +48,53 @@ inline F factor_lanes(const std::byte* bytes, const float* steps) {
   return _mm512_maskz_mov_ps(nonzero, _mm512_castsi512_ps(halved));
 }
 
+/// 2^x for x <= 126, to 4e-6 of it; 0 where that is less than numbers go.
+inline F power_of_two(F x) {
+  const F r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return _mm512_scalef_ps(power_of_fraction(r), sub(x, r));
+}
+
+/// The four totals of the lanes, in the same order of additions wherever they are.
+inline void sums_of(const F (&x)[4], float* to) {
+  const F ab = add(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
+  const F cd = add(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+  const __m512d first = _mm512_castps_pd(ab);
+  const __m512d second = _mm512_castps_pd(cd);
+  F all = add(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
+              _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
+  all = add(all, _mm512_shuffle_f32x4(all, all, 0x4E));
+  all = add(all, _mm512_shuffle_f32x4(all, all, 0xB1));
+  _mm_storeu_ps(to, _mm512_castps512_ps128(all));
+}
+inline void largest_of(const F (&x)[4], float* to) {
+  const F ab = max(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
+  const F cd = max(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+  const __m512d first = _mm512_castps_pd(ab);
+  const __m512d second = _mm512_castps_pd(cd);
+  F all = max(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
+              _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
+  all = max(all, _mm512_shuffle_f32x4(all, all, 0x4E));
+  all = max(all, _mm512_shuffle_f32x4(all, all, 0xB1));
+  _mm_storeu_ps(to, _mm512_castps512_ps128(all));
+}
+inline void int_sums_of(const I (&x)[4], std::int32_t* to) {
+  const I ab = add_int(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+  const I cd = add_int(_mm512_unpacklo_epi32(x[2], x[3]), _mm512_unpackhi_epi32(x[2], x[3]));
+  I all = add_int(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  all = add_int(all, _mm512_shuffle_i32x4(all, all, 0x4E));
+  all = add_int(all, _mm512_shuffle_i32x4(all, all, 0xB1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_castsi512_si128(all));
+}
+
+/// Numbers 0 .. 127 of 64 cells as bytes; returns lanes whose sum is theirs.
+inline I store_numbers(const I (&numbers)[4], std::int8_t* to) {
+  const __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(numbers[0], numbers[1]),
+                                            _mm512_packs_epi32(numbers[2], numbers[3]));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, packed));
+  return _mm512_dpbusd_epi32(_mm512_setzero_si512(), packed, _mm512_set1_epi8(1));
+}
+
 /// Every four bytes of 4 x 4 bytes are transposed, and then the 4 x 4 quarters of the vectors.
 inline void turn_quads(B (&rows)[4]) {
   const __m512i order =
@@ -54,6 +116,35 @@ inline F factor_lanes(const std::byte* bytes, const float* steps) {
   float lanes[16];
   for (int i = 0; i < 16; ++i) lanes[i] = steps[static_cast<std::uint8_t>(bytes[i])];
   return load(lanes);
+}
+
+inline F power_of_two(F x) {
+  constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
+  const F least = set(-126.0F);
+  const F cut = max(x, least);
+  const F shifted = add(cut, set(kRounder));
+  const F power = power_of_fraction(sub(cut, sub(shifted, set(kRounder))));
+  const F result = float_of(add_int(bits_of(power), shift_left<23>(bits_of(shifted))));
+  return select_less(x, least, zero(), result);
+}
+
+inline void sums_of(const F (&x)[4], float* to) {
+  for (int i = 0; i < 4; ++i) to[i] = sum(x[i]);
+}
+inline void largest_of(const F (&x)[4], float* to) {
+  for (int i = 0; i < 4; ++i) to[i] = largest(x[i]);
+}
+inline void int_sums_of(const I (&x)[4], std::int32_t* to) {
+  for (int i = 0; i < 4; ++i) to[i] = sum_int(x[i]);
+}
+
+inline I store_numbers(const I (&numbers)[4], std::int8_t* to) {
+  I total = zero_int();
+  for (int i = 0; i < 4; ++i) {
+    store_int8(to + 16 * i, numbers[i]);
+    total = add_int(total, numbers[i]);
+  }
+  return total;
 }
 
 inline F hadamard_lanes(F x) {

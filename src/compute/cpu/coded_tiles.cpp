@@ -1,7 +1,6 @@
 #include "compute/cpu/coded_tiles.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/kv_layout.h"
@@ -92,15 +91,17 @@ bool CodedTiles::takes_codes(Range queries) const noexcept {
 void CodedTiles::score(const std::byte* page, const std::byte* next, Range queries) noexcept {
   const CodedKernels& kernels = *scheme_->kernels;
   const quant::CodedPageLayout& l = scheme_->keys->layout();
-  for (std::int64_t q = queries.begin; q < queries.end; ++q) {
-    start_[q] = 0;
-    for (int part = 0; l.centred && part < l.parts; ++part) {
-      const std::int64_t first = l.part_begin[static_cast<std::size_t>(part)];
-      start_[q] += scheme_->keys->mean_unit(page, part) *
-                   kernels.mean_product(reinterpret_cast<const std::int8_t*>(page + l.mean + first),
-                                        rotated_ + q * query_size_ + first,
-                                        l.part_begin[static_cast<std::size_t>(part) + 1] - first);
-    }
+  const auto count = static_cast<int>(queries.end - queries.begin);
+  std::fill_n(start_ + queries.begin, count, 0.0F);
+  for (int part = 0; l.centred && part < l.parts; ++part) {
+    const std::int64_t first = l.part_begin[static_cast<std::size_t>(part)];
+    kernels.mean_products({.mean = reinterpret_cast<const std::int8_t*>(page + l.mean + first),
+                           .unit = scheme_->keys->mean_unit(page, part),
+                           .x = rotated_ + queries.begin * query_size_ + first,
+                           .stride = query_size_,
+                           .count = l.part_begin[static_cast<std::size_t>(part) + 1] - first,
+                           .products = start_ + queries.begin,
+                           .queries_count = count});
   }
   // Values in keys take the expanded bytes.
   const bool direct = takes_codes(queries) && scheme_->values != nullptr;
@@ -129,31 +130,32 @@ void CodedTiles::score(const std::byte* page, const std::byte* next, Range queri
                    .scales = query_scales_ + at,
                    .corrections = query_corrections_ + at,
                    .parameter_stride = runs_,
-                   .queries_count = static_cast<int>(queries.end - queries.begin),
+                   .queries_count = count,
                    .start = r == 0 ? start_ + queries.begin : nullptr,
                    .scores = scores_ + queries.begin * kTile});
   }
 }
 
-/// Scores become softmax weights relative to the running maximum.
+/// Scores become softmax weights relative to the running reference.
 void CodedTiles::weigh(std::int64_t first, Range queries, const AttentionPartial& result) noexcept {
   const AttendArguments& a = *unit_->a;
   const bool adjusted = a.softcap > 0 || a.slopes || a.distance_bias;
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
     const std::int64_t row = unit_->row(q);
-    float* const scores = scores_ + q * kTile;
-    const bool whole = int_at(a.row_begin, row) <= first && int_at(a.row_end, row) >= first + kTile;
-    if ((adjusted || !whole) && !adjust_scores(a, *kernels_, row, unit_->head(q), first, scores)) {
-      // Who sees none of the cells has weights of zero.
-      std::fill_n(scores, kTile, 0.0F);
-      shrink_[q] = 1;
+    if (!adjusted && int_at(a.row_begin, row) <= first && int_at(a.row_end, row) >= first + kTile) {
+      q += unit_->heads - 1;  // nor do the row's other heads
       continue;
     }
-    const float before = result.maxima[q];
-    const float sum = scheme_->kernels->softmax(scores, before, result.maxima + q);
-    shrink_[q] = before == result.maxima[q] ? 1.0F : std::exp(before - result.maxima[q]);
-    result.sums[q] = result.sums[q] * shrink_[q] + sum;
+    float* const scores = scores_ + q * kTile;
+    if (!adjust_scores(a, *kernels_, row, unit_->head(q), first, scores)) {
+      std::fill_n(scores, kTile, kMinusInfinity);  // it sees none of the cells
+    }
   }
+  scheme_->kernels->softmax({.scores = scores_ + queries.begin * kTile,
+                             .references = result.maxima + queries.begin,
+                             .sums = result.sums + queries.begin,
+                             .shrink = shrink_ + queries.begin,
+                             .queries_count = static_cast<int>(queries.end - queries.begin)});
 }
 
 void CodedTiles::add_values(const std::byte* page, const std::byte* next, Range queries,
@@ -162,7 +164,10 @@ void CodedTiles::add_values(const std::byte* page, const std::byte* next, Range 
   const PageCoder& coder = scheme_->value_coder();
   const bool direct = takes_codes(queries) && scheme_->values != nullptr;
   const bool wide = coder.coder().code().kind != KvCode::Kind::kLloydMax;
-  const auto low = [&](std::int64_t q) { return wide ? weights_.low + q * kTile : nullptr; };
+  const auto count = static_cast<int>(queries.end - queries.begin);
+  const CodedWeights weights{weights_.high + queries.begin * kTile,
+                             wide ? weights_.low + queries.begin * kTile : nullptr,
+                             weights_.scales + queries.begin, weights_.corrections + queries.begin};
   int factors_row = -1;
   for (const quant::CodeRun& run : coder.layout().all_runs()) {
     if (run.first >= unit_->value_size) break;
@@ -178,24 +183,18 @@ void CodedTiles::add_values(const std::byte* page, const std::byte* next, Range 
     if (run.factor != factors_row) {
       factors_row = run.factor;
       coder.factors(kernels, page, run.factor, factors_);
-      for (std::int64_t q = queries.begin; q < queries.end; ++q) {
-        kernels.weigh(
-            scores_ + q * kTile, factors_,
-            {weights_.high + q * kTile, low(q), weights_.scales + q, weights_.corrections + q});
-      }
+      kernels.weigh(scores_ + queries.begin * kTile, factors_, weights, count);
     }
-    kernels.value(
-        {.values = bytes,
-         .bits = direct ? run.bits : 0,
-         .numbers = coder.numbers(run),
-         .ahead = next + run.offset,
-         .panels = run.count / kPanelRows,
-         .weights = {weights_.high + queries.begin * kTile, low(queries.begin),
-                     weights_.scales + queries.begin, weights_.corrections + queries.begin},
-         .shrink = shrink_ + queries.begin,
-         .sums = result.values + queries.begin * unit_->value_stride + run.first,
-         .stride = unit_->value_stride,
-         .queries_count = static_cast<int>(queries.end - queries.begin)});
+    kernels.value({.values = bytes,
+                   .bits = direct ? run.bits : 0,
+                   .numbers = coder.numbers(run),
+                   .ahead = next + run.offset,
+                   .panels = run.count / kPanelRows,
+                   .weights = weights,
+                   .shrink = shrink_ + queries.begin,
+                   .sums = result.values + queries.begin * unit_->value_stride + run.first,
+                   .stride = unit_->value_stride,
+                   .queries_count = count});
   }
 }
 
