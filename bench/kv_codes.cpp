@@ -231,7 +231,7 @@ void measure_decoding(const Shape& shape, const Options& options) {
   std::printf("%lld heads, %lld of keys, size %lld, %lld cells\n",
               static_cast<long long>(shape.heads), static_cast<long long>(shape.kv_heads),
               static_cast<long long>(shape.size), static_cast<long long>(cells));
-  std::printf("  format   bits   layers/s    GB/s   x f16  x q8_0\n");
+  std::printf("  format   bits   layers/s    best    GB/s   x f16  x q8_0\n");
   for (std::size_t i = 0; i < formats.size(); ++i) {
     std::vector<double> to_f16, to_q8;
     for (std::size_t round = 0; round < times[i].size(); ++round) {
@@ -241,7 +241,8 @@ void measure_decoding(const Shape& shape, const Options& options) {
     const double time = median(times[i]);
     const double bytes =
         formats[i]->bits() / 8 * static_cast<double>(2 * cells * shape.kv_heads * shape.size);
-    std::printf("  %-6s %6.3f %10.0f %7.1f %7.2f %7.2f\n", names[i], formats[i]->bits(), 1 / time,
+    std::printf("  %-6s %6.3f %10.0f %7.0f %7.1f %7.2f %7.2f\n", names[i], formats[i]->bits(),
+                1 / time, 1 / *std::min_element(times[i].begin(), times[i].end()),
                 bytes / time * 1e-9, median(to_f16), median(to_q8));
   }
 }

@@ -41,10 +41,12 @@ template <int kQueries>
 inline void mean_products_of(const MeanProducts& a, int first) {
   const float* const x = a.x + first * a.stride;
   F totals[4];
-  for (F& total : totals) total = zero();
+  for_each<4>([&]<int kQ>() __attribute__((always_inline)) { totals[kQ] = zero(); });
   for (std::int64_t i = 0; i < a.count; i += 16) {
     const F mean = to_float(widen_s8(a.mean + i));
-    for (int q = 0; q < kQueries; ++q) totals[q] = fma(mean, load(x + q * a.stride + i), totals[q]);
+    for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+      totals[kQ] = fma(mean, load(x + kQ * a.stride + i), totals[kQ]);
+    });
   }
   float products[4];
   sums_of(totals, products);
@@ -56,63 +58,74 @@ inline void mean_products(const MeanProducts& a) {
                  [&]<int kQueries>(int first) { mean_products_of<kQueries>(a, first); });
 }
 
-template <int kPanels>
-inline void finish_scores(const CodedScore& a, int query, int panel, const I (&sums)[kPanels]) {
-  const F scale = set(a.scales[query * a.parameter_stride]);
-  for (int p = 0; p < kPanels; ++p) {
-    const std::int64_t cell = 16 * (panel + p);
-    float* const to = a.scores + query * kCells + cell;
-    const F before = a.start == nullptr ? load(to) : set(a.start[query]);
-    store(to, fma(mul(to_float(sums[p]), scale), load(a.factors + cell), before));
+/// Sums of products of a tile's panels [panel, panel + kPanels) with some queries.
+template <int kQueries, int kPanels>
+struct ScoreSums {
+  I sums[kQueries][kPanels];
+
+  [[gnu::always_inline]] inline void start(const CodedScore& a, int first) {
+    for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+      const I correction = set_int(a.corrections[(first + kQ) * a.parameter_stride]);
+      for_each<kPanels>([&]<int kP>()
+                            __attribute__((always_inline)) { sums[kQ][kP] = correction; });
+    });
   }
-}
+  /// `queries`: four bytes of each.
+  template <int kPanel>
+  [[gnu::always_inline]] inline void add(B keys, const std::int8_t* queries) {
+    for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+      sums[kQ][kPanel] = dot_from(sums[kQ][kPanel], keys, queries + 4 * kQ);
+    });
+  }
+  [[gnu::always_inline]] inline void finish(const CodedScore& a, int first, int panel) {
+    for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+      const F scale = set(a.scales[(first + kQ) * a.parameter_stride]);
+      for_each<kPanels>([&]<int kP>() __attribute__((always_inline)) {
+        const std::int64_t cell = 16 * (panel + kP);
+        float* const to = a.scores + (first + kQ) * kCells + cell;
+        const F before = a.start == nullptr ? load(to) : set(a.start[first + kQ]);
+        store(to, fma(mul(to_float(sums[kQ][kP]), scale), load(a.factors + cell), before));
+      });
+    });
+  }
+};
 
 template <int kQueries, int kPanels>
 inline void score_part(const CodedScore& a, int first, int panel) {
-  I sums[kQueries][kPanels];
-  for (int q = 0; q < kQueries; ++q) {
-    for (I& lanes : sums[q]) lanes = set_int(a.corrections[(first + q) * a.parameter_stride]);
-  }
-  const std::int8_t* const queries = a.queries + first * a.query_stride;
+  ScoreSums<kQueries, kPanels> sums;
+  sums.start(a, first);
+  const std::int8_t* queries = a.queries + 4 * first;
   const std::byte* from = a.keys + panel * kVector;
   for (std::int64_t i = 0; i < a.count; i += 4, from += 4 * kVector) {
-    B keys[kPanels];
-    for (int p = 0; p < kPanels; ++p) keys[p] = load_bytes(from + p * kVector);
-    for (int q = 0; q < kQueries; ++q) {
-      for (int p = 0; p < kPanels; ++p) {
-        sums[q][p] = dot_byte(sums[q][p], keys[p], queries + q * a.query_stride + i);
-      }
-    }
+    for_each<kPanels>([&]<int kP>() __attribute__((always_inline)) {
+      sums.template add<kP>(load_bytes(from + kP * kVector), queries);
+    });
+    queries += 4 * a.query_stride;
   }
-  for (int q = 0; q < kQueries; ++q) finish_scores<kPanels>(a, first + q, panel, sums[q]);
+  sums.finish(a, first, panel);
 }
 
 /// The panels [kPanel, kPanel + kPanels) of all queries.
 template <int kBits, int kQueries, int kPanel, int kPanels>
 inline void score_codes_part(const CodedScore& a, const Decoder<kBits>& decoder) {
-  I sums[kQueries][kPanels];
-  for (int q = 0; q < kQueries; ++q) {
-    for (I& lanes : sums[q]) lanes = set_int(a.corrections[q * a.parameter_stride]);
-  }
+  ScoreSums<kQueries, kPanels> sums;
+  sums.start(a, 0);
   const std::byte* block = a.keys;
   const std::byte* ahead = a.ahead;
+  const std::int8_t* queries = a.queries;
   for (std::int64_t i = 0; i < a.count; i += 8, block += kBits * kVector) {
     if constexpr (kPanel == 0) {
       fetch_block<kBits>(ahead);
       ahead += kBits * kVector;
     }
-    for_vectors([&]<int kIndex>() __attribute__((always_inline)) {
-      constexpr int kOf = kIndex % 4 - kPanel;
-      if constexpr (kOf >= 0 && kOf < kPanels) {
-        const B keys = decoder.template get<kIndex>(block);
-        for (int q = 0; q < kQueries; ++q) {
-          sums[q][kOf] =
-              dot_byte(sums[q][kOf], keys, a.queries + q * a.query_stride + i + kIndex / 4 * 4);
-        }
-      }
+    for_each<2>([&]<int kQuad>() __attribute__((always_inline)) {
+      for_each<kPanels>([&]<int kP>() __attribute__((always_inline)) {
+        sums.template add<kP>(decoder.template get<4 * kQuad + kPanel + kP>(block), queries);
+      });
+      queries += 4 * a.query_stride;
     });
   }
-  for (int q = 0; q < kQueries; ++q) finish_scores<kPanels>(a, q, kPanel, sums[q]);
+  sums.finish(a, 0, kPanel);
 }
 
 template <int kBits, int kQueries>
@@ -165,30 +178,31 @@ template <int kQueries>
 inline void softmax_of(const CodedSoftmax& a, int first) {
   float* const scores = a.scores + first * kCells;
   F most[4];
-  for (F& lanes : most) lanes = zero();
-  for (int q = 0; q < kQueries; ++q) {
-    const float* const x = scores + q * kCells;
-    most[q] = max(max(load(x), load(x + 16)), max(load(x + 32), load(x + 48)));
-  }
+  F totals[4];
+  for_each<4>([&]<int kQ>() __attribute__((always_inline)) {
+    most[kQ] = totals[kQ] = zero();
+    if constexpr (kQ < kQueries) {
+      const float* const x = scores + kQ * kCells;
+      most[kQ] = max(max(load(x), load(x + 16)), max(load(x + 32), load(x + 48)));
+    }
+  });
   float tops[4];
   largest_of(most, tops);
-  F totals[4];
-  for (F& total : totals) total = zero();
-  for (int q = 0; q < kQueries; ++q) {
-    a.shrink[first + q] = 1;
-    if (tops[q] > a.references[first + q] + kHeadroom) [[unlikely]] {
-      raise_reference(a, first + q, tops[q]);
+  for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+    a.shrink[first + kQ] = 1;
+    if (tops[kQ] > a.references[first + kQ] + kHeadroom) [[unlikely]] {
+      raise_reference(a, first + kQ, tops[kQ]);
     }
     // Without any cell yet all scores are minus infinity.
-    const float reference = a.references[first + q];
+    const float reference = a.references[first + kQ];
     const F base = set(reference > -3e38F ? reference : 0.0F);
-    for (int i = 0; i < 4; ++i) {
-      float* const x = scores + q * kCells + 16 * i;
+    for_each<4>([&]<int kI>() __attribute__((always_inline)) {
+      float* const x = scores + kQ * kCells + 16 * kI;
       const F p = power_of_two(mul(sub(load(x), base), set(kLog2E)));
       store(x, p);
-      totals[q] = add(totals[q], p);
-    }
-  }
+      totals[kQ] = add(totals[kQ], p);
+    });
+  });
   float sums[4];
   sums_of(totals, sums);
   for (int q = 0; q < kQueries; ++q) {
@@ -219,28 +233,31 @@ inline void weigh_narrow(const float* p, const float* factors, const CodedWeight
   F products[kQueries][4];
   F most[4];
   F totals[4];
-  for (int q = 0; q < 4; ++q) most[q] = totals[q] = zero();
-  for (int q = 0; q < kQueries; ++q) {
-    for (int i = 0; i < 4; ++i) {
-      products[q][i] = mul(load(p + (first + q) * kCells + 16 * i), load(factors + 16 * i));
-    }
-    most[q] = max(max(products[q][0], products[q][1]), max(products[q][2], products[q][3]));
-    totals[q] = add(add(products[q][0], products[q][1]), add(products[q][2], products[q][3]));
-  }
+  I counts[4];
+  for_each<4>([&]<int kQ>() __attribute__((always_inline)) {
+    most[kQ] = totals[kQ] = zero();
+    counts[kQ] = zero_int();
+  });
+  for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+    F(&x)[4] = products[kQ];
+    for_each<4>([&]<int kI>() __attribute__((always_inline)) {
+      x[kI] = mul(load(p + (first + kQ) * kCells + 16 * kI), load(factors + 16 * kI));
+    });
+    most[kQ] = max(max(x[0], x[1]), max(x[2], x[3]));
+    totals[kQ] = add(add(x[0], x[1]), add(x[2], x[3]));
+  });
   float tops[4];
   float sums[4];
   largest_of(most, tops);
   sums_of(totals, sums);
-  I counts[4];
-  for (I& lanes : counts) lanes = zero_int();
-  for (int q = 0; q < kQueries; ++q) {
-    const F inverse = set(tops[q] > 1e-31F ? 126.49F / tops[q] : 0.0F);
+  for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+    const F inverse = set(tops[kQ] > 1e-31F ? 126.49F / tops[kQ] : 0.0F);
     I numbers[4];
-    for (int i = 0; i < 4; ++i) {
-      numbers[i] = round_to_int(fma(products[q][i], inverse, load(kDither.values + 16 * i)));
-    }
-    counts[q] = store_numbers(numbers, to.high + (first + q) * kCells);
-  }
+    for_each<4>([&]<int kI>() __attribute__((always_inline)) {
+      numbers[kI] = round_to_int(fma(products[kQ][kI], inverse, load(kDither.values + 16 * kI)));
+    });
+    counts[kQ] = store_numbers(numbers, to.high + (first + kQ) * kCells);
+  });
   std::int32_t all[4];
   int_sums_of(counts, all);
   for (int q = 0; q < kQueries; ++q) {
@@ -287,33 +304,37 @@ struct ValueSums {
   I high[kQueries][kPanels];
   I low[kQueries][kWide ? kPanels : 1];
 
-  inline void start(const CodedValue& a, int first) {
-    for (int q = 0; q < kQueries; ++q) {
-      for (int p = 0; p < kPanels; ++p) {
-        const I correction = set_int(a.weights.corrections[first + q]);
-        high[q][p] = kWide ? zero_int() : correction;
-        if constexpr (kWide) low[q][p] = correction;
-      }
-    }
+  [[gnu::always_inline]] inline void start(const CodedValue& a, int first) {
+    for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+      const I correction = set_int(a.weights.corrections[first + kQ]);
+      for_each<kPanels>([&]<int kP>() __attribute__((always_inline)) {
+        high[kQ][kP] = kWide ? zero_int() : correction;
+        if constexpr (kWide) low[kQ][kP] = correction;
+      });
+    });
   }
-  inline void add(const CodedValue& a, int first, int panel, std::int64_t cell, B values) {
-    for (int q = 0; q < kQueries; ++q) {
-      const std::int64_t at = (first + q) * kCells + cell;
-      high[q][panel] = dot_byte(high[q][panel], values, a.weights.high + at);
-      if constexpr (kWide) low[q][panel] = dot_byte(low[q][panel], values, a.weights.low + at);
-    }
-  }
-  inline void finish(const CodedValue& a, int first, std::int64_t panel) {
-    for (int q = 0; q < kQueries; ++q) {
-      const F scale = set(a.weights.scales[first + q]);
-      const F shrink = set(a.shrink[first + q]);
-      for (int p = 0; p < kPanels; ++p) {
-        float* const to = a.sums + (first + q) * a.stride + 16 * (panel + p);
-        I products = high[q][p];
-        if constexpr (kWide) products = add_int(shift_left<7>(products), low[q][p]);
-        store(to, fma(to_float(products), scale, mul(load(to), shrink)));
+  template <int kPanel>
+  [[gnu::always_inline]] inline void add(const CodedValue& a, int first, std::int64_t cell,
+                                         B values) {
+    const std::int64_t at = first * kCells + cell;
+    for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+      high[kQ][kPanel] = dot_from(high[kQ][kPanel], values, a.weights.high + at + kQ * kCells);
+      if constexpr (kWide) {
+        low[kQ][kPanel] = dot_from(low[kQ][kPanel], values, a.weights.low + at + kQ * kCells);
       }
-    }
+    });
+  }
+  [[gnu::always_inline]] inline void finish(const CodedValue& a, int first, std::int64_t panel) {
+    for_each<kQueries>([&]<int kQ>() __attribute__((always_inline)) {
+      const F scale = set(a.weights.scales[first + kQ]);
+      const F shrink = set(a.shrink[first + kQ]);
+      float* const to = a.sums + (first + kQ) * a.stride + 16 * panel;
+      for_each<kPanels>([&]<int kP>() __attribute__((always_inline)) {
+        I products = high[kQ][kP];
+        if constexpr (kWide) products = add_int(shift_left<7>(products), low[kQ][kP]);
+        store(to + 16 * kP, fma(to_float(products), scale, mul(load(to + 16 * kP), shrink)));
+      });
+    });
   }
 };
 
@@ -323,9 +344,9 @@ inline void value_part(const CodedValue& a, int first, std::int64_t panel) {
   sums.start(a, first);
   const std::byte* from = a.values + panel * 16 * kVector;
   for (std::int64_t cell = 0; cell < kCells; cell += 4, from += kVector) {
-    for (int p = 0; p < kPanels; ++p) {
-      sums.add(a, first, p, cell, load_bytes(from + p * 16 * kVector));
-    }
+    for_each<kPanels>([&]<int kP>() __attribute__((always_inline)) {
+      sums.template add<kP>(a, first, cell, load_bytes(from + kP * 16 * kVector));
+    });
   }
   sums.finish(a, first, panel);
 }
@@ -342,11 +363,11 @@ inline void value_codes_part(const CodedValue& a, const Decoder<kBits>& decoder,
     const std::byte* const block = a.values + offset;
     for (int p = 0; p < kPanels; ++p)
       fetch_block<kBits>(a.ahead + offset + 2 * p * kBits * kVector);
-    for_vectors([&]<int kIndex>() __attribute__((always_inline)) {
-      for (int p = 0; p < kPanels; ++p) {
-        sums.add(a, 0, p, 32 * half + 4 * kIndex,
-                 decoder.template get<kIndex>(block + 2 * p * kBits * kVector));
-      }
+    for_each<8>([&]<int kIndex>() __attribute__((always_inline)) {
+      for_each<kPanels>([&]<int kP>() __attribute__((always_inline)) {
+        sums.template add<kP>(a, 0, 32 * half + 4 * kIndex,
+                              decoder.template get<kIndex>(block + 2 * kP * kBits * kVector));
+      });
     });
   }
   sums.finish(a, 0, panel);

@@ -130,13 +130,6 @@ class Decoder {
 
 #endif
 
-/// body<i>() for the eight vectors of a block.
-template <int kIndex = 0, class Body>
-inline void for_vectors(Body body) {
-  body.template operator()<kIndex>();
-  if constexpr (kIndex < 7) for_vectors<kIndex + 1>(body);
-}
-
 /// Into the second-level cache, a little at a time: many at once keep the buffers busy that reading
 /// itself needs.
 template <int kBits>
@@ -149,7 +142,7 @@ inline void expand_blocks(const std::byte* codes, const std::int8_t* numbers, st
                           std::byte* to) {
   const Decoder<kBits> decoder(numbers);
   for (std::int64_t b = 0; b < blocks; ++b) {
-    for_vectors([&]<int kIndex>() {
+    for_each<8>([&]<int kIndex>() __attribute__((always_inline)) {
       store_bytes(to + (8 * b + kIndex) * kVector,
                   decoder.template get<kIndex>(codes + b * kBits * kVector));
     });

@@ -38,7 +38,7 @@ struct CodedScore {
   const std::byte* ahead = nullptr;      // codes that come next, which are fetched meanwhile
   std::int64_t count = 0;                // of coordinates
   const float* factors = nullptr;        // [64]
-  const std::int8_t* queries = nullptr;
+  const std::int8_t* queries = nullptr;  // [count / 4][query_stride][4]
   std::int64_t query_stride = 0;
   /// Per query, `parameter_stride` apart: what quantize() gave.
   const float* scales = nullptr;

@@ -14,6 +14,17 @@ namespace {
 constexpr std::int64_t kVector = 64;  // bytes
 constexpr std::int64_t kCells = quant::kCodedCells;
 
+/// body<i>() for 0 .. kCount - 1. Of arrays that are indexed by constants alone compilers make
+/// registers; what loops of theirs touch they also write to memory, every time around the loop that
+/// matters.
+template <int kCount, int kIndex = 0, class Body>
+[[gnu::always_inline]] inline void for_each(Body body) {
+  if constexpr (kIndex < kCount) {
+    body.template operator()<kIndex>();
+    for_each<kCount, kIndex + 1>(body);
+  }
+}
+
 /// 2^r for |r| <= 1/2, to 4e-6 of it: the polynomial of degree 4 that meets it at
 /// Chebyshev's nodes.
 inline F power_of_fraction(F r) {
@@ -95,6 +106,14 @@ inline I store_numbers(const I (&numbers)[4], std::int8_t* to) {
   return _mm512_dpbusd_epi32(_mm512_setzero_si512(), packed, _mm512_set1_epi8(1));
 }
 
+/// dot_byte() with the four bytes taken from memory by the product itself: that costs nothing,
+/// while compilers keep them in registers, which the sums and tables then lack.
+inline I dot_from(I sum, B w, const std::int8_t* y) {
+  using Four = const std::int8_t[4];
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*reinterpret_cast<Four*>(y)));
+  return sum;
+}
+
 /// Every four bytes of 4 x 4 bytes are transposed, and then the 4 x 4 quarters of the vectors.
 inline void turn_quads(B (&rows)[4]) {
   const __m512i order =
@@ -137,6 +156,8 @@ inline void largest_of(const F (&x)[4], float* to) {
 inline void int_sums_of(const I (&x)[4], std::int32_t* to) {
   for (int i = 0; i < 4; ++i) to[i] = sum_int(x[i]);
 }
+
+inline I dot_from(I sum, B w, const std::int8_t* y) { return dot_byte(sum, w, y); }
 
 inline I store_numbers(const I (&numbers)[4], std::int8_t* to) {
   I total = zero_int();

@@ -1,6 +1,7 @@
 #include "compute/cpu/coded_tiles.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/kv_layout.h"
@@ -52,6 +53,7 @@ CodedTiles::CodedTiles(const AttentionUnit& unit, const CodedScheme& scheme,
   weights_.scales = shared.take(count);
   weights_.corrections = reinterpret_cast<std::int32_t*>(shared.take(count));
   const Tensor& q = unit.a->q;
+  auto* const bytes = reinterpret_cast<std::int8_t*>(keys_);  // needed within attend() only
   for (std::int64_t i = 0; i < count; ++i) {
     float* const to = rotated_ + i * query_size_;
     kernels.scale(floats_of(q) + unit.row(i) * q.strides[0] + unit.head(i) * q.strides[1],
@@ -61,8 +63,10 @@ CodedTiles::CodedTiles(const AttentionUnit& unit, const CodedScheme& scheme,
     for (std::int64_t r = 0; r < runs_; ++r) {
       const quant::CodeRun& run = scheme.keys->layout().runs[static_cast<std::size_t>(r)];
       query_scales_[i * runs_ + r] = scheme.kernels->quantize(
-          to + run.first, run.count, queries_ + i * query_size_ + run.first,
-          query_corrections_ + i * runs_ + r);
+          to + run.first, run.count, bytes + run.first, query_corrections_ + i * runs_ + r);
+    }
+    for (std::int64_t quad = 0; quad < query_size_ / 4; ++quad) {
+      std::memcpy(queries_ + 4 * (quad * count + i), bytes + 4 * quad, 4);
     }
   }
 }
@@ -125,8 +129,8 @@ void CodedTiles::score(const std::byte* page, const std::byte* next, Range queri
                    .ahead = next + run.offset,
                    .count = run.count,
                    .factors = factors_,
-                   .queries = queries_ + queries.begin * query_size_ + run.first,
-                   .query_stride = query_size_,
+                   .queries = queries_ + run.first * unit_->count() + 4 * queries.begin,
+                   .query_stride = unit_->count(),
                    .scales = query_scales_ + at,
                    .corrections = query_corrections_ + at,
                    .parameter_stride = runs_,

@@ -59,7 +59,8 @@ class CodedTiles {
   const CodedScheme* scheme_ = nullptr;
   const KernelTable* kernels_ = nullptr;
   std::int64_t query_size_ = 0, runs_ = 0;
-  // Own: the rotated queries, and as bytes with a scale and a correction per run.
+  // Own: the rotated queries, and as bytes [coordinates / 4][queries][4] with a scale and a
+  // correction per run.
   float *rotated_ = nullptr, *query_scales_ = nullptr;
   std::int8_t* queries_ = nullptr;
   std::int32_t* query_corrections_ = nullptr;
