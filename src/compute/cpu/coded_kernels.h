@@ -61,8 +61,8 @@ struct MeanProducts {
   int queries_count = 0;
 };
 
-/// Scores [query][64] become p = exp(score - reference[query]), to 4e-6 of it and 0 where that is
-/// below all numbers; sums[query] = shrink[query] * sums[query] + the sum of its p.
+/// Scores [query][64] become p = exp(score - reference[query]), to 4e-6 of it, and 0 where that is
+/// below 2^-126; sums[query] = shrink[query] * sums[query] + the sum of its p.
 /// A reference begins as minus infinity. It is the largest score that there was when it was last
 /// replaced, which happens when scores are more than 8 above it: so the exponentials do not wait
 /// for the maximum. `shrink` is what that makes of everything before, almost always 1.

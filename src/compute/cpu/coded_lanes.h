@@ -59,10 +59,13 @@ inline F factor_lanes(const std::byte* bytes, const float* steps) {
   return _mm512_maskz_mov_ps(nonzero, _mm512_castsi512_ps(halved));
 }
 
-/// 2^x for x <= 126, to 4e-6 of it; 0 where that is less than numbers go.
+/// 2^x for x <= 126, to 4e-6 of it; 0 below x = -126.
 inline F power_of_two(F x) {
-  const F r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  return _mm512_scalef_ps(power_of_fraction(r), sub(x, r));
+  const F rounder = set(12582912.0F);  // 1.5 * 2^23
+  const __mmask16 seen = _mm512_cmp_ps_mask(x, set(-126.0F), _CMP_GT_OQ);
+  const F shifted = add(x, rounder);
+  const F power = power_of_fraction(sub(x, sub(shifted, rounder)));
+  return float_of(_mm512_maskz_add_epi32(seen, bits_of(power), shift_left<23>(bits_of(shifted))));
 }
 
 /// The four totals of the lanes, in the same order of additions wherever they are.
