@@ -57,17 +57,30 @@ SchedulerLoop::GenerationPointer SchedulerLoop::next_waiting() const {
   return best != nullptr ? *best : nullptr;
 }
 
-/// Somebody reads much of the same prompt at this moment: it will be remembered, and need not be
-/// read twice.
+/// Somebody reads much of the same prompt at this moment, or fetches it: it will be remembered, and
+/// need not be read twice.
 bool SchedulerLoop::is_being_read(const Generation& generation) const {
   if (prefixes_ == nullptr) return false;
   const std::span<const text::TokenId> tokens = generation.tokens();
-  return std::any_of(active_.begin(), active_.end(), [&](const GenerationPointer& other) {
-    if (!other->reads() || other->key() != generation.key()) return false;
-    const std::span<const text::TokenId> read = other->tokens();
+  const auto reads_much = [&](const Generation& other, std::int64_t from) {
+    if (other.key() != generation.key()) return false;
+    const std::span<const text::TokenId> read = other.tokens();
     const auto common = std::mismatch(tokens.begin(), tokens.end(), read.begin(), read.end());
-    return common.first - tokens.begin() - other->read_from() >= kWorthWaiting;
-  });
+    return common.first - tokens.begin() - from >= kWorthWaiting;
+  };
+  return std::any_of(active_.begin(), active_.end(),
+                     [&](const GenerationPointer& other) {
+                       return other->reads() && reads_much(*other, other->read_from());
+                     }) ||
+         (fetching_ > 0 &&
+          std::any_of(waiting_.begin(), waiting_.end(), [&](const GenerationPointer& other) {
+            return other->fetching && reads_much(*other, 0);
+          }));
+}
+
+bool SchedulerLoop::stalled() const {
+  return active_.empty() && fetching_ > 0 &&
+         (fetching_ >= limits_.parallel || next_waiting() == nullptr);
 }
 
 /// Adds what a generation will need before others are thought of: its prompt, and some room.

@@ -35,9 +35,7 @@ class SchedulerLoop {
   void enter(GenerationPointer generation);
   [[nodiscard]] bool idle() const noexcept { return waiting_.empty() && active_.empty(); }
   /// Nothing can be done before the disk, a new request or the end of somebody's patience.
-  [[nodiscard]] bool stalled() const noexcept {
-    return active_.empty() && !waiting_.empty() && fetching_ == static_cast<int>(waiting_.size());
-  }
+  [[nodiscard]] bool stalled() const;
   /// One round: ends what is over, admits what has room, and makes one pass.
   void step();
   /// Nobody waits: what takes time can be done now.
