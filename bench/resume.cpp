@@ -2,7 +2,7 @@
 // disk, against evaluating the text again (issue 6, acceptance 6: at most 5 %), and how long
 // writing it took.
 //
-//   build/bench/resume SHAPE FOLDER [TOKENS] [KV]     default: 32768 tokens, f16
+//   build/bench/resume SHAPE FOLDER [TOKENS] [KV] [KEYFILE]     default: 32768 tokens, f16, plain
 //
 // SHAPE as for `hearth bench` (qwen3-0.6b, llama3.2-1b …). FOLDER must be new or empty, on the disk
 // in question, with room for the keys and values. Before reading, the file's pages are dropped from
@@ -56,13 +56,16 @@ std::uintmax_t stored_bytes(const std::filesystem::path& folder) {
 
 /// Everything of one program from its start to its end.
 struct Program {
-  Program(model::LoadedModel& loaded, const std::filesystem::path& folder)
+  Program(model::LoadedModel& loaded, const std::filesystem::path& folder,
+          std::shared_ptr<const state::StoreKey> key)
       : model(loaded),
-        disk(options(folder), {"resume", {1, 2}}),
+        disk(options(folder, std::move(key)), {"resume", {1, 2}}),
         cache(loaded.pool(), state::PrefixCache::limits_of(loaded.pool()), &disk) {}
 
-  static state::DiskStoreOptions options(const std::filesystem::path& folder) {
+  static state::DiskStoreOptions options(const std::filesystem::path& folder,
+                                         std::shared_ptr<const state::StoreKey> key) {
     state::DiskStoreOptions result;
+    result.key = std::move(key);
     result.folder = folder;
     result.most_bytes = std::uint64_t{1} << 40;
     result.warn = [](const std::string& warning) { std::fprintf(stderr, "%s\n", warning.c_str()); };
@@ -95,9 +98,10 @@ double prefill(generate::ModelEvaluator& evaluator, std::vector<std::int32_t>& h
 }
 
 int run(const std::string& shape_name, const std::filesystem::path& folder, std::int64_t tokens,
-        const std::string& kv) {
+        const std::string& kv, const std::string& key_file) {
   if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
     throw Error("the folder is not empty", "name a new one");
+  const auto key = key_file.empty() ? nullptr : state::StoreKey::read(key_file);
   ThreadTeam team(machine::usable_cores());
   const measure::ShapeImage image(measure::known_shape(shape_name, std::nullopt), team);
   spec::Setup setup;
@@ -116,7 +120,7 @@ int run(const std::string& shape_name, const std::filesystem::path& folder, std:
 
   double evaluated = 0, written = 0;
   {
-    Program program(*model, folder);
+    Program program(*model, folder, key);
     generate::ModelEvaluator evaluator(*model);
     evaluator.use_cache(program.cache);
     std::vector<std::int32_t> held;
@@ -131,7 +135,7 @@ int run(const std::string& shape_name, const std::filesystem::path& folder, std:
   double resumed = 0;
   std::int64_t from_disk = 0;
   {
-    Program program(*model, folder);
+    Program program(*model, folder, key);
     generate::ModelEvaluator evaluator(*model);
     evaluator.use_cache(program.cache);
     std::vector<std::int32_t> held;
@@ -141,8 +145,8 @@ int run(const std::string& shape_name, const std::filesystem::path& folder, std:
   }
   if (from_disk == 0) throw Error("nothing was found on disk");
   const double gigabytes = static_cast<double>(bytes) / 1e9;
-  std::printf("%s, %lld tokens, %s: %.2f GB\n", shape_name.c_str(), static_cast<long long>(tokens),
-              kv.c_str(), gigabytes);
+  std::printf("%s, %lld tokens, %s%s: %.2f GB\n", shape_name.c_str(),
+              static_cast<long long>(tokens), kv.c_str(), key ? ", encrypted" : "", gigabytes);
   std::printf("evaluated in    %8.2f s  (%.0f tokens/s)\n", evaluated,
               static_cast<double>(tokens) / evaluated);
   std::printf("written in      %8.2f s  (%.2f GB/s)\n", written, gigabytes / written);
@@ -156,13 +160,14 @@ int run(const std::string& shape_name, const std::filesystem::path& folder, std:
 }  // namespace hearth::bench
 
 int main(int count, char** arguments) {
-  if (count < 3 || count > 5) {
-    std::fprintf(stderr, "usage: resume SHAPE FOLDER [TOKENS] [KV]\n");
+  if (count < 3 || count > 6) {
+    std::fprintf(stderr, "usage: resume SHAPE FOLDER [TOKENS] [KV] [KEYFILE]\n");
     return 2;
   }
   try {
     const std::int64_t tokens = count > 3 ? std::strtoll(arguments[3], nullptr, 10) : 32768;
-    return hearth::bench::run(arguments[1], arguments[2], tokens, count > 4 ? arguments[4] : "f16");
+    return hearth::bench::run(arguments[1], arguments[2], tokens, count > 4 ? arguments[4] : "f16",
+                              count > 5 ? arguments[5] : "");
   } catch (const hearth::Error& error) {
     std::fprintf(stderr, "resume: %s; %s\n", error.what(), error.hint().c_str());
     return 1;

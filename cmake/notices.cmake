@@ -3,7 +3,7 @@
 # project. Libraries that are only loaded at run time (libc, libcurl) are no part of the program.
 
 set(HEARTH_LINKED_PACKAGES
-  libstdc++-12-dev libcli11-dev libfmt-dev libhwloc-dev nlohmann-json3-dev libpcre2-dev libsqlite3-dev libssl-dev
+  libstdc++-12-dev libcli11-dev libfmt-dev libhwloc-dev nlohmann-json3-dev libpcre2-dev libsodium-dev libsqlite3-dev libssl-dev
   libudev-dev libutf8proc-dev)
 
 function(hearth_notices)

@@ -44,6 +44,7 @@ endif()
 hearth_system_library(hearth_cli11)
 hearth_system_library(hearth_pcre2 ARCHIVES pcre2-32 DEFINES PCRE2_CODE_UNIT_WIDTH=32 PCRE2_STATIC=1)
 hearth_system_library(hearth_utf8proc ARCHIVES utf8proc DEFINES UTF8PROC_STATIC=1)
+hearth_system_library(hearth_sodium ARCHIVES sodium DEFINES SODIUM_STATIC=1)
 hearth_system_library(hearth_sqlite ARCHIVES sqlite3)
 hearth_system_library(hearth_crypto ARCHIVES crypto)
 # Shared: as an archive it would bring a dozen libraries that Hearth has no use for.

@@ -1,7 +1,7 @@
 # Shared by ./run and ./test: installs missing Debian packages and builds a preset. Sourced, not run.
 # Everything it says goes to stderr: stdout belongs to the program.
 
-hearth_packages="g++ cmake ninja-build ccache libcli11-dev libfmt-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libhwloc-dev libudev-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev"
+hearth_packages="g++ cmake ninja-build ccache libcli11-dev libfmt-dev nlohmann-json3-dev libpcre2-dev libsodium-dev libutf8proc-dev libhwloc-dev libudev-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev"
 hearth_test_packages="libgtest-dev"
 
 # Of ./test: a browser for the web page, with letters to draw.

@@ -46,7 +46,7 @@ constexpr std::int64_t kMostSequences = 64;
 constexpr std::int64_t kMadeUpFrom = 16384;
 
 struct Options {
-  std::string model, type, depths = "0", batches = "1", kv = "f16", export_file;
+  std::string model, type, depths = "0", batches = "1", kv = "f16", rope_scaling, export_file;
   std::int64_t prompt = 512, generated = 64;
   int rounds = 5, threads = 0;
   bool mapped = false, exact = false, profile = false, json = false;
@@ -338,6 +338,8 @@ void bench(const Options& options) {
   RunOptions engine;  // --kv means what it means for `run`
   find_setting("kv")->apply(engine, options.kv);
   setup.kv_type = engine.kv_type;
+  if (!options.rope_scaling.empty())
+    setup.rope_scaling = spec::parse_rope_scaling(options.rope_scaling);
   const InterruptGuard guard(/*second_ends=*/true);
   plan.cancel = &InterruptGuard::flag();
   BenchResult result;
@@ -400,6 +402,11 @@ void add_flags(CLI::App& command, Options& options) {
   command.add_option("-t,--threads", options.threads, "Threads (default: one per physical core)")
       ->type_name("N")
       ->check(CLI::Range(1, 1024));
+  command
+      .add_option("--rope-scaling", options.rope_scaling,
+                  "yarn:FACTOR[:ORIGINAL], linear:FACTOR[:ORIGINAL] or none, in place of what the "
+                  "file says")
+      ->type_name("KIND:FACTOR");
   command.add_option("--kv", options.kv, "Format of the context's keys and values")
       ->type_name("FORMAT");
   command.add_flag("--mapped", options.mapped, "Use the weights where they are in the file");

@@ -21,6 +21,7 @@ spec::Setup make_setup(const std::filesystem::path& path, const RunOptions& opti
   setup.context = options.context;
   setup.threads = options.threads;
   setup.kv_type = kv_format(options);
+  setup.rope_scaling = options.rope_scaling;
   setup.exact = options.exact;
   setup.mapped = options.mapped;
   setup.snapshots = -1;
@@ -83,6 +84,7 @@ void Engine::remember_texts(const RunOptions& load) {
     state::DiskStoreOptions options;
     options.folder = load.kv_disk.folder;
     options.most_bytes = load.kv_disk.bytes;
+    options.key = read_kv_key(load.kv_disk_key);
     options.warn = [](const std::string& warning) { fmt::print(stderr, "hearth: {}\n", warning); };
     disk_ = std::make_unique<state::DiskStore>(options, model::store_identity(*model_));
   }

@@ -29,7 +29,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct InspectOptions {
-  std::string model, kv = "f16";
+  std::string model, kv = "f16", rope_scaling;
   std::int64_t context = 0;
   bool json = false, tensors = false;
 };
@@ -77,14 +77,16 @@ Inspection inspect(const InspectOptions& options) {
     i.setup.model = i.opened->path();
   }
   i.setup.kv_type = spec::parse_kv_format(options.kv);
-  i.spec = model::describe_model(i.file(), {options.context});
+  if (!options.rope_scaling.empty())
+    i.setup.rope_scaling = spec::parse_rope_scaling(options.rope_scaling);
+  i.spec = model::describe_model(i.file(), {options.context, i.setup.rope_scaling});
   if (i.spec.position_limit > 0 && options.context > i.spec.position_limit) {
     throw Error(fmt::format("a context of {} tokens is more than the {} positions the model knows",
                             options.context, i.spec.position_limit),
                 fmt::format("use --ctx {} or less", i.spec.position_limit), ExitCode::kDoesNotFit);
   }
   i.setup.context = options.context > 0 ? options.context : model::default_context(i.spec);
-  i.spec = model::describe_model(i.file(), {i.setup.context});
+  i.spec = model::describe_model(i.file(), {i.setup.context, i.setup.rope_scaling});
   if (!i.spec.causal || i.spec.encoder) i.setup.batch_rows = i.setup.context;
   i.setup.snapshots = i.spec.causal && i.spec.head.linear.present() ? -1 : 0;  // as `run` has it
   for (const gguf::TensorInfo& tensor : i.file().tensors()) {
@@ -307,7 +309,12 @@ void print_text(const Inspection& i, bool tensors) {
     types += fmt::format(", {} {}", name, bytes_text(bytes));
   fmt::print("  file           {}{}\n", bytes_text(i.file().file_bytes()), types);
   fmt::print("  vocabulary     {} tokens, width {}\n", i.spec.vocabulary, i.spec.width);
-  fmt::print("  context        trained for {} tokens\n", i.spec.context_length);
+  if (i.setup.rope_scaling) {
+    fmt::print("  context        {} tokens with positions scaled by {}\n", i.spec.context_length,
+               i.setup.rope_scaling->name());
+  } else {
+    fmt::print("  context        trained for {} tokens\n", i.spec.context_length);
+  }
   if (!i.spec.embedding.positions.empty()) {
     fmt::print("  positions      learned, added to the embeddings\n");
   }
@@ -359,6 +366,11 @@ void add_inspect_command(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 30));
   command->add_option("--kv", options->kv, "Format of the context's keys and values (default: f16)")
       ->type_name("FORMAT");
+  command
+      ->add_option("--rope-scaling", options->rope_scaling,
+                   "yarn:FACTOR[:ORIGINAL], linear:FACTOR[:ORIGINAL] or none, in place of what the "
+                   "file says")
+      ->type_name("KIND:FACTOR");
   command->add_flag("--json", options->json, "Print one JSON object");
   command->add_flag("--tensors", options->tensors, "List every tensor, too");
   command->callback([options] {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cli/config.h"
+#include "state/store_key.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -60,6 +61,10 @@ KvDisk parse_kv_disk(std::string_view value) {
       return {std::string(value.substr(0, colon)), checked(*size, value)};
   }
   return {std::string(value), kDefaultBytes};
+}
+
+std::shared_ptr<const state::StoreKey> read_kv_key(const std::string& file) {
+  return file.empty() ? nullptr : state::StoreKey::read(file);
 }
 
 std::string show_kv_disk(const KvDisk& disk) {

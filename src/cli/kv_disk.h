@@ -3,8 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
+
+namespace hearth::state {
+class StoreKey;
+}
 
 namespace hearth::cli {
 
@@ -19,6 +24,8 @@ struct KvDisk {
 /// "off", "on" (the default folder, 8 GB), DIR, SIZE or DIR:SIZE; sizes are numbers with k, M, G or
 /// T, in powers of ten. Throws Error (exit code 2).
 [[nodiscard]] KvDisk parse_kv_disk(std::string_view value);
+/// The key in a file; null for an empty name.
+[[nodiscard]] std::shared_ptr<const state::StoreKey> read_kv_key(const std::string& file);
 /// As it could be given.
 [[nodiscard]] std::string show_kv_disk(const KvDisk& disk);
 

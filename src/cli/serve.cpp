@@ -106,6 +106,7 @@ serve::ModelOptions model_options(const ServeOptions& options,
   result.each.max_tokens = run.max_tokens;
   result.each.disk_folder = run.kv_disk.folder;
   result.each.disk_bytes = run.kv_disk.bytes;
+  if (!run.kv_disk.folder.empty()) result.each.disk_key = read_kv_key(run.kv_disk_key);
   result.each.warn = [](const std::string& warning) {
     fmt::print(stderr, "hearth: {}\n", warning);
   };

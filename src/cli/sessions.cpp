@@ -32,7 +32,7 @@ using state::StoredSegment;
 constexpr std::size_t kShownId = 12;
 
 struct Options {
-  std::string folder, id, file;
+  std::string folder, key, id, file;
   std::vector<std::string> ids;
   bool json = false, all = false, yes = false;
 };
@@ -45,11 +45,18 @@ std::filesystem::path folder_of(const Options& options) {
   return disk.folder.empty() ? default_kv_folder() : disk.folder;
 }
 
+/// The key file that was named, else that of the kv-disk-key setting.
+std::shared_ptr<const state::StoreKey> key_of(const Options& options) {
+  if (!options.key.empty()) return read_kv_key(options.key);
+  return read_kv_key(apply_settings({}, read_configuration().values).kv_disk_key);
+}
+
 /// Null when nothing was ever kept there.
-std::unique_ptr<SegmentFolder> open_folder(const std::filesystem::path& path) {
+std::unique_ptr<SegmentFolder> open_folder(const std::filesystem::path& path,
+                                           const Options& options) {
   std::error_code error;
   if (!std::filesystem::exists(path / "hearth-kv", error)) return nullptr;
-  auto folder = std::make_unique<SegmentFolder>(path, /*create=*/false);
+  auto folder = std::make_unique<SegmentFolder>(path, /*create=*/false, key_of(options));
   folder->refresh();
   return folder;
 }
@@ -130,13 +137,18 @@ void print_json(const Json& json) {
 
 void run_list(const Options& options) {
   const std::filesystem::path path = folder_of(options);
-  const auto folder = open_folder(path);
+  const auto folder = open_folder(path, options);
   const std::vector<Session> sessions = folder ? sessions_of(*folder) : std::vector<Session>();
   if (options.json) {
     Json list = Json::array();
     for (const Session& session : sessions) list.push_back(to_json(session));
-    return print_json({{"folder", path.string()}, {"sessions", std::move(list)}});
+    return print_json({{"folder", path.string()},
+                       {"encrypted", folder && folder->key() != nullptr},
+                       {"sessions", std::move(list)},
+                       {"files_left_out", folder ? folder->locked() : 0}});
   }
+  if (folder && folder->locked() > 0) fmt::print(stderr, "hearth: {}\n", folder->locked_remark());
+  if (sessions.empty() && folder && folder->locked() > 0) return;
   if (sessions.empty()) {
     fmt::print("Nothing is kept in {}. hearth run --kv-disk on keeps conversations.\n",
                printable(path.string(), 300));
@@ -166,7 +178,7 @@ SegmentFolder& required(const std::unique_ptr<SegmentFolder>& folder,
 
 void run_show(const Options& options) {
   const std::filesystem::path path = folder_of(options);
-  const auto opened = open_folder(path);
+  const auto opened = open_folder(path, options);
   SegmentFolder& folder = required(opened, path);
   const Session session = session_of(folder, find_id(folder, plain_word(options.id)));
   const state::SegmentHeader& header = session.last->header;
@@ -213,7 +225,7 @@ void run_rm(const Options& options) {
     throw Error("say which conversations to delete", "give their ids, or --all", ExitCode::kUsage);
   }
   const std::filesystem::path path = folder_of(options);
-  const auto opened = open_folder(path);
+  const auto opened = open_folder(path, options);
   if (!opened && options.all) return;
   SegmentFolder& folder = required(opened, path);
   const FileLock lock = folder.lock();
@@ -238,19 +250,29 @@ void run_rm(const Options& options) {
 
 void run_export(const Options& options) {
   const std::filesystem::path path = folder_of(options);
-  const auto opened = open_folder(path);
+  const auto opened = open_folder(path, options);
   SegmentFolder& folder = required(opened, path);
   const Session session = session_of(folder, find_id(folder, plain_word(options.id)));
   TarFile archive(plain_word(options.file));
   archive.add("hearth-kv", path / "hearth-kv");
   for (const Hash128& part : session.chain) {
     const state::SegmentHeader& header = folder.segments().at(part).header;
-    state::SegmentReader(folder.file_of(header)).check_all();
+    state::SegmentReader(folder.file_of(header), folder.key()).check_all();
     archive.add(header.file_name(), folder.file_of(header));
   }
   archive.finish();
   fmt::print("{} tokens in {} files: tar -xf unpacks them into another folder of conversations.\n",
              session.last->header.end, session.chain.size());
+  if (folder.key() != nullptr) fmt::print("They are encrypted: the same key file opens them.\n");
+}
+
+void run_key(const Options& options) {
+  const std::string file = plain_word(options.file);
+  state::StoreKey::make(file);
+  fmt::print(
+      "The key is in {}. Whoever has it can read what is kept with it; without it nobody "
+      "can, you included.\n",
+      printable(file, 300));
 }
 
 }  // namespace
@@ -262,19 +284,26 @@ void add_sessions_command(CLI::App& app) {
   command->footer(
       "What a model remembers of a conversation (its keys and values) is kept with hearth run "
       "--kv-disk, so that it goes on at once another time. The files hold the conversation's "
-      "tokens: whoever can read them can read it. They are readable by you only.\n\n"
+      "tokens: whoever can read them can read it. They are readable by you only, and encrypted "
+      "with "
+      "--kv-disk-key.\n\n"
       "Examples:\n"
       "  hearth sessions\n"
       "  hearth sessions show 3f2a\n"
       "  hearth sessions rm 3f2a\n"
       "  hearth sessions rm --all --yes\n"
       "  hearth sessions export 3f2a talk.tar\n"
+      "  hearth sessions key ~/.hearth-key\n"
       "\n"
       "Exit status:\n"
       "  0  done               2  wrong usage\n"
       "  1  failed\n");
   command->add_option("--folder", options->folder, "Where they are (default: as kv-disk is set)")
       ->type_name("DIR");
+  command
+      ->add_option("--kv-disk-key", options->key,
+                   "The key file that they are encrypted with (default: as kv-disk-key is set)")
+      ->type_name("FILE");
   command->require_subcommand(0, 1);
   command->fallthrough();
   const auto json_flag = [&](CLI::App& to) {
@@ -297,6 +326,9 @@ void add_sessions_command(CLI::App& app) {
       ->type_name("");
   export_command->add_option("FILE", options->file, "The archive")->required()->type_name("");
   export_command->callback([options] { run_export(*options); });
+  CLI::App* key = command->add_subcommand("key", "Make a key file to encrypt them with");
+  key->add_option("FILE", options->file, "A new file")->required()->type_name("");
+  key->callback([options] { run_key(*options); });
   command->callback([command, options] {
     if (command->get_subcommands().empty()) run_list(*options);
   });

@@ -298,12 +298,31 @@ constexpr auto kSettings = std::to_array<Setting>({
      "Keeps keys and values in f16, bf16, q8_0, f32, tq4, tq3.5, tq3, tq2.5, tq2 or q4_0r, or "
      "KEYS:VALUES",
      SettingKind::kValue, true, apply_kv, show_kv},
+    {"rope-scaling", "--rope-scaling", "KIND:FACTOR", "Engine",
+     "Read contexts FACTOR times as long as the model was trained with: yarn:FACTOR, "
+     "linear:FACTOR, or none, in place of what the file says; :ORIGINAL behind it is the trained "
+     "context (default: file)",
+     SettingKind::kValue, true,
+     [](RunOptions& o, std::string_view v) {
+       o.rope_scaling.reset();
+       if (v != "file") o.rope_scaling = spec::parse_rope_scaling(v);
+     },
+     [](const RunOptions& o) { return o.rope_scaling ? o.rope_scaling->name() : "file"; }},
     {"kv-disk", "--kv-disk", "DIR:SIZE", "Engine",
      "Keep what the model remembers of conversations in files, to go on from there another time: "
      "on, off, DIR, SIZE or DIR:SIZE (default: off)",
      SettingKind::kValue, true,
      [](RunOptions& o, std::string_view v) { o.kv_disk = parse_kv_disk(v); },
      [](const RunOptions& o) { return show_kv_disk(o.kv_disk); }},
+    {"kv-disk-key", "--kv-disk-key", "FILE", "Engine",
+     "Encrypt what --kv-disk keeps with the key in FILE (hearth sessions key FILE makes one); off: "
+     "with none",
+     SettingKind::kValue, true,
+     [](RunOptions& o, std::string_view v) {
+       if (v.empty()) refuse(v, "a file");
+       o.kv_disk_key = v == "off" ? std::string() : std::string(v);
+     },
+     [](const RunOptions& o) { return o.kv_disk_key.empty() ? "off" : o.kv_disk_key; }},
     {"exact", "--exact", "", "Engine",
      "Compute with float32 activations, reproducibly and more slowly", SettingKind::kSwitch, true,
      apply_switch<&RunOptions::exact>, show_switch<&RunOptions::exact>},

@@ -18,6 +18,7 @@
 #include "generate/sampler_settings.h"
 #include "generate/session.h"
 #include "spec/kv_format.h"
+#include "spec/rope_scaling.h"
 
 namespace hearth::cli {
 
@@ -38,9 +39,11 @@ struct RunOptions {
   std::int64_t context = 0;
   int threads = 0;
   spec::KvFormat kv_type = tensor::DType::kF16;
+  std::optional<spec::RopeScaling> rope_scaling;  // absent: as the file says
   bool exact = false;
   bool mapped = false;
-  KvDisk kv_disk;  // nothing is kept unless asked for
+  KvDisk kv_disk;           // nothing is kept unless asked for
+  std::string kv_disk_key;  // a key file; empty: what is kept is not encrypted
   AdapterOptions adapters;
 
   bool raw = false;

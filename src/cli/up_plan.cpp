@@ -46,6 +46,7 @@ void take_options(UpPlan& plan, const RunOptions& options) {
   plan.threads = options.threads;
   plan.exact = options.exact;
   plan.mapped = options.mapped;
+  plan.rope_scaling = options.rope_scaling;
 }
 
 std::int64_t now_seconds() { return std::time(nullptr); }
@@ -94,6 +95,7 @@ void estimate_file(UpPlan& plan, const gguf::File& file, const machine::Machine&
     setup.snapshots = -1;
     setup.exact = plan.exact;
     setup.mapped = plan.mapped;
+    setup.rope_scaling = plan.rope_scaling;
     plan.estimate = {};
     plan.estimate.memory = plan::planned_memory(file, setup);
     plan.estimate.fits =
@@ -191,7 +193,7 @@ UpPlan plan_file(const std::filesystem::path& path, const std::string& why,
   plan.quant = identity.type;
   plan.why = why;
   plan.file_bytes = static_cast<double>(identity.file_bytes);
-  const spec::ModelSpec spec = model::describe_model(file, {});
+  const spec::ModelSpec spec = model::describe_model(file, {0, options.rope_scaling});
   plan.trained_context = spec.context_length;
   plan.context = options.context > 0 ? options.context : model::default_context(spec);
   estimate_file(plan, file, machine);
@@ -285,6 +287,7 @@ plan::SavedSetup saved_setup(const UpPlan& plan, const std::string& use, std::in
   saved.setup.threads = plan.threads;
   saved.setup.exact = plan.exact;
   saved.setup.mapped = plan.mapped;
+  saved.setup.rope_scaling = plan.rope_scaling;
   saved.name = plan.name;
   saved.quant = plan.quant;
   saved.use = use;
@@ -317,6 +320,7 @@ std::vector<SettingValue> setup_values(const plan::SavedSetup& saved,
   add("kv", kv);
   if (saved.setup.exact) add("exact", "true");
   if (saved.setup.mapped) add("mapped", "true");
+  if (saved.setup.rope_scaling) add("rope-scaling", saved.setup.rope_scaling->name());
   return values;
 }
 

@@ -30,6 +30,7 @@ struct UpPlan {
   std::string kv_type = "F16";
   int threads = 0;
   bool exact = false, mapped = false;
+  std::optional<spec::RopeScaling> rope_scaling;
   plan::Estimate estimate;  // not corrected
   plan::Correction correction;
 

@@ -48,7 +48,8 @@ class Generation {
 
   // ---- The scheduler's thread only --------------------------------------------------------------
 
-  /// Gives it a sequence that holds a beginning of tokens(), not all of them.
+  /// Gives it a sequence that holds a beginning of tokens(). When that is all of them, the logits
+  /// after the last one are known, and prepare() follows.
   void begin(std::unique_ptr<state::SequenceState> sequence);
   /// Takes the sequence away: its tokens will be evaluated again.
   std::unique_ptr<state::SequenceState> suspend();
@@ -92,6 +93,8 @@ class Generation {
   FairQueue::Handle client;
   std::int64_t last_pass = 0;
   std::int64_t refused_at = -1;  // LoopState::releases when there was no room for it
+  bool looked = false;           // more than memory has was asked for since it began to wait
+  bool fetching = false;         // and is on its way
 
  private:
   [[nodiscard]] bool wants_probabilities() const noexcept {

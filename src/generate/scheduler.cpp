@@ -22,6 +22,7 @@ namespace {
 /// Before any request has ended.
 constexpr double kGuessedSeconds = 5;
 constexpr double kLongestRetry = 300;
+constexpr std::chrono::milliseconds kPatience{20};
 
 SchedulerLimits checked(SchedulerLimits limits, model::LoadedModel& model) {
   const spec::ModelSpec& spec = model.spec();
@@ -60,6 +61,7 @@ struct Scheduler::Impl {
   RequestId next_id = 1;
   int unended = 0;
   bool draining = false, stopping = false;
+  bool fetched = false;  // the prefixes have something new
   SchedulerStatistics statistics;
   std::int64_t refused = 0;
   double mean_seconds = 0;
@@ -78,6 +80,15 @@ struct Scheduler::Impl {
              [this](const Generation& generation, bool told) { end(generation, told); }),
         thread([this] { run(); }) {}
 
+  /// The thread of the prefixes tells that something was fetched.
+  void wake() {
+    {
+      const std::lock_guard lock(mutex);
+      fetched = true;
+    }
+    work.notify_all();
+  }
+
   ~Impl() {
     {
       const std::lock_guard lock(mutex);
@@ -86,14 +97,22 @@ struct Scheduler::Impl {
     }
     work.notify_all();
     thread.join();
+    if (prefixes) prefixes->stop();
   }
 
   void run() {
+    if (prefixes) prefixes->start([this] { wake(); });
     std::vector<std::shared_ptr<Generation>> arrived;
     for (;;) {
       {
         std::unique_lock lock(mutex);
-        work.wait(lock, [this] { return stopping || !inbox.empty() || !loop.idle(); });
+        // While all wait for the disk, deadlines and cancellations are looked after now and then.
+        if (loop.stalled()) {
+          work.wait_for(lock, kPatience, [this] { return stopping || fetched || !inbox.empty(); });
+        } else {
+          work.wait(lock, [this] { return stopping || !inbox.empty() || !loop.idle(); });
+        }
+        fetched = false;
         if (stopping && inbox.empty() && loop.idle()) return;
         arrived.swap(inbox);
       }

@@ -36,7 +36,7 @@ void SchedulerLoop::end_those_over() {
 
 /// Whoever does not fit holds up those after it, so that large requests are not passed by forever.
 void SchedulerLoop::admit() {
-  while (!waiting_.empty() && static_cast<int>(active_.size()) < limits_.parallel) {
+  while (!waiting_.empty() && static_cast<int>(active_.size()) + fetching_ < limits_.parallel) {
     const GenerationPointer next = next_waiting();
     if (!next || !try_to_admit(next)) return;
   }
@@ -52,22 +52,35 @@ SchedulerLoop::GenerationPointer SchedulerLoop::next_waiting() const {
   const GenerationPointer* best = nullptr;
   for (const GenerationPointer& each : waiting_) {
     if (best != nullptr && order(**best) < order(*each)) continue;
-    if (!is_being_read(*each)) best = &each;
+    if (!each->fetching && !is_being_read(*each)) best = &each;
   }
   return best != nullptr ? *best : nullptr;
 }
 
-/// Somebody reads much of the same prompt at this moment: it will be remembered, and need not be
-/// read twice.
+/// Somebody reads much of the same prompt at this moment, or fetches it: it will be remembered, and
+/// need not be read twice.
 bool SchedulerLoop::is_being_read(const Generation& generation) const {
   if (prefixes_ == nullptr) return false;
   const std::span<const text::TokenId> tokens = generation.tokens();
-  return std::any_of(active_.begin(), active_.end(), [&](const GenerationPointer& other) {
-    if (!other->reads() || other->key() != generation.key()) return false;
-    const std::span<const text::TokenId> read = other->tokens();
+  const auto reads_much = [&](const Generation& other, std::int64_t from) {
+    if (other.key() != generation.key()) return false;
+    const std::span<const text::TokenId> read = other.tokens();
     const auto common = std::mismatch(tokens.begin(), tokens.end(), read.begin(), read.end());
-    return common.first - tokens.begin() - other->read_from() >= kWorthWaiting;
-  });
+    return common.first - tokens.begin() - from >= kWorthWaiting;
+  };
+  return std::any_of(active_.begin(), active_.end(),
+                     [&](const GenerationPointer& other) {
+                       return other->reads() && reads_much(*other, other->read_from());
+                     }) ||
+         (fetching_ > 0 &&
+          std::any_of(waiting_.begin(), waiting_.end(), [&](const GenerationPointer& other) {
+            return other->fetching && reads_much(*other, 0);
+          }));
+}
+
+bool SchedulerLoop::stalled() const {
+  return active_.empty() && fetching_ > 0 &&
+         (fetching_ >= limits_.parallel || next_waiting() == nullptr);
 }
 
 /// Adds what a generation will need before others are thought of: its prompt, and some room.
@@ -80,12 +93,15 @@ void SchedulerLoop::add_needs_of(const Generation& generation,
 
 bool SchedulerLoop::try_to_admit(const GenerationPointer& generation) {
   if (!active_.empty() && generation->refused_at == releases_) return false;
-  std::unique_ptr<state::SequenceState> sequence = find_beginning(*generation);
+  if (begins_to_fetch(*generation)) return true;
+  std::vector<float> logits;
+  std::unique_ptr<state::SequenceState> sequence = find_beginning(*generation, logits);
   needs_.clear();
   for (const GenerationPointer& each : active_) add_needs_of(*each, each->sequence());
   add_needs_of(*generation, sequence.get());
   if (!make_room(needs_)) {
     sequence.reset();
+    logits.clear();
     if (!active_.empty()) {
       generation->refused_at = releases_;
       return false;
@@ -118,13 +134,35 @@ bool SchedulerLoop::try_to_admit(const GenerationPointer& generation) {
   waiting_.erase(std::find(waiting_.begin(), waiting_.end(), generation));
   generation->last_pass = pass_;
   active_.push_back(generation);
+  if (generation->unevaluated() == 0) known_.push_back({generation, std::move(logits)});
   return true;
 }
 
-std::unique_ptr<state::SequenceState> SchedulerLoop::find_beginning(const Generation& generation) {
+/// Once for every time that it waits: what the disk has is read while others go on.
+bool SchedulerLoop::begins_to_fetch(Generation& generation) {
+  if (prefixes_ == nullptr || std::exchange(generation.looked, true)) return false;
+  generation.fetching = prefixes_->fetch(generation.id(), generation.key(), generation.tokens());
+  if (generation.fetching) ++fetching_;
+  return generation.fetching;
+}
+
+void SchedulerLoop::end_fetches() {
+  if (fetching_ == 0) return;
+  for (const std::uint64_t id : prefixes_->fetched()) {
+    const auto found =
+        std::find_if(waiting_.begin(), waiting_.end(),
+                     [id](const GenerationPointer& each) { return each->id() == id; });
+    if (found == waiting_.end() || !std::exchange((*found)->fetching, false)) continue;
+    (*found)->refused_at = -1;
+    --fetching_;
+  }
+}
+
+std::unique_ptr<state::SequenceState> SchedulerLoop::find_beginning(const Generation& generation,
+                                                                    std::vector<float>& logits) {
   if (prefixes_ == nullptr) return nullptr;
   try {
-    return prefixes_->find(generation.key(), generation.tokens());
+    return prefixes_->find(generation.key(), generation.tokens(), &logits);
   } catch (const Error&) {
     return nullptr;  // an unreadable file: the tokens are at hand
   }
@@ -150,17 +188,18 @@ void SchedulerLoop::suspend_least_important() {
   remember(*generation, true);
   generation->suspend().reset();
   generation->refused_at = ++releases_;
+  generation->looked = false;
   waiting_.push_back(generation);
   ++statistics_.preempted;
 }
 
-void SchedulerLoop::remember(Generation& generation, bool boundary) {
+void SchedulerLoop::remember(Generation& generation, bool boundary, std::span<const float> logits) {
   if (prefixes_ == nullptr) return;
   const std::int64_t length = generation.sequence()->length();
   if (length == 0) return;
   try {
     prefixes_->keep(generation.key(), generation.tokens().first(static_cast<std::size_t>(length)),
-                    *generation.sequence(), boundary);
+                    *generation.sequence(), logits, boundary);
   } catch (const Error&) {
     // It will be evaluated again.
   }
@@ -171,6 +210,10 @@ void SchedulerLoop::leave(const GenerationPointer& generation, bool worth_keepin
     if (worth_keeping) remember(*generation, true);
     generation->suspend().reset();
     ++releases_;
+  }
+  if (std::exchange(generation->fetching, false)) {
+    --fetching_;
+    prefixes_->forget(generation->id());
   }
   std::erase(active_, generation);
   std::erase(waiting_, generation);

@@ -37,13 +37,16 @@ SchedulerLoop::SchedulerLoop(model::LoadedModel& model, const SchedulerLimits& l
   prompts_.reserve(parallel);
   choices_.reserve(parallel);
   outcomes_.reserve(parallel);
+  known_.reserve(parallel);
   const int threads = std::min(model.setup().threads, limits.parallel);
   if (threads > 1) team_ = std::make_unique<ThreadTeam>(threads);
 }
 
 void SchedulerLoop::step() {
   end_those_over();
+  end_fetches();
   admit();
+  answer_known();
   if (active_.empty()) return;
   build_pass();
   if (!rows_.empty()) run_pass();
@@ -211,6 +214,7 @@ void SchedulerLoop::evaluate(std::span<Part> parts) {
   if (!problem.has_value()) return choose(parts, logits);
   if (parts.size() > 1) {
     for (std::size_t i = 0; i < parts.size(); ++i) evaluate(parts.subspan(i, 1));
+    for (Part& part : parts) part.logits = {};  // the next pass took their place
     return;
   }
   parts.front().failed = true;
@@ -220,13 +224,13 @@ void SchedulerLoop::evaluate(std::span<Part> parts) {
 void SchedulerLoop::choose(std::span<Part> parts, std::span<const float> logits) {
   const auto width = static_cast<std::size_t>(model_.spec().logits);
   choices_.clear();
-  for (const Part& part : parts) {
+  for (Part& part : parts) {
     if (!part.wants_logits) continue;
+    part.logits = logits.first(width);
     Outcome outcome{part.generation, std::nullopt, std::nullopt};
     try {
       outcome.finish = part.generation->prepare();
-      if (!outcome.finish.has_value())
-        choices_.push_back({part.generation.get(), logits.first(width)});
+      if (!outcome.finish.has_value()) choices_.push_back({part.generation.get(), part.logits});
     } catch (const Error& error) {
       outcome.error = error;
     } catch (const std::exception& error) {
@@ -263,7 +267,7 @@ void SchedulerLoop::account(double seconds) {
   }
 }
 
-/// After the pass: remembers, and lets everyone say what was chosen.
+/// After the pass: remembers, and lets everyone say what was chosen. The logits are still there.
 void SchedulerLoop::go_on() {
   for (const Part& part : parts_) {
     Generation& generation = *part.generation;
@@ -272,11 +276,29 @@ void SchedulerLoop::go_on() {
     if (part.reads && !part.wants_logits) generation.read_further();
     const std::vector<std::int64_t>& boundaries = generation.request().boundaries;
     if (part.worth_keeping) {
-      remember(generation, std::binary_search(boundaries.begin(), boundaries.end(), length));
+      remember(generation, std::binary_search(boundaries.begin(), boundaries.end(), length),
+               part.logits);
     } else if (!part.reads && prefixes_ != nullptr && prefixes_->snapshot_due(length)) {
       remember(generation, false);
     }
   }
+  settle();
+}
+
+/// Those whose prompts were evaluated before choose their first token without a pass.
+void SchedulerLoop::answer_known() {
+  for (Known& each : known_) {
+    Part part;
+    part.generation = std::move(each.generation);
+    part.wants_logits = true;
+    choose({&part, 1}, each.logits);
+  }
+  known_.clear();
+  settle();
+}
+
+/// Lets everyone say what was chosen.
+void SchedulerLoop::settle() {
   for (Outcome& outcome : outcomes_) {
     const std::int64_t before = outcome.generation->result().generated_tokens;
     try {

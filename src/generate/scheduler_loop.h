@@ -34,6 +34,8 @@ class SchedulerLoop {
 
   void enter(GenerationPointer generation);
   [[nodiscard]] bool idle() const noexcept { return waiting_.empty() && active_.empty(); }
+  /// Nothing can be done before the disk, a new request or the end of somebody's patience.
+  [[nodiscard]] bool stalled() const;
   /// One round: ends what is over, admits what has room, and makes one pass.
   void step();
   /// Nobody waits: what takes time can be done now.
@@ -55,6 +57,12 @@ class SchedulerLoop {
     bool reads = false;  // a piece of a prompt
     bool worth_keeping = false;
     bool failed = false;
+    std::span<const float> logits{};  // of its last row; empty: not at hand any more
+  };
+  /// A generation whose whole prompt was evaluated before, and what came of it.
+  struct Known {
+    GenerationPointer generation;
+    std::vector<float> logits;
   };
   /// What a generation does after the pass.
   struct Outcome {
@@ -70,7 +78,10 @@ class SchedulerLoop {
   [[nodiscard]] bool is_being_read(const Generation& generation) const;
   /// Returns false when it must wait.
   [[nodiscard]] bool try_to_admit(const GenerationPointer& generation);
-  [[nodiscard]] std::unique_ptr<state::SequenceState> find_beginning(const Generation& generation);
+  [[nodiscard]] bool begins_to_fetch(Generation& generation);
+  void end_fetches();
+  [[nodiscard]] std::unique_ptr<state::SequenceState> find_beginning(const Generation& generation,
+                                                                     std::vector<float>& logits);
   [[nodiscard]] bool make_room(const PageNeeds& needs);
   void add_needs_of(const Generation& generation, const state::SequenceState* sequence);
   void suspend_least_important();
@@ -78,7 +89,7 @@ class SchedulerLoop {
   void finish(GenerationPointer generation, FinishReason reason);
   void fail(GenerationPointer generation, const Error& error);
   void leave(const GenerationPointer& generation, bool worth_keeping);
-  void remember(Generation& generation, bool boundary);
+  void remember(Generation& generation, bool boundary, std::span<const float> logits = {});
 
   // Passes (scheduler_loop.cpp)
   void build_pass();
@@ -94,6 +105,8 @@ class SchedulerLoop {
   void choose(std::span<Part> parts, std::span<const float> logits);
   void account(double seconds);
   void go_on();
+  void answer_known();
+  void settle();
 
   model::LoadedModel& model_;
   SchedulerLimits limits_;
@@ -102,6 +115,8 @@ class SchedulerLoop {
   Ended ended_;
   FairQueue queue_;
   std::vector<GenerationPointer> waiting_, active_;
+  int fetching_ = 0;  // of those that wait
+  std::vector<Known> known_;
 
   // The pass under way; kept, so that passes allocate nothing.
   std::shared_ptr<const model::AdapterSet> adapters_;

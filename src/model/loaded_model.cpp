@@ -176,7 +176,7 @@ std::unique_ptr<LoadedModel> LoadedModel::load(std::shared_ptr<gguf::File> opene
   impl->backend = std::move(backend);
   const gguf::File& file = *impl->file;
   const auto describe = [&](std::int64_t context) {
-    spec::ModelSpec spec = describe_model(file, {context});
+    spec::ModelSpec spec = describe_model(file, {context, given.rope_scaling});
     if (spec.embedding.hidden) {
       throw Error("this model only guesses what another one will say, and cannot run alone",
                   "see `hearth logits --help`: --target names the model it was made for");
@@ -196,8 +196,8 @@ std::unique_ptr<LoadedModel> LoadedModel::load_draft(LoadedModel& target, const 
   impl->backend = target.impl_->backend;
   const gguf::File& file = *impl->file;
   const auto describe = [&](std::int64_t context) {
-    if (!own_file) return describe_draft_head(file, {context}, head);
-    spec::ModelSpec spec = describe_model(file, {context});
+    if (!own_file) return describe_draft_head(file, {context, given.rope_scaling}, head);
+    spec::ModelSpec spec = describe_model(file, {context, given.rope_scaling});
     borrow(spec, target.spec(), file);
     return spec;
   };

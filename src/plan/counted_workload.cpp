@@ -192,6 +192,7 @@ void Counter::kv_costs() {
     spec::Setup setup;
     setup.context = context;
     setup.kv_type = format;
+    setup.snapshots = -1;
     return static_cast<double>(model::kv_bytes(spec_, setup, target_));
   };
   std::vector<std::string> names = {"F16"};  // first: others are compared with it
@@ -285,8 +286,10 @@ Workload counted_workload(const gguf::File& file, compute::Backend* target) {
 MemoryNeed planned_memory(const gguf::File& file, const spec::Setup& given) {
   spec::Setup setup = given;
   setup.mapped = setup.mapped || setup.exact;
-  if (setup.context == 0) setup.context = model::default_context(model::describe_model(file, {}));
-  const spec::ModelSpec spec = model::describe_model(file, {setup.context});
+  if (setup.context == 0) {
+    setup.context = model::default_context(model::describe_model(file, {0, setup.rope_scaling}));
+  }
+  const spec::ModelSpec spec = model::describe_model(file, {setup.context, setup.rope_scaling});
   if (!spec.causal || spec.encoder) setup.batch_rows = setup.context;
   const std::unique_ptr<compute::Backend> backend = compute::make_cpu_backend(
       {.threads = setup.threads, .exact = setup.exact, .instruction_set = setup.instruction_set});

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "plan/kv_cost.h"
+#include "state/snapshots.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
 
@@ -282,12 +283,14 @@ Seconds Estimator::pass(double rows, double past) const {
 void Estimator::memory(Estimate& estimate) const {
   MemoryNeed& need = estimate.memory;
   const auto cells = [](double context) { return std::ceil(context / kPageCells) * kPageCells; };
+  // What the sequence reaches, and what one chat's snapshots keep.
   const auto windowed = [&](double context) {
-    return work_.window > 0 ? std::min(cells(context),
-                                       kPageCells * std::floor((static_cast<double>(work_.window) +
-                                                                kWindowMore + 2 * kPageCells - 2) /
-                                                               kPageCells))
-                            : 0.0;
+    if (work_.window <= 0) return 0.0;
+    const auto window = static_cast<double>(work_.window);
+    const double held = std::floor((window + kWindowMore + 2 * kPageCells - 2) / kPageCells);
+    const double snapshots = std::floor((window + 2 * kPageCells - 3) / kPageCells) +
+                             static_cast<double>(state::kRecentWindowRows) / kPageCells;
+    return std::min(cells(context), kPageCells * (held + snapshots));
   };
   const auto kv = [&](double context) {
     return kv_.per_token * work_.kv_bytes_per_token * cells(context) +

@@ -73,7 +73,7 @@ void take(const Json& object, const char* key, double& into) {
 }
 
 void read_engine(const Json& json, spec::Setup& setup) {
-  std::string model, kv_type = setup.kv_type.name();
+  std::string model, kv_type = setup.kv_type.name(), rope_scaling;
   take(json, "model", model);
   if (model.empty() || model.find('\0') != std::string::npos) refuse("it names no model");
   setup.model = model;
@@ -81,8 +81,10 @@ void read_engine(const Json& json, spec::Setup& setup) {
   take(json, "sequences", setup.sequences, 1, 4096);
   take(json, "batch_rows", setup.batch_rows, 1, 1 << 20);
   take(json, "kv_type", kv_type);
+  take(json, "rope_scaling", rope_scaling);
   try {
     setup.kv_type = spec::parse_kv_format(kv_type);
+    if (!rope_scaling.empty()) setup.rope_scaling = spec::parse_rope_scaling(rope_scaling);
   } catch (const Error& error) {
     refuse(error.what());
   }
@@ -101,9 +103,10 @@ SavedSetup parse(std::string_view text) {
   take(json, "hearth_setup", version, 1, std::int64_t{1} << 31);
   if (version == 0) refuse("'hearth_setup', its version, is missing");
   if (version > SavedSetup::kVersion) throw NewerVersion{};
-  only_known(json, "it",
-             {"hearth_setup", "model", "context", "sequences", "batch_rows", "kv_type", "threads",
-              "exact", "mapped", "instruction_set", "chosen", "expected"});
+  only_known(
+      json, "it",
+      {"hearth_setup", "model", "context", "sequences", "batch_rows", "kv_type", "rope_scaling",
+       "threads", "exact", "mapped", "instruction_set", "chosen", "expected"});
   SavedSetup saved;
   read_engine(json, saved.setup);
   if (const auto chosen = json.find("chosen"); chosen != json.end()) {
@@ -158,6 +161,7 @@ std::string write_setup(const SavedSetup& saved) {
       {"sequences", setup.sequences},
       {"batch_rows", setup.batch_rows},
       {"kv_type", setup.kv_type.name()},
+      {"rope_scaling", setup.rope_scaling ? setup.rope_scaling->name() : std::string()},
       {"threads", setup.threads},
       {"exact", setup.exact},
       {"mapped", setup.mapped},

@@ -104,6 +104,7 @@ void ServedModel::remember_texts(const ServedModelOptions& options) {
     state::DiskStoreOptions disk;
     disk.folder = options.disk_folder;
     disk.most_bytes = options.disk_bytes;
+    disk.key = options.disk_key;
     disk.warn = options.warn;
     disk_ = std::make_unique<state::DiskStore>(disk, model::store_identity(*model_));
   }

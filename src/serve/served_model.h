@@ -28,6 +28,7 @@ class TokenTrie;
 namespace hearth::state {
 class DiskStore;
 class PrefixCache;
+class StoreKey;
 }  // namespace hearth::state
 
 namespace hearth::serve {
@@ -55,7 +56,8 @@ struct ServedModelOptions {
   /// nowhere.
   std::filesystem::path disk_folder;
   std::uint64_t disk_bytes = 0;
-  std::function<void(const std::string&)> warn;  ///< told what the disk could not keep
+  std::shared_ptr<const state::StoreKey> disk_key;  ///< null: they are not encrypted
+  std::function<void(const std::string&)> warn;     ///< told what the disk could not keep
   /// Texts of an embedding request that are evaluated at once.
   std::int64_t embedding_texts = 8;
 };

@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "spec/kv_format.h"
+#include "spec/rope_scaling.h"
 
 namespace hearth::spec {
 
@@ -25,6 +27,8 @@ struct Setup {
   std::int64_t batch_rows = 512;
   /// What keys and values are kept in.
   KvFormat kv_type = tensor::DType::kF16;
+  /// Absent: as the file says.
+  std::optional<RopeScaling> rope_scaling;
   /// 0: all physical cores this process may use.
   int threads = 0;
   /// Float32 activations and a fixed order of every reduction (then kv_type should be F32).

@@ -57,14 +57,17 @@ bool has_common_cells(const MemoryPool& pool) {
 
 struct DiskStore::Impl {
   Impl(const DiskStoreOptions& given, StoreIdentity whose)
-      : options(given), identity(std::move(whose)), folder(options.folder, /*create=*/true) {
+      : options(given),
+        identity(std::move(whose)),
+        folder(options.folder, /*create=*/true, options.key) {
     const FileLock lock = folder.lock();
     folder.refresh();
     folder.clean();
     index_segments();
+    if (options.warn && folder.locked() > 0) options.warn(folder.locked_remark());
     queue = std::make_unique<SegmentQueue>(
         SegmentQueue::Options{options.folder, options.most_bytes, options.reserve_bytes,
-                              [this](SegmentWriter& writer) { publish(writer); },
+                              options.key.get(), [this](SegmentWriter& writer) { publish(writer); },
                               [this](const SegmentQueue::Result& result) { done(result); }});
   }
 
@@ -265,10 +268,10 @@ struct DiskStore::Impl {
   }
 
   /// False when one is gone: another process removed it.
-  static bool open(const std::vector<std::filesystem::path>& paths,
-                   std::vector<SegmentReader>& readers) {
+  bool open(const std::vector<std::filesystem::path>& paths,
+            std::vector<SegmentReader>& readers) const {
     try {
-      for (const std::filesystem::path& path : paths) readers.emplace_back(path);
+      for (const std::filesystem::path& path : paths) readers.emplace_back(path, folder.key());
     } catch (const DamagedSegment&) {
       throw;
     } catch (const Error&) {
@@ -334,6 +337,7 @@ std::optional<StoredPrefix> DiskStore::find(const PrefixKey& key, const MemoryPo
     if (result->length < header->end && has_coded_pages(pool))
       result->length -= result->length % kPageCells;
     if (result->length <= std::max(least, header->begin)) continue;
+    result->logits = header->logits > 0 && result->length == header->end;
     return result;
   }
   return std::nullopt;
@@ -353,7 +357,7 @@ bool DiskStore::load(const StoredPrefix& stored, SequenceState& sequence,
         paths.push_back(impl_->folder.file_of(*header));
       }
     }
-    if (!Impl::open(paths, readers)) return false;
+    if (!impl_->open(paths, readers)) return false;
     if (!Impl::fit_together(readers, stored)) return false;
     impl_->read(readers, stored, sequence, logits);
   } catch (const DamagedSegment& error) {
@@ -376,7 +380,7 @@ void DiskStore::remove_damaged(const StoredPrefix& stored) noexcept {
       const SegmentHeader* header = impl_->stored(id);
       if (header == nullptr) break;
       try {
-        SegmentReader(impl_->folder.file_of(*header)).check_all();
+        SegmentReader(impl_->folder.file_of(*header), impl_->folder.key()).check_all();
       } catch (const DamagedSegment&) {
         impl_->folder.remove({&id, 1});
         break;

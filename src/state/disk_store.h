@@ -34,6 +34,8 @@ struct DiskStoreOptions {
   std::int64_t least_tokens = 64;
   /// Left free on the disk.
   std::uint64_t reserve_bytes = std::uint64_t{256} << 20;
+  /// Files are sealed with it, and only those that are are found. Null: they are plain.
+  std::shared_ptr<const StoreKey> key = nullptr;
   /// Told, once per kind of trouble, that something could not be kept. Called on any thread; may
   /// be empty.
   std::function<void(const std::string&)> warn = {};
@@ -44,11 +46,12 @@ struct DiskStoreOptions {
 /// A beginning of a text that is on disk.
 struct StoredPrefix {
   std::int64_t length = 0;
+  bool logits = false;         // those after its last token are there, too
   std::vector<Hash128> chain;  // the segments to read, first to last
 };
 
 /// One model's view of a folder, which other processes and models may use at the same time. Save
-/// and load from one thread; files are written by another one.
+/// from one thread; find and load from one, perhaps another; files are written by a third one.
 class DiskStore {
  public:
   /// Makes the folder if needed and reads the headers of its files. Throws Error when it cannot be

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "state/snapshots.h"
 #include "support/error.h"
 
 namespace hearth::state {
@@ -36,14 +37,6 @@ std::int64_t pages_per_snapshot(const CellGroup& group, const MemoryLimits& limi
                   (group.window + 2 * kPageCells - 3) / kPageCells);
 }
 
-/// Pages of what is remembered beside the sequences.
-std::int64_t extra_pages(const CellGroup& group, const MemoryLimits& limits) {
-  if (group.encoder) return 0;
-  const std::int64_t pages = pages_for(cells_of(group, limits, limits.prefix_cells));
-  if (group.window == 0) return pages;
-  return std::min(pages, limits.snapshots * pages_per_snapshot(group, limits));
-}
-
 /// Pages that one sequence can hold at once: all of its cells, or those that a window can reach
 /// while a pass adds rows.
 std::int64_t pages_per_sequence(const CellGroup& group, const MemoryLimits& limits) {
@@ -52,6 +45,21 @@ std::int64_t pages_per_sequence(const CellGroup& group, const MemoryLimits& limi
   const std::int64_t reach =
       group.window + kWindowSlack + limits.batch_rows / group.rows_per_cell + 2 * kPageCells - 2;
   return std::min(all, reach / kPageCells);
+}
+
+/// Pages of what is remembered beside the sequences.
+std::int64_t extra_pages(const CellGroup& group, const MemoryLimits& limits) {
+  if (group.encoder) return 0;
+  const std::int64_t pages = pages_for(cells_of(group, limits, limits.prefix_cells));
+  if (group.window == 0) return pages;
+  // Of each chat the end of its system prompt, and the last of its rows.
+  const std::int64_t one = pages_per_snapshot(group, limits);
+  const std::int64_t chats = (limits.snapshots + kChatSnapshots - 1) / kChatSnapshots;
+  const std::int64_t near_the_end = pages_for(kRecentWindowRows / group.rows_per_cell);
+  const std::int64_t wanted = std::min(limits.snapshots * one, chats * (one + near_the_end));
+  const std::int64_t all = pages_for(cells_of(group, limits, limits.context));
+  const std::int64_t rest = limits.sequences * (all - pages_per_sequence(group, limits)) + pages;
+  return std::min({rest, limits.snapshots * one, std::max(wanted, pages)});
 }
 
 }  // namespace

@@ -15,10 +15,11 @@ namespace {
 using Node = PrefixTree::Node;
 using Entry = PrefixTree::Entry;
 
-/// Fewer more tokens are evaluated sooner than they are read from disk.
-constexpr std::int64_t kWorthReading = 32;
 /// No pass is made shorter for a snapshot this near before a boundary, where one is taken anyway.
 constexpr std::int64_t kNearBoundary = 64;
+
+/// How likely it is that the next text parts from this one at one of its boundaries.
+constexpr double kBoundaryChance = 0.25;
 
 }  // namespace
 
@@ -99,6 +100,18 @@ struct PrefixCache::Impl {
     return sequence;
   }
 
+  std::unique_ptr<SequenceState> from_memory(const PrefixKey& key,
+                                             std::span<const std::int32_t> tokens,
+                                             std::vector<float>* logits) {
+    const Candidate found = look_up(key, tokens, logits != nullptr);
+    return found.node == nullptr ? nullptr : go_on_from(found, logits, tokens.size());
+  }
+
+  void count(const SequenceState* found) {
+    ++(found != nullptr ? counted.hits : counted.misses);
+    if (found != nullptr) counted.tokens_reused += found->length();
+  }
+
   /// What the disk has beyond `least` tokens; it is remembered in memory, too.
   std::unique_ptr<SequenceState> read_from_disk(const PrefixKey& key,
                                                 std::span<const std::int32_t> tokens,
@@ -131,14 +144,15 @@ struct PrefixCache::Impl {
     if (tree == nullptr) tree = &trees.emplace_back(key);
     const PrefixTree::Match match = tree->match(tokens);
     const bool known = match.length == sequence.length();
-    if (known && !match.at_node() && !pool.needs_snapshots()) {
+    if (known && !match.at_node() && !pool.needs_snapshots() && logits.empty()) {
       return touch(PrefixTree::any_entry(*match.node));  // part of a longer one
     }
     auto entry = std::make_unique<Entry>();
     entry->state = sequence.snapshot();
     Node& node = tree->insert(tokens);
     if (!node.entry) {
-      if (known && !pool.needs_snapshots()) return touch(PrefixTree::any_entry(node));
+      if (known && !pool.needs_snapshots() && logits.empty())
+        return touch(PrefixTree::any_entry(node));
       node.entry = std::move(entry);
       entries.push_back({tree, &node});
     }
@@ -147,14 +161,37 @@ struct PrefixCache::Impl {
     node.entry->saved = node.entry->saved || saved;
     drop_superseded(*tree, node);
     touch(node);
+    limit_logits();
     enforce_limits(node);
   }
 
-  /// Without snapshots: what `node` stands on is part of it. With them: those further back are
-  /// thinned out, so that the gap behind a lost one is at most a quarter of its distance.
+  /// Without snapshots, entries that others go on from are there for their logits alone.
+  void limit_logits() {
+    if (pool.needs_snapshots()) return;
+    const auto inside = [](const Place& place) {
+      return !place.node->entry->logits.empty() && !place.node->children.empty();
+    };
+    while (std::count_if(entries.begin(), entries.end(), inside) > kRememberedLogits) {
+      const auto oldest =
+          std::min_element(entries.begin(), entries.end(), [&](const Place& a, const Place& b) {
+            return std::pair(!inside(a), a.node->entry->used) <
+                   std::pair(!inside(b), b.node->entry->used);
+          });
+      const Place place = *oldest;
+      drop(*place.tree, *place.node);
+    }
+  }
+
+  /// Without snapshots: what `node` stands on is part of it, but for logits. With them: those
+  /// further back are thinned out, so that the gap behind a lost one is at most a quarter of its
+  /// distance.
   void drop_superseded(PrefixTree& tree, Node& node) {
     if (!pool.needs_snapshots()) {
-      while (Node* above = PrefixTree::entry_above(node)) drop(tree, *above);
+      for (Node* above = PrefixTree::entry_above(node); above != nullptr;) {
+        Node* const next = PrefixTree::entry_above(*above);
+        if (above->entry->logits.empty()) drop(tree, *above);
+        above = next;
+      }
       return;
     }
     Node* next = &node;
@@ -186,8 +223,31 @@ struct PrefixCache::Impl {
       evict(worst(&just_kept, [](const Entry&) { return true; }));
   }
 
-  /// Of entries that were last used together, the one goes whose loss costs least: few rows to
-  /// evaluate again, for an edit unlikely far from the end, but likely at boundaries.
+  /// Rows that are evaluated again for want of an entry, times how likely it is that a text parts
+  /// from the one that was used last between it and the next entry: the less likely the further
+  /// from the end (its density falls with the square of the distance), but for boundaries.
+  [[nodiscard]] double loss_of(const Place& place) const {
+    const Node& node = *place.node;
+    std::int64_t nearer = 0;  // the next entry of the same text, by its distance from the end
+    bool last = true;
+    for (const Place& other : entries) {
+      if (other.tree != place.tree || other.node->entry->used != node.entry->used ||
+          other.node->end <= node.end)
+        continue;
+      nearer = last ? other.node->entry->distance : std::max(nearer, other.node->entry->distance);
+      last = false;
+    }
+    const auto likely = [](std::int64_t distance) {
+      return static_cast<double>(kSnapshotRows) / static_cast<double>(distance + kSnapshotRows);
+    };
+    double chance = last ? 1 : likely(nearer) - likely(node.entry->distance);
+    if (node.entry->boundary) chance = std::max(chance, kBoundaryChance);
+    const Node* const before = PrefixTree::entry_above(node);
+    return chance * static_cast<double>(node.end - (before == nullptr ? 0 : before->end));
+  }
+
+  /// What was used least recently; of entries that were last used together, the one whose loss
+  /// costs least.
   template <class Wanted>
   [[nodiscard]] std::size_t worst(const Node* spared, const Wanted& wanted) const {
     std::size_t result = entries.size();
@@ -195,10 +255,7 @@ struct PrefixCache::Impl {
     for (std::size_t i = 0; i < entries.size(); ++i) {
       const Node& node = *entries[i].node;
       if (&node == spared || !wanted(*node.entry)) continue;
-      const Node* before = PrefixTree::entry_above(node);
-      const double loss = static_cast<double>(node.end - (before == nullptr ? 0 : before->end)) *
-                          (node.entry->boundary ? 8 : 1) /
-                          static_cast<double>(node.entry->distance + kSnapshotRows);
+      const double loss = loss_of(entries[i]);
       const std::uint64_t used =
           result == entries.size() ? UINT64_MAX : entries[result].node->entry->used;
       if (node.entry->used > used || (node.entry->used == used && loss >= least_loss)) continue;
@@ -239,6 +296,18 @@ struct PrefixCache::Impl {
                        [&](std::int32_t page) { return pool.page_references(group, page) == 1; });
   }
 
+  /// Several may share pages: then none frees any before the last. So those that are worth little
+  /// go before one that frees pages and is worth much more.
+  [[nodiscard]] std::size_t victim_for(bool pages, std::size_t group) const {
+    constexpr double kMuchMore = 4;
+    const std::size_t any = worst(nullptr, [](const Entry&) { return true; });
+    if (!pages) return any;
+    const std::size_t freeing =
+        worst(nullptr, [&](const Entry& entry) { return frees(entry, group); });
+    if (freeing == entries.size()) return any;
+    return kMuchMore * loss_of(entries[any]) < loss_of(entries[freeing]) ? any : freeing;
+  }
+
   /// `missing(group)`: pages of a group are missing.
   template <class Missing>
   bool make_room(const Missing& missing, std::int64_t slots) {
@@ -248,11 +317,7 @@ struct PrefixCache::Impl {
       const bool pages = group < pool.groups().size();
       if (!pages && (!pool.recurrent() || pool.free_slots() >= slots)) return true;
       if (entries.empty()) return false;
-      std::size_t victim =
-          worst(nullptr, [&](const Entry& entry) { return !pages || frees(entry, group); });
-      // Several may share the pages: then none frees any before the last.
-      if (victim == entries.size()) victim = worst(nullptr, [](const Entry&) { return true; });
-      evict(victim);
+      evict(victim_for(pages, group));
     }
   }
 
@@ -310,18 +375,47 @@ std::unique_ptr<SequenceState> PrefixCache::find(const PrefixKey& key,
     if (!sequence) sequence = impl_->read_from_disk(key, tokens, size - 1, least, nullptr);
   }
   // Reading may have given up what was found in memory: it is looked up again.
-  if (!sequence) {
-    const Impl::Candidate still = impl_->look_up(key, tokens, logits != nullptr);
-    if (still.node != nullptr) sequence = impl_->go_on_from(still, logits, tokens.size());
-  }
-  if (sequence) {
-    ++impl_->counted.hits;
-    impl_->counted.tokens_reused += sequence->length();
-  } else {
-    ++impl_->counted.misses;
+  if (!sequence) sequence = impl_->from_memory(key, tokens, logits);
+  impl_->count(sequence.get());
+  return sequence;
+}
+
+std::unique_ptr<SequenceState> PrefixCache::find_in_memory(const PrefixKey& key,
+                                                           std::span<const std::int32_t> tokens,
+                                                           std::vector<float>* logits) {
+  if (logits != nullptr) logits->clear();
+  if (!impl_->enabled() || tokens.empty()) return nullptr;
+  auto sequence = impl_->from_memory(key, tokens, logits);
+  impl_->count(sequence.get());
+  return sequence;
+}
+
+std::int64_t PrefixCache::known(const PrefixKey& key, std::span<const std::int32_t> tokens) {
+  if (!impl_->enabled() || tokens.empty()) return 0;
+  return impl_->look_up(key, tokens, /*whole=*/true).length;
+}
+
+std::unique_ptr<SequenceState> PrefixCache::room_for(std::int64_t length) {
+  auto sequence = std::make_unique<SequenceState>(impl_->pool);
+  try {
+    (void)impl_->make_room_for(*sequence, length);
+    sequence->reserve(length);
+  } catch (const Error&) {
+    return nullptr;  // the text is evaluated as if it had not been there
   }
   return sequence;
 }
+
+void PrefixCache::take_in(const PrefixKey& key, std::span<const std::int32_t> tokens,
+                          std::unique_ptr<SequenceState> sequence, std::span<const float> logits) {
+  sequence->settle();
+  ++impl_->counted.from_disk;
+  impl_->keep(key, tokens.first(static_cast<std::size_t>(sequence->length())), *sequence, logits,
+              true, true);
+}
+
+MemoryPool& PrefixCache::pool() const noexcept { return impl_->pool; }
+DiskStore* PrefixCache::disk() const noexcept { return impl_->disk; }
 
 void PrefixCache::keep(const PrefixKey& key, std::span<const std::int32_t> tokens,
                        const SequenceState& sequence, std::span<const float> logits,

@@ -41,6 +41,11 @@ class DiskStore;
 
 /// Rows between two snapshots near the end of a text; further back they are sparser.
 inline constexpr std::int64_t kSnapshotRows = 256;
+/// Fewer more tokens are evaluated sooner than they are read from disk.
+inline constexpr std::int64_t kWorthReading = 32;
+/// Lengths inside of texts that can be cut anywhere at which logits are remembered: the ends of
+/// prompts, which may come again.
+inline constexpr std::int64_t kRememberedLogits = 8;
 
 /// Not for several threads at once. All it refers to must outlive it.
 class PrefixCache {
@@ -62,6 +67,24 @@ class PrefixCache {
   [[nodiscard]] std::unique_ptr<SequenceState> find(const PrefixKey& key,
                                                     std::span<const std::int32_t> tokens,
                                                     std::vector<float>* logits = nullptr);
+  // Looking on disk takes time. Who cannot wait looks in memory, and fetches what the disk has: a
+  // DiskReader reads it into room_for() it, and take_in() remembers it.
+
+  /// As find(), without the disk.
+  [[nodiscard]] std::unique_ptr<SequenceState> find_in_memory(const PrefixKey& key,
+                                                              std::span<const std::int32_t> tokens,
+                                                              std::vector<float>* logits = nullptr);
+  /// How many tokens that would find.
+  [[nodiscard]] std::int64_t known(const PrefixKey& key, std::span<const std::int32_t> tokens);
+  /// An empty sequence that has reserve()d `length` rows; null when there is no room for them.
+  [[nodiscard]] std::unique_ptr<SequenceState> room_for(std::int64_t length);
+  /// Remembers what was read into it: a beginning of `tokens`.
+  void take_in(const PrefixKey& key, std::span<const std::int32_t> tokens,
+               std::unique_ptr<SequenceState> sequence, std::span<const float> logits);
+  [[nodiscard]] MemoryPool& pool() const noexcept;
+  /// Null: there is none.
+  [[nodiscard]] DiskStore* disk() const noexcept;
+
   /// Remembers what `sequence` holds: `tokens` are its rows. Shares its pages. When it extends an
   /// entry without snapshot duties, that one is replaced. Drops the least recently used entries as
   /// the limits demand. `logits`: those after the last row, if they are at hand. `boundary`: later

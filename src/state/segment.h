@@ -16,6 +16,21 @@
 //                 followed by its hash64, seeded with the segment's id and the block's number
 //
 // So a changed byte anywhere, a missing end and blocks of another file are all noticed.
+//
+// With a key (store_key.h) a file is sealed: whoever has not the key sees how large it is and how
+// large its header is, but nothing that tokens, owners or models leave a trace in.
+//
+//        0      8  magic
+//        8      4  schema version of sealed files
+//       12      4  0
+//       16      8  bytes of the header
+//       24     16  StoreKey::id()
+//       40     32  salt: the file's own key is made from it
+//       72     48  uses: 16 bytes of their nonce, when and how often sealed, tag
+//      120         the fields of SegmentHeader and its tokens, sealed with bytes [0, 72); tag
+//   header        blocks, each sealed by itself: the block's number is its nonce; tag
+//
+// The file's name is then a keyed hash of the id.
 #pragma once
 
 #include <cstddef>
@@ -23,18 +38,21 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "state/prefix_cache.h"
 #include "state/sequence.h"
+#include "state/store_key.h"
 #include "support/error.h"
 #include "support/private_file.h"
 
 namespace hearth::state {
 
-inline constexpr std::uint32_t kSegmentVersion = 1;
+/// Of files without and with a key, and of the folder that they lie in.
+inline constexpr std::uint32_t kSegmentVersion = 1, kSealedVersion = 2, kStoreVersion = 2;
 
 struct Hash128 {
   std::uint64_t high = 0, low = 0;
@@ -62,6 +80,12 @@ class DamagedSegment : public Error {
   using Error::Error;
 };
 
+/// Thrown when a file cannot be read with the key at hand, or without one; `what()` says why.
+class LockedSegment : public Error {
+ public:
+  using Error::Error;
+};
+
 struct SegmentHeader {
   /// The chain of all tokens up to `end`, begun with seed(): equal memories have equal names.
   Hash128 id;
@@ -76,12 +100,17 @@ struct SegmentHeader {
   std::uint64_t cells_bytes = 0, state_bytes = 0, logits = 0;  ///< the payload; logits: how many
   std::vector<std::int32_t> tokens;                            ///< of rows [begin, end)
 
+  // How the file is written; SegmentWriter and read_header() fill these in.
+  bool sealed = false;
+  FileSalt salt{};
+  Hash128 name{};  ///< what the file is called: the id, or a keyed hash of it
+
   /// What the chain of a text begins with.
   [[nodiscard]] Hash128 seed() const noexcept;
   [[nodiscard]] std::uint64_t payload_bytes() const noexcept;
   /// Of the whole file.
   [[nodiscard]] std::uint64_t file_bytes() const noexcept;
-  /// "ID.kv".
+  /// "NAME.kv".
   [[nodiscard]] std::string file_name() const;
 };
 
@@ -91,8 +120,10 @@ struct SegmentUses {
 };
 
 /// Reads and checks a header. Throws DamagedSegment; SegmentVersion for other schema versions;
-/// Error when the file cannot be read.
-[[nodiscard]] SegmentHeader read_header(const ReadFile& file, SegmentUses* uses = nullptr);
+/// LockedSegment for files that are sealed with another key than `key` or, when there is one (null:
+/// none), are not sealed; Error when the file cannot be read.
+[[nodiscard]] SegmentHeader read_header(const ReadFile& file, SegmentUses* uses = nullptr,
+                                        const StoreKey* key = nullptr);
 
 /// A file of another schema version.
 class SegmentVersion : public Error {
@@ -107,7 +138,7 @@ class SegmentVersion : public Error {
 /// Puts new numbers into a file, in place: all or nothing even when power fails, as they lie within
 /// one sector.
 void write_uses(const std::filesystem::path& path, const SegmentHeader& header,
-                const SegmentUses& uses) noexcept;
+                const SegmentUses& uses, const StoreKey* key = nullptr) noexcept;
 
 /// Writes one segment. Blocks are given in order; `finish` completes `header` and makes the file
 /// durable under its temporary name; publish() names it. All throw Error when the disk refuses.
@@ -115,7 +146,9 @@ class SegmentWriter {
  public:
   static constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
 
-  SegmentWriter(const std::filesystem::path& folder, SegmentHeader header);
+  /// With a key, which must outlive it, the file is sealed.
+  SegmentWriter(const std::filesystem::path& folder, SegmentHeader header,
+                const StoreKey* key = nullptr);
   /// The next block of the payload: kBlockBytes, the last one perhaps less.
   void block(std::span<const std::byte> bytes);
   void finish(std::uint64_t cells_bytes, std::uint64_t state_bytes, std::uint64_t logits);
@@ -125,6 +158,9 @@ class SegmentWriter {
  private:
   UnpublishedFile file_;
   SegmentHeader header_;
+  const StoreKey* key_;
+  std::optional<FileSeal> seal_;
+  std::vector<std::byte> sealed_;
   std::uint64_t blocks_ = 0;
 };
 
@@ -132,7 +168,7 @@ class SegmentWriter {
 class SegmentReader final : public ByteSource {
  public:
   /// Throws as read_header, and when the file's size is not what the header says.
-  explicit SegmentReader(const std::filesystem::path& path);
+  explicit SegmentReader(const std::filesystem::path& path, const StoreKey* key = nullptr);
 
   [[nodiscard]] const SegmentHeader& header() const noexcept { return header_; }
   [[nodiscard]] const SegmentUses& uses() const noexcept { return uses_; }
@@ -150,6 +186,7 @@ class SegmentReader final : public ByteSource {
   ReadFile file_;
   SegmentUses uses_;
   SegmentHeader header_;
+  std::optional<FileSeal> seal_;
   std::uint64_t header_bytes_ = 0;
   std::uint64_t at_ = 0;
   std::uint64_t block_ = UINT64_MAX;  // the one in `buffer_`

@@ -49,7 +49,8 @@ double keeping_score(const StoredSegment& segment, std::int64_t now) noexcept {
          static_cast<double>(std::max<std::uint64_t>(1, segment.file_bytes));
 }
 
-SegmentFolder::SegmentFolder(fs::path path, bool create) : path_(std::move(path)) {
+SegmentFolder::SegmentFolder(fs::path path, bool create, std::shared_ptr<const StoreKey> key)
+    : path_(std::move(path)), key_(std::move(key)) {
   if (create) make_private_folder(path_);
   check_marker(create);
 }
@@ -66,8 +67,7 @@ void SegmentFolder::check_marker(bool create) const {
       throw Error("the folder " + shown(path_) + " has other files in it",
                   "name an empty or a new folder");
     }
-    write_file_atomically(marker,
-                          std::string(kMarkerText) + std::to_string(kSegmentVersion) + "\n");
+    write_file_atomically(marker, std::string(kMarkerText) + std::to_string(kStoreVersion) + "\n");
     return;
   }
   const std::string text = read_file(marker, 4096);
@@ -75,17 +75,16 @@ void SegmentFolder::check_marker(bool create) const {
   if (text.starts_with(kMarkerText)) {
     (void)std::from_chars(text.data() + kMarkerText.size(), text.data() + text.size(), version);
   }
-  if (version > kSegmentVersion) {
+  if (version > kStoreVersion) {
     throw Error("the stored conversations in " + shown(path_) + " have schema version " +
                     std::to_string(version) + ", and this hearth knows " +
-                    std::to_string(kSegmentVersion),
+                    std::to_string(kStoreVersion),
                 "they were written by a newer hearth: use that one, or another folder");
   }
   // An older or unreadable marker: its files are left out one by one (read_header knows theirs),
   // and from now on the folder is ours.
-  if (version < kSegmentVersion && create) {
-    write_file_atomically(marker,
-                          std::string(kMarkerText) + std::to_string(kSegmentVersion) + "\n");
+  if (version < kStoreVersion && create) {
+    write_file_atomically(marker, std::string(kMarkerText) + std::to_string(kStoreVersion) + "\n");
   }
 }
 
@@ -108,6 +107,7 @@ bool SegmentFolder::refresh() {
   });
   damaged_.clear();
   foreign_.clear();
+  locked_.clear();
   for (const std::string& name : names) read_new(path_ / name);
   // Clocks of file systems tick every few milliseconds: what happens in the same tick is not seen.
   constexpr std::int64_t kSettled = 100'000'000;
@@ -121,7 +121,7 @@ void SegmentFolder::read_new(const fs::path& path) {
   try {
     const ReadFile file(path);
     StoredSegment segment;
-    segment.header = read_header(file, &segment.uses);
+    segment.header = read_header(file, &segment.uses, key_.get());
     segment.file_bytes = file.size();
     if (segment.header.file_name() != path.filename()) {
       damaged_.push_back(path);
@@ -130,11 +130,21 @@ void SegmentFolder::read_new(const fs::path& path) {
     segments_.insert_or_assign(segment.header.id, std::move(segment));
   } catch (const SegmentVersion&) {
     foreign_.push_back(path);
+  } catch (const LockedSegment& error) {
+    locked_.push_back(path);
+    why_locked_ = error.what();
+    how_to_unlock_ = error.hint();
   } catch (const DamagedSegment&) {
     damaged_.push_back(path);
   } catch (const Error&) {
     // Gone since the folder was listed, or the disk fails: not there, as far as we are concerned.
   }
+}
+
+std::string SegmentFolder::locked_remark() const {
+  if (locked_.empty()) return {};
+  return std::to_string(locked_.size()) + " files of stored conversations in " + shown(path_) +
+         " are left out: " + why_locked_ + "; " + how_to_unlock_;
 }
 
 bool SegmentFolder::usable(const Hash128& id) const { return !chain(id).empty(); }
@@ -238,6 +248,7 @@ std::uint64_t SegmentFolder::total_bytes() const {
   for (const auto& [id, segment] : segments_) total += segment.file_bytes;
   for (const fs::path& path : damaged_) total += size_of(path);
   for (const fs::path& path : foreign_) total += size_of(path);
+  for (const fs::path& path : locked_) total += size_of(path);
   return total;
 }
 
@@ -245,7 +256,7 @@ std::uint64_t SegmentFolder::total_bytes() const {
 void SegmentFolder::read_uses() {
   for (auto& [id, segment] : segments_) {
     try {
-      (void)read_header(ReadFile(file_of(segment.header)), &segment.uses);
+      (void)read_header(ReadFile(file_of(segment.header)), &segment.uses, key_.get());
     } catch (const Error&) {
       // It keeps the numbers it had.
     }
@@ -258,10 +269,12 @@ void SegmentFolder::evict(std::uint64_t most_bytes, const Hash128& keep, std::in
   if (total <= most_bytes) return;
   clean();
   total = total_bytes();
-  for (auto path = foreign_.begin(); path != foreign_.end() && total > most_bytes;
-       path = foreign_.erase(path)) {
-    total -= size_of(*path);
-    remove_file(*path);
+  for (std::vector<fs::path>* const useless : {&foreign_, &locked_}) {
+    while (!useless->empty() && total > most_bytes) {
+      total -= size_of(useless->back());
+      remove_file(useless->back());
+      useless->pop_back();
+    }
   }
   if (total <= most_bytes) return;
   read_uses();
@@ -301,7 +314,9 @@ void SegmentFolder::clean() {
 void SegmentFolder::clean_all() {
   clean();
   for (const fs::path& path : foreign_) remove_file(path);
+  for (const fs::path& path : locked_) remove_file(path);
   foreign_.clear();
+  locked_.clear();
   sync_folder(path_);
 }
 
@@ -310,7 +325,7 @@ void SegmentFolder::touch(const Hash128& id, std::int64_t now) {
   if (found == segments_.end()) return;
   ++found->second.uses.count;
   found->second.uses.last = now;
-  write_uses(file_of(found->second.header), found->second.header, found->second.uses);
+  write_uses(file_of(found->second.header), found->second.header, found->second.uses, key_.get());
 }
 
 }  // namespace hearth::state

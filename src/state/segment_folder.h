@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,7 +35,9 @@ class SegmentFolder {
 
   /// With `create`, makes the folder if needed. Throws Error when it cannot be used, is no folder
   /// of Hearth's (it has other files and no marker), or was made by a newer Hearth.
-  SegmentFolder(std::filesystem::path path, bool create);
+  /// With a key only files that are sealed with it are used, without one only plain ones.
+  SegmentFolder(std::filesystem::path path, bool create,
+                std::shared_ptr<const StoreKey> key = nullptr);
 
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
   [[nodiscard]] const Segments& segments() const noexcept { return segments_; }
@@ -50,6 +53,12 @@ class SegmentFolder {
   [[nodiscard]] const std::vector<std::filesystem::path>& foreign() const noexcept {
     return foreign_;
   }
+  /// How many files want another key, or none. locked_remark(): a sentence about them for people;
+  /// empty when there are none.
+  [[nodiscard]] std::size_t locked() const noexcept { return locked_.size(); }
+  [[nodiscard]] std::string locked_remark() const;
+  /// Null: files are plain.
+  [[nodiscard]] const StoreKey* key() const noexcept { return key_.get(); }
 
   /// Follows what happened to the folder; cheap when nothing did. True when something had.
   bool refresh();
@@ -68,7 +77,7 @@ class SegmentFolder {
   /// Removes files that can never be read again: damaged ones, older schemas, orphans, what killed
   /// processes left.
   void clean();
-  /// The same, and files of all other schemas.
+  /// The same, and files of all other schemas and keys.
   void clean_all();
   /// Counts a use.
   void touch(const Hash128& id, std::int64_t now);
@@ -91,7 +100,9 @@ class SegmentFolder {
 
   std::filesystem::path path_;
   Segments segments_;
-  std::vector<std::filesystem::path> damaged_, foreign_;
+  std::shared_ptr<const StoreKey> key_;
+  std::vector<std::filesystem::path> damaged_, foreign_, locked_;
+  std::string why_locked_, how_to_unlock_;
   std::uint64_t stamp_ = 0;
 };
 

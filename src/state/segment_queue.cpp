@@ -88,7 +88,7 @@ void SegmentQueue::handle(Message& message) {
     id_ = header->id;
     written_ = 0;
     open_ = true;
-    writer_ = std::make_unique<SegmentWriter>(options_.folder, std::move(*header));
+    writer_ = std::make_unique<SegmentWriter>(options_.folder, std::move(*header), options_.key);
   } else if (const auto* block = std::get_if<Block>(&message)) {
     if (writer_) write_block(*block);
   } else if (const auto* end = std::get_if<End>(&message)) {

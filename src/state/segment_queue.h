@@ -27,6 +27,7 @@ class SegmentQueue {
     std::filesystem::path folder;
     std::uint64_t most_bytes = 0;     // of one segment
     std::uint64_t reserve_bytes = 0;  // left free on the disk
+    const StoreKey* key = nullptr;    // files are sealed with it; null: they are plain
     /// Gives a finished file its name. Called on the writing thread; may throw.
     std::function<void(SegmentWriter&)> publish;
     /// Called on the writing thread when a segment is done with.

@@ -31,6 +31,7 @@ SequenceState::SequenceState(MemoryPool& pool, std::int64_t first_position)
 SequenceState::~SequenceState() { clear(); }
 
 void SequenceState::clear() noexcept {
+  give_back_reserve();
   if (pending_slot_ >= 0) pool_->give_back_slot(pending_slot_);
   pending_slot_ = -1;
   forget_checkpoints();

@@ -119,6 +119,14 @@ class SequenceState {
   /// cells.
   void finish_load(std::int64_t length);
 
+  /// Takes everything that loading `length` rows can want, so that the four functions above touch
+  /// nothing that is shared: they may run on another thread than the one that uses the pool, which
+  /// waits with everything else for settle(). When they fail, the sequence is good for nothing but
+  /// to be destroyed, by that one. Throws Error when there is no room; the sequence must be empty.
+  void reserve(std::int64_t length);
+  /// Gives back what was not wanted.
+  void settle() noexcept;
+
  private:
   struct Pages {
     std::vector<std::int32_t> list;
@@ -138,6 +146,15 @@ class SequenceState {
     std::int64_t length = 0, total = 0;
   };
 
+  /// Taken by reserve(), by group: raw and coded pages.
+  struct Reserve {
+    std::vector<std::vector<std::int32_t>> raw, coded;
+    std::vector<std::int32_t> slots;
+  };
+
+  [[nodiscard]] std::int32_t page_to_load(std::size_t group, bool coded);
+  [[nodiscard]] std::int32_t slot_to_load();
+  void give_back_reserve() noexcept;
   void clear() noexcept;
   void forget_checkpoints() noexcept;
   void read_cells(ByteSource& source, std::int64_t until);
@@ -170,6 +187,7 @@ class SequenceState {
   std::vector<Checkpoint> checkpoints_;
   std::int32_t pending_slot_ = -1;
   std::vector<Skip> skips_;
+  std::unique_ptr<Reserve> reserve_;
 };
 
 }  // namespace hearth::state

@@ -184,6 +184,7 @@ void SequenceState::load_cells(ByteSource& source, std::int64_t until) {
   try {
     read_cells(source, until);
   } catch (...) {
+    if (reserve_) throw;
     clear();
     first_position_ = first_position;
     throw;
@@ -223,7 +224,76 @@ void SequenceState::read_cells(ByteSource& source, std::int64_t until) {
     read_pages(g, end - first, saved - end, source);
   }
   // What was young when it was saved need not be any more.
-  code_pages(until, pool_->recent_cells());
+  if (!reserve_) code_pages(until, pool_->recent_cells());
+}
+
+void SequenceState::reserve(std::int64_t length) {
+  if (length_ > 0 || encoder_length_ > 0 || growing_ > 0 || reserve_)
+    throw Error("room can only be reserved for an empty sequence");
+  if (length > max_cells()) throw Error("a saved conversation is longer than the context");
+  reserve_ = std::make_unique<Reserve>();
+  reserve_->raw.resize(pages_.size());
+  reserve_->coded.resize(pages_.size());
+  try {
+    for (std::size_t g = 0; g < pages_.size(); ++g) {
+      const CellGroup& group = pool_->groups()[g];
+      if (group.encoder) continue;
+      const std::int64_t cells = pool_->cells(g, length);
+      std::int64_t raw = pages_for(cells), coded = 0;
+      if (group.window > 0) {
+        // One more than what the next row reaches: that may have been kept besides.
+        const std::int64_t reach = std::max<std::int64_t>(0, cells - group.window + 1);
+        raw = std::min(raw, raw - reach / kPageCells + 1);
+      } else if (pool_->coded(g)) {
+        coded = raw;
+        raw = std::min(raw, pool_->sink_pages() + pool_->recent_cells() / kPageCells + 2);
+      }
+      // Of coded pages there may be fewer: some of these rows lie in raw ones.
+      for (std::int32_t page = 0; coded > 0 && page >= 0; --coded) {
+        page = pool_->take_coded_page(g);
+        if (page >= 0) reserve_->coded[g].push_back(page);
+      }
+      for (; raw > 0; --raw) reserve_->raw[g].push_back(pool_->take_page(g));
+    }
+    if (pool_->recurrent()) reserve_->slots.push_back(pool_->take_slot());
+  } catch (...) {
+    give_back_reserve();
+    throw;
+  }
+}
+
+void SequenceState::give_back_reserve() noexcept {
+  if (!reserve_) return;
+  for (std::size_t g = 0; g < pages_.size(); ++g) {
+    for (const std::int32_t page : reserve_->raw[g]) pool_->give_back_page(g, page);
+    for (const std::int32_t page : reserve_->coded[g]) pool_->give_back_page(g, page);
+  }
+  for (const std::int32_t slot : reserve_->slots) pool_->give_back_slot(slot);
+  reserve_.reset();
+}
+
+void SequenceState::settle() noexcept {
+  if (!reserve_) return;
+  give_back_reserve();
+  code_pages(length_, pool_->recent_cells());
+}
+
+/// A page from the reserve, or else from the pool; -1: there is none.
+std::int32_t SequenceState::page_to_load(std::size_t group, bool coded) {
+  if (!reserve_) return coded ? pool_->take_coded_page(group) : pool_->take_page(group);
+  std::vector<std::int32_t>& pages = (coded ? reserve_->coded : reserve_->raw)[group];
+  if (pages.empty()) throw Error("there is not enough room for a saved conversation");
+  const std::int32_t page = pages.back();
+  pages.pop_back();
+  return page;
+}
+
+std::int32_t SequenceState::slot_to_load() {
+  if (!reserve_) return pool_->take_slot();
+  if (reserve_->slots.empty()) throw Error("there is not enough room for a saved conversation");
+  const std::int32_t slot = reserve_->slots.back();
+  reserve_->slots.pop_back();
+  return slot;
 }
 
 /// Adds `count` pages of a group and passes over `others`.
@@ -238,7 +308,7 @@ void SequenceState::read_pages(std::size_t group, std::int64_t count, std::int64
     if (page >= count) coded_others += is_coded;
   }
   for (const bool is_coded : coded) {
-    const std::int32_t page = is_coded ? pool_->take_coded_page(group) : pool_->take_page(group);
+    const std::int32_t page = page_to_load(group, is_coded);
     if (page < 0) throw Error("the KV cache is full", "end other sequences");
     list.push_back(page);
     read_page(group, page, source);
@@ -266,7 +336,7 @@ void SequenceState::finish_load(std::int64_t length) {
     }
     check_loaded(length);
   } catch (...) {
-    clear();
+    if (!reserve_) clear();
     throw;
   }
   length_ = length;
@@ -276,7 +346,7 @@ void SequenceState::load_state(ByteSource& source) {
   try {
     read_state(source);
   } catch (...) {
-    clear();
+    if (!reserve_) clear();
     throw;
   }
 }
@@ -300,13 +370,13 @@ void SequenceState::read_state(ByteSource& source) {
     list.assign(static_cast<std::size_t>(first), 0);
     pages_[g].first = first;
     for (std::int64_t page = first; page < count; ++page) {
-      list.push_back(pool_->take_page(g));
+      list.push_back(page_to_load(g, false));
       read_page(g, list.back(), source);
     }
   }
   const std::int64_t has_state = pool_->recurrent() && length > 0 ? 1 : 0;
   if (take_number(source, has_state, has_state) == 1) {
-    checkpoints_.push_back({length, pool_->take_slot(), true});
+    checkpoints_.push_back({length, slot_to_load(), true});
     for (std::size_t i = 0; i < pool_->conv_.size(); ++i) {
       read_row(*pool_->backend_, pool_->conv_[i], checkpoints_.back().slot, source);
       read_row(*pool_->backend_, pool_->scan_[i], checkpoints_.back().slot, source);

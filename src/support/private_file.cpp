@@ -134,9 +134,48 @@ void ReadFile::read(std::uint64_t offset, std::span<std::byte> bytes) const {
   }
 }
 
+void ReadFile::require_secret() const {
+  struct stat status = {};
+  if (::fstat(descriptor_, &status) != 0) fail("examine", path_);
+  if (status.st_uid != ::geteuid()) {
+    throw Error("the file '" + printable(path_.string(), 300) + "' belongs to another user",
+                "use one of your own", ExitCode::kUsage);
+  }
+  if ((status.st_mode & 077) != 0) {
+    throw Error("others may read or write the file '" + printable(path_.string(), 300) + "'",
+                "close it to them with chmod 600", ExitCode::kUsage);
+  }
+}
+
 void ReadFile::will_read(std::uint64_t offset, std::uint64_t size) const noexcept {
   (void)::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(size),
                         POSIX_FADV_WILLNEED);
+}
+
+std::vector<std::byte> read_secret_file(const fs::path& path, std::size_t most) {
+  const ReadFile file(path);
+  file.require_secret();
+  if (file.size() > most) {
+    throw Error("the file '" + printable(path.string(), 300) + "' is too large",
+                "name the right one", ExitCode::kUsage);
+  }
+  std::vector<std::byte> bytes(static_cast<std::size_t>(file.size()));
+  file.read(0, bytes);
+  return bytes;
+}
+
+void write_secret_file(const fs::path& path, std::span<const std::byte> bytes) {
+  const int descriptor =
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (descriptor < 0) fail("make", path);
+  const ssize_t wrote = ::write(descriptor, bytes.data(), bytes.size());
+  const bool whole = wrote == static_cast<ssize_t>(bytes.size()) && ::fsync(descriptor) == 0;
+  const int reason = errno;
+  ::close(descriptor);
+  if (whole) return;
+  ::unlink(path.c_str());
+  errno = reason;
+  fail("write", path);
 }
 
 bool overwrite(const fs::path& path, std::uint64_t offset,

@@ -60,6 +60,8 @@ class ReadFile {
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   /// Fills `bytes` from `offset` on. Throws Error when the file ends early or the disk fails.
   void read(std::uint64_t offset, std::span<std::byte> bytes) const;
+  /// Throws Error unless it is the user's own and nobody else may read or write it.
+  void require_secret() const;
   /// Says that [offset, offset + size) will be read soon.
   void will_read(std::uint64_t offset, std::uint64_t size) const noexcept;
 
@@ -68,6 +70,13 @@ class ReadFile {
   std::uint64_t size_ = 0;
   int descriptor_ = -1;
 };
+
+/// A small file that holds a secret. Throws Error when it cannot be read, has more than `most`
+/// bytes, belongs to another user, or when anyone but its owner may read or write it.
+[[nodiscard]] std::vector<std::byte> read_secret_file(const std::filesystem::path& path,
+                                                      std::size_t most);
+/// Writes one (0600), durably. Throws Error when there is a file of that name already.
+void write_secret_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 /// Overwrites a few bytes in place, without changing the file's size. False when it cannot.
 bool overwrite(const std::filesystem::path& path, std::uint64_t offset,

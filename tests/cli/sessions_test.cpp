@@ -118,6 +118,48 @@ TEST_F(Sessions, AreListedShownExportedAndDeleted) {
   EXPECT_TRUE(list().empty());
 }
 
+TEST_F(Sessions, AreSealedWithAKey) {
+  const std::string key = home_ / "key";
+  EXPECT_EQ(hearth({"sessions", "key", key}).exit_code, 0);
+  EXPECT_EQ(hearth({"sessions", "key", key}).exit_code, 1);  // never written over
+  std::vector<std::string> sealed = keep_;
+  sealed.insert(sealed.end(), {"--kv-disk-key", key});
+  const Json first = told(" a", sealed);
+  EXPECT_GT(told(" a", sealed).at("tokens").at("reused"), 64);
+  EXPECT_TRUE(list().empty());
+  const ProgramResult without = hearth({"sessions", "--folder", folder_.string()});
+  EXPECT_NE(without.errors.find("no key was given"), std::string::npos) << without.errors;
+  const ProgramResult with =
+      hearth({"sessions", "--folder", folder_.string(), "--kv-disk-key", key, "--json"});
+  const Json listed = Json::parse(with.output);
+  EXPECT_TRUE(listed.at("encrypted"));
+  ASSERT_EQ(listed.at("sessions").size(), 1U);
+
+  // An archive is sealed like the files in it.
+  const std::string id = listed.at("sessions")[0].at("id");
+  const fs::path archive = home_ / "talk.tar", elsewhere = home_ / "elsewhere";
+  EXPECT_EQ(hearth({"sessions", "--folder", folder_.string(), "--kv-disk-key", key, "export", id,
+                    archive.string()})
+                .exit_code,
+            0);
+  fs::create_directories(elsewhere);
+  ASSERT_EQ(std::system(("tar -xf " + archive.string() + " -C " + elsewhere.string()).c_str()), 0);
+  EXPECT_GT(
+      told(" a", {"--kv-disk", elsewhere.string(), "--kv-disk-key", key}).at("tokens").at("reused"),
+      64);
+
+  // Without the key the text is evaluated, and stderr says why.
+  const ProgramResult open = hearth({"run", stories().string(), "-n", "1", "--raw", "--kv-disk",
+                                     folder_.string(), kStory + " a"});
+  EXPECT_EQ(open.exit_code, 0);
+  EXPECT_NE(open.errors.find("no key was given"), std::string::npos) << open.errors;
+  fs::permissions(key, fs::perms::others_read, fs::perm_options::add);
+  EXPECT_EQ(
+      hearth({"run", stories().string(), "--kv-disk", folder_.string(), "--kv-disk-key", key, "x"})
+          .exit_code,
+      2);
+}
+
 TEST_F(Sessions, OfANewerHearthAreRefused) {
   (void)told(" a", keep_);
   std::ofstream(folder_ / "hearth-kv") << "hearth kv store, schema 9\n";

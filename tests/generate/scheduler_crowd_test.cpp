@@ -1,6 +1,7 @@
 // Many requests at once: fairness, scarce KV pages, remembered prefixes, failures in company, and a
 // storm of cancellations.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <random>
@@ -9,6 +10,7 @@
 #include "generate/cached_prefixes.h"
 #include "generate/compute_turn.h"
 #include "scheduler_fixture.h"
+#include "temporary_folder.h"
 
 namespace hearth::testing {
 namespace {
@@ -28,7 +30,8 @@ class FewPrefixes final : public generate::Prefixes {
       : log_(log), stop_every_(stop_every) {}
 
   std::unique_ptr<state::SequenceState> find(const state::PrefixKey& key,
-                                             std::span<const std::int32_t> tokens) override {
+                                             std::span<const std::int32_t> tokens,
+                                             std::vector<float>*) override {
     const Entry* best = nullptr;
     std::int64_t longest = 0;
     for (const Entry& entry : entries_) {
@@ -47,7 +50,7 @@ class FewPrefixes final : public generate::Prefixes {
     return sequence;
   }
   void keep(const state::PrefixKey& key, std::span<const std::int32_t> tokens,
-            const state::SequenceState& sequence, bool boundary) override {
+            const state::SequenceState& sequence, std::span<const float>, bool boundary) override {
     EXPECT_EQ(static_cast<std::int64_t>(tokens.size()), sequence.length());
     log_.kept.emplace_back(sequence.length(), boundary);
     entries_.push_back({key, {tokens.begin(), tokens.end()}, sequence.fork()});
@@ -328,6 +331,174 @@ TEST_F(SchedulerCrowd, TheCacheGivesWayToThoseWhoRun) {
       EXPECT_EQ(pool->free_pages(g), pool->pages(g)) << name;
     EXPECT_EQ(pool->free_slots(), pool->slots()) << name;
   }
+}
+
+/// A prompt that was answered before is answered again without evaluating any of it.
+TEST_F(SchedulerCrowd, WholePromptsThatAreKnownTakeNoPass) {
+  for (const char* const name : {"llama-plain", "qwen3next", "gemma3", "mamba2"}) {
+    HEARTH_REQUIRE_FILE(golden_model(name));
+    load({.sequences = 8}, name);
+    state::PrefixCache cache(served_->model->pool(), {.cells = 2000, .snapshots = 20});
+    Scheduler scheduler =
+        served_->start({.parallel = 2}, std::make_unique<generate::CachedPrefixes>(cache));
+    GenerateRequest request = request_of(served_->prompt(90, 1), 12);
+    request.top_log_probabilities = 2;
+    const auto copy = [&] {
+      GenerateRequest same = copy_of(request);
+      same.top_log_probabilities = 2;
+      return same;
+    };
+    const auto first = submit(scheduler, copy());
+    EXPECT_EQ(first->wait().result.generated_tokens, 12);
+    EXPECT_EQ(scheduler.statistics().prompt_tokens, 90);
+    const auto second = submit(scheduler, copy());
+    EXPECT_EQ(second->wait().text, first->text) << name;
+    EXPECT_EQ(second->log_probabilities, first->log_probabilities) << name;
+    EXPECT_EQ(second->result.reused_tokens, 90) << name;
+    EXPECT_EQ(second->progress.front(), (std::pair<std::int64_t, std::int64_t>{90, 90}));
+    EXPECT_EQ(scheduler.statistics().prompt_tokens, 90) << name;
+    // One token, and none at all.
+    GenerateRequest one = copy();
+    one.max_tokens = 1;
+    EXPECT_EQ(submit(scheduler, std::move(one))->wait().tokens.front(), first->tokens.front());
+    GenerateRequest none = copy();
+    none.max_tokens = 0;
+    EXPECT_EQ(submit(scheduler, std::move(none))->wait().result.finish, FinishReason::kLength);
+    EXPECT_EQ(scheduler.statistics().prompt_tokens, 90) << name;
+  }
+}
+
+/// What the disk has is found after a restart.
+TEST_F(SchedulerCrowd, GoesOnFromTheDisk) {
+  for (const char* const name : {"llama-plain", "qwen3next", "gemma3", "mamba2"}) {
+    HEARTH_REQUIRE_FILE(golden_model(name));
+    load({.sequences = 8}, name);
+    const TemporaryFolder home;
+    state::DiskStoreOptions options;
+    options.folder = home / "kv";
+    options.reserve_bytes = 0;
+    std::string text;
+    for (int start = 0; start < 2; ++start) {
+      state::DiskStore disk(options, {"tiny", {1, 2}});
+      state::PrefixCache cache(served_->model->pool(), {.cells = 2000, .snapshots = 20}, &disk);
+      {
+        Scheduler scheduler =
+            served_->start({.parallel = 2}, std::make_unique<generate::CachedPrefixes>(cache));
+        GenerateRequest request = request_of(served_->prompt(130, 1), 12);
+        request.boundaries = {110};
+        std::vector<std::shared_ptr<Recorder>> recorders;
+        for (int i = 0; i < 2; ++i) {
+          GenerateRequest copy = copy_of(request);
+          copy.boundaries = request.boundaries;
+          recorders.push_back(submit(scheduler, std::move(copy)));
+        }
+        for (const auto& each : recorders) {
+          EXPECT_EQ(each->wait().error, "");
+          if (text.empty()) text = each->text;
+          EXPECT_EQ(each->text, text) << name;
+        }
+        if (start == 1) {
+          EXPECT_GE(recorders[0]->result.reused_tokens, 110) << name;
+          EXPECT_LE(scheduler.statistics().prompt_tokens, 20) << name;
+        }
+      }
+      EXPECT_EQ(cache.statistics().from_disk > 0, start == 1) << name;
+      cache.save_all();
+    }
+  }
+}
+
+/// Says that there is something on disk, and has it when it is told to.
+class SlowPrefixes final : public generate::Prefixes {
+ public:
+  struct Disk {
+    std::mutex mutex;
+    std::function<void()> ready;
+    std::vector<std::uint64_t> asked, done, forgotten;
+    void arrive(std::uint64_t request) {
+      std::function<void()> tell;
+      {
+        const std::lock_guard lock(mutex);
+        done.push_back(request);
+        tell = ready;
+      }
+      tell();
+    }
+  };
+  SlowPrefixes(Disk& disk, std::size_t from) : disk_(disk), from_(from) {}
+
+  std::unique_ptr<state::SequenceState> find(const state::PrefixKey&, std::span<const std::int32_t>,
+                                             std::vector<float>*) override {
+    return nullptr;
+  }
+  void keep(const state::PrefixKey&, std::span<const std::int32_t>, const state::SequenceState&,
+            std::span<const float>, bool) override {}
+  std::int64_t next_stop(std::int64_t, std::int64_t total,
+                         std::span<const std::int64_t>) const override {
+    return total;
+  }
+  bool snapshot_due(std::int64_t) const override { return false; }
+  bool make_room(std::span<const std::int64_t>, std::int64_t) override { return false; }
+  void start(std::function<void()> ready) override {
+    const std::lock_guard lock(disk_.mutex);
+    disk_.ready = std::move(ready);
+  }
+  bool fetch(std::uint64_t request, const state::PrefixKey&,
+             std::span<const std::int32_t> tokens) override {
+    if (tokens.size() < from_) return false;
+    const std::lock_guard lock(disk_.mutex);
+    disk_.asked.push_back(request);
+    return true;
+  }
+  std::vector<std::uint64_t> fetched() override {
+    const std::lock_guard lock(disk_.mutex);
+    return std::exchange(disk_.done, {});
+  }
+  void forget(std::uint64_t request) override {
+    const std::lock_guard lock(disk_.mutex);
+    disk_.forgotten.push_back(request);
+  }
+
+ private:
+  Disk& disk_;
+  std::size_t from_;
+};
+
+/// Whoever waits for the disk holds up nobody, and can be cancelled meanwhile.
+TEST_F(SchedulerCrowd, TheDiskHoldsUpNobodyElse) {
+  load({.sequences = 3});
+  SlowPrefixes::Disk disk;
+  Scheduler scheduler = served_->start({.parallel = 3}, std::make_unique<SlowPrefixes>(disk, 50));
+  const auto recorders = std::array{std::make_shared<Recorder>(), std::make_shared<Recorder>()};
+  std::array<Scheduler::RequestId, 2> slow{};
+  for (std::size_t i = 0; i < 2; ++i)
+    slow[i] = scheduler.submit(request_of(served_->prompt(60, i), 5), recorders[i]);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto quick = submit(scheduler, request_of(served_->prompt(20, i), 8));
+    EXPECT_EQ(quick->wait().result.generated_tokens, 8);
+    EXPECT_FALSE(recorders[0]->ended());
+  }
+  scheduler.cancel(slow[1]);
+  EXPECT_EQ(recorders[1]->wait().result.finish, FinishReason::kCancelled);
+  EXPECT_FALSE(recorders[0]->ended());
+  disk.arrive(slow[1]);  // too late
+  disk.arrive(slow[0]);
+  EXPECT_EQ(recorders[0]->wait().text,
+            served_->session(request_of(served_->prompt(60, 0), 5)).text);
+  const std::lock_guard lock(disk.mutex);
+  EXPECT_EQ(disk.asked, (std::vector<std::uint64_t>{slow[0], slow[1]}));
+  EXPECT_EQ(disk.forgotten, (std::vector<std::uint64_t>{slow[1]}));
+}
+
+/// Before anything else runs, too; and a deadline passes while all wait.
+TEST_F(SchedulerCrowd, DeadlinesPassWhileTheDiskIsWaitedFor) {
+  load({.sequences = 2});
+  SlowPrefixes::Disk disk;
+  Scheduler scheduler = served_->start({.parallel = 2}, std::make_unique<SlowPrefixes>(disk, 1));
+  GenerateRequest request = request_of(served_->prompt(60, 1), 5);
+  request.deadline = std::chrono::steady_clock::now() + 1ms;
+  const auto recorder = submit(scheduler, std::move(request));
+  EXPECT_EQ(recorder->wait().result.finish, FinishReason::kCancelled);
 }
 
 // ---- Adapters, turns ----------------------------------------------------------------------------

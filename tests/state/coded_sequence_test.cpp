@@ -289,6 +289,39 @@ TEST_F(CodedSequenceTest, SavesAndLoads) {
   }
 }
 
+TEST_F(CodedSequenceTest, LoadsIntoReservedRoom) {
+  for (const char* format : {"tq4", "tq2.5u", "q8_0:tq3", "f16"}) {
+    const auto pool = make_pool(memories(true, true), format, 3);
+    SequenceState sequence(*pool);
+    add(*pool, sequence, 6 * kPageCells + 10);
+    const auto snapshot = sequence.snapshot();
+    const std::vector<std::byte> bytes = snapshot->save();
+    const std::int64_t free = pool->free_pages(0), slots = pool->free_slots();
+    std::int64_t usual = 0;
+    {
+      SequenceState loaded(*pool);
+      loaded.load(bytes);
+      usual = pool->free_pages(0);
+    }
+    {
+      SequenceState loaded(*pool);
+      loaded.reserve(sequence.length());
+      loaded.load(bytes);
+      loaded.settle();
+      EXPECT_EQ(loaded.save(), bytes) << format;
+      EXPECT_EQ(pool->free_pages(0), usual) << format;
+      EXPECT_EQ(slots - pool->free_slots(), 1);
+      add(*pool, loaded, kPageCells);
+    }
+    SequenceState damaged(*pool);
+    damaged.reserve(sequence.length());
+    EXPECT_THROW(damaged.load(std::span(bytes).first(bytes.size() - 1)), Error);
+    EXPECT_EQ(pool->free_pages(0), free);
+    EXPECT_EQ(pool->free_slots(), slots);
+    EXPECT_THROW(damaged.reserve(kContext + 1), Error);
+  }
+}
+
 TEST_F(CodedSequenceTest, OtherFormatsDoNotLoad) {
   const auto from = make_pool(memories(false, false), "tq4");
   SequenceState sequence(*from);

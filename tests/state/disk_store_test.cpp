@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <fstream>
@@ -14,9 +15,11 @@
 #include <thread>
 
 #include "remembered_text.h"
+#include "state/disk_reader.h"
 #include "state/segment_folder.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/private_file.h"
 #include "temporary_folder.h"
 
 namespace hearth::state {
@@ -76,11 +79,29 @@ std::vector<fs::path> segment_files(const fs::path& folder) {
   return files;
 }
 
-class DiskStores : public ::testing::TestWithParam<Kind> {
+std::shared_ptr<const StoreKey> key_of(int number) {
+  std::array<std::byte, StoreKey::kBytes> bytes{};
+  bytes.fill(static_cast<std::byte>(number));
+  return std::make_shared<const StoreKey>(bytes);
+}
+
+struct Case {
+  Kind kind;
+  bool sealed = false;
+};
+
+class DiskStores : public ::testing::TestWithParam<Case> {
  protected:
+  [[nodiscard]] static Kind kind() { return GetParam().kind; }
+  [[nodiscard]] DiskStoreOptions options_for(const fs::path& folder) const {
+    DiskStoreOptions options = state::options_for(folder);
+    options.key = key_;
+    return options;
+  }
+  std::shared_ptr<const StoreKey> key_ = GetParam().sealed ? key_of(7) : nullptr;
   TemporaryFolder home_;
   fs::path folder_ = home_ / "kv";
-  RememberedText model_{GetParam()};
+  RememberedText model_{GetParam().kind};
 };
 
 TEST_P(DiskStores, FindAgainWhatWasSaved) {
@@ -104,10 +125,10 @@ TEST_P(DiskStores, FindAgainWhatWasSaved) {
   EXPECT_EQ(stored(store, model_, text_of(90, 4)), 0);
   // Cut anywhere, or not at all.
   const std::int64_t part = stored(store, model_, joined(text, 500, 100, 3));
-  EXPECT_EQ(part, GetParam() == Kind::kDense ? 500 : 0);
+  EXPECT_EQ(part, kind() == Kind::kDense ? 500 : 0);
   // Limits of the question.
   EXPECT_FALSE(store.find({}, model_.pool(), text, 700, 700).has_value());
-  EXPECT_EQ(store.find({}, model_.pool(), text, 699).has_value(), GetParam() == Kind::kDense);
+  EXPECT_EQ(store.find({}, model_.pool(), text, 699).has_value(), kind() == Kind::kDense);
 
   struct stat status = {};
   ASSERT_EQ(::stat(folder_.c_str(), &status), 0);
@@ -137,7 +158,7 @@ TEST_P(DiskStores, KeepWhatTextsShareOnce) {
   texts.push_back(joined(texts.back(), 3200, 100, 9));
   save(store, model_, texts.back());
   store.flush();
-  if (GetParam() != Kind::kRecurrent) {
+  if (kind() != Kind::kRecurrent) {
     EXPECT_LT(bytes(), once * 2);
   }
   for (const Text& text : texts)
@@ -163,16 +184,16 @@ TEST_P(DiskStores, MatchNothingElse) {
     DiskStore other(options_for(folder_), {"tiny", fingerprint});
     EXPECT_EQ(stored(other, model_, text, key), 0);
   }
-  for (const Kind kind : {Kind::kDense, Kind::kWindow, Kind::kRecurrent, Kind::kHybrid}) {
-    if (kind == GetParam()) continue;
-    RememberedText other(kind);
+  for (const Kind each : {Kind::kDense, Kind::kWindow, Kind::kRecurrent, Kind::kHybrid}) {
+    if (each == kind()) continue;
+    RememberedText other(each);
     EXPECT_EQ(stored(store, other, text, key), 0);
   }
 }
 
 // Every byte of every file is changed once: nothing wrong is ever loaded.
 TEST_P(DiskStores, NoticeEveryFlippedByte) {
-  RememberedText model(GetParam(), 512);
+  RememberedText model(kind(), 512);
   const Text text = text_of(70, 1);
   const std::vector<float> logits = {1, 2};
   {
@@ -190,7 +211,7 @@ TEST_P(DiskStores, NoticeEveryFlippedByte) {
     put(at, static_cast<char>(whole[at] ^ (1 << (at % 8))));
     bool noticed = false;
     try {
-      SegmentReader(files[0]).check_all();
+      SegmentReader(files[0], key_.get()).check_all();
     } catch (const Error&) {
       noticed = true;
     }
@@ -216,10 +237,10 @@ TEST_P(DiskStores, NoticeEveryFlippedByte) {
   }
   for (std::size_t size = 0; size < whole.size(); size += 13) {
     std::ofstream(files[0], std::ios::binary | std::ios::trunc) << whole.substr(0, size);
-    EXPECT_THROW(SegmentReader(files[0]).check_all(), Error) << size;
+    EXPECT_THROW(SegmentReader(files[0], key_.get()).check_all(), Error) << size;
   }
   std::ofstream(files[0], std::ios::binary | std::ios::trunc) << whole << 'x';
-  EXPECT_THROW(SegmentReader(files[0]).check_all(), Error);
+  EXPECT_THROW(SegmentReader(files[0], key_.get()).check_all(), Error);
 }
 
 TEST_P(DiskStores, ServeThePrefixCache) {
@@ -261,9 +282,83 @@ TEST_P(DiskStores, ServeThePrefixCache) {
   EXPECT_EQ(cache.statistics().from_disk, 2);
 }
 
+// What is read on another thread is the same, and what fails leaves nothing behind.
+TEST_P(DiskStores, ReadIntoReservedRoom) {
+  const Text text = text_of(700, 1);
+  const std::vector<float> logits = {1, 2, 3};
+  DiskStore store(options_for(folder_), kModel);
+  save(store, model_, text, {}, logits);
+  store.flush();
+  PrefixCache cache(model_.pool(), PrefixCache::limits_of(model_.pool()), &store);
+  EXPECT_EQ(cache.known({}, text), 0);
+  EXPECT_EQ(cache.find_in_memory({}, text), nullptr);
+  {
+    std::atomic<int> ready{0};
+    DiskReader reader(store, model_.pool(), [&] {
+      ++ready;
+      ready.notify_all();
+    });
+    EXPECT_EQ(reader.next(), nullptr);
+    reader.look_up(7, {{}, text, 32});
+    ready.wait(0);
+    const auto found = reader.next();
+    ASSERT_TRUE(found && found->found.has_value());
+    EXPECT_EQ(found->id, 7U);
+    EXPECT_EQ(found->found->length, 700);
+    EXPECT_TRUE(found->found->logits);
+    auto room = cache.room_for(700);
+    ASSERT_NE(room, nullptr);
+    reader.read(8, {*found->found, std::move(room)});
+    ready.wait(1);
+    const auto read = reader.next();
+    ASSERT_NE(read, nullptr);
+    EXPECT_EQ(read->id, 8U);
+    ASSERT_TRUE(read->complete);
+    EXPECT_EQ(read->logits, logits);
+    cache.take_in({}, text, std::move(read->sequence), read->logits);
+  }
+  EXPECT_EQ(cache.statistics().from_disk, 1);
+  EXPECT_EQ(cache.known({}, text), 700);
+  std::vector<float> known;
+  const auto sequence = cache.find_in_memory({}, text, &known);
+  ASSERT_NE(sequence, nullptr);
+  EXPECT_EQ(sequence->length(), 700);
+  EXPECT_EQ(known, logits);
+  EXPECT_TRUE(model_.right(*sequence, text));
+}
+
+TEST_P(DiskStores, FailToReadWithoutATrace) {
+  const Text text = text_of(700, 1);
+  DiskStore store(options_for(folder_), kModel);
+  save(store, model_, text);
+  store.flush();
+  const auto found = store.find({}, model_.pool(), text, 700);
+  ASSERT_TRUE(found.has_value());
+  const fs::path file = segment_files(folder_)[0];
+  std::fstream(file, std::ios::binary | std::ios::in | std::ios::out)
+      .seekp(static_cast<std::streamoff>(fs::file_size(file) / 2))
+      .put('x');
+  std::fstream(file, std::ios::binary | std::ios::in | std::ios::out)
+      .seekp(static_cast<std::streamoff>(fs::file_size(file) - 20))
+      .put('x');
+  {
+    SequenceState sequence(model_.pool());
+    sequence.reserve(700);
+    EXPECT_FALSE(model_.all_free());
+    bool complete = true;
+    std::thread([&] { complete = store.load(*found, sequence); }).join();
+    EXPECT_FALSE(complete);
+  }
+  EXPECT_TRUE(model_.all_free());
+  SequenceState taken(model_.pool());
+  taken.reserve(700);
+  taken.settle();
+  EXPECT_TRUE(model_.all_free());
+}
+
 // Entries that are given up for want of room come back from disk.
 TEST_P(DiskStores, GetWhatTheCacheGivesUp) {
-  RememberedText model(GetParam(), 1024, 1, 2);
+  RememberedText model(kind(), 1024, 1, 2);
   DiskStore store(options_for(folder_), kModel);
   PrefixCache cache(model.pool(), PrefixCache::limits_of(model.pool()), &store);
   for (std::uint32_t seed = 0; seed < 5; ++seed) {
@@ -286,8 +381,9 @@ TEST_P(DiskStores, GetWhatTheCacheGivesUp) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, DiskStores,
-                         ::testing::Values(Kind::kDense, Kind::kWindow, Kind::kRecurrent,
-                                           Kind::kHybrid));
+                         ::testing::Values(Case{Kind::kDense}, Case{Kind::kWindow},
+                                           Case{Kind::kRecurrent}, Case{Kind::kHybrid},
+                                           Case{Kind::kDense, true}, Case{Kind::kHybrid, true}));
 
 class DiskStoreTest : public ::testing::Test {
  protected:
@@ -374,16 +470,138 @@ TEST_F(DiskStoreTest, RefusesNewerSchemasAndLeavesOutOlderOnes) {
     DiskStore store(options_for(folder_), kModel);
     EXPECT_EQ(stored(store, model_, text_of(300, 1)) + stored(store, model_, text_of(300, 2)), 300);
   }
-  EXPECT_EQ(read_file(folder_ / "hearth-kv"), "hearth kv store, schema 1\n");
-  std::ofstream(folder_ / "hearth-kv") << "hearth kv store, schema 2\n";
+  EXPECT_EQ(read_file(folder_ / "hearth-kv"), "hearth kv store, schema 2\n");
+  std::ofstream(folder_ / "hearth-kv") << "hearth kv store, schema 3\n";
   try {
     DiskStore store(options_for(folder_), kModel);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("schema version 2"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("schema version 3"), std::string::npos);
     EXPECT_NE(error.hint().find("newer hearth"), std::string::npos);
   }
   EXPECT_EQ(segment_files(folder_).size(), 2U);
+}
+
+// Files of the schema before sealed ones are good as they are.
+TEST_F(DiskStoreTest, TakesOverTheFilesOfTheFirstSchema) {
+  {
+    DiskStore store(options_for(folder_), kModel);
+    save(store, model_, text_of(300, 1));
+  }
+  std::ofstream(folder_ / "hearth-kv") << "hearth kv store, schema 1\n";
+  DiskStore store(options_for(folder_), kModel);
+  EXPECT_EQ(stored(store, model_, text_of(300, 1)), 300);
+  EXPECT_EQ(read_file(folder_ / "hearth-kv"), "hearth kv store, schema 2\n");
+}
+
+// Without the key nothing is found, told or removed; with it everything is.
+TEST_F(DiskStoreTest, SealedFilesAreForTheirKeyOnly) {
+  DiskStoreOptions sealed = options_for(folder_);
+  sealed.key = key_of(1);
+  {
+    DiskStore store(sealed, kModel);
+    save(store, model_, text_of(300, 1), {.owner = "ann-the-owner"});
+  }
+  const auto files = segment_files(folder_);
+  ASSERT_EQ(files.size(), 1U);
+  for (const int key : {0, 2}) {
+    DiskStoreOptions other = options_for(folder_);
+    if (key > 0) other.key = key_of(key);
+    std::vector<std::string> warnings;
+    other.warn = [&](const std::string& warning) { warnings.push_back(warning); };
+    DiskStore store(other, kModel);
+    EXPECT_EQ(stored(store, model_, text_of(300, 1), {.owner = "ann-the-owner"}), 0);
+    ASSERT_EQ(warnings.size(), 1U);
+    EXPECT_NE(warnings[0].find(key == 0 ? "no key was given" : "another key"), std::string::npos)
+        << warnings[0];
+  }
+  EXPECT_EQ(segment_files(folder_), files);
+  {
+    DiskStore store(sealed, kModel);
+    EXPECT_EQ(stored(store, model_, text_of(300, 1), {.owner = "ann-the-owner"}), 300);
+  }
+  // Plain files are none of a sealed store's: anybody could have put them there.
+  {
+    DiskStore store(options_for(folder_), kModel);
+    save(store, model_, text_of(300, 2));
+  }
+  DiskStore store(sealed, kModel);
+  EXPECT_EQ(stored(store, model_, text_of(300, 2)), 0);
+  SegmentFolder folder(folder_, false, sealed.key);
+  folder.refresh();
+  EXPECT_EQ(folder.locked(), 1U);
+  folder.clean_all();
+  EXPECT_EQ(segment_files(folder_).size(), 1U);
+}
+
+// Neither the file's name nor its bytes tell what somebody who knows the text could look for.
+TEST_F(DiskStoreTest, SealedFilesTellNothing) {
+  const Text text = text_of(300, 1);
+  const auto written = [&](const fs::path& folder, std::shared_ptr<const StoreKey> key) {
+    DiskStoreOptions options = options_for(folder);
+    options.key = std::move(key);
+    DiskStore(options, kModel).flush();
+    {
+      DiskStore store(options, kModel);
+      save(store, model_, text, {.owner = "ann-the-owner"});
+    }
+    const auto files = segment_files(folder);
+    return files.size() == 1 ? files[0] : fs::path();
+  };
+  const fs::path plain = written(home_ / "plain", nullptr);
+  const fs::path first = written(home_ / "first", key_of(1));
+  const fs::path again = written(home_ / "again", key_of(1));
+  const fs::path other = written(home_ / "other", key_of(2));
+  EXPECT_EQ(first.filename(), again.filename());
+  EXPECT_NE(first.filename(), other.filename());
+  EXPECT_NE(first.filename(), plain.filename());
+  const std::string open = read_file(plain), sealed = read_file(first);
+  EXPECT_NE(read_file(again), sealed);
+  const auto tokens = std::as_bytes(std::span(text).first(4));
+  const std::string known(reinterpret_cast<const char*>(tokens.data()), tokens.size());
+  const SegmentHeader header = read_header(ReadFile(plain));
+  const auto id = std::as_bytes(std::span(&header.id, 1));
+  for (const std::string& trace :
+       {known, std::string("ann-the-owner"), std::string("tiny"),
+        std::string(reinterpret_cast<const char*>(id.data()), id.size())}) {
+    EXPECT_NE(open.find(trace), std::string::npos);
+    EXPECT_EQ(sealed.find(trace), std::string::npos);
+  }
+  // Zeros of the payload are not zeros in the file.
+  EXPECT_EQ(sealed.find(std::string(32, '\0')), std::string::npos);
+}
+
+TEST(StoreKeys, AreReadFromPrivateFilesOnly) {
+  TemporaryFolder home;
+  const fs::path file = home / "key";
+  StoreKey::make(file);
+  struct stat status = {};
+  ASSERT_EQ(::stat(file.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600U);
+  EXPECT_THROW(StoreKey::make(file), Error);
+  const auto key = StoreKey::read(file);
+  EXPECT_EQ(StoreKey::read(file)->id(), key->id());
+  StoreKey::make(home / "other");
+  EXPECT_NE(StoreKey::read(home / "other")->id(), key->id());
+  ASSERT_EQ(::chmod(file.c_str(), 0640), 0);
+  EXPECT_THROW((void)StoreKey::read(file), Error);
+
+  const auto written = [&](const std::string& bytes) {
+    fs::remove(file);
+    write_secret_file(file, std::as_bytes(std::span(bytes)));
+    return StoreKey::read(file)->id();
+  };
+  const auto seven = key_of(7)->id();
+  EXPECT_EQ(written(std::string(32, '\7')), seven);
+  std::string digits;
+  for (int i = 0; i < 32; ++i) digits += "07";
+  EXPECT_EQ(written(digits), seven);
+  EXPECT_EQ(written(digits + "\r\n"), seven);
+  for (const std::string& wrong :
+       {std::string(), std::string("0707"), digits + "07", std::string(31, '\7'),
+        digits.substr(0, 63) + "x", std::string(5000, '0')}) {
+    EXPECT_THROW((void)written(wrong), Error) << wrong;
+  }
 }
 
 TEST_F(DiskStoreTest, TakesNoFolderOfSomethingElse) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "remembered_text.h"
+#include "state/snapshots.h"
 #include "support/error.h"
 
 namespace hearth::state {
@@ -162,6 +163,19 @@ TEST_P(PrefixCaches, MakeRoomForSequencesThatRun) {
   EXPECT_TRUE(cache.make_room(1024 / kPageCells - 1, kSlotsPerSequence));
   EXPECT_FALSE(cache.make_room(100000, 100000));
   EXPECT_TRUE(model.all_free());
+}
+
+// With the room that one chat gets, and a wide window: the system prompt, the last turn, and an
+// edit of it.
+TEST_P(PrefixCaches, HaveRoomForTheSnapshotsOfAChat) {
+  RememberedText model(GetParam(), 8192, 1, kChatSnapshots, 1000, 0);
+  PrefixCache cache(model.pool(), PrefixCache::limits_of(model.pool()));
+  Reader reader(model, cache);
+  const Text system = RememberedText::random_text(1500, 1);
+  const Text text = with_changed_end(system, 1500, 4700, 2);
+  EXPECT_EQ(reader.read(text, {1500, 6190}).evaluated, 6200);
+  EXPECT_LE(reader.read(with_changed_end(text, 6000, 200, 3), {1500, 6190}).evaluated, 456);
+  EXPECT_LE(reader.read(with_changed_end(system, 1500, 16, 4), {1500}).evaluated, 16);
 }
 
 TEST_P(PrefixCaches, KeepTheSystemPromptLongest) {

@@ -22,11 +22,12 @@ class RememberedText {
   static constexpr std::int64_t kWindow = 100;
 
   explicit RememberedText(Kind kind, std::int64_t context = 4096, std::int64_t sequences = 4,
-                          std::int64_t snapshots = 64)
+                          std::int64_t snapshots = 64, std::int64_t window = kWindow,
+                          std::int64_t prefix_cells = -1)
       : kind_(kind) {
     spec::ModelSpec spec;
     if (kind != Kind::kRecurrent) spec.kv_memories.push_back({1, 2, 2, {}});
-    if (windowed()) spec.kv_memories.push_back({1, 2, 2, {1, kWindow, false}});
+    if (windowed()) spec.kv_memories.push_back({1, 2, 2, {1, window, false}});
     if (recurrent()) spec.recurrent_memories.push_back({2, 3, 1, 2, 2});
     state::MemoryLimits limits;
     limits.context = context;
@@ -34,7 +35,8 @@ class RememberedText {
     limits.batch_rows = 512;
     limits.kv_type = tensor::DType::kF32;
     limits.snapshots = snapshots;
-    limits.prefix_cells = snapshots * 3 * state::kPageCells;  // a window lies in three pages
+    // A window lies in three pages.
+    limits.prefix_cells = prefix_cells >= 0 ? prefix_cells : snapshots * 3 * state::kPageCells;
     pool_ = std::make_unique<state::MemoryPool>(*backend_, spec, limits);
   }
 

@@ -34,7 +34,8 @@ std::string shape_text(const gguf::TensorInfo& tensor) {
   return text + "]";
 }
 
-FamilyReader::FamilyReader(const gguf::File& file, const SpecOptions& options) : file_(&file) {
+FamilyReader::FamilyReader(const gguf::File& file, const SpecOptions& options)
+    : file_(&file), rope_scaling_(options.rope_scaling) {
   architecture_ = std::string(file.metadata().get_string("general.architecture").value_or(""));
   width_ = integer_in("embedding_length", 1, kMaxSize);
   const std::int64_t blocks = integer_in("block_count", 1, kMaxLayers);
@@ -60,7 +61,24 @@ FamilyReader::FamilyReader(const gguf::File& file, const SpecOptions& options) :
   rotated_ = integer_in("rope.dimension_count", 0, key_size_, key_size_);
 }
 
+/// The keys that an override takes the place of. What belongs to YaRN as the model knows it (its
+/// betas, its log multiplier) stays.
+bool FamilyReader::overrides(std::string_view name) const noexcept {
+  if (!rope_scaling_) return false;
+  if (name == "rope.scaling.original_context_length") return rope_scaling_->original > 0;
+  return name == "rope.scaling.type" || name == "rope.scaling.factor" ||
+         name == "rope.scaling.attn_factor" || name == "rope.scale_linear";
+}
+
+std::optional<double> FamilyReader::scaling_number(std::string_view name) const noexcept {
+  if (name == "rope.scaling.factor") return rope_scaling_->factor;
+  if (name == "rope.scaling.original_context_length")
+    return static_cast<double>(rope_scaling_->original);
+  return std::nullopt;
+}
+
 std::optional<double> FamilyReader::number(std::string_view name) const {
+  if (overrides(name)) return scaling_number(name);
   const gguf::Metadata& metadata = file_->metadata();
   const std::optional<double> value =
       typed(metadata, key(name), metadata.get_float(key(name)), "a number");
@@ -75,6 +93,11 @@ double FamilyReader::required_number(std::string_view name) const {
 }
 
 std::optional<std::int64_t> FamilyReader::integer(std::string_view name) const {
+  if (overrides(name)) {
+    const std::optional<double> value = scaling_number(name);
+    if (!value) return std::nullopt;
+    return static_cast<std::int64_t>(*value);
+  }
   const gguf::Metadata& metadata = file_->metadata();
   const gguf::Value* value = metadata.find(key(name));
   if (value != nullptr && value->type == gguf::ValueType::kArray) return std::nullopt;
@@ -94,6 +117,7 @@ std::optional<bool> FamilyReader::boolean(std::string_view name) const {
 }
 
 std::optional<std::string_view> FamilyReader::string(std::string_view name) const {
+  if (overrides(name) && name == "rope.scaling.type") return rope_scaling_->type();
   const gguf::Metadata& metadata = file_->metadata();
   return typed(metadata, key(name), metadata.get_string(key(name)), "a string");
 }

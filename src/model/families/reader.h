@@ -11,6 +11,7 @@
 
 #include "gguf/file.h"
 #include "spec/model_spec.h"
+#include "spec/rope_scaling.h"
 
 namespace hearth::model {
 
@@ -19,6 +20,8 @@ struct SpecOptions {
   /// Cells per sequence that will be allocated (0: the model's own context length). Long-context
   /// variants of RoPE choose their factors by it.
   std::int64_t context = 0;
+  /// In place of the file's rope.scaling.* keys.
+  std::optional<spec::RopeScaling> rope_scaling{};
 };
 
 /// How an architecture's mixture of experts differs from the plainest one (blocks.md section 5).
@@ -211,7 +214,11 @@ class FamilyReader {
   void choose_factors(spec::Rope& rope) const;
   void apply_scaling(spec::RopeAngles& angles) const;
 
+  [[nodiscard]] bool overrides(std::string_view name) const noexcept;
+  [[nodiscard]] std::optional<double> scaling_number(std::string_view name) const noexcept;
+
   const gguf::File* file_;
+  std::optional<spec::RopeScaling> rope_scaling_;
   std::string architecture_;
   std::int64_t width_ = 0, layers_ = 0, draft_layers_ = 0, context_ = 0, trained_context_ = 0;
   std::vector<std::int64_t> heads_, kv_heads_, feed_forward_;

@@ -5,6 +5,7 @@
 
 #include "model/families/encoders.h"
 #include "spec/memory.h"
+#include "spec/visit.h"
 #include "support/error.h"
 
 namespace hearth::model {
@@ -173,6 +174,34 @@ const DraftHead* find_draft_head(std::string_view architecture) {
   return draft == kDraftHeads.end() ? nullptr : draft;
 }
 
+bool has_rope(const spec::ModelSpec& spec) {
+  bool found = false;
+  spec::for_each_body(spec, [&](const spec::Stack&, std::size_t, const spec::Body& body) {
+    std::visit(
+        [&](const auto& mixer) {
+          if constexpr (requires { mixer.rope; }) found = found || mixer.rope.has_value();
+        },
+        body);
+  });
+  return found;
+}
+
+/// What the model knows how to read when its positions are scaled.
+void extend_context(spec::ModelSpec& spec, const gguf::File& file,
+                    const spec::RopeScaling& scaling) {
+  if (!has_rope(spec)) {
+    throw Error("this model has no rotary positions that could be scaled",
+                "leave --rope-scaling out", ExitCode::kUsage);
+  }
+  const std::string key = spec.architecture + ".rope.scaling.original_context_length";
+  const std::int64_t original = scaling.original > 0
+                                    ? scaling.original
+                                    : file.metadata().get_int(key).value_or(spec.context_length);
+  constexpr double kMost = 1 << 30;
+  spec.context_length = static_cast<std::int64_t>(
+      std::clamp(static_cast<double>(original) * scaling.factor, 1.0, kMost));
+}
+
 }  // namespace
 
 std::vector<std::string_view> known_architectures() {
@@ -215,6 +244,7 @@ spec::ModelSpec describe_model(const gguf::File& file, const SpecOptions& option
   }
   const FamilyReader reader(file, options);
   spec::ModelSpec spec = family->describe(reader);
+  if (options.rope_scaling) extend_context(spec, file, *options.rope_scaling);
   if (find_draft_head(*architecture) == nullptr) spec.draft_heads = 0;
   read_pooling(reader, spec);
   spec::assign_memories(spec);

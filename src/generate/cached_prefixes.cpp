@@ -1,0 +1,54 @@
+#include "generate/cached_prefixes.h"
+
+#include <utility>
+
+namespace hearth::generate {
+
+void CachedPrefixes::start(std::function<void()> ready) {
+  if (cache_.disk() == nullptr) return;
+  reader_ = std::make_unique<state::DiskReader>(*cache_.disk(), cache_.pool(), std::move(ready));
+}
+
+void CachedPrefixes::stop() { reader_.reset(); }
+
+bool CachedPrefixes::fetch(std::uint64_t request, const state::PrefixKey& key,
+                           std::span<const std::int32_t> tokens) {
+  if (!reader_) return false;
+  const std::int64_t least = cache_.known(key, tokens) + state::kWorthReading;
+  if (least >= static_cast<std::int64_t>(tokens.size())) return false;
+  const Fetch& fetch = fetches_[request] = {key, {tokens.begin(), tokens.end()}};
+  reader_->look_up(request, {fetch.key, fetch.tokens, least});
+  return true;
+}
+
+std::vector<std::uint64_t> CachedPrefixes::fetched() {
+  std::vector<std::uint64_t> ready;
+  while (reader_) {
+    const std::unique_ptr<state::DiskReader::Answer> answer = reader_->next();
+    if (!answer) break;
+    const auto asked = fetches_.find(answer->id);
+    if (asked == fetches_.end() || !go_on(asked->second, *answer)) continue;
+    ready.push_back(answer->id);
+    fetches_.erase(asked);
+  }
+  return ready;
+}
+
+/// The next step of a fetch after an answer; true when it was the last one.
+bool CachedPrefixes::go_on(const Fetch& fetch, state::DiskReader::Answer& answer) {
+  if (answer.sequence) {
+    if (answer.complete)
+      cache_.take_in(fetch.key, fetch.tokens, std::move(answer.sequence), answer.logits);
+    return true;
+  }
+  if (!answer.found) return true;
+  // Somebody may have read or evaluated it meanwhile.
+  if (answer.found->length <= cache_.known(fetch.key, fetch.tokens) + state::kWorthReading)
+    return true;
+  std::unique_ptr<state::SequenceState> room = cache_.room_for(answer.found->length);
+  if (!room) return true;
+  reader_->read(answer.id, {std::move(*answer.found), std::move(room)});
+  return false;
+}
+
+}  // namespace hearth::generate
