@@ -1,4 +1,5 @@
-// --kv-disk: where the memories of conversations are kept between runs, if anywhere.
+// --kv-disk: where the memories of conversations are kept between runs, if anywhere, and what has
+// no room in the memory that --kv-budget allows.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,11 @@ struct KvDisk {
 /// "off", "on" (the default folder, 8 GB), DIR, SIZE or DIR:SIZE; sizes are numbers with k, M, G or
 /// T, in powers of ten. Throws Error (exit code 2).
 [[nodiscard]] KvDisk parse_kv_disk(std::string_view value);
+/// --kv-budget: a size, or "off" (0). Throws Error (exit code 2).
+[[nodiscard]] std::uint64_t parse_kv_budget(std::string_view value);
+/// What is left of `disk` for conversations, beside `spilled` bytes of a context that has no room
+/// in memory; no folder when that is not worth it.
+[[nodiscard]] KvDisk rest_of(const KvDisk& disk, std::uint64_t spilled);
 /// As it could be given.
 [[nodiscard]] std::string show_kv_disk(const KvDisk& disk);
 

@@ -40,7 +40,8 @@ struct RunOptions {
   spec::KvFormat kv_type = tensor::DType::kF16;
   bool exact = false;
   bool mapped = false;
-  KvDisk kv_disk;  // nothing is kept unless asked for
+  KvDisk kv_disk;               // nothing is kept unless asked for
+  std::uint64_t kv_budget = 0;  // 0: keys and values take the memory that the context needs
   AdapterOptions adapters;
 
   bool raw = false;
