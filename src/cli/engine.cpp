@@ -25,6 +25,9 @@ spec::Setup make_setup(const std::filesystem::path& path, const RunOptions& opti
   setup.exact = options.exact;
   setup.mapped = options.mapped;
   setup.snapshots = -1;
+  setup.kv_budget = options.kv_budget;
+  setup.spill_folder = options.kv_disk.folder;
+  setup.spill_bytes = options.kv_disk.bytes;
   return setup;
 }
 
@@ -80,10 +83,11 @@ Engine::~Engine() {
 }
 
 void Engine::remember_texts(const RunOptions& load) {
-  if (!load.kv_disk.folder.empty()) {
+  const KvDisk disk = rest_of(load.kv_disk, model_->memory().disk);
+  if (!disk.folder.empty()) {
     state::DiskStoreOptions options;
-    options.folder = load.kv_disk.folder;
-    options.most_bytes = load.kv_disk.bytes;
+    options.folder = disk.folder;
+    options.most_bytes = disk.bytes;
     options.key = read_kv_key(load.kv_disk_key);
     options.warn = [](const std::string& warning) { fmt::print(stderr, "hearth: {}\n", warning); };
     disk_ = std::make_unique<state::DiskStore>(options, model::store_identity(*model_));

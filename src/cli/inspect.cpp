@@ -10,15 +10,18 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cli/kv_disk.h"
 #include "cli/main.h"
 #include "cli/model_words.h"
 #include "cli/models.h"
+#include "cli/planning.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
 #include "measure/shapes.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
 #include "plan/counted_workload.h"
+#include "plan/rank.h"
 #include "spec/visit.h"
 #include "state/snapshots.h"
 #include "support/error.h"
@@ -29,7 +32,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct InspectOptions {
-  std::string model, kv = "f16", rope_scaling;
+  std::string model, kv = "f16", kv_budget, machine, rope_scaling;
   std::int64_t context = 0;
   bool json = false, tensors = false;
 };
@@ -49,6 +52,8 @@ struct Inspection {
   double kv_bytes_per_token = 0;        // what grows with the context
   std::size_t kv_bytes_f16 = 0;         // of the same context in F16
   std::size_t state_bytes = 0;          // of one sequence: recurrent state and its snapshots
+  double disk_rate = 0;  // bytes per second of keys that are read from it; 0: not needed
+  double tokens_in_memory = 0, tokens_from_disk = 0;  // expected per second at full context
   bool planned = true;  // false: a draft model that needs tensors of the model it drafts for
   [[nodiscard]] const gguf::File& file() const { return opened ? *opened : header->file(); }
 };
@@ -66,6 +71,24 @@ std::uint64_t unused_parameters(const spec::ModelSpec& spec) {
   return unused;
 }
 
+/// How fast a context of which a part is on disk will be decoded at its end. Reading goes on while
+/// the rest computes, so that the slower of the two counts.
+void expect_speed(Inspection& i, const std::string& wanted) {
+  const machine::Machine machine = planned_machine(wanted).machine;
+  for (const machine::Disk& disk : machine.disks)
+    i.disk_rate = std::max(i.disk_rate, disk.sequential_bytes_per_second);
+  plan::Conditions conditions;
+  conditions.kv_type = i.setup.kv_type.name();
+  conditions.context = i.setup.context;
+  conditions.depths = {i.setup.context - 1};
+  const plan::Estimate estimate =
+      plan::best_estimate(plan::counted_workload(i.file()), machine, conditions);
+  if (estimate.speeds.empty() || i.disk_rate <= 0) return;
+  i.tokens_in_memory = estimate.speeds.front().decode.tps;
+  const double disk = i.disk_rate / static_cast<double>(i.decode.disk_bytes_read);
+  i.tokens_from_disk = std::min(disk, i.tokens_in_memory);
+}
+
 Inspection inspect(const InspectOptions& options) {
   constexpr std::string_view kShape = "shape:";
   Inspection i;
@@ -77,6 +100,7 @@ Inspection inspect(const InspectOptions& options) {
     i.setup.model = i.opened->path();
   }
   i.setup.kv_type = spec::parse_kv_format(options.kv);
+  if (!options.kv_budget.empty()) i.setup.kv_budget = parse_kv_budget(options.kv_budget);
   if (!options.rope_scaling.empty())
     i.setup.rope_scaling = spec::parse_rope_scaling(options.rope_scaling);
   i.spec = model::describe_model(i.file(), {options.context, i.setup.rope_scaling});
@@ -103,8 +127,10 @@ Inspection inspect(const InspectOptions& options) {
                                i.spec.causal ? i.setup.context - 1 : 0);
   spec::Setup half = i.setup;
   half.kv_type = tensor::DType::kF16;
+  half.kv_budget = 0;
   i.kv_bytes_f16 = model::kv_bytes(i.spec, half, *backend);
   i.state_bytes = i.decode.state_bytes / static_cast<std::size_t>(i.setup.sequences);
+  if (i.decode.disk_bytes_read > 0) expect_speed(i, options.machine);
   return i;
 }
 
@@ -204,14 +230,21 @@ Json to_json(const Inspection& i, bool tensors) {
               {"state", i.memory.state},
               {"buffers", i.memory.buffers},
               {"other", i.memory.other},
-              {"total", i.memory.total()}}},
+              {"total", i.memory.total()},
+              {"kv_on_disk", i.memory.disk}}},
             {"per_token",
              {{"weight_bytes_read", i.decode.counts.weight_bytes},
               {"kv_bytes_read_at_full_context", i.decode.counts.kv_bytes_read},
+              {"disk_bytes_read_at_full_context", i.decode.disk_bytes_read},
               {"state_bytes_moved", i.decode.counts.state_bytes},
               {"multiply_adds", i.decode.counts.weight_multiply_adds},
               {"attention_multiply_adds_at_full_context", i.decode.counts.attention_multiply_adds},
               {"operations", i.decode.counts.operations}}}};
+  if (i.decode.disk_bytes_read > 0) {
+    json["expected"] = {{"disk_bytes_per_second", i.disk_rate},
+                        {"tokens_per_second_at_full_context", i.tokens_from_disk},
+                        {"with_all_in_memory", i.tokens_in_memory}};
+  }
   if (!i.planned) json["memory"] = json["per_token"] = nullptr;
   if (tensors) json["tensors"] = tensors_json(i.file());
   return json;
@@ -268,6 +301,10 @@ void print_kv(const Inspection& i) {
                windows && i.kv_bytes_per_token > 0 ? ", but for windows" : "");
     print_kv_format(i);
   }
+  if (i.memory.disk > 0) {
+    fmt::print("    on disk      {}: all pages have a place there, {} in memory\n",
+               bytes_text(i.memory.disk), bytes_text(i.memory.kv));
+  }
   if (i.memory.state > 0) {
     fmt::print("  state          {} ({} snapshots; does not grow with the context)\n",
                bytes_text(i.memory.state),
@@ -294,6 +331,16 @@ void print_memory(const Inspection& i) {
                  ? fmt::format(" and up to {} of KV", bytes_text(i.decode.counts.kv_bytes_read))
                  : std::string(),
              amount(static_cast<double>(i.decode.counts.weight_multiply_adds)));
+  if (i.decode.disk_bytes_read == 0) return;
+  fmt::print("At full context {} of the KV come from the disk for every token",
+             bytes_text(i.decode.disk_bytes_read));
+  if (i.tokens_from_disk <= 0) {
+    fmt::print("; how fast the disk is read is not known (hearth probe).\n");
+    return;
+  }
+  fmt::print(": at {}/s about {:.3g} tokens/s, instead of {:.3g} with all in memory.\n",
+             bytes_text(static_cast<std::size_t>(i.disk_rate)), i.tokens_from_disk,
+             i.tokens_in_memory);
 }
 
 void print_text(const Inspection& i, bool tensors) {
@@ -350,6 +397,7 @@ void add_inspect_command(CLI::App& app) {
       "  hearth inspect model.gguf\n"
       "  hearth inspect model.gguf --ctx 131072 --kv tq3\n"
       "  hearth inspect shape:llama3-8b --ctx 131072 --kv q8_0:tq4\n"
+      "  hearth inspect shape:llama3-8b --ctx 131072 --kv-budget 4G\n"
       "  hearth inspect model.gguf --json --tensors\n"
       "\n"
       "Exit status:\n"
@@ -371,6 +419,16 @@ void add_inspect_command(CLI::App& app) {
                    "yarn:FACTOR[:ORIGINAL], linear:FACTOR[:ORIGINAL] or none, in place of what the "
                    "file says")
       ->type_name("KIND:FACTOR");
+  command
+      ->add_option(
+          "--kv-budget", options->kv_budget,
+          "Most memory for keys and values; the rest is on disk, as --kv-disk of run has it")
+      ->type_name("SIZE");
+  command
+      ->add_option("--machine", options->machine,
+                   "With --kv-budget, the machine whose speed is expected: a preset or a file of "
+                   "hearth probe --json (default: this one)")
+      ->type_name("NAME|FILE");
   command->add_flag("--json", options->json, "Print one JSON object");
   command->add_flag("--tensors", options->tensors, "List every tensor, too");
   command->callback([options] {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -65,6 +66,22 @@ KvDisk parse_kv_disk(std::string_view value) {
 
 std::shared_ptr<const state::StoreKey> read_kv_key(const std::string& file) {
   return file.empty() ? nullptr : state::StoreKey::read(file);
+}
+
+std::uint64_t parse_kv_budget(std::string_view value) {
+  if (value == "off" || value == "none") return 0;
+  const std::optional<double> size = parse_size(value);
+  if (size && (*size == 0 || (*size >= kLeastBytes && *size <= kMostBytes)))
+    return static_cast<std::uint64_t>(*size);
+  throw Error(fmt::format("'{}' is no amount of memory for keys and values", printable(value)),
+              "for example --kv-budget 4G; 1M is the least", ExitCode::kUsage);
+}
+
+KvDisk rest_of(const KvDisk& disk, std::uint64_t spilled) {
+  if (spilled == 0) return disk;
+  const std::uint64_t left = disk.bytes - std::min(disk.bytes, spilled);
+  if (static_cast<double>(left) < kLeastBytes) return {};
+  return {disk.folder, left};
 }
 
 std::string show_kv_disk(const KvDisk& disk) {

@@ -323,6 +323,14 @@ constexpr auto kSettings = std::to_array<Setting>({
        o.kv_disk_key = v == "off" ? std::string() : std::string(v);
      },
      [](const RunOptions& o) { return o.kv_disk_key.empty() ? "off" : o.kv_disk_key; }},
+    {"kv-budget", "--kv-budget", "SIZE", "Engine",
+     "Most memory for keys and values; the rest is in a file in --kv-disk's folder and read for "
+     "every token (default: off)",
+     SettingKind::kValue, true,
+     [](RunOptions& o, std::string_view v) { o.kv_budget = parse_kv_budget(v); },
+     [](const RunOptions& o) {
+       return o.kv_budget == 0 ? std::string("off") : std::to_string(o.kv_budget);
+     }},
     {"exact", "--exact", "", "Engine",
      "Compute with float32 activations, reproducibly and more slowly", SettingKind::kSwitch, true,
      apply_switch<&RunOptions::exact>, show_switch<&RunOptions::exact>},

@@ -42,8 +42,9 @@ struct RunOptions {
   std::optional<spec::RopeScaling> rope_scaling;  // absent: as the file says
   bool exact = false;
   bool mapped = false;
-  KvDisk kv_disk;           // nothing is kept unless asked for
-  std::string kv_disk_key;  // a key file; empty: what is kept is not encrypted
+  KvDisk kv_disk;               // nothing is kept unless asked for
+  std::string kv_disk_key;      // a key file; empty: what is kept is not encrypted
+  std::uint64_t kv_budget = 0;  // 0: keys and values take the memory that the context needs
   AdapterOptions adapters;
 
   bool raw = false;

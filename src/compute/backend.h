@@ -161,6 +161,30 @@ struct KvRows {
   Tensor row_cell;      // I32 [T], the cell of the row itself
 };
 
+/// Cells that attention takes together, from a multiple of so many on: in long contexts more of
+/// them, where there are plenty.
+inline constexpr std::int64_t kAttendCells = 512, kFarCells = 8192, kFarAttendCells = 2048;
+
+/// The first of the cells that attention takes together with this one, and the first after them.
+[[nodiscard]] constexpr std::int64_t attend_begin(std::int64_t cell) {
+  return cell - cell % (cell < kFarCells ? kAttendCells : kFarAttendCells);
+}
+[[nodiscard]] constexpr std::int64_t attend_end(std::int64_t cell) {
+  return attend_begin(cell) + (cell < kFarCells ? kAttendCells : kFarAttendCells);
+}
+
+/// A part of attend(): the cells [begin, end) of those that the rows see. Where not all keys are in
+/// memory at once, attention is made of parts, in ascending order, whose cells follow each other
+/// and begin where attend_begin() says; only the last one may end elsewhere. The results are those
+/// of one attend(): on the CPU backend to the last bit.
+struct AttendPart {
+  std::int64_t begin = 0, end = 0;
+  bool first = true, last = true;
+  /// F32 [T, heads, 2 + value size], contiguous: what the parts so far gave. Written by all but
+  /// the last part, read by all but the first. Absent: there are no parts, all is attended to.
+  Tensor running{};
+};
+
 /// Attention of T query rows over paged keys and values (flash-attention style implementations
 /// welcome). With s(h, c) = scale q_h . k_c, then
 ///
@@ -186,6 +210,7 @@ struct AttendArguments {
   Tensor distance_bias;  // F32 [heads, 2R + 1] or absent
   Tensor sinks;          // F32 [heads] or absent
   Tensor out;            // F32 [T, heads, value size]
+  AttendPart part{};
 };
 
 /// Keys and values that attend_selected() reads: the cells [row_begin, row_end) of each row, or the

@@ -39,7 +39,10 @@ state::MemoryLimits memory_limits(const spec::Setup& setup) {
           .batch_rows = std::min(setup.batch_rows, setup.context),
           .kv_type = setup.kv_type,
           .prefix_cells = setup.prefix_cells,
-          .snapshots = setup.snapshots < 0 ? state::kChatSnapshots : setup.snapshots};
+          .snapshots = setup.snapshots < 0 ? state::kChatSnapshots : setup.snapshots,
+          .kv_budget = setup.kv_budget,
+          .spill_bytes = setup.spill_bytes,
+          .spill_folder = setup.spill_folder};
 }
 
 std::int64_t default_context(const spec::ModelSpec& spec) noexcept {
@@ -101,6 +104,8 @@ PassCost count_pass(const gguf::File& file, const spec::ModelSpec& spec, const s
   backend->reset_counts();
   runner.run(batch);
   cost.counts = backend->counts();
+  cost.disk_bytes = pool.disk_bytes();
+  if (pool.stream() != nullptr) cost.disk_bytes_read = pool.stream()->pass_bytes();
   if (spec.encoder) {
     state::SequenceState encoded(pool);
     const std::vector<std::int32_t> tokens(static_cast<std::size_t>(rows));
@@ -130,6 +135,7 @@ MemoryPlan plan_memory(const gguf::File& file, const spec::ModelSpec& spec,
   plan.arena_bytes = cost.arena_bytes;
   plan.memory.weights = cost.weight_bytes;
   plan.memory.kv = cost.kv_bytes;
+  plan.memory.disk = cost.disk_bytes;
   plan.memory.state = cost.state_bytes;
   plan.memory.buffers = cost.arena_bytes + cost.index_bytes +
                         (backend.allocated(MemoryCategory::kBuffers) - buffers_before);

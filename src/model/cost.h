@@ -32,19 +32,23 @@ namespace hearth::model {
 
 struct PassCost {
   compute::Counts counts;
-  std::size_t weight_bytes = 0;  // resident weights
-  std::size_t kv_bytes = 0;      // of all pages
-  std::size_t state_bytes = 0;   // of all slots of recurrent state
-  std::size_t arena_bytes = 0;   // high-water mark of the activations
-  std::size_t index_bytes = 0;   // index tensors
-  std::int64_t widest = 0;       // largest number of input features of any matrix
+  std::size_t weight_bytes = 0;              // resident weights
+  std::size_t kv_bytes = 0;                  // of all pages
+  std::uint64_t disk_bytes = 0;              // of the file of pages that have no room in kv_bytes
+  std::uint64_t disk_bytes_read = 0;         // from it, by the pass
+  std::size_t state_bytes = 0;               // of all slots of recurrent state
+  std::size_t arena_bytes = 0;               // high-water mark of the activations
+  std::size_t index_bytes = 0;               // index tensors
+  std::int64_t widest = 0;                   // largest number of input features of any matrix
   std::vector<compute::WeightLoad> loads{};  // views of the file's names and bytes
 };
 
-/// Bytes by category. `mapped`, not in total(), is the mapping of the file.
+/// Bytes by category. Not in total(): `mapped`, the mapping of the file, and `disk`, the keys and
+/// values that are on disk.
 struct MemoryReport {
   std::size_t weights = 0, kv = 0, state = 0, buffers = 0, other = 0;
   std::size_t mapped = 0;
+  std::uint64_t disk = 0;
   [[nodiscard]] std::size_t total() const noexcept {
     return weights + kv + state + buffers + other;
   }

@@ -216,6 +216,7 @@ MemoryReport LoadedModel::memory() const noexcept {
   MemoryReport report{bytes(MemoryCategory::kWeights), bytes(MemoryCategory::kKv),
                       bytes(MemoryCategory::kState),   bytes(MemoryCategory::kBuffers),
                       bytes(MemoryCategory::kOther),   impl_->file->file_bytes()};
+  report.disk = impl_->pool->disk_bytes();
   report.other += output_bytes(impl_->spec, impl_->runner->limits());
   for (const std::weak_ptr<const Adapter>& each : impl_->adapters) {
     if (const std::shared_ptr<const Adapter> adapter = each.lock())

@@ -119,6 +119,7 @@ void PassInputs::plan(const spec::Attention& attention) {
     result.distance_bias = distance_bias(*attention.relative_bias, attention.heads);
   }
   plans_.push_back(result);
+  plan_reading(attention.memory, 0);
 }
 
 void PassInputs::plan(const spec::LatentAttention& attention) {
@@ -131,6 +132,12 @@ void PassInputs::plan(const spec::LatentAttention& attention) {
   }
   if (attention.temperature) result.temperature = index_of(temperatures_, *attention.temperature);
   plans_.push_back(result);
+  plan_reading(attention.memory, kAbsorbedRows);
+}
+
+void PassInputs::plan_reading(spec::MemoryIndex memory, std::int64_t rows_at_once) {
+  if (memory < 0) return;
+  if (const auto framed = memory_.framed(memory)) readings_.push_back({*framed, rows_at_once});
 }
 
 void PassInputs::plan(const spec::CompressedAttention& attention) {
@@ -187,6 +194,7 @@ void PassInputs::make_index_tensors() {
     stage(page_tables_.emplace_back(), DType::kI32, limits_.sequences,
           std::max<std::int64_t>(1, pages));
   }
+  tables_.resize(page_tables_.size());
   staged_windows_.resize(windows_.size());
   for (StagedWindow& window : staged_windows_) {
     for (Staged<std::int32_t>* staged :
@@ -253,7 +261,6 @@ void PassInputs::assign(std::span<const BatchRow> rows) {
       sequence.grow(static_cast<std::int64_t>(end - done));
       const std::size_t begin = done;
       done = end;
-      fill_pages(narrow(segments_), sequence);
       segment_begin_.host[static_cast<std::size_t>(segments_)] =
           narrow(static_cast<std::int64_t>(begin));
       segment_slot_.host[static_cast<std::size_t>(segments_)] = sequence.state_slot();
@@ -266,18 +273,42 @@ void PassInputs::assign(std::span<const BatchRow> rows) {
       segment_begin_.host[static_cast<std::size_t>(segments_)] =
           narrow(static_cast<std::int64_t>(end));
     }
+    locate_pages(rows);
   } catch (...) {
     forget(rows.first(done));
     throw;
   }
 }
 
+/// Where the pages of all sequences are: only known when all have grown, since room for the pages
+/// of one is made by moving those of others to the disk. What is there begins to be read.
+void PassInputs::locate_pages(std::span<const BatchRow> rows) {
+  state::PageStream* const stream = memory_.stream();
+  if (stream != nullptr) stream->begin();
+  const auto begin_of = [this](std::int64_t segment) {
+    return segment_begin_.host[static_cast<std::size_t>(segment)];
+  };
+  for (std::int64_t segment = 0; segment < segments_; ++segment) {
+    if (stream != nullptr) stream->add_segment(begin_of(segment), begin_of(segment + 1));
+    fill_pages(narrow(segment), *rows[static_cast<std::size_t>(begin_of(segment))].sequence);
+  }
+  if (stream == nullptr) return;
+  const auto count = static_cast<std::int64_t>(rows.size());
+  for (const Reading& reading : readings_) {
+    const std::int64_t at_once = reading.rows_at_once > 0 ? reading.rows_at_once : count;
+    for (std::int64_t first = 0; first < count; first += at_once)
+      stream->read(reading.memory, first, std::min(count, first + at_once));
+  }
+  stream->start();
+}
+
 void PassInputs::fill_pages(std::int32_t index, const state::SequenceState& sequence) {
   for (std::size_t g = 0; g < page_tables_.size(); ++g) {
-    const std::span<const std::int32_t> pages = sequence.pages(g);
-    std::copy(pages.begin(), pages.end(),
-              page_tables_[g].host.begin() + index * page_tables_[g].device.shape[1]);
+    Staged<std::int32_t>& table = page_tables_[g];
+    const auto pages = static_cast<std::size_t>(table.device.shape[1]);
+    tables_[g] = std::span(table.host).subspan(static_cast<std::size_t>(index) * pages, pages);
   }
+  memory_.plan_segment(sequence, tables_);
 }
 
 void PassInputs::fill_position(std::size_t i, const BatchRow& row, std::int64_t position) {

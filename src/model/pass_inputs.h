@@ -73,6 +73,7 @@ class PassInputs {
   void plan(const spec::CompressedAttention& attention);
   template <class Body>
   void plan(const Body& /*body*/) {}
+  void plan_reading(spec::MemoryIndex memory, std::int64_t rows_at_once);
   [[nodiscard]] int rope_index(const std::optional<spec::Rope>& rope);
   [[nodiscard]] tensor::Tensor distance_bias(const spec::RelativeBias& bias, std::int64_t heads);
   void make_index_tensors();
@@ -82,6 +83,7 @@ class PassInputs {
   void fill_row(std::size_t i, const BatchRow& row, std::int32_t index,
                 state::SequenceState& sequence, std::int64_t cell, std::size_t segment_begin);
   void fill_pages(std::int32_t index, const state::SequenceState& sequence);
+  void locate_pages(std::span<const BatchRow> rows);
   void fill_position(std::size_t i, const BatchRow& row, std::int64_t position);
 
   const spec::ModelSpec& spec_;
@@ -94,6 +96,12 @@ class PassInputs {
   std::vector<RopeKind> ropes_;
   std::vector<spec::QueryTemperature> temperatures_;
   std::vector<AttentionPlan> plans_;
+  /// Attentions whose keys may be on disk, in the order of their execution.
+  struct Reading {
+    std::size_t memory = 0;         // state::MemoryPool::framed()
+    std::int64_t rows_at_once = 0;  // 0: all
+  };
+  std::vector<Reading> readings_;
   std::int64_t selected_ = 0;  // cells that a lightning indexer chooses per row
 
   std::vector<std::unique_ptr<tensor::Buffer>> buffers_;
@@ -101,6 +109,7 @@ class PassInputs {
   Staged<std::int32_t> encoder_begin_, encoder_end_;
   Staged<std::int32_t> segment_begin_, segment_slot_, row_slot_;
   std::vector<Staged<std::int32_t>> page_tables_;  // by group
+  std::vector<std::span<std::int32_t>> tables_;    // of one sequence
   std::vector<StagedWindow> staged_windows_;
   std::vector<StagedBlocks> staged_blocks_;
   std::vector<Staged<float>> staged_temperatures_;

@@ -100,10 +100,12 @@ ServedModel::~ServedModel() {
 }
 
 void ServedModel::remember_texts(const ServedModelOptions& options) {
-  if (!options.disk_folder.empty()) {
+  // What is not taken by the context itself (Setup::kv_budget) is for conversations.
+  const std::uint64_t spilled = std::min(options.disk_bytes, model_->memory().disk);
+  if (!options.disk_folder.empty() && spilled < options.disk_bytes) {
     state::DiskStoreOptions disk;
     disk.folder = options.disk_folder;
-    disk.most_bytes = options.disk_bytes;
+    disk.most_bytes = options.disk_bytes - spilled;
     disk.key = options.disk_key;
     disk.warn = options.warn;
     disk_ = std::make_unique<state::DiskStore>(disk, model::store_identity(*model_));

@@ -29,6 +29,11 @@ struct Setup {
   KvFormat kv_type = tensor::DType::kF16;
   /// Absent: as the file says.
   std::optional<RopeScaling> rope_scaling;
+  /// Most bytes of memory for keys and values; 0: as many as the context takes. What has no room is
+  /// in a file in `spill_folder`, of at most `spill_bytes` (0: any size), and is read for every
+  /// token. A plan can be made without a folder, a model cannot be run.
+  std::uint64_t kv_budget = 0, spill_bytes = 0;
+  std::filesystem::path spill_folder{};
   /// 0: all physical cores this process may use.
   int threads = 0;
   /// Float32 activations and a fixed order of every reduction (then kv_type should be F32).

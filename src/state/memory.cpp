@@ -1,7 +1,10 @@
 #include "state/memory.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
+#include <tuple>
+#include <utility>
 
 #include "state/snapshots.h"
 #include "support/error.h"
@@ -18,6 +21,11 @@ namespace {
 
 std::size_t bytes_of(const Tensor& shape) noexcept {
   return tensor::row_bytes(shape.dtype, static_cast<std::size_t>(shape.elements()));
+}
+
+template <class Number>
+Number round_up(Number value, Number to) noexcept {
+  return (value + to - 1) / to * to;
 }
 
 /// Pages that are coded with one call: more are coded in several.
@@ -89,9 +97,11 @@ MemoryPool::MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec,
     buffers_.push_back(backend.allocate(bytes_of(pairs_), MemoryCategory::kBuffers));
     pairs_.buffer = buffers_.back().get();
   }
+  divide(spec);
   for (std::size_t i = 0; i < spec.kv_memories.size(); ++i) {
     make_memory(spec.kv_memories[i], i);
   }
+  open_disk();
   const std::int64_t slots =
       spec.recurrent_memories.empty() ? 0 : kSlotsPerSequence * limits.sequences + limits.snapshots;
   for (const spec::RecurrentMemory& memory : spec.recurrent_memories) {
@@ -132,37 +142,85 @@ void MemoryPool::make_group(std::size_t group) {
   pool.coded.resize(std::max<std::int64_t>(0, pool.capacity - others));
 }
 
-/// One buffer: raw keys, raw values, coded keys, coded values.
-void MemoryPool::make_memory(const spec::KvMemory& memory, std::size_t index) {
+/// One buffer: raw keys, raw values, coded keys, coded values. Of those on disk a page is one
+/// piece, keys and then values.
+MemoryPool::Layout MemoryPool::layout_of(const spec::KvMemory& memory, std::size_t index) const {
   constexpr std::size_t kAlignment = 64;
   const MemoryFormat& format = formats_[index];
   const Group& pool = pools_[group_of_[index]];
-  std::size_t bytes = 0;
-  std::vector<Tensor> parts;
+  Layout layout;
   const auto place = [&](Tensor tensor) {
-    if (bytes_of(tensor) > 0) bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    tensor.offset = bytes;
-    bytes += bytes_of(tensor);
-    parts.push_back(tensor);
+    if (bytes_of(tensor) > 0) layout.bytes = round_up(layout.bytes, kAlignment);
+    tensor.offset = layout.bytes;
+    layout.bytes += bytes_of(tensor);
+    return tensor;
   };
-  for (const PartPages* part : {&format.keys, &format.values}) {
-    place(Tensor::contiguous(nullptr, 0, part->raw,
-                             {pool.raw.count(), memory.kv_heads, kPageCells, part->size}));
-  }
-  for (const PartPages* part : {&format.keys, &format.values}) {
-    if (!format.coded) break;
-    place(Tensor::contiguous(
+  const auto raw = [&](const PartPages& part, std::int64_t pages) {
+    return Tensor::contiguous(nullptr, 0, part.raw,
+                              {pages, memory.kv_heads, kPageCells, part.size});
+  };
+  const auto coded = [&](const PartPages& part, std::int64_t pages) {
+    return Tensor::contiguous(
         nullptr, 0, DType::kI8,
-        {pool.coded.count(), memory.kv_heads, static_cast<std::int64_t>(part->coded_bytes())}));
+        {pages, memory.kv_heads, static_cast<std::int64_t>(part.coded_bytes())});
+  };
+  const auto place_frames = [&](Tensor keys, Tensor values) {
+    const tensor::DTypeInfo& type = tensor::info(keys.dtype);
+    const std::size_t values_at = round_up(bytes_of(keys), kAlignment);
+    const std::size_t unit = std::lcm(SpillFile::kAlignment, std::size_t{type.block_bytes});
+    layout.stripe = round_up(values_at + bytes_of(values), unit);
+    layout.frames_at = round_up(layout.bytes, SpillFile::kAlignment);
+    for (Tensor* tensor : {&keys, &values}) {
+      tensor->shape[0] = pool.frames.frames();
+      tensor->strides[0] =
+          static_cast<std::int64_t>(layout.stripe / type.block_bytes * type.block_elements);
+      tensor->offset = layout.frames_at + (tensor == &values ? values_at : 0);
+    }
+    layout.bytes =
+        layout.frames_at + layout.stripe * static_cast<std::size_t>(pool.frames.frames());
+    return std::pair(keys, values);
+  };
+  if (pool.on_disk && !format.coded) {
+    std::tie(layout.keys, layout.values) = place_frames(raw(format.keys, 1), raw(format.values, 1));
+    return layout;
   }
-  buffers_.push_back(backend_->allocate(bytes, MemoryCategory::kKv));
-  for (Tensor& part : parts) part.buffer = buffers_.back().get();
+  layout.keys = place(raw(format.keys, pool.raw.count()));
+  layout.values = place(raw(format.values, pool.raw.count()));
+  if (!format.coded) return layout;
+  if (pool.on_disk) {
+    std::tie(layout.coded_keys, layout.coded_values) =
+        place_frames(coded(format.keys, 1), coded(format.values, 1));
+  } else {
+    layout.coded_keys = place(coded(format.keys, pool.coded.count()));
+    layout.coded_values = place(coded(format.values, pool.coded.count()));
+  }
+  return layout;
+}
+
+void MemoryPool::make_memory(const spec::KvMemory& memory, std::size_t index) {
+  const MemoryFormat& format = formats_[index];
+  const std::size_t group = group_of_[index];
+  Layout layout = layout_of(memory, index);
+  tensor::Buffer* const buffer =
+      buffers_.emplace_back(backend_->allocate(layout.bytes, MemoryCategory::kKv)).get();
   const bool has_values = memory.value_size > 0;
-  keys_.push_back(parts[0]);
-  values_.push_back(has_values ? parts[1] : Tensor{});
+  const auto present = [&](Tensor tensor, bool is_there) {
+    tensor.buffer = buffer;
+    return is_there ? tensor : Tensor{};
+  };
+  keys_.push_back(present(layout.keys, true));
+  values_.push_back(present(layout.values, has_values));
   CodedPages& coded = coded_.emplace_back();
-  if (!format.coded || pool.coded.count() == 0) return;
-  coded = {parts[2], has_values ? parts[3] : Tensor{}, format.keys.code, format.values.code};
+  if (format.coded && pools_[group].coded.count() > 0) {
+    coded = {present(layout.coded_keys, true), present(layout.coded_values, has_values),
+             format.keys.code, format.values.code};
+  }
+  framed_index_.push_back(-1);
+  if (!pools_[group].on_disk) return;
+  framed_index_.back() = static_cast<std::int32_t>(framed_.size());
+  framed_.push_back({group, format.coded ? coded.keys : keys_.back(),
+                     format.coded ? coded.values : values_.back(), layout.stripe, layout.frames_at,
+                     pools_[group].growing().count()});
 }
 
 std::int64_t MemoryPool::pass_pages() const noexcept {
@@ -271,15 +329,41 @@ std::uint64_t MemoryPool::fingerprint() const {
 }
 
 std::int32_t MemoryPool::take_page(std::size_t group) {
-  const std::int32_t page = pools_[group].raw.take();
-  if (page >= 0) return page;
-  throw Error("all " + std::to_string(pages(group)) + " pages of the KV cache are in use",
-              "use a larger context, or end other sequences");
+  Group& pool = pools_[group];
+  const std::int32_t page = pool.raw.take();
+  if (page < 0) {
+    // Pages stay raw, and the raw ones run out, when coded ones cannot go to the disk.
+    if (!disk_problem_.empty()) throw Error(disk_problem_);
+    throw Error("all " + std::to_string(pages(group)) + " pages of the KV cache are in use",
+                "use a larger context, or end other sequences");
+  }
+  if (!pool.framed(page)) return page;
+  try {
+    free_a_frame(group);
+  } catch (...) {
+    pool.raw.give_back(page);
+    throw;
+  }
+  pool.frames.place(page);
+  pool.frames.pin(page);
+  return page;
 }
 
 std::int32_t MemoryPool::take_coded_page(std::size_t group) noexcept {
-  const std::int32_t page = pools_[group].coded.take();
-  return page < 0 ? page : page | compute::kCodedPage;
+  Group& pool = pools_[group];
+  const std::int32_t page = pool.coded.take();
+  if (page < 0 || !pool.on_disk) return page < 0 ? page : page | compute::kCodedPage;
+  try {
+    free_a_frame(group);
+  } catch (const Error& error) {
+    disk_problem_ = error.what();
+    pool.coded.give_back(page);
+    return -1;
+  }
+  disk_problem_.clear();
+  pool.frames.place(page);
+  pool.frames.pin(page);
+  return page | compute::kCodedPage;
 }
 
 void MemoryPool::share_page(std::size_t group, std::int32_t page) noexcept {
@@ -287,14 +371,21 @@ void MemoryPool::share_page(std::size_t group, std::int32_t page) noexcept {
 }
 
 void MemoryPool::give_back_page(std::size_t group, std::int32_t page) noexcept {
-  list_of(group, page).give_back(page & ~compute::kCodedPage);
+  const std::int32_t number = page & ~compute::kCodedPage;
+  list_of(group, page).give_back(number);
+  if (page_references(group, page) == 0 && pools_[group].framed(page))
+    pools_[group].frames.forget(number);
 }
 
 void MemoryPool::encode(std::size_t group, std::span<const CodedPair> pairs) noexcept {
   while (!pairs.empty()) {
     const auto count = std::min(pairs.size(), static_cast<std::size_t>(kPairs));
     const Tensor staged = pairs_.rows(0, static_cast<std::int64_t>(count));
-    backend_->write(staged, pairs.data());
+    std::array<CodedPair, kPairs> rows{};
+    for (std::size_t i = 0; i < count; ++i) {
+      rows[i] = {pairs[i].raw, row_of(group, pairs[i].coded | compute::kCodedPage)};
+    }
+    backend_->write(staged, rows.data());
     for (std::size_t i = 0; i < keys_.size(); ++i) {
       if (group_of_[i] != group) continue;
       const CodedPages& coded = coded_[i];
@@ -309,8 +400,11 @@ void MemoryPool::encode(std::size_t group, std::span<const CodedPair> pairs) noe
 void MemoryPool::copy_page(std::size_t group, std::int32_t from, std::int32_t to) noexcept {
   for (std::size_t i = 0; i < keys_.size(); ++i) {
     if (group_of_[i] != group) continue;
-    backend_->copy(keys_[i].rows(from, 1), keys_[i].rows(to, 1));
-    if (values_[i]) backend_->copy(values_[i].rows(from, 1), values_[i].rows(to, 1));
+    for (const Tensor* pages : {&keys_[i], &values_[i]}) {
+      if (*pages) {
+        backend_->copy(pages->rows(row_of(group, from), 1), pages->rows(row_of(group, to), 1));
+      }
+    }
   }
 }
 

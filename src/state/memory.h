@@ -3,19 +3,27 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "compute/backend.h"
 #include "spec/kv_format.h"
 #include "spec/model_spec.h"
 #include "state/kv_format.h"
+#include "state/page_disk.h"
+#include "state/page_frames.h"
+#include "state/page_stream.h"
 #include "tensor/tensor.h"
 
 namespace hearth::state {
 
-inline constexpr std::int64_t kPageCells = 64;
+class SequenceState;
+
 /// Cells behind a window that are kept besides, so that a sequence can be cut back a little.
 inline constexpr std::int64_t kWindowSlack = 64;
 /// Recurrent states that a sequence holds: the current one, the one before it, and snapshots to
@@ -31,6 +39,10 @@ struct MemoryLimits {
   /// which a sequence with windows or recurrent state can go on (state/prefix_cache.h).
   std::int64_t prefix_cells = 0;
   std::int64_t snapshots = 0;
+  /// Most bytes of memory for keys and values; 0: as many as there are. What has no room is in a
+  /// file in `spill_folder` of at most `spill_bytes` bytes (0: any size), and read by every pass.
+  std::uint64_t kv_budget = 0, spill_bytes = 0;
+  std::filesystem::path spill_folder{};
 };
 
 /// Coded pages of one memory; absent where it has none.
@@ -46,9 +58,15 @@ struct CodedPages {
 /// A group that is coded has raw pages, for rows as they come, and coded ones
 /// (compute::kCodedPage in their number), for those that will not change any more. There are only
 /// as many raw ones as sequences need at once.
+///
+/// Where all pages are more than the budget, those that grow in number with the context (the raw
+/// ones of a group without a window; the coded ones of a coded group) have numbers as before, but
+/// only some of them a frame in memory, whose number is then what tensors and page tables are
+/// indexed with; the others are on disk. Pages that a pass writes are pinned while it is under way.
 class MemoryPool {
  public:
-  /// `backend` must outlive the pool. Throws Error when there is not enough memory.
+  /// `backend` must outlive the pool. Throws Error when there is not enough memory, or the budget
+  /// cannot be kept.
   MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec, const MemoryLimits& limits);
 
   [[nodiscard]] const MemoryLimits& limits() const noexcept { return limits_; }
@@ -68,7 +86,8 @@ class MemoryPool {
   [[nodiscard]] const MemoryFormat& format(spec::MemoryIndex memory) const noexcept {
     return formats_[static_cast<std::size_t>(memory)];
   }
-  /// [raw pages, kv_heads, kPageCells, size]; values are absent when the memory has none.
+  /// [raw pages (of a group on disk: frames), kv_heads, kPageCells, size]; values are absent when
+  /// the memory has none.
   [[nodiscard]] const tensor::Tensor& keys(spec::MemoryIndex memory) const noexcept {
     return keys_[static_cast<std::size_t>(memory)];
   }
@@ -105,6 +124,16 @@ class MemoryPool {
   }
   /// Every so many rows all groups without a window begin a new page.
   [[nodiscard]] std::int64_t rows_between_pages() const noexcept;
+  /// Bytes of the file that pages without room in memory are in; 0: there is none.
+  [[nodiscard]] std::uint64_t disk_bytes() const noexcept { return PageDisk::file_bytes(framed_); }
+  /// What reads the pages on disk; null: all are in memory.
+  [[nodiscard]] PageStream* stream() const noexcept { return stream_.get(); }
+  /// What a group's pages on disk are known by to stream(); nothing when all are in memory.
+  [[nodiscard]] std::optional<std::size_t> framed(spec::MemoryIndex memory) const noexcept;
+  /// Tells stream() which pages a sequence's new segment has, and writes for each of them what
+  /// `table` is to say: where it is in the tensors, or in its part. All groups; tables[group].
+  void plan_segment(const SequenceState& sequence,
+                    std::span<const std::span<std::int32_t>> tables) const;
   /// Hash of everything that decides how the bytes of a sequence are laid out.
   [[nodiscard]] std::uint64_t fingerprint() const;
 
@@ -128,12 +157,28 @@ class MemoryPool {
     PageList raw, coded;
     std::int64_t capacity = 0;  // pages that sequences can fill
     bool coded_group = false;
+    bool on_disk = false;  // then `frames` are of the coded pages, or else of the raw ones
+    PageFrames frames;
+    [[nodiscard]] const PageList& growing() const noexcept { return coded_group ? coded : raw; }
+    [[nodiscard]] bool framed(std::int32_t page) const noexcept {
+      return on_disk && is_coded(page) == coded_group;
+    }
+  };
+  /// How one memory lies in its buffer.
+  struct Layout {
+    tensor::Tensor keys, values, coded_keys, coded_values;
+    std::size_t stripe = 0, frames_at = 0, bytes = 0;
   };
   /// A raw page and the coded page that it becomes.
   struct CodedPair {
     std::int32_t raw, coded;
   };
   void make_group(std::size_t group);
+  [[nodiscard]] Layout layout_of(const spec::KvMemory& memory, std::size_t index) const;
+  void divide(const spec::ModelSpec& spec);
+  void choose_groups(const spec::ModelSpec& spec);
+  [[nodiscard]] std::int64_t least_frames(std::size_t group) const noexcept;
+  void open_disk();
   void make_memory(const spec::KvMemory& memory, std::size_t index);
   [[nodiscard]] static bool is_coded(std::int32_t page) noexcept {
     return (page & compute::kCodedPage) != 0;
@@ -145,10 +190,31 @@ class MemoryPool {
     return is_coded(page) ? pools_[group].coded : pools_[group].raw;
   }
   [[nodiscard]] std::size_t page_bytes(std::size_t group, bool coded_page) const noexcept;
-  /// A raw page. Throws Error when none is free.
+  /// A raw page. Throws Error when none is free. Of a group on disk it is pinned.
   [[nodiscard]] std::int32_t take_page(std::size_t group);
-  /// A coded page, as page tables have it; -1 when none is free.
+  /// A coded page, as page tables have it; -1 when none is free. Pinned as well.
   [[nodiscard]] std::int32_t take_coded_page(std::size_t group) noexcept;
+  /// Brings a page to memory, if it is not there, and keeps it there. Throws Error when the disk
+  /// fails. Without a disk, and for pages that are always in memory, these do nothing.
+  void pin(std::size_t group, std::int32_t page);
+  void unpin(std::size_t group, std::int32_t page) noexcept;
+  /// Some of these pages that are on disk only come back to memory where frames were given up.
+  /// Throws Error when the disk fails.
+  void bring_back(std::size_t group, std::span<const std::int32_t> pages);
+  void load_page(std::size_t group, std::int32_t number);
+  /// The page, which is pinned, will be written.
+  void set_changed(std::size_t group, std::int32_t page) noexcept;
+  /// Where a page is in the tensors of its group; -1: on disk only.
+  [[nodiscard]] std::int32_t row_of(std::size_t group, std::int32_t page) const noexcept {
+    const std::int32_t number = page & ~compute::kCodedPage;
+    return pools_[group].framed(page) ? pools_[group].frames.frame(number) : number;
+  }
+  void free_a_frame(std::size_t group);
+  /// Keys and values of all memories of a page that is on disk only, one after the other.
+  void write_from_disk(std::size_t group, std::int32_t page,
+                       const std::function<void(std::span<const std::byte>)>& sink) const;
+  void plan_pages(std::size_t group, std::span<const std::int32_t> pages,
+                  std::span<std::int32_t> table) const;
   void share_page(std::size_t group, std::int32_t page) noexcept;
   void give_back_page(std::size_t group, std::int32_t page) noexcept;
   void copy_page(std::size_t group, std::int32_t from, std::int32_t to) noexcept;
@@ -156,6 +222,7 @@ class MemoryPool {
   void encode(std::size_t group, std::span<const CodedPair> pairs) noexcept;
   /// Raw pages that one pass can take at most.
   [[nodiscard]] std::int64_t pass_pages() const noexcept;
+  [[nodiscard]] std::int64_t longest_unit() const noexcept;
   /// Raw pages for earlier states of a sequence.
   [[nodiscard]] std::int64_t kept_pages() const noexcept {
     return recurrent_ ? kSlotsPerSequence - 1 : 0;
@@ -182,6 +249,13 @@ class MemoryPool {
   std::vector<MemoryFormat> formats_;
   std::vector<tensor::Tensor> keys_, values_, conv_, scan_;
   std::vector<CodedPages> coded_;
+  std::vector<FramedMemory> framed_;        // of groups on disk
+  std::vector<std::int32_t> framed_index_;  // by memory; -1: none
+  std::int64_t slot_pages_ = 0;
+  tensor::Buffer* ring_ = nullptr;  // of stream_
+  std::unique_ptr<PageDisk> disk_;
+  std::unique_ptr<PageStream> stream_;
+  std::string disk_problem_;
   tensor::Tensor pairs_;  // I32 [pages coded at a time, 2]
   std::vector<std::int32_t> slot_references_, free_slots_;
 };

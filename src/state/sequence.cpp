@@ -126,24 +126,56 @@ void SequenceState::grow(std::int64_t count) {
 }
 
 void SequenceState::grow_pages(std::size_t group, std::int64_t length) {
-  own_last_page(group);
+  const bool was_pinned = pages_[group].pinned >= 0;
   Pages& pages = pages_[group];
   const std::int64_t needed = pages_for(pool_->cells(group, length));
   const std::size_t before = pages.list.size();
+  pin_pages(group);
   try {
+    own_last_page(group);
     while (static_cast<std::int64_t>(pages.list.size()) < needed)
       pages.list.push_back(pool_->take_page(group));
   } catch (...) {
     while (pages.list.size() > before) {
+      pool_->unpin(group, pages.list.back());
       pool_->give_back_page(group, pages.list.back());
       pages.list.pop_back();
     }
+    if (!was_pinned) unpin_pages(group);
     throw;
   }
 }
 
+/// Keeps the part that the next cell is in in memory until the pass is over: it is written, or read
+/// from there beside what is written.
+void SequenceState::pin_pages(std::size_t group) {
+  Pages& pages = pages_[group];
+  if (pages.pinned >= 0) return;
+  pool_->bring_back(group, pages.list);
+  const auto end = static_cast<std::int64_t>(pages.list.size());
+  const std::int64_t next = pool_->cells(group, length_) / kPageCells;
+  const std::int64_t first = std::max(pages.first, PageStream::unit_begin(next));
+  std::int64_t page = first;
+  try {
+    for (; page < end; ++page) pool_->pin(group, pages.list[static_cast<std::size_t>(page)]);
+  } catch (...) {
+    while (page-- > first) pool_->unpin(group, pages.list[static_cast<std::size_t>(page)]);
+    throw;
+  }
+  pages.pinned = first;
+}
+
+void SequenceState::unpin_pages(std::size_t group) noexcept {
+  Pages& pages = pages_[group];
+  if (pages.pinned < 0) return;
+  for (auto page = static_cast<std::size_t>(pages.pinned); page < pages.list.size(); ++page)
+    pool_->unpin(group, pages.list[page]);
+  pages.pinned = -1;
+}
+
 void SequenceState::shrink_pages(std::size_t group, std::int64_t length) noexcept {
   Pages& pages = pages_[group];
+  unpin_pages(group);
   const std::int64_t needed = pages_for(pool_->cells(group, length));
   while (static_cast<std::int64_t>(pages.list.size()) > needed) {
     if (static_cast<std::int64_t>(pages.list.size()) > pages.first) {
@@ -160,9 +192,13 @@ void SequenceState::own_last_page(std::size_t group) {
   Pages& pages = pages_[group];
   if (pages.list.empty() || pool_->cells(group, length_) % kPageCells == 0) return;
   const std::int32_t shared = pages.list.back();
-  if (pool_->page_references(group, shared) == 1) return;
+  if (pool_->page_references(group, shared) == 1) {
+    pool_->set_changed(group, shared);
+    return;
+  }
   const std::int32_t own = pool_->take_page(group);
   pool_->copy_page(group, shared, own);
+  pool_->unpin(group, shared);
   pool_->give_back_page(group, shared);
   pages.list.back() = own;
 }
@@ -199,6 +235,7 @@ void SequenceState::commit() noexcept {
   }
   growing_ = 0;
   for (std::size_t g = 0; g < pages_.size(); ++g) {
+    unpin_pages(g);
     if (pool_->groups()[g].window > 0) give_up_pages(g, kWindowSlack);
   }
   code_pages(length_, pool_->recent_cells());
@@ -221,8 +258,10 @@ void SequenceState::code_pages(std::int64_t length, std::int64_t recent) noexcep
   std::size_t count = 0;
   const auto flush = [&] {
     pool_->encode(group, std::span(pairs).first(count));
-    for (const MemoryPool::CodedPair& pair : std::span(pairs).first(count))
+    for (const MemoryPool::CodedPair& pair : std::span(pairs).first(count)) {
+      pool_->unpin(group, pair.coded | compute::kCodedPage);
       pool_->give_back_page(group, pair.raw);
+    }
     count = 0;
   };
   pages.coded_end = std::max(pages.coded_end, std::min(end, pool_->sink_pages()));
@@ -319,6 +358,7 @@ std::int64_t SequenceState::truncate(std::int64_t length) noexcept {
   const bool under_way = growing_ > 0;
   if (length >= length_ && !under_way) return length_;
   length = std::min(length, length_);
+  for (std::size_t g = 0; g < pages_.size(); ++g) unpin_pages(g);
   if (pending_slot_ >= 0) {
     pool_->give_back_slot(pending_slot_);
     pending_slot_ = -1;

@@ -132,6 +132,7 @@ class SequenceState {
     std::vector<std::int32_t> list;
     std::int64_t first = 0;      // logical pages before it were given up
     std::int64_t coded_end = 0;  // all before it are coded, or stay raw
+    std::int64_t pinned = -1;    // while a pass is under way: from this page on they are pinned
   };
   /// A recurrent state that the sequence can go back to.
   struct Checkpoint {
@@ -166,6 +167,8 @@ class SequenceState {
   void grow_pages(std::size_t group, std::int64_t length);
   void shrink_pages(std::size_t group, std::int64_t length) noexcept;
   void own_last_page(std::size_t group);
+  void pin_pages(std::size_t group);
+  void unpin_pages(std::size_t group) noexcept;
   [[nodiscard]] std::size_t oldest_checkpoint() const noexcept;
   void make_room_for_slot() noexcept;
   [[nodiscard]] bool windows_reach(std::int64_t length) const noexcept;

@@ -83,11 +83,12 @@ void read_row(compute::Backend& backend, const tensor::Tensor& t, std::int64_t r
 }  // namespace
 
 void SequenceState::write_page(std::size_t group, std::int32_t page, const ByteSink& sink) const {
+  const bool coded = MemoryPool::is_coded(page);
+  const std::int32_t row = pool_->row_of(group, page);
+  if (row < 0) return pool_->write_from_disk(group, page, sink);
   std::vector<std::byte> scratch;
   for (std::size_t i = 0; i < pool_->keys_.size(); ++i) {
     if (pool_->group_of_[i] != group) continue;
-    const bool coded = MemoryPool::is_coded(page);
-    const std::int32_t row = page & ~compute::kCodedPage;
     const CodedPages& pages = pool_->coded_[i];
     write_row(*pool_->backend_, coded ? pages.keys : pool_->keys_[i], row, scratch, sink);
     write_row(*pool_->backend_, coded ? pages.values : pool_->values_[i], row, scratch, sink);
@@ -95,10 +96,10 @@ void SequenceState::write_page(std::size_t group, std::int32_t page, const ByteS
 }
 
 void SequenceState::read_page(std::size_t group, std::int32_t page, ByteSource& source) {
+  const bool coded = MemoryPool::is_coded(page);
+  const std::int32_t row = pool_->row_of(group, page);
   for (std::size_t i = 0; i < pool_->keys_.size(); ++i) {
     if (pool_->group_of_[i] != group) continue;
-    const bool coded = MemoryPool::is_coded(page);
-    const std::int32_t row = page & ~compute::kCodedPage;
     const CodedPages& pages = pool_->coded_[i];
     read_row(*pool_->backend_, coded ? pages.keys : pool_->keys_[i], row, source);
     read_row(*pool_->backend_, coded ? pages.values : pool_->values_[i], row, source);
@@ -311,7 +312,13 @@ void SequenceState::read_pages(std::size_t group, std::int64_t count, std::int64
     const std::int32_t page = page_to_load(group, is_coded);
     if (page < 0) throw Error("the KV cache is full", "end other sequences");
     list.push_back(page);
-    read_page(group, page, source);
+    try {
+      read_page(group, page, source);
+    } catch (...) {
+      pool_->unpin(group, page);
+      throw;
+    }
+    pool_->unpin(group, page);
   }
   source.skip(static_cast<std::size_t>(coded_others) * pool_->page_bytes(group, true) +
               static_cast<std::size_t>(others - coded_others) * pool_->page_bytes(group, false));

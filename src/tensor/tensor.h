@@ -19,6 +19,9 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Its bytes, where the host can read and write them between operations: what files are read
+  /// into. Null where it cannot.
+  [[nodiscard]] virtual std::byte* host() noexcept { return nullptr; }
 
  protected:
   explicit Buffer(std::size_t size) : size_(size) {}

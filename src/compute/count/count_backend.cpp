@@ -86,10 +86,10 @@ class Counter final : public CountBackend {
     }
   }
   void attend(const AttendArguments& a) noexcept override {
-    count_attention(a.out);
+    if (!a.part.running || a.part.last) count_attention(a.out);  // parts are one operation
     const auto row_sizes = static_cast<std::uint64_t>(a.q.shape[2] + a.out.shape[2]);
     for (std::int64_t t = 0; t < a.q.shape[0]; ++t) {
-      const auto cells = static_cast<std::uint64_t>(index(a.row_end, t) - index(a.row_begin, t));
+      const auto cells = static_cast<std::uint64_t>(attended(a, t).count());
       counts_.attention_multiply_adds +=
           cells * static_cast<std::uint64_t>(a.q.shape[1]) * row_sizes;
       // Rows of one pass share what they read: only the widest range of a run of rows is counted.
@@ -271,11 +271,22 @@ class Counter final : public CountBackend {
   static std::uint64_t head_bytes(const Tensor& pool) {
     return pool ? tensor::row_bytes(pool.dtype, static_cast<std::size_t>(pool.shape[3])) : 0;
   }
+  struct Cells {
+    std::int64_t begin = 0, end = 0;
+    [[nodiscard]] std::int64_t count() const noexcept { return end - begin; }
+  };
+  /// The cells that row t sees, in this part of attend().
+  static Cells attended(const AttendArguments& a, std::int64_t t) {
+    Cells cells{index(a.row_begin, t), index(a.row_end, t)};
+    if (!a.part.running) return cells;
+    cells.begin = std::max(cells.begin, a.part.begin);
+    cells.end = std::max(cells.begin, std::min(cells.end, a.part.end));
+    return cells;
+  }
   /// Of keys and values that row t sees, by the kind of their pages.
   static std::uint64_t attended_bytes(const AttendArguments& a, std::int64_t t) {
     const std::int64_t cells = a.keys.shape[2];
-    const std::int64_t begin = index(a.row_begin, t);
-    const std::int64_t end = index(a.row_end, t);
+    const auto [begin, end] = attended(a, t);
     const std::uint64_t raw_cell =
         static_cast<std::uint64_t>(a.keys.shape[1]) * (head_bytes(a.keys) + head_bytes(a.values));
     if (!a.coded_keys) return static_cast<std::uint64_t>(end - begin) * raw_cell;

@@ -14,11 +14,10 @@ namespace hearth::compute::cpu {
 namespace {
 
 constexpr std::int64_t kTile = kAttentionTile;
-// Chunks of 512 cells, which many threads share evenly; in long contexts, where there are plenty,
-// of 2048: every chunk begins with the queries (rotated, for coded pages) and ends with a merge.
-constexpr std::int64_t kChunk = 512;
-constexpr std::int64_t kNearCells = 16 * kChunk;
-constexpr std::int64_t kFarChunk = 4 * kChunk;
+// Many threads share chunks evenly; but every chunk begins with the queries (rotated, for coded
+// pages) and ends with a merge.
+constexpr std::int64_t kNear = kFarCells / kAttendCells;  // chunks of the smaller size
+static_assert(kFarCells % kFarAttendCells == 0);
 constexpr std::int64_t kSplitChunks = 128;
 constexpr std::int64_t kMostKvHeads = 16;  // of a unit
 // Below this many multiply-adds the caller does all itself.
@@ -29,11 +28,10 @@ constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + t
 
 /// The chunk that a cell is in.
 constexpr std::int64_t chunk_of(std::int64_t cell) {
-  return cell < kNearCells ? cell / kChunk : kNearCells / kChunk + (cell - kNearCells) / kFarChunk;
+  return cell < kFarCells ? cell / kAttendCells : kNear + (cell - kFarCells) / kFarAttendCells;
 }
 constexpr std::int64_t chunk_begin(std::int64_t chunk) {
-  constexpr std::int64_t kNear = kNearCells / kChunk;
-  return chunk < kNear ? chunk * kChunk : kNearCells + (chunk - kNear) * kFarChunk;
+  return chunk < kNear ? chunk * kAttendCells : kFarCells + (chunk - kNear) * kFarAttendCells;
 }
 
 }  // namespace
@@ -56,6 +54,20 @@ struct AttentionEngine::Pass {
 
   [[nodiscard]] std::int64_t most_queries() const noexcept {
     return most_rows * heads_per_unit * kv_per_unit;
+  }
+  struct Chunks {
+    std::int64_t first = 0, last = -1;
+    [[nodiscard]] std::int64_t count() const noexcept { return last - first + 1; }
+  };
+  /// The chunks of cells [begin, end) that this part of attend() is about.
+  [[nodiscard]] Chunks chunks_of(std::int64_t begin, std::int64_t end) const noexcept {
+    const AttendPart& part = a->part;
+    if (part.running) {
+      begin = std::max(begin, part.begin);
+      end = std::min(end, part.end);
+    }
+    if (begin >= end) return {};
+    return {chunk_of(begin), chunk_of(end - 1)};
   }
   /// Floats of a unit's partial result.
   [[nodiscard]] std::int64_t partial_floats() const noexcept {
@@ -221,6 +233,30 @@ std::int64_t coded_floats(const CodedScheme& scheme, std::int64_t queries, std::
   return partials + raw + coded + shared + kPadding;
 }
 
+/// Where a unit's query `q` has what the parts of attend() before gave.
+float* running_of(const AttentionUnit& unit, std::int64_t q) noexcept {
+  const Tensor& running = unit.a->part.running;
+  return floats_of(running) + unit.row(q) * running.strides[0] + unit.head(q) * running.strides[1];
+}
+
+void load_running(const AttentionUnit& unit, const AttentionPartial& total) noexcept {
+  for (std::int64_t q = 0; q < unit.count(); ++q) {
+    const float* const from = running_of(unit, q);
+    total.maxima[q] = from[0];
+    total.sums[q] = from[1];
+    std::copy_n(from + 2, unit.value_size, total.values + q * unit.value_stride);
+  }
+}
+
+void store_running(const AttentionUnit& unit, const AttentionPartial& total) noexcept {
+  for (std::int64_t q = 0; q < unit.count(); ++q) {
+    float* const to = running_of(unit, q);
+    to[0] = total.maxima[q];
+    to[1] = total.sums[q];
+    std::copy_n(total.values + q * unit.value_stride, unit.value_size, to + 2);
+  }
+}
+
 /// Divides by the sums and writes the output.
 void finish(const KernelTable& kernels, const AttentionUnit& unit, const AttentionPartial& total,
             float sum_scale, float output_scale) noexcept {
@@ -293,8 +329,10 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
   }
   coded.prepare(memory, shared);
 
-  const std::int64_t first_chunk = chunk_of(tile.begin);
-  const std::int64_t last_chunk = chunk_of(tile.end - 1);
+  // Not a structured binding: lambdas could not capture it.
+  const Pass::Chunks chunks = pass.chunks_of(tile.begin, tile.end);
+  const std::int64_t first = chunks.first;
+  const std::int64_t last = chunks.last;
   // Tile by tile, and the heads of each: that is the order in memory.
   const auto attend_chunk = [&](std::int64_t chunk, const AttentionPartial& result) {
     const std::int64_t begin = std::max<std::int64_t>(tile.begin, chunk_begin(chunk));
@@ -303,9 +341,9 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
       return result.from(each * static_cast<std::int64_t>(i), stride);
     };
     for (std::size_t i = 0; i < heads.size(); ++i) tiles[i].begin(result_of(i));
-    for (std::int64_t first = begin / kTile * kTile; first < end; first += kTile) {
+    for (std::int64_t cell = begin / kTile * kTile; cell < end; cell += kTile) {
       for (std::size_t i = 0; i < heads.size(); ++i) {
-        if (!coded.attend(i, first, begin, end)) tiles[i].attend(first, begin, end, result_of(i));
+        if (!coded.attend(i, cell, begin, end)) tiles[i].attend(cell, begin, end, result_of(i));
       }
     }
     for (std::size_t i = 0; i < heads.size(); ++i) {
@@ -314,13 +352,23 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
     }
   };
   const auto merge_all = [&](auto part_of) {
+    const AttendPart& parts = pass.a->part;
+    const auto total_of = [&](std::size_t i) {
+      return total.from(each * static_cast<std::int64_t>(i), stride);
+    };
     total.clear(queries, stride);
-    for (std::int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
+    if (parts.running && !parts.first) {
+      for (std::size_t i = 0; i < heads.size(); ++i) load_running(heads[i], total_of(i));
+    }
+    for (std::int64_t chunk = first; chunk <= last; ++chunk) {
       merge(kernels_, queries, stride, part_of(chunk), total);
     }
     for (std::size_t i = 0; i < heads.size(); ++i) {
-      finish(kernels_, heads[i], total.from(each * static_cast<std::int64_t>(i), stride),
-             tiles[i].sum_scale(), tiles[i].output_scale());
+      if (parts.running && !parts.last) {
+        store_running(heads[i], total_of(i));
+      } else {
+        finish(kernels_, heads[i], total_of(i), tiles[i].sum_scale(), tiles[i].output_scale());
+      }
     }
   };
   if (pass.chunks == 1) {
@@ -334,11 +382,11 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
   const std::int64_t group = unit / pass.chunks;
   const auto slot = [&](std::int64_t chunk) {
     float* const floats = reinterpret_cast<float*>(partials_.data()) +
-                          (group * pass.chunks + chunk - first_chunk) * pass.partial_floats();
+                          (group * pass.chunks + chunk - first) * pass.partial_floats();
     return AttentionPartial{floats, floats + pass.most_queries(), floats + 2 * pass.most_queries()};
   };
-  const std::int64_t chunk = first_chunk + unit % pass.chunks;
-  if (chunk <= last_chunk) attend_chunk(chunk, slot(chunk));
+  const std::int64_t chunk = first + unit % pass.chunks;
+  if (chunk <= last) attend_chunk(chunk, slot(chunk));
   if (chunks_left_[static_cast<std::size_t>(group)].fetch_sub(1, std::memory_order_acq_rel) != 1)
     return;
   merge_all(slot);
@@ -392,6 +440,7 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
                              &part.rows.row_sequence, &part.rows.row_cell}) {
         *tensor = tensor->rows(first, count);
       }
+      if (a.part.running) part.part.running = a.part.running.rows(first, count);
       run(part);
     }
     return;
@@ -399,12 +448,14 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
   make_tiles(a, pass);
   std::int64_t cells = 0;
   std::int64_t most_chunks = 1;
+  std::int64_t part_chunks = 1;  // of them, those of this part
   for (std::int64_t i = 0; i < pass.tiles; ++i) {
     const RowTile& tile = tiles_[static_cast<std::size_t>(i)];
     cells += (tile.end - tile.begin) * tile.count;
     pass.most_rows = std::max<std::int64_t>(pass.most_rows, tile.count);
     most_chunks =
         std::max<std::int64_t>(most_chunks, chunk_of(tile.end - 1) - chunk_of(tile.begin) + 1);
+    part_chunks = std::max(part_chunks, pass.chunks_of(tile.begin, tile.end).count());
   }
   if (pass.head_parts == 1) {
     pass.kv_per_unit = std::clamp<std::int64_t>(most_queries / pass.most_queries(), 1,
@@ -417,10 +468,10 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
   }
   pass.kv_parts = (kv_heads + pass.kv_per_unit - 1) / pass.kv_per_unit;
   pass.groups = pass.tiles * pass.kv_parts * pass.head_parts;
-  const bool fits = static_cast<std::size_t>(pass.groups * most_chunks * pass.partial_floats()) <=
+  const bool fits = static_cast<std::size_t>(pass.groups * part_chunks * pass.partial_floats()) <=
                     partial_floats_;
-  if (team_.size() > 1 && pass.groups < split_groups_ && most_chunks > 1 && fits) {
-    pass.chunks = most_chunks;
+  if (team_.size() > 1 && pass.groups < split_groups_ && part_chunks > 1 && fits) {
+    pass.chunks = part_chunks;
     for (std::int64_t i = 0; i < pass.groups; ++i) {
       chunks_left_[static_cast<std::size_t>(i)].store(static_cast<std::int32_t>(pass.chunks),
                                                       std::memory_order_relaxed);

@@ -69,6 +69,7 @@ class CpuBuffer final : public Buffer {
   CpuBuffer(std::shared_ptr<Ledger> ledger, MemoryCategory category, std::size_t bytes)
       : Buffer(bytes), pages_(std::move(ledger), category, bytes) {}
   [[nodiscard]] std::byte* data() const noexcept { return pages_.data(); }
+  [[nodiscard]] std::byte* host() noexcept override { return data(); }
 
  private:
   AccountedPages pages_;

@@ -16,13 +16,18 @@ namespace hearth::compute::reference {
 class ReferenceBuffer final : public Buffer {
  public:
   ReferenceBuffer(std::size_t bytes, std::size_t& counter)
-      : Buffer(bytes), memory_(bytes), counter_(&counter) {
+      : Buffer(bytes), memory_(bytes + kAlignment), counter_(&counter) {
     *counter_ += bytes;
   }
   ~ReferenceBuffer() override { *counter_ -= size(); }
-  [[nodiscard]] std::byte* data() noexcept { return memory_.data(); }
+  [[nodiscard]] std::byte* data() noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+    return memory_.data() + (kAlignment - address % kAlignment) % kAlignment;
+  }
+  [[nodiscard]] std::byte* host() noexcept override { return data(); }
 
  private:
+  static constexpr std::size_t kAlignment = 512;  // what disks read into
   std::vector<std::byte> memory_;
   std::size_t* counter_;
 };

@@ -286,11 +286,20 @@ class ReferenceBackend final : public Backend {
  private:
   static void attend_head(const AttendArguments& a, std::int64_t t, std::int64_t h) noexcept {
     const std::int64_t kv_head = h / (a.q.shape[1] / a.keys.shape[1]);
-    const std::int64_t begin = int_at(a.row_begin, t);
-    const std::int64_t end = int_at(a.row_end, t);
+    const AttendPart& part = a.part;
+    std::int64_t begin = int_at(a.row_begin, t);
+    std::int64_t end = int_at(a.row_end, t);
+    if (part.running) {
+      begin = std::max(begin, part.begin);
+      end = std::max(begin, std::min(end, part.end));
+    }
+    const auto running = [&](std::int64_t i) -> float& { return at(part.running, t, h, i); };
+    const bool goes_on = part.running && !part.first;
+    const bool ends = !part.running || part.last;
     std::vector<double> scores(static_cast<std::size_t>(end - begin));
     CellReader keys(KvPart::kKeys, a.keys, a.coded_keys, a.key_code, kv_head);
-    double maximum = a.sinks ? at(a.sinks, h) : -std::numeric_limits<double>::infinity();
+    const double before = goes_on ? running(0) : -std::numeric_limits<double>::infinity();
+    double maximum = a.sinks && ends ? std::max<double>(before, at(a.sinks, h)) : before;
     for (std::int64_t c = begin; c < end; ++c) {
       const Cell cell = locate(a.rows, a.keys.shape[2], t, c);
       double score = 0;
@@ -309,12 +318,17 @@ class ReferenceBackend final : public Backend {
       scores[static_cast<std::size_t>(c - begin)] = score;
       maximum = std::max(maximum, score);
     }
-    double sum = a.sinks ? std::exp(at(a.sinks, h) - maximum) : 0.0;
+    const double kept = goes_on && std::isfinite(before) ? std::exp(before - maximum) : 0.0;
+    double sum = a.sinks && ends ? std::exp(at(a.sinks, h) - maximum) : 0.0;
+    if (goes_on) sum += kept * running(1);
     for (double& score : scores) sum += score = std::exp(score - maximum);
     CellReader values =
         a.values ? CellReader(KvPart::kValues, a.values, a.coded_values, a.value_code, kv_head)
                  : keys;
     std::vector<double> mixed(static_cast<std::size_t>(a.out.shape[2]));
+    for (std::size_t i = 0; goes_on && i < mixed.size(); ++i) {
+      mixed[i] = kept * running(2 + static_cast<std::int64_t>(i));
+    }
     for (std::int64_t c = begin; c < end; ++c) {
       const Cell cell = locate(a.rows, a.keys.shape[2], t, c);
       for (std::size_t i = 0; i < mixed.size(); ++i) {
@@ -322,8 +336,17 @@ class ReferenceBackend final : public Backend {
                     values.at(cell.page, cell.slot, static_cast<std::int64_t>(i));
       }
     }
+    if (!ends) {
+      running(0) = static_cast<float>(maximum);
+      running(1) = static_cast<float>(sum);
+    }
     for (std::size_t i = 0; i < mixed.size(); ++i) {
-      at(a.out, t, h, static_cast<std::int64_t>(i)) = static_cast<float>(mixed[i] / sum);
+      const auto element = static_cast<std::int64_t>(i);
+      if (ends) {
+        at(a.out, t, h, element) = static_cast<float>(mixed[i] / sum);
+      } else {
+        running(2 + element) = static_cast<float>(mixed[i]);
+      }
     }
   }
 

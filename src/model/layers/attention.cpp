@@ -142,22 +142,23 @@ void run_body(Pass& pass, const spec::Attention& a, const Tensor& x, const Tenso
   if (a.selection) {
     attend_blocks(pass, a, x, parts.q, mixed.split_last(a.heads));
   } else {
-    backend.attend({.q = parts.q,
-                    .keys = keys.keys,
-                    .values = keys.values,
-                    .coded_keys = keys.coded.keys,
-                    .coded_values = keys.coded.values,
-                    .key_code = keys.coded.key_code,
-                    .value_code = keys.coded.value_code,
-                    .rows = keys.cells,
-                    .row_begin = keys.range.begin,
-                    .row_end = keys.range.end,
-                    .scale = a.scale,
-                    .softcap = a.softcap,
-                    .slopes = plan.slopes,
-                    .distance_bias = plan.distance_bias,
-                    .sinks = pass.weights.vector(a.sinks),
-                    .out = mixed.split_last(a.heads)});
+    const compute::AttendArguments arguments{.q = parts.q,
+                                             .keys = keys.keys,
+                                             .values = keys.values,
+                                             .coded_keys = keys.coded.keys,
+                                             .coded_values = keys.coded.values,
+                                             .key_code = keys.coded.key_code,
+                                             .value_code = keys.coded.value_code,
+                                             .rows = keys.cells,
+                                             .row_begin = keys.range.begin,
+                                             .row_end = keys.range.end,
+                                             .scale = a.scale,
+                                             .softcap = a.softcap,
+                                             .slopes = plan.slopes,
+                                             .distance_bias = plan.distance_bias,
+                                             .sinks = pass.weights.vector(a.sinks),
+                                             .out = mixed.split_last(a.heads)};
+    attend_memory(pass, a.memory, 0, arguments);
   }
   if (a.gate) gate_output(pass, a, x, parts.gate, mixed);
   if (a.output_norm) apply_norm(pass, *a.output_norm, mixed, mixed);

@@ -21,8 +21,6 @@ namespace {
 
 /// Fewer rows than this are not worth expanding.
 constexpr std::int64_t kLeastExpanded = 32;
-/// Rows that are absorbed at a time: queries in the space of the latent are wide.
-constexpr std::int64_t kAbsorbedRows = 64;
 
 /// What the forms have in common.
 struct Parts {
@@ -157,7 +155,7 @@ void attend_absorbed(Pass& pass, const spec::LatentAttention& a, const Parts& pa
     arguments.row_end = range.end.rows(first, rows);
     arguments.scale = a.scale;
     arguments.out = mixed;
-    pass.backend.attend(arguments);
+    attend_memory(pass, a.memory, first, arguments);
   }
   if (a.v_b.present()) {
     multiply_grouped(pass, mixed, heads, {{&a.v_b, out}});

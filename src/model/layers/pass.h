@@ -81,7 +81,7 @@ struct Pass {
   tensor::Tensor input_slices{};     // F32 [T, slices * width] or absent
   tensor::Tensor first_value{};      // F32 [T, width] (RWKV-7)
   tensor::Tensor selected_cells{};   // I32 [T, N] of the last lightning indexer
-  std::size_t layer_index = 0;     // in its stack
+  std::size_t layer_index = 0;       // in its stack
 
   [[nodiscard]] tensor::Tensor scratch(std::int64_t width) {
     return arena.allocate(tensor::DType::kF32, {rows, width});
@@ -157,6 +157,15 @@ void run_body(Pass& pass, const spec::RwkvChannelMix& body, const tensor::Tensor
               const tensor::Tensor& out);
 void run_body(Pass& pass, const spec::Dense& body, const tensor::Tensor& x,
               const tensor::Tensor& out);
+
+/// Rows of latent attention that are absorbed at a time: queries in the space of the latent are
+/// wide.
+inline constexpr std::int64_t kAbsorbedRows = 64;
+
+/// attend() over the keys of a memory, of which some may be on disk: part by part then, as the
+/// pool's stream() brings them. `first_row`: the row of the pass that a's rows begin with.
+void attend_memory(Pass& pass, spec::MemoryIndex memory, std::int64_t first_row,
+                   const compute::AttendArguments& a);
 
 /// Block-sparse attention of queries q [T, heads, size] of the layer whose input is x (minimax-m3).
 void attend_blocks(Pass& pass, const spec::Attention& body, const tensor::Tensor& x,
