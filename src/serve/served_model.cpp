@@ -127,7 +127,7 @@ void ServedModel::make_chat() {
     tool_chat_ = generate::ChatPrompt::of(metadata(), /*with_tools=*/true);
   } else {
     chat_ = generate::ChatPrompt::with_template(defaults_.chat_template, metadata());
-    tool_chat_ = chat_;
+    tool_chat_ = generate::ChatPrompt::with_template(defaults_.chat_template, metadata());
   }
 }
 

@@ -42,7 +42,7 @@ class DeadlineTest : public ::testing::Test {
     return {{"model", "stories"},
             {"prompt", kSecret},
             {"max_tokens", 16000},
-            {"logit_bias", {{"2", -100}}},
+            {"logit_bias", {{"0", -100}, {"1", -100}, {"2", -100}}},
             {"stream", stream}};
   }
   std::optional<TestServer> server;
