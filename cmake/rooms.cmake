@@ -47,6 +47,9 @@ hearth_system_library(hearth_utf8proc ARCHIVES utf8proc DEFINES UTF8PROC_STATIC=
 hearth_system_library(hearth_sodium ARCHIVES sodium DEFINES SODIUM_STATIC=1)
 hearth_system_library(hearth_sqlite ARCHIVES sqlite3)
 hearth_system_library(hearth_crypto ARCHIVES crypto)
+hearth_system_library(hearth_tls ARCHIVES ssl crypto)
+# libcurl brings its own libssl, whose calls must not end up in ours.
+target_link_options(hearth_crypto INTERFACE LINKER:--exclude-libs,libcrypto.a:libssl.a)
 # Shared: as an archive it would bring a dozen libraries that Hearth has no use for.
 hearth_system_library(hearth_curl)
 if(NOT CMAKE_CROSSCOMPILING)

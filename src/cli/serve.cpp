@@ -29,9 +29,11 @@
 #include "cli/words.h"
 #include "serve/conversations.h"
 #include "serve/http/server.h"
+#include "serve/http/tls.h"
 #include "serve/library.h"
 #include "serve/page_api.h"
 #include "serve/request_failure.h"
+#include "serve/security.h"
 #include "serve/service.h"
 #include "support/error.h"
 
@@ -45,7 +47,8 @@ struct ServeOptions {
   std::string host = "localhost";
   std::uint16_t port = kDefaultPort;
   int parallel = 4, queue = 512, most_loaded = 0;
-  double keep_alive = 300, grace = 10;
+  double keep_alive = 300, grace = 10, deadline = 0;
+  std::string tls_certificate, tls_key;
   bool only = false, read_only = false, no_conversations = false, log_prompts = false,
        quiet = false;
 };
@@ -135,6 +138,7 @@ serve::ServiceOptions service_options(const ServeOptions& options) {
                      .names = options.names};
   result.version = kVersion;
   result.log_prompts = options.log_prompts;
+  if (options.deadline > 0) result.deadline.emplace(options.deadline);
   if (!options.quiet) {
     result.log = [](std::string_view line) {
       // One call: lines of several threads do not mix.
@@ -156,6 +160,22 @@ serve::LibraryOptions library_options(const ServeOptions& options) {
           .read_only = options.read_only};
 }
 
+/// Null without TLS.
+std::shared_ptr<const serve::TlsContext> tls_context(const ServeOptions& options) {
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    throw Error("TLS needs both a certificate and its key", "give --tls-cert and --tls-key",
+                ExitCode::kUsage);
+  }
+  if (!options.tls_certificate.empty())
+    return std::make_shared<serve::TlsContext>(options.tls_certificate, options.tls_key);
+  if (!serve::is_loopback(options.host)) {
+    fmt::print(stderr,
+               "hearth: without TLS, keys and all that is said can be read on the way: give "
+               "--tls-cert and --tls-key, or put a proxy that encrypts in front\n");
+  }
+  return nullptr;
+}
+
 /// Null when conversations are not to be kept.
 std::unique_ptr<serve::ConversationStore> open_conversations(const ServeOptions& options) {
   if (options.no_conversations) return nullptr;
@@ -165,7 +185,8 @@ std::unique_ptr<serve::ConversationStore> open_conversations(const ServeOptions&
 }
 
 void greet(const serve::HttpServer& server, const ServeOptions& options, LocalModels& models) {
-  const std::string url = "http://" + server.addresses().front();
+  const std::string url =
+      (options.tls_certificate.empty() ? "http://" : "https://") + server.addresses().front();
   std::string text = fmt::format("Hearth is at {}\n", url);
   text += fmt::format("  chat in a browser  {}/\n", url);
   text += fmt::format("  OpenAI clients     base URL {}/v1\n", url);
@@ -230,6 +251,7 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
   serve::Library library(library_options(options), models);
   serve::Service service(models, library, std::move(service_settings));
   serve::HttpServer server(service, {});
+  server.use_tls(tls_context(options));
   LocalPageFacts page_facts(models, service.parts().facts, server, model_settings.each.setup);
   serve::PageApi page(page_facts, open_conversations(options));
   service.add_page(page);
@@ -297,6 +319,13 @@ void add_options(CLI::App& command, const std::shared_ptr<ServeOptions>& options
       .add_flag("--no-conversations", options->no_conversations,
                 "Do not keep the web page's conversations on disk")
       ->group("Server");
+  one("--tls-cert", options->tls_certificate, "FILE",
+      "Encrypt with this certificate (PEM, with those that vouch for it)");
+  one("--tls-key", options->tls_key, "FILE", "The certificate's key (PEM, without a passphrase)");
+  one("--deadline", options->deadline, "SECONDS",
+      "How long a request may take; a reply under way then ends with what it has (default: no "
+      "limit; clients may ask for less with the header X-Request-Timeout)")
+      ->check(CLI::Range(0.0, 31536000.0));
   one("--grace", options->grace, "SECONDS", "How long replies may go on after Ctrl-C (default: 10)")
       ->check(CLI::Range(0.0, 86400.0));
   command.add_flag("--log-prompts", options->log_prompts, "Log what requests say, too")

@@ -39,6 +39,7 @@ AvailableModel of_stored(const hub::StoredModel& stored) {
   model.bytes = stored.manifest.size() > 0 ? stored.manifest.size() : model.bytes;
   model.quant = stored.manifest.quant;
   model.source = stored.manifest.source;
+  model.extras = serve::extras_of(stored.manifest, model_store());
   if (!stored.manifest.files.empty()) model.digest = stored.manifest.files.front().sha256;
   return model;
 }

@@ -8,7 +8,11 @@ namespace hearth::generate {
 std::optional<ChatPrompt> ChatPrompt::of(const gguf::Metadata& metadata, bool with_tools) {
   std::optional<std::string> source = text::find_chat_template(metadata, with_tools);
   if (!source.has_value()) return std::nullopt;
-  return ChatPrompt(std::move(*source), text::special_token_texts(metadata));
+  return with_template(std::move(*source), metadata);
+}
+
+ChatPrompt ChatPrompt::with_template(std::string source, const gguf::Metadata& metadata) {
+  return {std::move(source), text::special_token_texts(metadata)};
 }
 
 ChatPrompt::ChatPrompt(std::string source, std::map<std::string, std::string> special_tokens)

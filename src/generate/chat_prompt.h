@@ -21,6 +21,9 @@ class ChatPrompt {
   [[nodiscard]] static std::optional<ChatPrompt> of(const gguf::Metadata& metadata,
                                                     bool with_tools = false);
 
+  /// With another template than the model's own.
+  [[nodiscard]] static ChatPrompt with_template(std::string source, const gguf::Metadata& metadata);
+
   /// The prompt that asks for the next answer. `messages`: in OpenAI's shape, brought to what the
   /// template can take; `tools`: in OpenAI's shape, or null; `variables`: an object of further
   /// template variables. Throws jinja::TemplateError, and Error for messages that are none.

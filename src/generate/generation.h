@@ -92,6 +92,7 @@ class Generation {
   // Notes of the scheduler's loop.
   FairQueue::Handle client;
   std::int64_t last_pass = 0;
+  int slot = 0;                  // while it has a sequence
   std::int64_t refused_at = -1;  // LoopState::releases when there was no room for it
   bool looked = false;           // more than memory has was asked for since it began to wait
   bool fetching = false;         // and is on its way

@@ -63,6 +63,7 @@ struct Scheduler::Impl {
   bool draining = false, stopping = false;
   bool fetched = false;  // the prefixes have something new
   SchedulerStatistics statistics;
+  std::vector<RunningRequest> running;
   std::int64_t refused = 0;
   double mean_seconds = 0;
 
@@ -135,6 +136,7 @@ struct Scheduler::Impl {
     const std::lock_guard lock(mutex);
     statistics = now;
     mean_seconds = loop.mean_seconds();
+    loop.list_running(running);
   }
 
   /// A generation has ended: its place is free before the listener is told, but the scheduler is
@@ -236,6 +238,16 @@ Scheduler::RequestId Scheduler::submit(GenerateRequest request,
 void Scheduler::cancel(RequestId id) noexcept { impl_->cancel(id); }
 void Scheduler::drain(std::chrono::milliseconds patience) { impl_->drain(patience); }
 SchedulerStatistics Scheduler::statistics() const { return impl_->current(); }
+std::vector<RunningRequest> Scheduler::running() const {
+  std::vector<RunningRequest> now;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    now = impl_->running;
+  }
+  std::sort(now.begin(), now.end(),
+            [](const RunningRequest& a, const RunningRequest& b) { return a.slot < b.slot; });
+  return now;
+}
 const SchedulerLimits& Scheduler::limits() const noexcept { return impl_->limits; }
 
 }  // namespace hearth::generate

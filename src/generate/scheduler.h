@@ -113,6 +113,17 @@ struct SchedulerStatistics {
   state::PrefixCacheStatistics prefixes{};
 };
 
+/// A request that has a sequence: how far it is, and nothing of what it says.
+struct RunningRequest {
+  std::uint64_t id = 0;
+  int slot = 0;        ///< 0 to SchedulerLimits::parallel - 1, its own while it runs
+  bool reads = false;  ///< its prompt (or, after it had given up its place, what it had said)
+  std::int64_t prompt_tokens = 0;
+  std::int64_t evaluated = 0;  ///< tokens that its sequence holds
+  std::int64_t generated = 0;
+  std::int64_t remaining = -1;  ///< tokens it may still generate; -1: no limit but the context
+};
+
 /// Passes of several models take turns, so that they never oversubscribe the cores: a lock that
 /// is given out in the order of asking.
 class ComputeTurn;
@@ -145,6 +156,8 @@ class Scheduler {
   void drain(std::chrono::milliseconds patience);
 
   [[nodiscard]] SchedulerStatistics statistics() const;
+  /// As of the last pass, by slot.
+  [[nodiscard]] std::vector<RunningRequest> running() const;
   [[nodiscard]] const SchedulerLimits& limits() const noexcept;
 
  private:

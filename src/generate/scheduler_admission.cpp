@@ -133,6 +133,7 @@ bool SchedulerLoop::try_to_admit(const GenerationPointer& generation) {
   }
   waiting_.erase(std::find(waiting_.begin(), waiting_.end(), generation));
   generation->last_pass = pass_;
+  generation->slot = free_slot();
   active_.push_back(generation);
   if (generation->unevaluated() == 0) known_.push_back({generation, std::move(logits)});
   return true;
@@ -244,6 +245,27 @@ void SchedulerLoop::fail(GenerationPointer generation, const Error& error) {
 void SchedulerLoop::fail_all(const Error& error) {
   while (!active_.empty()) fail(active_.back(), error);
   while (!waiting_.empty()) fail(waiting_.back(), error);
+}
+
+int SchedulerLoop::free_slot() const {
+  int slot = 0;
+  const auto is_it = [&slot](const GenerationPointer& each) { return each->slot == slot; };
+  while (std::any_of(active_.begin(), active_.end(), is_it)) ++slot;
+  return slot;
+}
+
+void SchedulerLoop::list_running(std::vector<RunningRequest>& list) const {
+  list.clear();
+  for (const GenerationPointer& each : active_) {
+    const GenerateResult& result = each->result();
+    list.push_back({.id = each->id(),
+                    .slot = each->slot,
+                    .reads = each->reads(),
+                    .prompt_tokens = result.prompt_tokens,
+                    .evaluated = each->sequence()->length(),
+                    .generated = result.generated_tokens,
+                    .remaining = each->request().max_tokens < 0 ? -1 : each->may_add()});
+  }
 }
 
 SchedulerStatistics SchedulerLoop::statistics() const {

@@ -45,6 +45,8 @@ class SchedulerLoop {
 
   /// Of now; finished, cancelled and so on included.
   [[nodiscard]] SchedulerStatistics statistics() const;
+  /// What has a sequence now, in no order.
+  void list_running(std::vector<RunningRequest>& list) const;
   /// Mean time that a generation took from its admission to its end; 0: none has ended.
   [[nodiscard]] double mean_seconds() const noexcept { return mean_seconds_; }
 
@@ -83,6 +85,7 @@ class SchedulerLoop {
   [[nodiscard]] std::unique_ptr<state::SequenceState> find_beginning(const Generation& generation,
                                                                      std::vector<float>& logits);
   [[nodiscard]] bool make_room(const PageNeeds& needs);
+  [[nodiscard]] int free_slot() const;
   void add_needs_of(const Generation& generation, const state::SequenceState* sequence);
   void suspend_least_important();
   /// By value: leaving takes the generation out of the list that the caller may have found it in.

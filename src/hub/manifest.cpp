@@ -44,6 +44,14 @@ class Reader {
       manifest.files.push_back(file(entry));
       if (!names.insert(manifest.files.back().name).second) fail("it lists a file twice");
     }
+    const auto adapters = json.find("adapters");
+    if (adapters != json.end()) {
+      if (!adapters->is_array() || adapters->size() > kMaxFiles) fail("its adapters are no list");
+      for (const Json& entry : *adapters) {
+        manifest.adapters.push_back(file(entry));
+        if (!manifest.adapters.back().adopted.empty()) fail("an adapter in it is no blob");
+      }
+    }
     const auto texts = json.find("texts");
     if (texts != json.end()) read_texts(*texts, manifest);
     return manifest;
@@ -109,19 +117,27 @@ Manifest parse_manifest(std::string_view text, std::string_view source) {
 }
 
 std::string to_text(const Manifest& manifest) {
-  Json files = Json::array();
-  for (const StoredFile& file : manifest.files) {
-    Json entry{{"name", file.name}, {"size", file.size}};
-    if (!file.sha256.empty()) entry["sha256"] = file.sha256;
-    if (!file.url.empty()) entry["url"] = file.url;
-    if (!file.adopted.empty()) entry["adopted"] = file.adopted;
-    files.push_back(std::move(entry));
-  }
-  Json json{
-      {"format", kFormat},         {"name", manifest.name},    {"reference", manifest.reference},
-      {"source", manifest.source}, {"quant", manifest.quant},  {"size", manifest.size()},
-      {"added", manifest.added},   {"files", std::move(files)}};
+  const auto list = [](const std::vector<StoredFile>& files) {
+    Json all = Json::array();
+    for (const StoredFile& file : files) {
+      Json entry{{"name", file.name}, {"size", file.size}};
+      if (!file.sha256.empty()) entry["sha256"] = file.sha256;
+      if (!file.url.empty()) entry["url"] = file.url;
+      if (!file.adopted.empty()) entry["adopted"] = file.adopted;
+      all.push_back(std::move(entry));
+    }
+    return all;
+  };
+  Json json{{"format", kFormat},
+            {"name", manifest.name},
+            {"reference", manifest.reference},
+            {"source", manifest.source},
+            {"quant", manifest.quant},
+            {"size", manifest.size()},
+            {"added", manifest.added},
+            {"files", list(manifest.files)}};
   if (!manifest.requested.empty()) json["requested"] = manifest.requested;
+  if (!manifest.adapters.empty()) json["adapters"] = list(manifest.adapters);
   if (!manifest.texts.empty()) json["texts"] = manifest.texts;
   return dump(json);
 }

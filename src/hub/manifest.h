@@ -29,8 +29,10 @@ struct Manifest {
   std::string quant;              ///< empty: not known
   std::string added;              ///< UTC, ISO 8601: 2026-11-21T16:00:00Z
   std::vector<StoredFile> files;  ///< one, or the parts of a split model in order
+  /// Low-rank adapters that are applied to it, blobs all of them; their names are only told.
+  std::vector<StoredFile> adapters;
   /// Small texts that came with the model, by kind: "template", "system", "params", "license"
-  /// (Ollama's registry has them).
+  /// (Ollama's registry has them), "messages" (a conversation's beginning, as JSON).
   std::map<std::string, std::string> texts;
 
   [[nodiscard]] std::uint64_t size() const;

@@ -195,6 +195,11 @@ std::vector<Manifest> Store::read_manifests(std::vector<std::string>& warnings, 
 }
 
 std::string Store::problem_of(const Manifest& manifest) const {
+  for (const StoredFile& adapter : manifest.adapters) {
+    if (!has_blob(adapter.sha256)) {
+      return fmt::format("its adapter {} is gone; make it again", printable(adapter.blob()));
+    }
+  }
   for (const StoredFile& file : manifest.files) {
     const fs::path path = file.adopted.empty() ? blob_path(file.sha256) : fs::path(file.adopted);
     std::error_code error;
@@ -378,8 +383,10 @@ std::uint64_t Store::remove_unneeded(std::span<const StoredFile> files,
                                      std::span<const Manifest> others) const {
   std::set<std::string> needed;
   for (const Manifest& other : others) {
-    for (const StoredFile& file : other.files) {
-      if (file.adopted.empty()) needed.insert(file.sha256);
+    for (const auto* list : {&other.files, &other.adapters}) {
+      for (const StoredFile& file : *list) {
+        if (file.adopted.empty()) needed.insert(file.sha256);
+      }
     }
   }
   std::uint64_t freed = 0;
@@ -399,17 +406,20 @@ bool Store::commit(const Manifest& manifest) const {
   std::vector<std::string> ignored;
   std::vector<Manifest> all = read_manifests(ignored, true);
   check_name_locked(manifest, all);
-  for (const StoredFile& file : manifest.files) {
-    if (file.adopted.empty() && !has_blob(file.sha256)) return false;
+  for (const auto* list : {&manifest.files, &manifest.adapters}) {
+    for (const StoredFile& file : *list) {
+      if (file.adopted.empty() && !has_blob(file.sha256)) return false;
+    }
   }
   for (const StoredFile& file : manifest.files) link(file);
   sync_folder(models());
   write_file_atomically(manifest_path(manifest.name), to_text(manifest));
   sync_folder(folder_ / "manifests");
-  std::vector<StoredFile> replaced;
+  std::vector<StoredFile> replaced, adapters;
   for (Manifest& other : all) {
     if (other.name != manifest.name) continue;
     replaced = std::move(other.files);
+    adapters = std::move(other.adapters);
     other = manifest;
   }
   for (const StoredFile& file : replaced) {
@@ -420,6 +430,7 @@ bool Store::commit(const Manifest& manifest) const {
   }
   all.push_back(manifest);
   remove_unneeded(replaced, all);
+  remove_unneeded(adapters, all);
   return true;
 }
 
@@ -456,11 +467,12 @@ Removal Store::remove(std::string_view name) const {
   const FileLock held = lock();
   std::vector<std::string> ignored_warnings;
   std::vector<Manifest> all = read_manifests(ignored_warnings, true);
-  std::vector<StoredFile> files = model->manifest.files;
+  std::vector<StoredFile> files = model->manifest.files, adapters;
   const auto current =
       std::find_if(all.begin(), all.end(), [&](const Manifest& m) { return m.name == name; });
   if (current != all.end()) {
     files = current->files;
+    adapters = current->adapters;
     all.erase(current);
     fs::remove(manifest_path(name));
     sync_folder(folder_ / "manifests");
@@ -480,7 +492,7 @@ Removal Store::remove(std::string_view name) const {
       }
     }
   }
-  removal.freed += remove_unneeded(files, all);
+  removal.freed += remove_unneeded(files, all) + remove_unneeded(adapters, all);
   std::error_code ignored;
   fs::remove(folder_ / "used" / std::string(name), ignored);
   return removal;

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "measure/private_database.h"
-
 namespace hearth::measure {
 namespace {
 
@@ -70,17 +68,8 @@ std::string machine_fingerprint(const std::string& cpu_name, int cores, std::uin
                                       (memory_bytes + kGibibyte / 2) / kGibibyte, kernels)));
 }
 
-struct MeasurementStore::Impl {
-  PrivateDatabase database;
-};
-
-MeasurementStore::MeasurementStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-MeasurementStore::MeasurementStore(MeasurementStore&&) noexcept = default;
-MeasurementStore& MeasurementStore::operator=(MeasurementStore&&) noexcept = default;
-MeasurementStore::~MeasurementStore() = default;
-
 MeasurementStore MeasurementStore::open(const fs::path& path, const Warn& warn) {
-  return MeasurementStore(std::make_unique<Impl>(Impl{PrivateDatabase::open(path, kind(), warn)}));
+  return MeasurementStore(PrivateDatabase::open(path, kind(), warn));
 }
 
 std::optional<MeasurementStore> MeasurementStore::open_existing(const fs::path& path,
@@ -122,13 +111,12 @@ Measurement read_row(Statement& statement) {
 }  // namespace
 
 void MeasurementStore::add(const Measurement& row) {
-  const PrivateDatabase& database = impl_->database;
-  database.reported([&] {
-    Transaction transaction(database);
-    Statement insert(database, fmt::format("INSERT INTO measurements ({}) VALUES "
-                                           "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                                           kColumns)
-                                   .c_str());
+  database_.reported([&] {
+    Transaction transaction(database_);
+    Statement insert(database_, fmt::format("INSERT INTO measurements ({}) VALUES "
+                                            "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                                            kColumns)
+                                    .c_str());
     insert.bind(row.taken_at)
         .bind(row.machine, kMaxText)
         .bind(row.version, kMaxText)
@@ -146,20 +134,20 @@ void MeasurementStore::add(const Measurement& row) {
     insert.bind(static_cast<std::int64_t>(row.mapped));
     insert.bind(row.expected_prefill_tps).bind(row.expected_decode_tps);
     (void)insert.step();
-    Statement remove(database, "DELETE FROM measurements WHERE id <= ?");
-    remove.bind(database.last_row() - kMaxRows);
+    Statement remove(database_, "DELETE FROM measurements WHERE id <= ?");
+    remove.bind(database_.last_row() - kMaxRows);
     (void)remove.step();
     transaction.commit();
   });
 }
 
 std::vector<Measurement> MeasurementStore::find(const MeasurementQuery& query) const {
-  return impl_->database.reported([&] {
+  return database_.reported([&] {
     std::vector<Measurement> rows;
-    Statement select(impl_->database, fmt::format("SELECT {} FROM measurements WHERE machine = ? "
-                                                  "ORDER BY id DESC LIMIT ?",
-                                                  kColumns)
-                                          .c_str());
+    Statement select(database_, fmt::format("SELECT {} FROM measurements WHERE machine = ? "
+                                            "ORDER BY id DESC LIMIT ?",
+                                            kColumns)
+                                    .c_str());
     select.bind(query.machine, kMaxText).bind(static_cast<std::int64_t>(query.limit));
     while (select.step()) rows.push_back(read_row(select));
     return rows;
@@ -167,8 +155,7 @@ std::vector<Measurement> MeasurementStore::find(const MeasurementQuery& query) c
 }
 
 std::int64_t MeasurementStore::size() const {
-  return impl_->database.reported(
-      [&] { return impl_->database.number("SELECT count(*) FROM measurements"); });
+  return database_.reported([&] { return database_.number("SELECT count(*) FROM measurements"); });
 }
 
 }  // namespace hearth::measure

@@ -5,12 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "measure/model_identity.h"
+#include "measure/private_database.h"
 
 namespace hearth::measure {
 
@@ -62,19 +63,15 @@ class MeasurementStore {
   [[nodiscard]] static std::optional<MeasurementStore> open_existing(
       const std::filesystem::path& path, const Warn& warn);
 
-  MeasurementStore(MeasurementStore&&) noexcept;
-  MeasurementStore& operator=(MeasurementStore&&) noexcept;
-  ~MeasurementStore();
-
   /// Adds a row; the oldest beyond kMaxRows are removed. Throws Error.
   void add(const Measurement& row);
   [[nodiscard]] std::vector<Measurement> find(const MeasurementQuery& query) const;
   [[nodiscard]] std::int64_t size() const;
 
  private:
-  struct Impl;
-  explicit MeasurementStore(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit MeasurementStore(PrivateDatabase database) : database_(std::move(database)) {}
+
+  PrivateDatabase database_;
 };
 
 }  // namespace hearth::measure

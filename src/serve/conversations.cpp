@@ -6,7 +6,6 @@
 #include <chrono>
 #include <utility>
 
-#include "measure/private_database.h"
 #include "support/error.h"
 #include "support/utf8.h"
 
@@ -211,25 +210,16 @@ void update(const PrivateDatabase& database, std::int64_t row, const Conversatio
 
 }  // namespace
 
-struct ConversationStore::Impl {
-  PrivateDatabase database;
-};
-
-ConversationStore::ConversationStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-ConversationStore::ConversationStore(ConversationStore&&) noexcept = default;
-ConversationStore& ConversationStore::operator=(ConversationStore&&) noexcept = default;
-ConversationStore::~ConversationStore() = default;
-
 ConversationStore ConversationStore::open(const std::filesystem::path& path, const Warn& warn) {
-  return ConversationStore(std::make_unique<Impl>(Impl{PrivateDatabase::open(path, kKind, warn)}));
+  return ConversationStore(PrivateDatabase::open(path, kKind, warn));
 }
 
 std::vector<ConversationSummary> ConversationStore::list(const std::string& owner,
                                                          std::size_t limit,
                                                          std::int64_t before) const {
-  return impl_->database.reported([&] {
+  return database_.reported([&] {
     std::vector<ConversationSummary> result;
-    Statement select(impl_->database,
+    Statement select(database_,
                      fmt::format("SELECT {} FROM conversations c WHERE owner = ? AND"
                                  " (?2 = 0 OR updated < ?2) ORDER BY updated DESC, row DESC"
                                  " LIMIT ?3",
@@ -259,9 +249,9 @@ std::vector<ConversationSummary> ConversationStore::search(const std::string& ow
   if (!phrases.empty())
     where +=
         " AND c.row IN (SELECT rowid FROM conversation_words WHERE conversation_words MATCH ?)";
-  return impl_->database.reported([&] {
+  return database_.reported([&] {
     std::vector<ConversationSummary> result;
-    Statement select(impl_->database,
+    Statement select(database_,
                      fmt::format("SELECT {}, c.said FROM conversations c WHERE owner = ? {}"
                                  " ORDER BY updated DESC, row DESC LIMIT ?",
                                  kSummary, where)
@@ -280,11 +270,11 @@ std::vector<ConversationSummary> ConversationStore::search(const std::string& ow
 
 std::optional<Conversation> ConversationStore::get(const std::string& owner,
                                                    const std::string& id) const {
-  return impl_->database.reported([&]() -> std::optional<Conversation> {
-    Statement select(impl_->database, fmt::format("SELECT {}, c.document FROM conversations c"
-                                                  " WHERE owner = ? AND id = ?",
-                                                  kSummary)
-                                          .c_str());
+  return database_.reported([&]() -> std::optional<Conversation> {
+    Statement select(database_, fmt::format("SELECT {}, c.document FROM conversations c"
+                                            " WHERE owner = ? AND id = ?",
+                                            kSummary)
+                                    .c_str());
     select.bind(owner, kMaxOwnerBytes).bind(id, kMaxIdBytes);
     if (!select.step()) return std::nullopt;
     Conversation result;
@@ -299,20 +289,19 @@ ConversationStore::PutResult ConversationStore::put(const std::string& owner,
   if (conversation.summary.id.empty() || conversation.summary.id.size() > kMaxIdBytes ||
       conversation.document.size() > kMaxDocumentBytes || owner.size() > kMaxOwnerBytes)
     throw Error("a conversation's id or size is out of bounds");
-  const PrivateDatabase& database = impl_->database;
-  return database.reported([&] {
-    Transaction transaction(database);
-    const auto [row, revision] = find_row(database, owner, conversation.summary.id);
+  return database_.reported([&] {
+    Transaction transaction(database_);
+    const auto [row, revision] = find_row(database_, owner, conversation.summary.id);
     if (revision != conversation.summary.revision) return PutResult::kConflict;
-    if (row == 0 && count_of(database, owner) >= kMaxConversations) return PutResult::kFull;
+    if (row == 0 && count_of(database_, owner) >= kMaxConversations) return PutResult::kFull;
     ConversationSummary& summary = conversation.summary;
     summary.updated = now_milliseconds();
     summary.revision = revision + 1;
     if (row == 0) {
       summary.created = summary.updated;
-      insert(database, owner, conversation);
+      insert(database_, owner, conversation);
     } else {
-      update(database, row, conversation);
+      update(database_, row, conversation);
     }
     transaction.commit();
     return PutResult::kStored;
@@ -320,40 +309,38 @@ ConversationStore::PutResult ConversationStore::put(const std::string& owner,
 }
 
 bool ConversationStore::remove(const std::string& owner, const std::string& id) {
-  const PrivateDatabase& database = impl_->database;
-  return database.reported([&] {
-    Transaction transaction(database);
-    const std::int64_t row = find_row(database, owner, id).first;
+  return database_.reported([&] {
+    Transaction transaction(database_);
+    const std::int64_t row = find_row(database_, owner, id).first;
     if (row == 0) return false;
-    tell_index(database, row, false);
-    Statement(database, "DELETE FROM conversations WHERE row = ?").bind(row).step();
-    forget_deleted_words(database);
+    tell_index(database_, row, false);
+    Statement(database_, "DELETE FROM conversations WHERE row = ?").bind(row).step();
+    forget_deleted_words(database_);
     transaction.commit();
     return true;
   });
 }
 
 std::int64_t ConversationStore::remove_all(const std::string& owner) {
-  const PrivateDatabase& database = impl_->database;
-  return database.reported([&] {
-    Transaction transaction(database);
-    Statement(database,
+  return database_.reported([&] {
+    Transaction transaction(database_);
+    Statement(database_,
               "INSERT INTO conversation_words (conversation_words, rowid, title, said)"
               " SELECT 'delete', row, title, said FROM conversations WHERE owner = ?")
         .bind(owner, kMaxOwnerBytes)
         .step();
-    Statement(database, "DELETE FROM conversations WHERE owner = ?")
+    Statement(database_, "DELETE FROM conversations WHERE owner = ?")
         .bind(owner, kMaxOwnerBytes)
         .step();
-    const std::int64_t removed = database.changes();
-    forget_deleted_words(database);
+    const std::int64_t removed = database_.changes();
+    forget_deleted_words(database_);
     transaction.commit();
     return removed;
   });
 }
 
 std::int64_t ConversationStore::count(const std::string& owner) const {
-  return impl_->database.reported([&] { return count_of(impl_->database, owner); });
+  return database_.reported([&] { return count_of(database_, owner); });
 }
 
 }  // namespace hearth::serve

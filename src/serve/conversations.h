@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "measure/private_database.h"
 
 namespace hearth::serve {
 
@@ -50,10 +52,6 @@ class ConversationStore {
   /// `hearth serve` keeps it as conversations.db in Hearth's data folder (cli/config.h).
   [[nodiscard]] static ConversationStore open(const std::filesystem::path& path, const Warn& warn);
 
-  ConversationStore(ConversationStore&&) noexcept;
-  ConversationStore& operator=(ConversationStore&&) noexcept;
-  ~ConversationStore();
-
   /// Newest first; those updated before `before` (0: all).
   [[nodiscard]] std::vector<ConversationSummary> list(const std::string& owner, std::size_t limit,
                                                       std::int64_t before = 0) const;
@@ -77,9 +75,9 @@ class ConversationStore {
   [[nodiscard]] std::int64_t count(const std::string& owner) const;
 
  private:
-  struct Impl;
-  explicit ConversationStore(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit ConversationStore(measure::PrivateDatabase database) : database_(std::move(database)) {}
+
+  measure::PrivateDatabase database_;
 };
 
 }  // namespace hearth::serve

@@ -43,12 +43,13 @@ TokenList tokens_of(const ServedModel& model, const EmbeddingRequest& request, s
 }
 
 /// Vectors of the texts; what is wrong with them is the client's affair.
-std::vector<std::vector<float>> vectors_of(ServedModel& model,
-                                           const std::vector<TokenList>& texts) {
+std::vector<std::vector<float>> vectors_of(ServedModel& model, const std::vector<TokenList>& texts,
+                                           const std::function<bool()>& given_up) {
   std::vector<std::vector<float>> vectors(texts.size());
   const auto dimensions = static_cast<std::size_t>(model.dimensions());
   try {
     model.embed(texts, [&](std::size_t text, std::span<const float> vector) {
+      if (given_up && given_up()) throw RequestFailure(499, "the client went away");
       // Models that do not pool give a vector per token: the last one stands for the text.
       vectors[text].assign(
           vector.end() - static_cast<std::ptrdiff_t>(std::min(vector.size(), dimensions)),
@@ -85,7 +86,7 @@ EmbeddingReply embed(ModelManager& models, const EmbeddingRequest& request,
   for (std::size_t i = 0; i < count; ++i) texts.push_back(tokens_of(*lease, request, i));
   EmbeddingReply reply;
   reply.model = request.model.empty() ? lease.name() : request.model;
-  reply.vectors = vectors_of(*lease, texts);
+  reply.vectors = vectors_of(*lease, texts, given_up);
   if (request.dimensions) {
     for (std::vector<float>& vector : reply.vectors)
       vector = shorten(std::move(vector), *request.dimensions);
@@ -107,7 +108,7 @@ RerankReply rerank(ModelManager& models, const std::string& model, const std::st
     pairs.push_back(lease->text_encoder().pair(query, document, lease->context()));
   RerankReply reply;
   reply.model = model.empty() ? lease.name() : model;
-  for (const std::vector<float>& scores : vectors_of(*lease, pairs))
+  for (const std::vector<float>& scores : vectors_of(*lease, pairs, given_up))
     reply.scores.push_back(scores.empty() ? 0 : scores.front());
   reply.usage.prompt_tokens = total_tokens(pairs);
   return reply;

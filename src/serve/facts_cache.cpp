@@ -5,6 +5,7 @@
 #include "gguf/file.h"
 #include "measure/model_identity.h"
 #include "model/families/registry.h"
+#include "serve/dialects/ollama.h"
 #include "support/error.h"
 #include "support/utf8.h"
 #include "text/chat_format.h"
@@ -94,6 +95,17 @@ ModelFacts read_facts(const AvailableModel& model) {
   return facts;
 }
 
+void add_extras(const ModelExtras& extras, ModelDetails& details) {
+  const ModelDefaults defaults = read_extras(extras);
+  details.license = to_valid_utf8(extras.license);
+  details.chat_template = to_valid_utf8(extras.chat_template);
+  details.system = defaults.system;
+  details.messages = defaults.messages;
+  for (const std::filesystem::path& adapter : extras.adapters)
+    details.adapters.push_back(adapter.string());
+  details.parameters = ollama_parameter_lines(extras.parameters);
+}
+
 std::string text_of(const gguf::Metadata& metadata, std::string_view key) {
   return to_valid_utf8(metadata.get_string(key).value_or(std::string_view()));
 }
@@ -148,9 +160,12 @@ ModelDetails FactsCache::details(const AvailableModel& model, bool verbose) {
   details.source = model.path.string();
   const gguf::File file = gguf::File::open(model.path);
   const gguf::Metadata& metadata = file.metadata();
-  details.license = text_of(metadata, "general.license");
-  details.chat_template =
-      to_valid_utf8(text::find_chat_template(metadata, /*with_tools=*/false).value_or(""));
+  add_extras(model.extras, details);
+  if (details.license.empty()) details.license = text_of(metadata, "general.license");
+  if (details.chat_template.empty()) {
+    details.chat_template =
+        to_valid_utf8(text::find_chat_template(metadata, /*with_tools=*/false).value_or(""));
+  }
   for (const gguf::KeyValue& entry : metadata.entries())
     details.metadata[to_valid_utf8(entry.key)] = to_json(entry.value, verbose);
   if (!verbose) return details;

@@ -12,6 +12,7 @@
 #include "hub/sha256.h"
 #include "serve/request_failure.h"
 #include "support/error.h"
+#include "text/chat_template.h"
 
 namespace hearth::serve {
 namespace {
@@ -36,27 +37,33 @@ std::string reference_of(const std::string& name) {
   return "ollama:" + name;
 }
 
-std::string parameters_text(const OllamaCreate& wanted) {
-  Json parameters = Json::object();
-  for (const auto& [name, value] : wanted.parameters) {
-    if (name == "stop") {
-      parameters["stop"].push_back(value);
-    } else {
-      parameters[name] = value;
-    }
+void refuse_unsupported(const OllamaCreate& wanted) {
+  if (!wanted.quantize.empty()) {
+    throw RequestFailure(501,
+                         "creating a model with another quantization is not possible here: use "
+                         "`hearth quantize`",
+                         "not_implemented", "quantize");
   }
-  return parameters.empty() ? std::string() : parameters.dump();
+  if (wanted.files.size() > 1) {
+    throw RequestFailure(501, "creating a model of several files is not possible here",
+                         "not_implemented", "files");
+  }
 }
 
-void refuse_unsupported(const OllamaCreate& wanted) {
-  const auto refuse = [](const char* what, const char* parameter) {
-    throw RequestFailure(501, fmt::format("creating a model with {} is not possible here", what),
-                         "not_implemented", parameter);
-  };
-  if (!wanted.quantize.empty()) refuse("another quantization (use `hearth quantize`)", "quantize");
-  if (!wanted.adapters.empty()) refuse("adapters (use --lora of `hearth serve`)", "adapters");
-  if (!wanted.messages.empty()) refuse("messages", "messages");
-  if (wanted.files.size() > 1) refuse("several files", "files");
+/// The template is parsed now, when somebody is there to be told.
+void check_template(const std::string& source) {
+  if (source.empty()) return;
+  if (is_go_template(source)) {
+    throw RequestFailure(400,
+                         "template is one of Go's, which are not run here: send a Jinja template, "
+                         "or leave it out and the model's own is used",
+                         "unsupported_value", "template");
+  }
+  try {
+    static_cast<void>(text::ChatTemplate(source, "the template"));
+  } catch (const text::jinja::TemplateError& error) {
+    throw RequestFailure(400, printable(error.what(), 400), "template_error", "template");
+  }
 }
 
 }  // namespace
@@ -115,21 +122,30 @@ void Library::commit(const hub::Manifest& manifest) const {
                          "invalid_value", "files");
 }
 
+/// A blob that must be a GGUF file. Throws RequestFailure.
+hub::StoredFile Library::blob_file(const std::string& digest, const char* parameter) const {
+  const std::optional<std::string> sha256 = sha256_of_digest(digest);
+  if (!sha256 || !store_.has_blob(*sha256)) {
+    throw RequestFailure(400, "the file is not there: send its blob first", "invalid_value",
+                         parameter);
+  }
+  const fs::path blob = store_.blob_path(*sha256);
+  try {
+    static_cast<void>(gguf::File::open(blob));
+  } catch (const Error& error) {
+    throw RequestFailure(400, error.what(), "invalid_value", parameter);
+  }
+  return {.name = {}, .size = fs::file_size(blob), .sha256 = *sha256, .url = {}, .adopted = {}};
+}
+
 void Library::create(const OllamaCreate& wanted, const Status& status) {
   require_changes();
   refuse_unsupported(wanted);
+  check_template(wanted.chat_template);
   hub::Manifest manifest;
   if (!wanted.files.empty()) {
-    const std::optional<std::string> sha256 = sha256_of_digest(wanted.files.begin()->second);
-    if (!sha256 || !store_.has_blob(*sha256)) {
-      throw RequestFailure(400, "the file is not there: send its blob first", "invalid_value",
-                           "files");
-    }
     status("parsing GGUF", {}, 0, 0);
-    const fs::path blob = store_.blob_path(*sha256);
-    static_cast<void>(gguf::File::open(blob));  // throws when it is none
-    manifest.files.push_back(
-        {.name = {}, .size = fs::file_size(blob), .sha256 = *sha256, .url = {}, .adopted = {}});
+    manifest.files.push_back(blob_file(wanted.files.begin()->second, "files"));
   } else if (!wanted.from.empty()) {
     manifest = manifest_of(wanted.from);
     manifest.requested.clear();
@@ -146,12 +162,19 @@ void Library::create(const OllamaCreate& wanted, const Status& status) {
             ? manifest.name + ".gguf"
             : fmt::format("{}-{:05}-of-{:05}.gguf", manifest.name, i + 1, manifest.files.size());
   }
+  if (!wanted.adapters.empty()) manifest.adapters.clear();
+  for (const auto& [file, digest] : wanted.adapters) {
+    manifest.adapters.push_back(blob_file(digest, "adapters"));
+    manifest.adapters.back().name =
+        fmt::format("{}.adapter-{}.gguf", manifest.name, manifest.adapters.size());
+  }
   const auto set = [&](const char* kind, const std::string& text) {
     if (!text.empty()) manifest.texts[kind] = text;
   };
   set("template", wanted.chat_template);
   set("system", wanted.system);
-  set("params", parameters_text(wanted));
+  if (!wanted.parameters.empty()) set("params", wanted.parameters.dump());
+  if (!wanted.messages.empty()) set("messages", wanted.messages.dump());
   std::string license;
   for (const std::string& each : wanted.license) license += each + "\n";
   set("license", license);

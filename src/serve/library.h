@@ -38,7 +38,8 @@ class Library {
                                     std::uint64_t total, std::uint64_t completed)>;
   /// Fetches what an Ollama client calls `name`: a name of its registry, hf.co/USER/REPO[:QUANT].
   void pull(const std::string& name, const Status& status);
-  /// Makes a model of blobs, or of another model with other texts.
+  /// Makes a model of blobs, or of another model with other texts: what is given replaces what that
+  /// one has. Throws RequestFailure for a template that is no Jinja.
   void create(const OllamaCreate& wanted, const Status& status);
   void copy(const std::string& source, const std::string& destination);
   /// Unloads it, too.
@@ -65,6 +66,7 @@ class Library {
  private:
   void require_changes() const;
   [[nodiscard]] hub::Manifest manifest_of(const std::string& name);
+  [[nodiscard]] hub::StoredFile blob_file(const std::string& digest, const char* parameter) const;
   void commit(const hub::Manifest& manifest) const;
 
   LibraryOptions options_;

@@ -11,6 +11,7 @@
 #include "generate/compute_turn.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
+#include "serve/dialects/ollama.h"
 #include "serve/request_failure.h"
 #include "support/error.h"
 
@@ -62,6 +63,7 @@ struct ModelManager::Impl {
   struct Entry {
     std::string name;
     std::filesystem::path path;
+    ModelExtras extras;
     std::shared_ptr<ServedModel> model;  // null while loading
     std::atomic<double> progress{0};
     std::size_t users = 0;
@@ -142,7 +144,9 @@ std::shared_ptr<ServedModel> ModelManager::Impl::try_load(Entry& entry,
                                                           std::optional<std::int64_t> context,
                                                           bool shrink) {
   ServedModelOptions each = options.each;
+  each.extras = read_extras(entry.extras);
   if (context) each.setup.context = *context;
+  if (each.setup.context == 0) each.setup.context = each.extras.context.value_or(0);
   if (each.setup.context == 0 && !shrink) {
     const gguf::File file = gguf::File::open(entry.path);
     const spec::ModelSpec spec = model::describe_model(file, {});
@@ -272,7 +276,13 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
     Impl::Entry* entry = impl_->find(wanted.path);
     const bool grow = entry != nullptr && entry->model && wish.context &&
                       *wish.context > entry->model->context() && entry->users == 0;
-    if (entry != nullptr && entry->model && !grow) {
+    // It was made anew with other texts: those that use the old one come to their end first.
+    const bool stale = entry != nullptr && entry->model && entry->extras != wanted.extras;
+    if (stale && entry->users > 0) {
+      impl_->wait(lock, wish);
+      continue;
+    }
+    if (entry != nullptr && entry->model && !grow && !stale) {
       check_kind(wanted.name, entry->model->kind(), wish.kind);
       ++entry->users;
       entry->leave_soon = false;
@@ -290,10 +300,11 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
       continue;
     }
     impl_->busy = true;
-    if (grow) impl_->remove(lock, *entry);
+    if (grow || stale) impl_->remove(lock, *entry);
     Impl::Entry& added = impl_->entries.emplace_back();
     added.name = wanted.name;
     added.path = wanted.path;
+    added.extras = wanted.extras;
     try {
       added.model = impl_->load(lock, added, wish.context);
     } catch (...) {

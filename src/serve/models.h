@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/model_extras.h"
 #include "serve/served_model.h"
 
 namespace hearth::serve {
@@ -25,6 +26,7 @@ struct AvailableModel {
   std::int64_t modified = 0;  ///< Unix seconds
   std::string digest;         ///< SHA-256 in hexadecimal; empty when it is not known
   std::string quant, source;
+  ModelExtras extras = {};
 };
 
 /// Where models come from. Methods may be called by several threads.
@@ -96,7 +98,8 @@ class ModelManager {
     std::optional<ModelKind> kind = ModelKind::kGenerates;  ///< nothing: any
     std::optional<std::int64_t> context =
         std::nullopt;  ///< more than it is loaded with: it is loaded anew
-    /// Asked from time to time while waiting; true ends it with RequestFailure 499.
+    /// Asked from time to time while waiting; true ends it with RequestFailure 499. What it throws
+    /// ends it, too. A load that this one has begun is brought to its end.
     std::function<bool()> given_up = {};
   };
   /// Loads the model when it is not there, waiting for others that load; unloads idle ones that

@@ -97,6 +97,35 @@ std::int64_t tokens_in(const text::Tokenizer& tokenizer, const std::vector<Token
   return static_cast<std::int64_t>(tokens.size());
 }
 
+/// The conversation with what the model was given to begin it with. A reply's ids that come before
+/// it have that already.
+Json with_defaults(const ModelDefaults& defaults, const ChatRequest& request) {
+  const Json& messages = request.messages;
+  const bool nothing = defaults.system.empty() && defaults.messages.empty();
+  if (nothing || messages.empty() || !request.earlier_tokens.empty()) return messages;
+  Json all = Json::array();
+  const bool has_system = messages.front().value("role", "") == "system";
+  if (has_system) {
+    all.push_back(messages.front());
+  } else if (!defaults.system.empty()) {
+    all.push_back({{"role", "system"}, {"content", defaults.system}});
+  }
+  for (const Json& message : defaults.messages) all.push_back(message);
+  for (std::size_t i = has_system ? 1 : 0; i < messages.size(); ++i) all.push_back(messages[i]);
+  return all;
+}
+
+/// Throws RequestFailure for ids outside the vocabulary.
+void check_ids(const text::Tokenizer& tokenizer, const std::vector<TokenId>& tokens,
+               const char* parameter) {
+  for (const TokenId token : tokens) {
+    if (token >= 0 && static_cast<std::size_t>(token) < tokenizer.size()) continue;
+    throw RequestFailure(
+        400, fmt::format("token {} is outside the vocabulary of {}", token, tokenizer.size()),
+        "invalid_value", parameter);
+  }
+}
+
 class ChatRenderer {
  public:
   ChatRenderer(const ServedModel& model, const ChatRequest& request)
@@ -108,7 +137,7 @@ class ChatRenderer {
     format_ = chat_ ? chat_->format() : text::ChatFormat();
     in_words_ = with_tools_ && !format_.template_knows_tools;
     if (in_words_) format_ = text::generic_tool_format(std::move(format_));
-    messages_ = request.messages;
+    messages_ = with_defaults(model.defaults(), request);
     if (request.continue_last && !messages_.empty()) {
       beginning_ = text_of(messages_.back());
       messages_.erase(messages_.size() - 1);
@@ -130,6 +159,7 @@ class ChatRenderer {
       throw RequestFailure(400, "there is nothing to answer: the messages are empty",
                            "empty_prompt", "messages");
     add_boundaries(result);
+    if (!request_.earlier_tokens.empty()) put_before(request_.earlier_tokens, result);
     result.format = std::move(format_);
     result.reasoning_budget = budget_;
     if (with_tools_) result.tools = request_.tools;
@@ -167,6 +197,20 @@ class ChatRenderer {
                                        printable(error.what(), 400)),
                            "template_error", "messages");
     }
+  }
+
+  /// Ids of an earlier reply: the prompt goes on where that ended.
+  void put_before(const std::vector<std::int32_t>& earlier, ChatTokens& result) const {
+    const text::Tokenizer& tokenizer = model_.tokenizer();
+    check_ids(tokenizer, earlier, "context");
+    std::vector<TokenId>& tokens = result.tokens;
+    std::int64_t added = static_cast<std::int64_t>(earlier.size());
+    if (tokens.size() > 1 && tokens.front() == tokenizer.special().bos) {
+      tokens.erase(tokens.begin());
+      --added;
+    }
+    tokens.insert(tokens.begin(), earlier.begin(), earlier.end());
+    for (std::int64_t& boundary : result.boundaries) boundary += added;
   }
 
   /// Where the system prompt ends, and where the conversation does before the answer is asked for.
@@ -251,12 +295,7 @@ std::vector<TokenId> completion_tokens(const ServedModel& model, const Completio
   const text::Tokenizer& tokenizer = model.tokenizer();
   if (index < request.tokens.size() && !request.tokens[index].empty()) {
     const std::vector<TokenId>& tokens = request.tokens[index];
-    for (const TokenId token : tokens) {
-      if (token >= 0 && static_cast<std::size_t>(token) < tokenizer.size()) continue;
-      throw RequestFailure(
-          400, fmt::format("token {} is outside the vocabulary of {}", token, tokenizer.size()),
-          "invalid_value", "prompt");
-    }
+    check_ids(tokenizer, tokens, "prompt");
     return tokens;
   }
   const std::string& text = request.prompts.at(index);

@@ -23,6 +23,10 @@ struct ChatTokens {
   std::optional<int> reasoning_budget;
   Json tools = Json::array();  ///< whose calls are read in the reply; empty: none are
   int earlier_calls = 0;
+
+  [[nodiscard]] std::int64_t count() const noexcept {
+    return static_cast<std::int64_t>(tokens.size());
+  }
 };
 
 /// Renders a chat by the model's template. Models without one get the messages' texts, one

@@ -37,6 +37,7 @@ ChoiceListener::ChoiceListener(std::shared_ptr<ReplyChannel> channel, int choice
     : channel_(std::move(channel)), choice_(choice), tokenizer_(tokenizer) {}
 
 generate::Verdict ChoiceListener::piece(const generate::GeneratedPiece& piece) {
+  if (piece.token >= 0) tokens_.push_back(piece.token);
   note_logprobs(piece);
   if (!reader_) {
     if (piece.piece.text.empty()) return {};
@@ -69,8 +70,16 @@ void ChoiceListener::note_logprobs(const generate::GeneratedPiece& piece) {
   logprobs_.push_back(std::move(logprob));
 }
 
+/// A call keeps the id (or none: writers make one) with which it began. Some models write one after
+/// the arguments, which a stream could not tell any more.
+void ChoiceListener::settle_id(text::ReplyEvent& event) {
+  if (event.kind == text::ReplyEvent::Kind::kToolCallStart) call_id_ = event.id;
+  if (event.kind == text::ReplyEvent::Kind::kToolCallEnd) event.id = call_id_;
+}
+
 void ChoiceListener::send(std::vector<text::ReplyEvent> events) {
   for (text::ReplyEvent& event : events) {
+    settle_id(event);
     ChannelEvent sent;
     sent.choice = choice_;
     sent.event = std::move(event);
@@ -104,6 +113,7 @@ void ChoiceListener::finished(const generate::GenerateResult& result) {
   sent.end = end_of(result);
   sent.result = result;
   sent.reasoning_tokens = reasoning_tokens_;
+  sent.tokens = std::move(tokens_);
   channel_->push(std::move(sent));
 }
 

@@ -30,6 +30,7 @@ struct ChannelEvent {
   ChoiceEnd end;                       ///< kEnd
   generate::GenerateResult result;     ///< kEnd
   std::int64_t reasoning_tokens = 0;   ///< kEnd
+  std::vector<text::TokenId> tokens;   ///< kEnd: what was generated
   std::string message;                 ///< kFailed
 };
 
@@ -64,6 +65,7 @@ class ChoiceListener final : public generate::Listener {
 
  private:
   void send(std::vector<text::ReplyEvent> events);
+  void settle_id(text::ReplyEvent& event);
   void note_logprobs(const generate::GeneratedPiece& piece);
   [[nodiscard]] ChoiceEnd end_of(const generate::GenerateResult& result) const;
 
@@ -75,6 +77,8 @@ class ChoiceListener final : public generate::Listener {
   std::optional<generate::ReasoningBudget> budget_;
   std::vector<TokenLogprob> logprobs_;  // of tokens whose text is held back
   std::int64_t reasoning_tokens_ = 0;
+  std::vector<text::TokenId> tokens_;
+  std::string call_id_;  // of the call under way, as its beginning told it
 };
 
 }  // namespace hearth::serve

@@ -33,4 +33,9 @@ class RequestFailure : public std::runtime_error {
   RequestError error_;
 };
 
+/// The request's deadline passed before there was anything to answer with.
+[[nodiscard]] inline RequestFailure deadline_passed() {
+  return {504, "the request's deadline passed before the answer began", "deadline_exceeded"};
+}
+
 }  // namespace hearth::serve

@@ -56,14 +56,23 @@ int fit(const std::vector<std::string>& pattern, const std::vector<std::string>&
 
 }  // namespace
 
-void Router::add(Route route) {
+Route& Router::add(Route route) {
   for (const Route& other : routes_) {
     if (other.method == route.method && other.pattern == route.pattern) {
       throw std::logic_error("two routes " + route.method + " " + route.pattern);
     }
   }
   patterns_.push_back(split(route.pattern));
-  routes_.push_back(std::move(route));
+  return routes_.emplace_back(std::move(route));
+}
+
+Route& RouteGroup::add(std::string_view method, std::string_view pattern, std::string_view summary,
+                       Handler handler) {
+  return router_.add({.method = std::string(method),
+                      .pattern = std::string(pattern),
+                      .handler = std::move(handler),
+                      .summary = std::string(summary),
+                      .tag = tag_});
 }
 
 Match Router::match(std::string_view method, const std::vector<std::string>& segments) const {

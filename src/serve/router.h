@@ -51,10 +51,9 @@ struct Match {
 
 class Router {
  public:
-  /// Throws std::logic_error for a second route of the same method and pattern.
-  void add(Route route);
-  /// The route that was added last, to change what is not part of its pattern.
-  [[nodiscard]] Route& last() { return routes_.back(); }
+  /// The route, to change what is not part of its pattern; good until the next one is added. Throws
+  /// std::logic_error for a second route of the same method and pattern.
+  Route& add(Route route);
   /// Literal segments win over {x}, those over {x...}.
   [[nodiscard]] Match match(std::string_view method,
                             const std::vector<std::string>& segments) const;
@@ -63,6 +62,20 @@ class Router {
  private:
   std::vector<Route> routes_;
   std::vector<std::vector<std::string>> patterns_;  // split, like routes_
+};
+
+/// Adds routes of one API.
+class RouteGroup {
+ public:
+  RouteGroup(Router& router, std::string_view tag) : router_(router), tag_(tag) {}
+
+  /// The route, to change what is not usual about it; good until the next one is added.
+  Route& add(std::string_view method, std::string_view pattern, std::string_view summary,
+             Handler handler);
+
+ private:
+  Router& router_;
+  std::string tag_;
 };
 
 }  // namespace hearth::serve

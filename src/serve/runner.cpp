@@ -8,9 +8,9 @@
 
 #include "generate/grammar/grammar.h"
 #include "serve/constraints.h"
-#include "serve/prompting.h"
 #include "serve/reply_channel.h"
 #include "serve/request_failure.h"
+#include "serve/sampling_changes.h"
 #include "support/error.h"
 
 namespace hearth::serve {
@@ -26,6 +26,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+bool is_over(const Deadline& deadline) { return deadline && Clock::now() >= *deadline; }
+
 std::string random_id() {
   constexpr std::string_view kAlphabet =
       "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -36,26 +38,9 @@ std::string random_id() {
   return id;
 }
 
-template <class T, class U>
-void take(T& setting, const std::optional<U>& change) {
-  if (change) setting = *change;
-}
-
 generate::SamplerSettings sampler_of(const ServedModel& model, const SamplingChanges& changes) {
   generate::SamplerSettings settings = model.sampling();
-  take(settings.temperature, changes.temperature);
-  take(settings.top_p, changes.top_p);
-  take(settings.min_p, changes.min_p);
-  take(settings.typical, changes.typical);
-  take(settings.repeat_penalty, changes.repeat_penalty);
-  take(settings.frequency_penalty, changes.frequency_penalty);
-  take(settings.presence_penalty, changes.presence_penalty);
-  take(settings.top_k, changes.top_k);
-  take(settings.repeat_last_n, changes.repeat_last_n);
-  take(settings.mirostat, changes.mirostat);
-  take(settings.mirostat_tau, changes.mirostat_tau);
-  take(settings.mirostat_eta, changes.mirostat_eta);
-  if (changes.seed) settings.seed = changes.seed;
+  apply(changes, settings);
   const std::int64_t vocabulary = model.vocabulary();
   for (const auto& [token, bias] : changes.logit_bias) {
     if (token < 0 || token >= vocabulary) {
@@ -111,7 +96,7 @@ class Reply {
   void on_event(const ChannelEvent& event);
   void on_end(const ChannelEvent& event);
   void write(const std::string& bytes);
-  void fail(int status, const std::string& message);
+  void fail(const RequestFailure& failure);
 
   ModelManager::Lease& lease_;
   const GenerationRequest& request_;
@@ -124,7 +109,8 @@ class Reply {
   Clock::time_point start_ = Clock::now();
   std::string collected_;
   ReplyRecord record_;
-  std::size_t open_ = 0;  // choices that go on
+  std::size_t open_ = 0;                         // choices that go on
+  std::vector<std::pair<int, ChoiceEnd>> ends_;  // not told yet
 };
 
 void Reply::check(const std::vector<Choice>& choices) const {
@@ -157,13 +143,14 @@ generate::GenerateRequest Reply::make(
   // Choices of one request differ, and do so again with the same seed.
   if (made.sampler.seed) *made.sampler.seed += index;
   made.max_tokens = request_.max_tokens >= 0 ? request_.max_tokens : lease_->max_tokens();
-  made.stops = request_.stops;
+  made.stops = request_.stops.empty() ? lease_->defaults().stops : request_.stops;
   made.control_pieces = chat != nullptr;
   made.top_log_probabilities = request_.top_logprobs;
   if (grammar) made.constraint = generate::grammar::constrain(grammar, lease_->token_trie());
   made.adapters = lease_->adapters();
   made.client = caller_.client;
   made.priority = caller_.priority;
+  made.deadline = caller_.deadline;
   made.owner = caller_.owner;
   if (chat) made.boundaries = chat->boundaries;
   return made;
@@ -212,6 +199,7 @@ void Reply::begin(const std::vector<Choice>& choices) {
   }
   record_.model = lease_.name();
   record_.usage.prompt_tokens = prompt_tokens;
+  if (request_.return_tokens) record_.usage.prompt_ids = *choices.front().tokens;
   record_.usage.load_seconds = lease_.load_seconds();
   const ReplyHeader header{.model = request_.model.empty() ? lease_.name() : request_.model,
                            .id = random_id(),
@@ -235,10 +223,10 @@ void Reply::begin(const std::vector<Choice>& choices) {
   }
 }
 
-void Reply::fail(int status, const std::string& message) {
+void Reply::fail(const RequestFailure& failure) {
   record_.failed = true;
-  if (!request_.stream) throw RequestFailure(status, message);
-  exchange_.write(writer_.fail(status, message));
+  if (!request_.stream) throw failure;
+  exchange_.write(writer_.fail(failure.error().status, failure.what()));
   exchange_.end();
 }
 
@@ -253,7 +241,11 @@ void Reply::on_end(const ChannelEvent& event) {
   usage.prompt_seconds = std::max(usage.prompt_seconds, result.prompt_seconds);
   usage.generate_seconds = std::max(usage.generate_seconds, result.generate_seconds);
   record_.end = event.end.reason;
-  write(writer_.choice_end(event.choice, event.end));
+  if (event.choice == 0 && request_.return_tokens) usage.reply_ids = event.tokens;
+  ends_.emplace_back(event.choice, event.end);
+  // A choice that its deadline ended before it began says so only if another one has an answer.
+  if (event.end.reason == EndReason::kCancelled && usage.completion_tokens == 0) return;
+  for (const auto& [choice, end] : std::exchange(ends_, {})) write(writer_.choice_end(choice, end));
 }
 
 void Reply::on_event(const ChannelEvent& event) {
@@ -276,7 +268,7 @@ ReplyRecord Reply::run(const std::vector<Choice>& choices,
     if (!event) {
       if (request_.stream) exchange_.write(writer_.keep_alive());
     } else if (event->kind == ChannelEvent::Kind::kFailed) {
-      fail(500, event->message);
+      fail(RequestFailure(500, event->message));
       return record_;
     } else {
       on_event(*event);
@@ -288,6 +280,11 @@ ReplyRecord Reply::run(const std::vector<Choice>& choices,
     return record_;
   }
   record_.usage.total_seconds = seconds_since(start_) + lease_.load_seconds();
+  if (!ends_.empty() && is_over(caller_.deadline)) {
+    fail(deadline_passed());
+    return record_;
+  }
+  for (const auto& [choice, end] : ends_) write(writer_.choice_end(choice, end));
   write(writer_.end(record_.usage));
   if (request_.stream) {
     exchange_.end();
@@ -307,22 +304,30 @@ std::string prompt_text(const ServedModel& model, const CompletionRequest& reque
   return model.tokenizer().decode(tokens, {.special = true, .at_start = true});
 }
 
+/// The model, loaded. `waiting`: asked while it waits.
 ModelManager::Lease lease_for(ModelManager& models, const GenerationRequest& request,
-                              const std::function<bool()>& given_up) {
+                              const std::function<bool()>& waiting) {
   return models.use({.name = request.model,
                      .kind = ModelKind::kGenerates,
                      .context = request.context,
-                     .given_up = given_up});
+                     .given_up = waiting});
 }
 
 }  // namespace
+
+std::function<bool()> patience(Deadline deadline, const HttpExchange& exchange) {
+  return [deadline, &exchange] {
+    if (is_over(deadline)) throw deadline_passed();
+    return exchange.gone();
+  };
+}
 
 Runner::Runner(ModelManager& models, const RunnerOptions& options)
     : models_(models), options_(options) {}
 
 ReplyRecord Runner::chat(const ChatRequest& request, const Caller& caller, ReplyWriter& writer,
                          HttpExchange& exchange) {
-  ModelManager::Lease lease = lease_for(models_, request, [&] { return exchange.gone(); });
+  ModelManager::Lease lease = lease_for(models_, request, patience(caller.deadline, exchange));
   const auto chat = std::make_shared<const ChatTokens>(chat_tokens(*lease, request));
   const auto grammar = lease->constraints().for_chat(request, *chat);
   const std::vector<Choice> choices(static_cast<std::size_t>(std::max(1, request.choices)),
@@ -332,7 +337,7 @@ ReplyRecord Runner::chat(const ChatRequest& request, const Caller& caller, Reply
 
 ReplyRecord Runner::complete(const CompletionRequest& request, const Caller& caller,
                              ReplyWriter& writer, HttpExchange& exchange) {
-  ModelManager::Lease lease = lease_for(models_, request, [&] { return exchange.gone(); });
+  ModelManager::Lease lease = lease_for(models_, request, patience(caller.deadline, exchange));
   const auto grammar = lease->constraints().for_completion(request);
   const std::size_t prompts = std::max(request.prompts.size(), request.tokens.size());
   std::vector<std::vector<text::TokenId>> tokens;
@@ -346,14 +351,9 @@ ReplyRecord Runner::complete(const CompletionRequest& request, const Caller& cal
   return Reply(lease, request, caller, writer, exchange, options_).run(choices, nullptr, grammar);
 }
 
-std::string Runner::render(const ChatRequest& request) {
-  const ModelManager::Lease lease = lease_for(models_, request, nullptr);
-  return chat_tokens(*lease, request).text;
-}
-
-std::int64_t Runner::count_tokens(const ChatRequest& request) {
-  const ModelManager::Lease lease = lease_for(models_, request, nullptr);
-  return static_cast<std::int64_t>(chat_tokens(*lease, request).tokens.size());
+ChatTokens Runner::prompt_of(const ChatRequest& request) {
+  const ModelManager::Lease lease = lease_for(models_, request, {});
+  return chat_tokens(*lease, request);
 }
 
 }  // namespace hearth::serve

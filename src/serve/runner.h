@@ -4,12 +4,14 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "serve/chat_request.h"
 #include "serve/http/exchange.h"
 #include "serve/models.h"
+#include "serve/prompting.h"
 
 namespace hearth::serve {
 
@@ -18,7 +20,13 @@ struct Caller {
   std::string owner;   ///< the API key's name
   std::string client;  ///< shares the machine fairly with others: owner or address
   int priority = 0;
+  /// The reply ends with what it has then; without anything it fails (504).
+  Deadline deadline = {};
 };
+
+/// What those who wait for something ask now and then: true when the client of `exchange` (which
+/// must outlive it) is gone; throws RequestFailure (504) when the deadline has passed.
+[[nodiscard]] std::function<bool()> patience(Deadline deadline, const HttpExchange& exchange);
 
 /// What happened, for logs and metrics. Of failures before anything was said: an exception.
 struct ReplyRecord {
@@ -44,10 +52,8 @@ class Runner {
   ReplyRecord complete(const CompletionRequest& request, const Caller& caller, ReplyWriter& writer,
                        HttpExchange& exchange);
 
-  /// The prompt a chat would be answered to, as text. Throws RequestFailure.
-  [[nodiscard]] std::string render(const ChatRequest& request);
-  /// Its tokens.
-  [[nodiscard]] std::int64_t count_tokens(const ChatRequest& request);
+  /// The prompt that a chat would be answered to. Throws RequestFailure.
+  [[nodiscard]] ChatTokens prompt_of(const ChatRequest& request);
 
  private:
   ModelManager& models_;

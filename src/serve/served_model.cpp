@@ -9,6 +9,7 @@
 #include "model/families/registry.h"
 #include "model/store_identity.h"
 #include "serve/constraints.h"
+#include "serve/sampling_changes.h"
 #include "state/disk_store.h"
 #include "state/prefix_cache.h"
 #include "state/snapshots.h"
@@ -63,7 +64,9 @@ ModelKind kind_of(const gguf::Metadata& metadata, const spec::ModelSpec& spec) {
 ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOptions& options,
                          std::shared_ptr<generate::ComputeTurn> turn,
                          const std::function<void(double)>& progress)
-    : max_tokens_(options.max_tokens), turn_(std::move(turn)) {
+    : max_tokens_(options.max_tokens >= 0 ? options.max_tokens : options.extras.max_tokens),
+      defaults_(options.extras),
+      turn_(std::move(turn)) {
   spec::Setup setup = options.setup;
   setup.model = path;
   setup.sequences = options.limits.parallel;
@@ -85,11 +88,11 @@ ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOpt
     return;
   }
   load_adapters(options.adapters);
-  chat_ = generate::ChatPrompt::of(metadata());
-  tool_chat_ = generate::ChatPrompt::of(metadata(), /*with_tools=*/true);
+  make_chat();
   generate::RecommendedSettings recommended = generate::recommended_settings(metadata());
   sampling_ = std::move(recommended.settings);
   warnings_ = std::move(recommended.ignored);
+  apply(defaults_.sampling, sampling_);
   if (options.sampling) options.sampling(sampling_);
   make_scheduler(options);
 }
@@ -121,7 +124,18 @@ void ServedModel::make_scheduler(const ServedModelOptions& options) {
                                             std::make_unique<generate::CachedPrefixes>(*prefixes_));
 }
 
-void ServedModel::load_adapters(const std::vector<ServedAdapter>& adapters) {
+void ServedModel::make_chat() {
+  if (defaults_.chat_template.empty()) {
+    chat_ = generate::ChatPrompt::of(metadata());
+    tool_chat_ = generate::ChatPrompt::of(metadata(), /*with_tools=*/true);
+  } else {
+    chat_ = generate::ChatPrompt::with_template(defaults_.chat_template, metadata());
+    tool_chat_ = generate::ChatPrompt::with_template(defaults_.chat_template, metadata());
+  }
+}
+
+void ServedModel::load_adapters(std::vector<ServedAdapter> adapters) {
+  for (const std::filesystem::path& own : defaults_.adapters) adapters.push_back({own, 1, false});
   for (const ServedAdapter& each : adapters) {
     Adapters::Entry entry{each, nullptr, nullptr};
     if (each.control_vector) {

@@ -20,6 +20,7 @@
 #include "generate/scheduler.h"
 #include "model/loaded_model.h"
 #include "serve/chat_request.h"
+#include "serve/model_extras.h"
 #include "text/tokenizer.h"
 
 namespace hearth::generate::grammar {
@@ -51,6 +52,8 @@ struct ServedModelOptions {
   /// Applied over the model's recommendations, under what requests say.
   std::function<void(generate::SamplerSettings&)> sampling;
   std::int64_t max_tokens = -1;  ///< of requests that name no limit
+  /// The model's own, under all of these.
+  ModelDefaults extras = {};
   std::vector<ServedAdapter> adapters;
   /// Where beginnings of texts are kept when the memory is needed, and over restarts. Empty:
   /// nowhere.
@@ -85,6 +88,7 @@ class ServedModel {
   /// What of the model's recommendations was not taken, one sentence each.
   [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
   [[nodiscard]] std::int64_t max_tokens() const noexcept { return max_tokens_; }
+  [[nodiscard]] const ModelDefaults& defaults() const noexcept { return defaults_; }
   /// General.name, else the file's.
   [[nodiscard]] std::string title() const;
   /// What keys and values are kept in: "F16".
@@ -118,13 +122,15 @@ class ServedModel {
  private:
   void make_scheduler(const ServedModelOptions& options);
   void remember_texts(const ServedModelOptions& options);
-  void load_adapters(const std::vector<ServedAdapter>& adapters);
+  void load_adapters(std::vector<ServedAdapter> adapters);
+  void make_chat();
 
   ModelKind kind_;
   std::unique_ptr<model::LoadedModel> model_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   generate::SamplerSettings sampling_;
   std::int64_t max_tokens_ = -1;
+  ModelDefaults defaults_;
   std::optional<generate::ChatPrompt> chat_, tool_chat_;
   std::vector<std::string> warnings_;
   std::unique_ptr<Constraints> constraints_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <ctime>
 #include <new>
 #include <random>
@@ -21,6 +22,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMostLoggedBody = 4096;
 
 constexpr std::string_view kRequestIdHeader = "X-Request-Id";
+constexpr std::string_view kTimeoutHeader = "x-request-timeout";
+constexpr double kLongestDeadline = 3.2e7;  // seconds: a year
 
 /// Adds headers to whatever is answered, and remembers the status.
 class RecordingExchange final : public HttpExchange {
@@ -124,6 +127,21 @@ HttpResponse Service::problem(const HttpRequest& request, const HttpProblem& wha
   return response;
 }
 
+/// False when the header says no number of seconds.
+bool Service::set_deadline(HttpRequest& request) const {
+  std::optional<std::chrono::duration<double>> time = options_.deadline;
+  if (const std::string_view asked = request.header(kTimeoutHeader); !asked.empty()) {
+    double seconds = 0;
+    const auto [end, error] = std::from_chars(asked.data(), asked.data() + asked.size(), seconds);
+    if (error != std::errc() || end != asked.data() + asked.size() || !(seconds > 0)) return false;
+    if (!time || seconds < time->count()) time.emplace(seconds);
+  }
+  // More would overflow the clock, and is never.
+  if (time && time->count() < kLongestDeadline)
+    request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(*time);
+  return true;
+}
+
 Admission Service::admit(HttpRequest& request) {
   Admission admission;
   const auto refuse = [&](int status, std::string message, std::string code) {
@@ -162,6 +180,10 @@ Admission Service::admit(HttpRequest& request) {
       admission.refusal->headers.emplace_back("WWW-Authenticate", "Bearer");
       return admission;
     }
+  }
+  if (!set_deadline(request)) {
+    refuse(400, "X-Request-Timeout must be a number of seconds greater than 0", "invalid_value");
+    return admission;
   }
   request.captures = std::move(match.captures);
   admission.body_limit = match.route->body_limit;
@@ -237,13 +259,9 @@ void Service::add_page(PageApi& api) {
                       .content_type = std::string(PageApiReply::kContentType),
                       .body = std::move(reply.body)});
   };
+  RouteGroup routes(router_, "Hearth");
   const auto add = [&](const char* method, const char* pattern, const char* summary) {
-    router_.add({.method = method,
-                 .pattern = pattern,
-                 .handler = call,
-                 .summary = summary,
-                 .tag = "Hearth",
-                 .body_limit = PageApi::kMaxBodyBytes});
+    routes.add(method, pattern, summary, call).body_limit = PageApi::kMaxBodyBytes;
   };
   add("GET", "/hearth/models", "Models with what the plan says of them");
   add("GET", "/hearth/status", "Live numbers of the machine and the loaded models");
@@ -257,7 +275,8 @@ void Service::add_page(PageApi& api) {
 Caller caller_of(const HttpRequest& request) {
   return {.owner = request.owner,
           .client = request.owner.empty() ? request.peer : request.owner,
-          .priority = 0};
+          .priority = 0,
+          .deadline = request.deadline};
 }
 
 void answer_chat(const ServiceParts& parts, const HttpRequest& request, ChatExchange chat,

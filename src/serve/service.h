@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,9 @@ struct ServiceOptions {
   /// Takes one line per request, and what goes wrong. Any thread.
   std::function<void(std::string_view)> log = [](std::string_view) {};
   bool log_prompts = false;  ///< bodies of requests, too
+  /// How long a request may take, from its head to the end of the answer. Nothing: as long as it
+  /// takes. The header X-Request-Timeout (in seconds) may ask for less.
+  std::optional<std::chrono::duration<double>> deadline = {};
 };
 
 /// What routes work with. All of it outlives them.
@@ -61,6 +65,7 @@ class Service final : public HttpApplication {
   [[nodiscard]] HttpResponse problem(const HttpRequest& request, const HttpProblem& what) override;
 
  private:
+  [[nodiscard]] bool set_deadline(HttpRequest& request) const;
   [[nodiscard]] HttpResponse error_response(const HttpRequest& request, const RequestError& error,
                                             const ErrorDetails& details = {}) const;
   void log(const HttpRequest& request, int status, double seconds) const;

@@ -17,7 +17,8 @@ struct ReplyEvent {
   enum class Kind : std::uint8_t {
     kText,               ///< `text`: more of the answer
     kReasoning,          ///< `text`: more of the reasoning
-    kToolCallStart,      ///< `index`, `name`: a call to a declared tool begins
+    kToolCallStart,      ///< `index`, `name`: a call to a declared tool begins; `id` where the
+                         ///< format prescribes it or the model has written it before the name
     kToolCallArguments,  ///< `index`, `text`: more of the JSON text of its arguments
     kToolCallEnd,        ///< `index`, `id`, `name`, `text`: the whole arguments (the deltas in one;
                          ///< strict JSON, compact)

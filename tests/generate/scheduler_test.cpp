@@ -229,6 +229,35 @@ TEST_F(SchedulerTest, CancelsWhatRunsWhatReadsAndWhatWaits) {
   EXPECT_EQ(scheduler.statistics().cancelled, 3);
 }
 
+TEST_F(SchedulerTest, TellsWhatRuns) {
+  load();
+  Scheduler scheduler = served_->start({.parallel = 3});
+  EXPECT_TRUE(scheduler.running().empty());
+  Gate gate;
+  auto first = std::make_shared<Recorder>();
+  std::atomic<bool> reached{false};
+  first->on_piece = [&](const auto&) {
+    if (first->tokens.size() >= 4 && !reached.exchange(true)) gate.wait();
+    return generate::Verdict{};
+  };
+  const auto id = scheduler.submit(request_of(served_->prompt(9, 1), 20), first);
+  while (!reached) std::this_thread::yield();
+  // As of the last pass: it had told less than now.
+  const std::vector<generate::RunningRequest> running = scheduler.running();
+  ASSERT_EQ(running.size(), 1U);
+  EXPECT_EQ(running[0].id, id);
+  EXPECT_EQ(running[0].slot, 0);
+  EXPECT_FALSE(running[0].reads);
+  EXPECT_EQ(running[0].prompt_tokens, 9);
+  EXPECT_GE(running[0].generated, 1);
+  EXPECT_EQ(running[0].generated + running[0].remaining, 20);
+  EXPECT_GE(running[0].evaluated, 9);
+  gate.open();
+  EXPECT_EQ(first->wait().result.generated_tokens, 20);
+  scheduler.drain(1min);
+  EXPECT_TRUE(scheduler.running().empty());
+}
+
 TEST_F(SchedulerTest, DeadlinesEndGenerations) {
   load();
   Scheduler scheduler = served_->start({.parallel = 1});

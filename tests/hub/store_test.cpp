@@ -93,6 +93,25 @@ TEST_F(Stores, keep_a_blob_as_long_as_a_model_needs_it) {
   EXPECT_THROW(store_.remove("b"), Error);
 }
 
+TEST_F(Stores, keep_the_blobs_of_adapters) {
+  const std::string sha256 = add_blob(store_, "x", "adapter").files.front().sha256;
+  const StoredFile adapter{.name = "a.gguf", .size = 7, .sha256 = sha256, .url = {}, .adopted = {}};
+  Manifest one = add_blob(store_, "a", "one"), two = add_blob(store_, "b", "one");
+  one.adapters = two.adapters = {adapter};
+  ASSERT_TRUE(store_.commit(one));
+  ASSERT_TRUE(store_.commit(two));
+  ASSERT_EQ(store_.find("a")->manifest.adapters.size(), 1U);
+  EXPECT_EQ(store_.find("a")->manifest.adapters.front().sha256, sha256);
+  EXPECT_EQ(store_.remove("a").freed, 0U);
+  EXPECT_TRUE(store_.has_blob(sha256));
+  two.adapters.clear();
+  ASSERT_TRUE(store_.commit(two));
+  EXPECT_FALSE(store_.has_blob(sha256));
+  two.adapters = {adapter};
+  EXPECT_FALSE(store_.commit(two));  // its blob is gone
+  EXPECT_EQ(usable(), Names{"b"});
+}
+
 TEST_F(Stores, do_not_give_one_name_to_two_models) {
   ASSERT_TRUE(store_.commit(add_blob(store_, "a", "one")));
   Manifest other = add_blob(store_, "a", "two");

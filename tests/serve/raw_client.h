@@ -33,6 +33,7 @@ class RawClient {
   /// True when the server ends the connection within the time.
   [[nodiscard]] bool closed_within(std::chrono::milliseconds time);
   void shut_down_writing();
+  [[nodiscard]] int descriptor() const noexcept { return socket_.get(); }
 
   /// One request on a connection of its own.
   [[nodiscard]] static RawResponse ask(std::uint16_t port, std::string_view bytes);

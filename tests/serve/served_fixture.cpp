@@ -15,9 +15,23 @@ void TestDirectory::add(const std::string& name, const std::filesystem::path& pa
   models_.push_back(std::move(model));
 }
 
+std::vector<AvailableModel> TestDirectory::list() {
+  std::vector<AvailableModel> all = models_;
+  if (!store_) return all;
+  for (const hub::StoredModel& stored : store_->list().models) {
+    AvailableModel model;
+    model.name = stored.manifest.name;
+    model.path = stored.path;
+    model.bytes = stored.manifest.size();
+    model.extras = extras_of(stored.manifest, *store_);
+    all.push_back(std::move(model));
+  }
+  return all;
+}
+
 std::optional<AvailableModel> TestDirectory::find(std::string_view name) {
   if (name.ends_with(":latest")) name.remove_suffix(7);
-  for (const AvailableModel& model : models_) {
+  for (const AvailableModel& model : list()) {
     if (same_text(model.name, name)) return model;
   }
   return std::nullopt;
@@ -38,7 +52,17 @@ TestServer::~TestServer() {
   if (http_) http_->stop(std::chrono::milliseconds(0));
 }
 
+void TestServer::restart() {
+  http_->stop(std::chrono::milliseconds(0));
+  http_.reset();
+  service_.reset();
+  library_.reset();
+  models_.reset();
+  start();
+}
+
 void TestServer::start() {
+  if (options_.lists_store) directory.add_store(folder_.path());
   models_ = std::make_unique<ModelManager>(directory, options_.models);
   library_ =
       std::make_unique<Library>(LibraryOptions{.folder = folder_.path(),
@@ -55,6 +79,7 @@ void TestServer::start() {
   ServiceOptions service;
   service.security = options_.security;
   service.version = "0.0.0-test";
+  service.deadline = options_.deadline;
   service.log = [this](std::string_view line) {
     const std::lock_guard lock(log_mutex_);
     log_ += line;
@@ -62,6 +87,7 @@ void TestServer::start() {
   };
   service_ = std::make_unique<Service>(*models_, *library_, std::move(service));
   http_ = std::make_unique<HttpServer>(*service_, options_.http);
+  http_->use_tls(options_.tls);
   port_ = http_->listen("127.0.0.1", 0);
   service_->watch(*http_);
   http_->start();
@@ -76,9 +102,11 @@ RawResponse TestServer::get(std::string_view target) const {
   return RawClient::ask(port_, request_text("GET", target));
 }
 
-RawResponse TestServer::post(std::string_view target, std::string_view body) const {
-  return RawClient::ask(port_,
-                        request_text("POST", target, body, "Content-Type: application/json\r\n"));
+RawResponse TestServer::post(std::string_view target, std::string_view body,
+                             std::string_view more_headers) const {
+  return RawClient::ask(
+      port_, request_text("POST", target, body,
+                          "Content-Type: application/json\r\n" + std::string(more_headers)));
 }
 
 nlohmann::ordered_json TestServer::post_json(std::string_view target,

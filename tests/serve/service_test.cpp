@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <set>
 #include <thread>
 
@@ -320,41 +319,6 @@ TEST_F(ServiceTest, WrongKindsOfModelsAreRefused) {
       server->post("/v1/embeddings", R"({"model":"stories","input":"text"})");
   EXPECT_EQ(response.status, 400);
   EXPECT_EQ(Json::parse(response.body)["error"]["code"], "wrong_kind_of_model");
-}
-
-/// A short form of the load test: streams, collected replies, hang-ups and errors at once; nothing
-/// stays behind. Runs under the sanitizers.
-TEST_F(ServiceTest, ManyClientsAtOnce) {
-  HEARTH_REQUIRE_FILE(stories());
-  start();
-  std::atomic<int> answered{0}, wrong{0};
-  const auto client = [&](unsigned seed) {
-    std::mt19937 random(seed);
-    for (int i = 0; i < 6; ++i) {
-      const unsigned what = random() % 4;
-      if (what == 0) {
-        RawClient hanging(server->port());
-        hanging.send(request_text("POST", "/v1/chat/completions",
-                                  chat_body("Once", 100, random() % 2 == 0).dump()));
-        if (random() % 2 == 0) static_cast<void>(hanging.receive_bytes(20));
-        continue;
-      }
-      const bool stream = what == 1;
-      const std::string body =
-          what == 3 ? "{\"messages\": 7}" : chat_body("Once upon a", 12, stream).dump();
-      const RawResponse response = server->post("/v1/chat/completions", body);
-      if (response.status != (what == 3 ? 400 : 200)) ++wrong;
-      if (stream && event_data(response.body).back() != "[DONE]") ++wrong;
-      ++answered;
-    }
-  };
-  std::vector<std::thread> clients;
-  for (unsigned i = 0; i < 12; ++i) clients.emplace_back(client, i);
-  for (std::thread& thread : clients) thread.join();
-  EXPECT_EQ(wrong.load(), 0);
-  EXPECT_GT(answered.load(), 10);
-  while (server->http().counters().handling > 0) std::this_thread::yield();
-  EXPECT_EQ(server->models().loaded().front().users, 0U);
 }
 
 TEST_F(ServiceTest, StopsWhileRepliesRun) {

@@ -572,6 +572,33 @@ TEST(ReplyReader, GenericProtocol) {
   EXPECT_EQ(thought.reasoning + "|" + thought.text, "x|y");
 }
 
+TEST(ReplyReader, PrescribedIdsAreKnownWhenACallBegins) {
+  const auto ids = [](std::string_view family, std::string_view text) {
+    ReplyReader reader(format_of(family), with_tools());
+    std::vector<std::string> all;
+    std::vector<ReplyEvent> events = reader.push(text);
+    for (ReplyEvent& event : reader.finish()) events.push_back(std::move(event));
+    for (const ReplyEvent& event : events) {
+      if (event.kind == ReplyEvent::Kind::kToolCallStart ||
+          event.kind == ReplyEvent::Kind::kToolCallEnd)
+        all.push_back(event.id);
+    }
+    return all;
+  };
+  using Ids = std::vector<std::string>;
+  EXPECT_EQ(
+      ids("kimi-k2",
+          "<|tool_call_begin|>functions.ping:7<|tool_call_argument_begin|>{}<|tool_call_end|>"),
+      (Ids{"functions.ping:7", "functions.ping:7"}));
+  EXPECT_EQ(ids("command-r7b",
+                "<|START_ACTION|>[{\"tool_call_id\": \"0\", \"tool_name\": \"ping\", "
+                "\"parameters\": {}}]"),
+            (Ids{"0", "0"}));
+  // Any id will do: whoever writes the reply makes one.
+  EXPECT_EQ(ids("nemotron-nano", R"(<TOOLCALL>[{"name": "ping", "arguments": {}}]</TOOLCALL>)"),
+            (Ids{"", "call_1"}));
+}
+
 TEST(ReplyReader, Ids) {
   const auto ids = [](std::string_view family, std::string_view text, int earlier = 0) {
     ReplyOptions options = with_tools();

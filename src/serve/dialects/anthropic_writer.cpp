@@ -51,13 +51,13 @@ Json usage_object(std::int64_t input, std::int64_t cached, std::int64_t output) 
 
 /// Turns events into blocks that do not interleave. A stream says what happens to them as it
 /// happens; a collected reply keeps them.
-class AnthropicWriter : public ReplyWriter {
+class AnthropicWriter : public EventsOrBody {
  public:
-  explicit AnthropicWriter(bool stream) : stream_(stream) {}
+  explicit AnthropicWriter(bool stream) : EventsOrBody(Dialect::kAnthropic, stream) {}
 
   std::string begin(const ReplyHeader& header) override {
     header_ = header;
-    if (!stream_) return {};
+    if (!streams()) return {};
     Json message = frame();
     message["content"] = Json::array();
     message["stop_reason"] = nullptr;
@@ -85,13 +85,10 @@ class AnthropicWriter : public ReplyWriter {
         if (!open_ || open_->kind != BlockKind::kTool) return {};
         return append(event.text);
       case Kind::kToolCallEnd:
-        if (open_ && !stream_) {
-          open_->text = event.text;
-          if (!event.id.empty()) open_->id = event.id;
-        }
+        if (open_ && !streams()) open_->text = event.text;
         return close();
       case Kind::kToolCallDropped:
-        if (!stream_) open_.reset();  // a stream cannot take it back
+        if (!streams()) open_.reset();  // a stream cannot take it back
         return close();
       case Kind::kProblem:
         break;
@@ -107,7 +104,7 @@ class AnthropicWriter : public ReplyWriter {
   std::string end(const Usage& usage) override {
     auto [reason, sequence] = stop_reason(end_);
     Json counts = usage_object(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens);
-    if (!stream_) {
+    if (!streams()) {
       Json message = frame();
       message["content"] = Json::array();
       for (const Block& block : blocks_) message["content"].push_back(whole(block));
@@ -123,13 +120,11 @@ class AnthropicWriter : public ReplyWriter {
   }
 
   std::string fail(int status, std::string_view message) override {
-    const std::string body = failure(Dialect::kAnthropic, status, message);
-    return stream_ ? "event: error\ndata: " + body + "\n\n" : body;
+    return (streams() ? "event: error\n" : "") + EventsOrBody::fail(status, message);
   }
   std::string keep_alive() override {
-    return stream_ ? sse("ping", {{"type", "ping"}}) : std::string();
+    return streams() ? sse("ping", {{"type", "ping"}}) : std::string();
   }
-  std::string_view content_type() const override { return stream_ ? kSseType : kJsonType; }
 
  private:
   [[nodiscard]] Json frame() const {
@@ -171,7 +166,7 @@ class AnthropicWriter : public ReplyWriter {
 
   std::string open(Block block) {
     open_ = std::move(block);
-    if (!stream_) return {};
+    if (!streams()) return {};
     return sse(
         "content_block_start",
         {{"type", "content_block_start"}, {"index", index_}, {"content_block", empty(*open_)}});
@@ -183,7 +178,7 @@ class AnthropicWriter : public ReplyWriter {
   }
 
   std::string append(const std::string& text) {
-    if (!stream_) {
+    if (!streams()) {
       open_->text += text;
       return {};
     }
@@ -211,7 +206,7 @@ class AnthropicWriter : public ReplyWriter {
   std::string close() {
     if (!open_) return {};
     std::string bytes;
-    if (stream_) {
+    if (streams()) {
       if (open_->kind == BlockKind::kThinking) {
         bytes = delta({{"type", "signature_delta"}, {"signature", kSignature}});
       }
@@ -223,7 +218,6 @@ class AnthropicWriter : public ReplyWriter {
     return bytes;
   }
 
-  bool stream_;
   ReplyHeader header_;
   std::optional<Block> open_;
   int index_ = 0;              // of the open block, or the next one

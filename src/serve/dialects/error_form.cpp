@@ -7,46 +7,43 @@
 namespace hearth::serve {
 namespace {
 
-std::string_view openai_type(int status) {
-  switch (status) {
-    case 401:
-      return "authentication_error";
-    case 403:
-      return "permission_error";
-    case 404:
-      return "not_found_error";
-    case 429:
-      return "rate_limit_error";
-    default:
-      return status >= 500 ? "server_error" : "invalid_request_error";
-  }
-}
+/// What a status is called. 0: all others that are the client's fault; 500: the server's.
+struct ErrorTypes {
+  int status;
+  std::string_view openai, anthropic;
+};
 
-std::string_view anthropic_type(int status) {
-  switch (status) {
-    case 401:
-      return "authentication_error";
-    case 403:
-      return "permission_error";
-    case 404:
-      return "not_found_error";
-    case 413:
-      return "request_too_large";
-    case 429:
-      return "rate_limit_error";
-    case 503:
-    case 529:
-      return "overloaded_error";
-    default:
-      return status >= 500 ? "api_error" : "invalid_request_error";
+constexpr ErrorTypes kTypes[] = {
+    {401, "authentication_error", "authentication_error"},
+    {403, "permission_error", "permission_error"},
+    {404, "not_found_error", "not_found_error"},
+    {413, "invalid_request_error", "request_too_large"},
+    {429, "rate_limit_error", "rate_limit_error"},
+    {503, "server_error", "overloaded_error"},
+    {504, "server_error", "timeout_error"},
+    {529, "server_error", "overloaded_error"},
+};
+
+ErrorTypes types_of(int status) {
+  for (const ErrorTypes& each : kTypes) {
+    if (each.status == status) return each;
   }
+  if (status >= 500) return {500, "server_error", "api_error"};
+  return {0, "invalid_request_error", "invalid_request_error"};
 }
 
 std::string_view llama_type(const RequestError& error) {
   if (error.code == kContextLengthExceeded) return "exceed_context_size_error";
   if (error.status == 501) return "not_supported_error";
   if (error.status == 503) return "unavailable_error";
-  return openai_type(error.status);
+  return types_of(error.status).openai;
+}
+
+/// The numbers of a prompt that does not fit.
+void add_overflow(Json& body, const ErrorDetails& details) {
+  if (details.context == 0) return;
+  body["n_prompt_tokens"] = details.prompt_tokens;
+  body["n_ctx"] = details.context;
 }
 
 Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
@@ -80,31 +77,26 @@ std::string error_body(Dialect dialect, const RequestError& error, const ErrorDe
     case Dialect::kOllama:
       return to_line({{"error", error.message}});
     case Dialect::kAnthropic: {
-      Json body = {{"type", "error"},
-                   {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}};
+      Json body = {
+          {"type", "error"},
+          {"error", {{"type", types_of(error.status).anthropic}, {"message", error.message}}}};
       if (!details.request_id.empty()) body["request_id"] = details.request_id;
       return to_line(body);
     }
     case Dialect::kLlamaServer: {
       Json body = {{"code", error.status}, {"message", error.message}, {"type", llama_type(error)}};
       if (!error.parameter.empty()) body["param"] = error.parameter;
-      if (details.context != 0) {
-        body["n_prompt_tokens"] = details.prompt_tokens;
-        body["n_ctx"] = details.context;
-      }
+      add_overflow(body, details);
       return to_line({{"error", std::move(body)}});
     }
     case Dialect::kOpenAi:
       break;
   }
   Json body = {{"message", error.message},
-               {"type", openai_type(error.status)},
+               {"type", types_of(error.status).openai},
                {"param", or_null(error.parameter)},
                {"code", or_null(error.code)}};
-  if (details.context != 0) {
-    body["n_prompt_tokens"] = details.prompt_tokens;
-    body["n_ctx"] = details.context;
-  }
+  add_overflow(body, details);
   return to_line({{"error", std::move(body)}});
 }
 

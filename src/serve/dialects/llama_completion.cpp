@@ -83,9 +83,10 @@ std::string_view stop_type(EndReason reason) {
 }
 
 /// One object per result; streams send one per piece, and no [DONE] at the end.
-class LlamaWriter : public ReplyWriter {
+class LlamaWriter : public EventsOrBody {
  public:
-  explicit LlamaWriter(Options options) : options_(std::move(options)) {}
+  explicit LlamaWriter(Options options)
+      : EventsOrBody(Dialect::kLlamaServer, options.stream), options_(std::move(options)) {}
 
   std::string begin(const ReplyHeader& header) override {
     header_ = header;
@@ -128,15 +129,6 @@ class LlamaWriter : public ReplyWriter {
     if (options_.stream) return bytes;
     return to_line(options_.list || results.size() != 1 ? results : results.front());
   }
-
-  std::string fail(int status, std::string_view message) override {
-    const std::string body = failure(Dialect::kLlamaServer, status, message);
-    return options_.stream ? "data: " + body + "\n\n" : body;
-  }
-  std::string keep_alive() override {
-    return options_.stream ? std::string(kSsePing) : std::string();
-  }
-  std::string_view content_type() const override { return options_.stream ? kSseType : kJsonType; }
 
  private:
   [[nodiscard]] Json result(std::size_t index, const Usage& usage) const {

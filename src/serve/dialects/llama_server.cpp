@@ -246,6 +246,12 @@ std::string llama_slots(std::span<const SlotFacts> slots) {
                     {"n_ctx", slot.context},
                     {"speculative", slot.speculative},
                     {"is_processing", busy},
+                    {"state", !busy        ? "idle"
+                              : slot.reads ? "reading"
+                                           : "generating"},
+                    {"n_prompt_tokens", slot.prompt_tokens},
+                    {"n_prompt_tokens_processed", std::min(slot.evaluated, slot.prompt_tokens)},
+                    {"n_past", slot.evaluated},
                     {"params", Json::object()},
                     {"next_token",
                      {{"has_next_token", busy},

@@ -82,10 +82,13 @@ struct ServerFacts {
 };
 [[nodiscard]] std::string llama_props(const ServerFacts& facts);
 
-/// GET /slots: one per sequence that can generate at once.
+/// GET /slots: one per sequence that can generate at once. Nothing of what is said.
 struct SlotFacts {
   std::int64_t context = 0;
   std::int64_t task = -1;  ///< of the request it works on; -1: none
+  bool reads = false;      ///< its prompt
+  std::int64_t prompt_tokens = 0;
+  std::int64_t evaluated = 0;  ///< tokens of prompt and reply that are in its memory
   std::int64_t generated = 0;
   std::int64_t remaining = -1;  ///< tokens it may still generate; -1: no limit
   bool speculative = false;

@@ -46,6 +46,8 @@ struct ModelDetails {
   std::string source;  ///< what the Modelfile's FROM says
   /// Recommended settings; a name may repeat ("stop").
   std::vector<std::pair<std::string, std::string>> parameters;
+  Json messages = Json::array();  ///< what conversations begin with
+  std::vector<std::string> adapters;
   Json metadata = Json::object();  ///< every key of the GGUF file
   /// Of every tensor: {"name", "type", "shape"}; null: not asked for.
   Json tensors;

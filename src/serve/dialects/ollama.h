@@ -12,6 +12,7 @@
 #include "serve/dialects/exchange.h"
 #include "serve/dialects/model_facts.h"
 #include "serve/dialects/openai.h"
+#include "serve/model_extras.h"
 
 namespace hearth::serve {
 
@@ -48,6 +49,26 @@ struct OllamaShow {
 [[nodiscard]] OllamaShow read_ollama_show(std::string_view body);
 [[nodiscard]] std::string ollama_show(const ModelDetails& details, bool verbose);
 
+/// Settings by Ollama's names: "options" of requests, "parameters" of models.
+struct OllamaOptions {
+  SamplingChanges sampling;
+  std::int64_t max_tokens = -1;
+  std::vector<std::string> stops;
+  std::optional<std::int64_t> context;
+};
+[[nodiscard]] OllamaOptions read_ollama_options(const Json& options);
+/// The same settings with the types that they should have: Modelfiles know texts only. Throws
+/// RequestError for values that no setting can have.
+[[nodiscard]] Json typed_ollama_parameters(const Json& parameters);
+
+/// The settings of a stored model one by one, as Modelfiles have them; a name may repeat ("stop").
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> ollama_parameter_lines(
+    const std::string& parameters);
+
+/// What a stored model's texts mean. What cannot be read, for whatever reason, is left out: the
+/// store has it from strangers.
+[[nodiscard]] ModelDefaults read_extras(const ModelExtras& extras);
+
 /// POST /api/create.
 struct OllamaCreate {
   std::string model, from;
@@ -55,9 +76,8 @@ struct OllamaCreate {
   std::map<std::string, std::string> files, adapters;
   std::string chat_template, system;
   std::vector<std::string> license;
-  /// In order; a name may repeat ("stop").
-  std::vector<std::pair<std::string, std::string>> parameters;
-  Json messages = Json::array();  ///< as in ChatRequest
+  Json parameters = Json::object();  ///< typed_ollama_parameters()
+  Json messages = Json::array();     ///< as in ChatRequest
   std::string quantize;
   bool stream = true;
 };

@@ -12,6 +12,7 @@
 #include "serve/dialects/prompts.h"
 #include "serve/dialects/sampling_fields.h"
 #include "support/error.h"
+#include "support/utf8.h"
 
 namespace hearth::serve {
 namespace {
@@ -199,13 +200,11 @@ void read_common(const Json& body, GenerationRequest& request) {
   }
   const Json* options = find_member(body, "options");
   if (options == nullptr) return;
-  request.sampling = read_sampling(*options);
-  request.max_tokens =
-      std::max<std::int64_t>(integer_member(*options, "num_predict").value_or(-1), -1);
-  request.stops = strings_member(*options, "stop");
-  std::erase(request.stops, std::string());
-  const std::int64_t context = integer_member(*options, "num_ctx").value_or(0);
-  if (context > 0) request.context = context;
+  OllamaOptions read = read_ollama_options(*options);
+  request.sampling = std::move(read.sampling);
+  request.max_tokens = read.max_tokens;
+  request.stops = std::move(read.stops);
+  request.context = read.context;
 }
 
 void read_think(const Json& body, ChatRequest& request) {
@@ -258,6 +257,78 @@ const BodyFields kOllamaChatBody = {.name = "OllamaChatRequest",
                                     .parts = {kCommonFields, kChatFields}};
 const BodyFields kOllamaGenerateBody = {.name = "OllamaGenerateRequest",
                                         .parts = {kCommonFields, kGenerateFields}};
+
+OllamaOptions read_ollama_options(const Json& options) {
+  OllamaOptions read;
+  read.sampling = read_sampling(options);
+  read.max_tokens = std::max<std::int64_t>(integer_member(options, "num_predict").value_or(-1), -1);
+  read.stops = strings_member(options, "stop");
+  std::erase(read.stops, std::string());
+  const std::int64_t context = integer_member(options, "num_ctx").value_or(0);
+  if (context > 0) read.context = context;
+  return read;
+}
+
+Json typed_ollama_parameters(const Json& parameters) {
+  Json typed = Json::object();
+  for (const auto& [name, value] : parameters.items()) {
+    const std::string path = "parameters." + name;
+    const bool plain = value.is_primitive() && !value.is_null();
+    const bool list =
+        value.is_array() && std::all_of(value.begin(), value.end(), [](const Json& each) {
+          return each.is_primitive() && !each.is_null();
+        });
+    if (!plain && !list) {
+      refuse(path + " must be a string, a number, true or false, or several of them", path,
+             "invalid_type");
+    }
+    const auto* field = std::find_if(kOptions.begin(), kOptions.end(),
+                                     [&](const Field& each) { return each.name == name; });
+    const bool text = field != kOptions.end() && (field->types & kString) == 0 && value.is_string();
+    Json parsed = text ? Json::parse(value.get_ref<const std::string&>(), nullptr, false) : value;
+    typed[name] = parsed.is_discarded() ? value : std::move(parsed);
+  }
+  check_members(typed, kOptions, "parameters");
+  return typed;
+}
+
+std::vector<std::pair<std::string, std::string>> ollama_parameter_lines(
+    const std::string& parameters) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  const Json all = Json::parse(parameters, nullptr, /*allow_exceptions=*/false);
+  if (!all.is_object()) return lines;
+  const auto add = [&lines](const std::string& name, const Json& value) {
+    lines.emplace_back(name, value.is_string() ? value.get<std::string>() : to_line(value));
+  };
+  for (const auto& [name, value] : all.items()) {
+    if (!value.is_array()) add(name, value);
+    for (std::size_t i = 0; value.is_array() && i < value.size(); ++i) add(name, value[i]);
+  }
+  return lines;
+}
+
+ModelDefaults read_extras(const ModelExtras& extras) {
+  ModelDefaults defaults;
+  defaults.chat_template = extras.chat_template;
+  defaults.system = to_valid_utf8(extras.system);
+  defaults.adapters = extras.adapters;
+  try {
+    if (!extras.parameters.empty()) {
+      OllamaOptions options =
+          read_ollama_options(typed_ollama_parameters(parse_object(extras.parameters)));
+      defaults.sampling = std::move(options.sampling);
+      defaults.sampling.logit_bias.clear();  // of the vocabulary, nothing is known here
+      defaults.stops = std::move(options.stops);
+      defaults.max_tokens = options.max_tokens;
+      defaults.context = options.context;
+    }
+    if (!extras.messages.empty())
+      defaults.messages = read_ollama_messages(parse_json(extras.messages));
+  } catch (const RequestError&) {
+    // Reading it again would not help, and a model without its settings is still a model.
+  }
+  return defaults;
+}
 
 Json read_ollama_messages(const Json& messages) {
   MessageReader reader;

@@ -128,6 +128,10 @@ std::string modelfile(const ModelDetails& details) {
   for (const auto& [name, value] : details.parameters) {
     text += "PARAMETER " + name + " " + quoted(value) + "\n";
   }
+  for (const std::string& adapter : details.adapters) text += "ADAPTER " + adapter + "\n";
+  for (const Json& message : details.messages) {
+    text += "MESSAGE " + message.value("role", "") + " " + to_line(message["content"]) + "\n";
+  }
   if (!details.license.empty()) text += "LICENSE \"\"\"" + details.license + "\"\"\"\n";
   return text;
 }
@@ -145,12 +149,6 @@ std::map<std::string, std::string> read_digests(const Json& body, const char* na
     files[file] = digest.get<std::string>();
   }
   return files;
-}
-
-std::string parameter_text(const Json& value, const std::string& path) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_number() || value.is_boolean()) return value.dump();
-  refuse(path + " must be a string, a number or true or false", path, "invalid_type");
 }
 
 }  // namespace
@@ -280,6 +278,7 @@ std::string ollama_show(const ModelDetails& details, bool verbose) {
   reply["parameters"] = std::move(parameters);
   reply["template"] = details.chat_template;
   if (!details.system.empty()) reply["system"] = details.system;
+  if (!details.messages.empty()) reply["messages"] = details.messages;
   reply["details"] = details_of(details.facts);
   Json& metadata = reply["model_info"] = Json::object();
   for (const auto& [name, value] : details.metadata.items()) {
@@ -311,16 +310,7 @@ OllamaCreate read_ollama_create(std::string_view text) {
   request.system = text_member(body, "system");
   request.license = strings_member(body, "license");
   if (const Json* parameters = find_member(body, "parameters"); parameters != nullptr) {
-    for (const auto& [name, value] : parameters->items()) {
-      const std::string path = "parameters." + name;
-      if (!value.is_array()) {
-        request.parameters.emplace_back(name, parameter_text(value, path));
-        continue;
-      }
-      for (std::size_t i = 0; i < value.size(); ++i) {
-        request.parameters.emplace_back(name, parameter_text(value[i], indexed(path, i)));
-      }
-    }
+    request.parameters = typed_ollama_parameters(*parameters);
   }
   if (const Json* messages = find_member(body, "messages"); messages != nullptr) {
     request.messages = read_ollama_messages(*messages);

@@ -84,8 +84,7 @@ class OllamaWriter : public ReplyWriter {
     Json message = {{"role", "assistant"}, {"content", choice.text}};
     if (!choice.reasoning.empty()) message["thinking"] = choice.reasoning;
     for (const CollectedCall& call : choice.calls) {
-      Json entry = Json::object();
-      if (!call.id.empty()) entry["id"] = call.id;
+      Json entry = {{"id", call_id(call, header_.id, 0)}};
       entry["function"] = {{"index", call.index},
                            {"name", call.name},
                            {"arguments", arguments_object(call.arguments)}};

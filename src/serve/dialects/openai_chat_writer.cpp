@@ -21,9 +21,10 @@ Json logprobs_object(const std::vector<TokenLogprob>& logprobs) {
 }
 
 /// A stream of chunks.
-class ChatStream : public ReplyWriter {
+class ChatStream : public EventsOrBody {
  public:
-  explicit ChatStream(const OpenAiReplyOptions& options) : options_(options) {}
+  explicit ChatStream(const OpenAiReplyOptions& options)
+      : EventsOrBody(Dialect::kOpenAi, true), options_(options) {}
 
   std::string begin(const ReplyHeader& header) override {
     header_ = header;
@@ -69,12 +70,6 @@ class ChatStream : public ReplyWriter {
     return bytes + "data: [DONE]\n\n";
   }
 
-  std::string fail(int status, std::string_view message) override {
-    return "data: " + failure(Dialect::kOpenAi, status, message) + "\n\n";
-  }
-  std::string keep_alive() override { return std::string(kSsePing); }
-  std::string_view content_type() const override { return kSseType; }
-
  private:
   Json frame() const {
     return {{"id", "chatcmpl-" + header_.id},
@@ -118,9 +113,10 @@ class ChatStream : public ReplyWriter {
 };
 
 /// One body at the end.
-class ChatBody : public ReplyWriter {
+class ChatBody : public EventsOrBody {
  public:
-  explicit ChatBody(const OpenAiReplyOptions& options) : options_(options) {}
+  explicit ChatBody(const OpenAiReplyOptions& options)
+      : EventsOrBody(Dialect::kOpenAi, false), options_(options) {}
 
   std::string begin(const ReplyHeader& header) override {
     header_ = header;
@@ -157,11 +153,6 @@ class ChatBody : public ReplyWriter {
                     {"timings", llama_timings(usage)}});
   }
 
-  std::string fail(int status, std::string_view message) override {
-    return failure(Dialect::kOpenAi, status, message);
-  }
-  std::string_view content_type() const override { return kJsonType; }
-
  private:
   Json message(const CollectedChoice& choice, int index) const {
     const bool called = !choice.calls.empty();
@@ -178,10 +169,7 @@ class ChatBody : public ReplyWriter {
     }
     Json calls = Json::array();
     for (const CollectedCall& call : choice.calls) {
-      text::ReplyEvent event;
-      event.id = call.id;
-      event.index = call.index;
-      calls.push_back({{"id", call_id(event, header_.id, index)},
+      calls.push_back({{"id", call_id(call, header_.id, index)},
                        {"type", "function"},
                        {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
     }

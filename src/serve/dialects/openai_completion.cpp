@@ -69,18 +69,10 @@ std::int64_t code_points(std::string_view text) {
 }
 
 /// What both forms have in common.
-class CompletionWriter : public ReplyWriter {
+class CompletionWriter : public EventsOrBody {
  public:
-  explicit CompletionWriter(const OpenAiReplyOptions& options) : options_(options) {}
-
-  std::string fail(int status, std::string_view message) override {
-    const std::string body = failure(Dialect::kOpenAi, status, message);
-    return options_.stream ? "data: " + body + "\n\n" : body;
-  }
-  std::string keep_alive() override {
-    return options_.stream ? std::string(kSsePing) : std::string();
-  }
-  std::string_view content_type() const override { return options_.stream ? kSseType : kJsonType; }
+  explicit CompletionWriter(const OpenAiReplyOptions& options)
+      : EventsOrBody(Dialect::kOpenAi, options.stream), options_(options) {}
 
  protected:
   [[nodiscard]] Json frame() const {

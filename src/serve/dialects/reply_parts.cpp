@@ -21,8 +21,22 @@ std::string failure(Dialect dialect, int status, std::string_view message) {
   return error_body(dialect, error);
 }
 
+std::string EventsOrBody::fail(int status, std::string_view message) {
+  const std::string body = failure(dialect_, status, message);
+  return stream_ ? "data: " + body + "\n\n" : body;
+}
+
+std::string EventsOrBody::keep_alive() { return stream_ ? std::string(kSsePing) : std::string(); }
+
+std::string_view EventsOrBody::content_type() const { return stream_ ? kSseType : kJsonType; }
+
 std::string call_id(const text::ReplyEvent& event, std::string_view reply_id, int choice) {
-  if (!event.id.empty()) return event.id;
+  return call_id(CollectedCall{.index = event.index, .id = event.id, .name = {}, .arguments = {}},
+                 reply_id, choice);
+}
+
+std::string call_id(const CollectedCall& call, std::string_view reply_id, int choice) {
+  if (!call.id.empty()) return call.id;
   constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
   constexpr std::size_t kRandom = 5;
   std::string id(reply_id.substr(0, kRandom));
@@ -32,7 +46,7 @@ std::string call_id(const text::ReplyEvent& event, std::string_view reply_id, in
     id += kDigits[static_cast<std::size_t>(number % 36)];
   };
   two(std::max(choice, 0));
-  two(std::max(event.index, 0));
+  two(std::max(call.index, 0));
   return id;
 }
 

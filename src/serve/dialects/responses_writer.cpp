@@ -27,9 +27,10 @@ struct Item {
 };
 
 /// Both forms: a collected reply makes the same items and tells of none.
-class ResponsesWriter : public ReplyWriter {
+class ResponsesWriter : public EventsOrBody {
  public:
-  explicit ResponsesWriter(ResponsesReplyOptions options) : options_(std::move(options)) {}
+  explicit ResponsesWriter(ResponsesReplyOptions options)
+      : EventsOrBody(Dialect::kOpenAi, options.stream), options_(std::move(options)) {}
 
   std::string begin(const ReplyHeader& header) override {
     header_ = header;
@@ -83,17 +84,13 @@ class ResponsesWriter : public ReplyWriter {
   }
 
   std::string fail(int status, std::string_view message) override {
-    if (!options_.stream) return failure(Dialect::kOpenAi, status, message);
+    if (!options_.stream) return EventsOrBody::fail(status, message);
     Json response = response_object("failed");
     response["output"] = output_;
     response["error"] = {{"code", status == 429 ? "rate_limit_exceeded" : "server_error"},
                          {"message", to_valid_utf8(message)}};
     return tell("response.failed", {{"response", std::move(response)}});
   }
-  std::string keep_alive() override {
-    return options_.stream ? std::string(kSsePing) : std::string();
-  }
-  std::string_view content_type() const override { return options_.stream ? kSseType : kJsonType; }
 
  private:
   [[nodiscard]] bool cut() const { return finish_reason(end_.reason) == "length"; }
@@ -230,7 +227,6 @@ class ResponsesWriter : public ReplyWriter {
   std::string end_call(const text::ReplyEvent& event) {
     if (!in_call()) return {};
     open_->text = event.text;
-    if (!options_.stream && !event.id.empty()) open_->call_id = event.id;
     return close("completed");
   }
 

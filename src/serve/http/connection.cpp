@@ -14,8 +14,9 @@ namespace {
 constexpr std::size_t kReceiveBytes = std::size_t{64} << 10;
 
 /// False when the time is over first.
-bool wait_for(int socket, short events, std::chrono::milliseconds most) {
-  pollfd entry{socket, events, 0};
+bool wait_for(int socket, Transfer::Need need, std::chrono::milliseconds most) {
+  const bool reads = need == Transfer::Need::kReadable;
+  pollfd entry{socket, static_cast<short>(reads ? POLLIN : POLLOUT), 0};
   for (;;) {
     const int ready = ::poll(&entry, 1, static_cast<int>(most.count()));
     if (ready < 0 && errno == EINTR) continue;
@@ -24,6 +25,32 @@ bool wait_for(int socket, short events, std::chrono::milliseconds most) {
 }
 
 }  // namespace
+
+Transfer Connection::receive(std::span<char> buffer) {
+  if (tls) return tls->receive(buffer);
+  for (;;) {
+    const ssize_t count = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
+    if (count > 0) return {.count = static_cast<std::size_t>(count)};
+    if (count < 0 && errno == EINTR) continue;
+    const bool later = count < 0 && errno == EAGAIN;
+    return {.need = later ? Transfer::Need::kReadable : Transfer::Need::kEnd};
+  }
+}
+
+Transfer Connection::transmit(std::string_view bytes) {
+  if (tls) return tls->send(bytes);
+  for (;;) {
+    const ssize_t count = ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (count >= 0) return {.count = static_cast<std::size_t>(count)};
+    if (errno == EINTR) continue;
+    return {.need = errno == EAGAIN ? Transfer::Need::kWritable : Transfer::Need::kEnd};
+  }
+}
+
+void Connection::shut_down_sending() noexcept {
+  if (tls) tls->finish();
+  ::shutdown(socket.get(), SHUT_WR);
+}
 
 void Connection::tell_gone() {
   const std::lock_guard lock(gone_mutex);
@@ -49,14 +76,11 @@ bool ConnectionExchange::may_keep_alive(const HttpResponse& response) const noex
 
 bool ConnectionExchange::send(std::string_view bytes) {
   while (!bytes.empty() && !failed_) {
-    const ssize_t sent = ::send(connection_.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent >= 0) {
-      bytes.remove_prefix(static_cast<std::size_t>(sent));
-    } else if (errno == EAGAIN) {
-      failed_ = !wait_for(connection_.socket.get(), POLLOUT, limits_.write_stall);
-    } else if (errno != EINTR) {
-      failed_ = true;
-    }
+    const Transfer sent = connection_.transmit(bytes);
+    bytes.remove_prefix(sent.count);
+    if (sent.need == Transfer::Need::kNothing) continue;
+    failed_ = sent.need == Transfer::Need::kEnd ||
+              !wait_for(connection_.socket.get(), sent.need, limits_.write_stall);
   }
   if (failed_) connection_.gone.store(true);
   return !failed_;
@@ -114,15 +138,19 @@ void ConnectionExchange::receive_body() {
     continued_ = true;
     send("HTTP/1.1 100 Continue\r\n\r\n");
   }
-  if (!wait_for(connection_.socket.get(), POLLIN, limits_.body_stall))
-    broken(408, "the request's body stopped coming");
   std::string& input = connection_.input;
   input.resize(kReceiveBytes);
-  const ssize_t received = ::recv(connection_.socket.get(), input.data(), input.size(), 0);
-  const int error = errno;
-  input.resize(received > 0 ? static_cast<std::size_t>(received) : 0);
-  if (received == 0 || (received < 0 && error != EAGAIN && error != EINTR))
-    broken(400, "the client broke off in the middle of its request");
+  Transfer received;
+  while ((received = connection_.receive(input)).count == 0) {
+    if (received.need == Transfer::Need::kEnd) {
+      input.clear();
+      broken(400, "the client broke off in the middle of its request");
+    }
+    if (wait_for(connection_.socket.get(), received.need, limits_.body_stall)) continue;
+    input.clear();
+    broken(408, "the request's body stopped coming");
+  }
+  input.resize(received.count);
   connection_.body_received += input.size();
   const auto elapsed = Clock::now() - body_begin_;
   if (elapsed > limits_.body_grace &&

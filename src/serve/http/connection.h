@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,6 +18,7 @@
 #include "serve/http/message.h"
 #include "serve/http/server.h"
 #include "serve/http/socket.h"
+#include "serve/http/tls.h"
 
 namespace hearth::serve {
 
@@ -23,16 +26,18 @@ using Clock = std::chrono::steady_clock;
 
 struct Connection {
   enum class State : std::uint8_t {
-    kIdle,      ///< nothing of a request has come
-    kHead,      ///< some of its head has
-    kBody,      ///< its head was accepted
-    kHandling,  ///< a worker has it
-    kFlushing,  ///< the server's own answer is being sent
-    kDraining,  ///< nothing more is sent; what still comes is thrown away
+    kHandshake,  ///< of TLS
+    kIdle,       ///< nothing of a request has come
+    kHead,       ///< some of its head has
+    kBody,       ///< its head was accepted
+    kHandling,   ///< a worker has it
+    kFlushing,   ///< the server's own answer is being sent
+    kDraining,   ///< nothing more is sent; what still comes is thrown away
     kClosed,
   };
 
   Descriptor socket;
+  std::unique_ptr<TlsStream> tls;  ///< null: plain
   std::string peer;
   State state = State::kIdle;
   Clock::time_point since;     ///< the state began
@@ -55,6 +60,11 @@ struct Connection {
   std::mutex gone_mutex;
   std::function<void()> gone_callback;
 
+  /// What the client has sent; what can be sent to it at once (`bytes` not empty).
+  [[nodiscard]] Transfer receive(std::span<char> buffer);
+  [[nodiscard]] Transfer transmit(std::string_view bytes);
+  /// Nothing more is sent.
+  void shut_down_sending() noexcept;
   /// Sets `gone` and calls the callback. Any thread.
   void tell_gone();
   /// For the next request.

@@ -319,6 +319,8 @@ std::string_view reason_phrase(int status) noexcept {
       return "Not Implemented";
     case 503:
       return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
     case 505:
       return "HTTP Version Not Supported";
     case 507:

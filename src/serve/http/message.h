@@ -2,6 +2,7 @@
 // Nothing here knows sockets.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,6 +13,8 @@
 
 namespace hearth::serve {
 
+/// Nothing: never.
+using Deadline = std::optional<std::chrono::steady_clock::time_point>;
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
@@ -29,6 +32,8 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> captures;  ///< what {name} in a route matched
   std::string owner;  ///< name of the API key; whose conversations and prefixes are meant
   std::string peer;   ///< the client's address
+  /// When the answer is of no use any more.
+  Deadline deadline = {};
 
   /// The header's value; empty when there is none. `name` in lower case.
   [[nodiscard]] std::string_view header(std::string_view name) const noexcept;

@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "serve/http/connection.h"
+#include "serve/http/tls.h"
 #include "serve/http/workers.h"
 #include "support/error.h"
 
@@ -64,7 +65,10 @@ struct HttpServer::Impl {
   void on_event(const epoll_event& event);
   void accept_all(const Descriptor& listener);
   bool make_room();
+  [[nodiscard]] bool encrypt(Connection& connection);
   void on_readable(Connection& connection);
+  bool shake_hands(Connection& connection);
+  void discard(Connection& connection);
   void received(Connection& connection, std::string_view bytes);
   void advance(Connection& connection);
   void step(Connection& connection);
@@ -86,6 +90,7 @@ struct HttpServer::Impl {
 
   HttpApplication& application;
   HttpLimits limits;
+  std::shared_ptr<const TlsContext> tls;  // null: plain
   Descriptor epoll, wake;
   std::vector<Listener> listeners;
   std::vector<std::string> addresses;
@@ -173,6 +178,7 @@ void HttpServer::Impl::accept_all(const Descriptor& listener) {
     connection->socket = std::move(socket);
     connection->peer = std::move(peer);
     connection->reset(Clock::now());
+    if (tls && !encrypt(*connection)) continue;
     Connection& added = *connection;
     const int descriptor = added.socket.get();
     connections.emplace(descriptor, std::move(connection));
@@ -180,6 +186,10 @@ void HttpServer::Impl::accept_all(const Descriptor& listener) {
     watch(EPOLL_CTL_ADD, descriptor, EPOLLIN);
     if (!full) continue;
     ++refused;
+    if (added.tls) {  // an answer would have to wait for its handshake
+      close(added);
+      continue;
+    }
     added.head.keep_alive = false;
     answer(added, application.problem(added.head.request,
                                       {503, "too many connections are open; try again later"}));
@@ -191,7 +201,9 @@ void HttpServer::Impl::accept_all(const Descriptor& listener) {
 bool HttpServer::Impl::make_room() {
   Connection* oldest = nullptr;
   for (const auto& [descriptor, connection] : connections) {
-    const bool idle = connection->state == State::kIdle || connection->state == State::kDraining;
+    const State state = connection->state;
+    const bool idle =
+        state == State::kIdle || state == State::kDraining || state == State::kHandshake;
     if (idle && (oldest == nullptr || connection->since < oldest->since)) oldest = connection.get();
   }
   if (oldest == nullptr) return false;
@@ -199,27 +211,73 @@ bool HttpServer::Impl::make_room() {
   return true;
 }
 
+/// False when there is no memory for it.
+bool HttpServer::Impl::encrypt(Connection& connection) {
+  try {
+    connection.tls = std::make_unique<TlsStream>(*tls, connection.socket.get());
+  } catch (const Error&) {
+    return false;
+  }
+  connection.state = State::kHandshake;
+  return true;
+}
+
 void HttpServer::Impl::on_readable(Connection& connection) {
-  const int descriptor = connection.socket.get();
+  if (connection.state == State::kDraining) return discard(connection);
+  if (connection.state == State::kHandshake && !shake_hands(connection)) return;
   for (int i = 0; i < kReceivesAtOnce; ++i) {
-    const ssize_t count = ::recv(descriptor, buffer.data(), buffer.size(), 0);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno == EAGAIN) return;
-    if (count <= 0) return close(connection);
-    received(connection, std::string_view(buffer.data(), static_cast<std::size_t>(count)));
+    const Transfer transfer = connection.receive(buffer);
+    if (transfer.need == Transfer::Need::kEnd) return close(connection);
+    if (transfer.count == 0) return;
+    received(connection, std::string_view(buffer.data(), transfer.count));
     const State state = connection.state;
     if (state == State::kHandling || state == State::kFlushing || state == State::kClosed) return;
-    if (static_cast<std::size_t>(count) < buffer.size()) return;
+    if (state == State::kDraining) return;
+    // A record of TLS is smaller than the buffer, and there may be another one.
+    if (transfer.count < buffer.size() && !connection.tls) return;
+  }
+}
+
+/// True when the handshake is done.
+bool HttpServer::Impl::shake_hands(Connection& connection) {
+  const Transfer::Need need = connection.tls->handshake();
+  if (need == Transfer::Need::kNothing) {
+    watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN);
+    connection.reset(Clock::now());
+    return true;
+  }
+  if (need == Transfer::Need::kEnd) {
+    if (connection.tls->was_plain_http()) {
+      const HttpResponse told = {
+          .status = 400,
+          .content_type = "text/plain",
+          .body = "this server speaks HTTPS: write https:// in its address\n"};
+      const std::string bytes = response_head(told, told.body.size(), 1, false) + told.body;
+      // So short that it always fits into an empty socket buffer.
+      ::send(connection.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    }
+    close(connection);
+    return false;
+  }
+  watch(EPOLL_CTL_MOD, connection.socket.get(),
+        need == Transfer::Need::kWritable ? EPOLLOUT : EPOLLIN);
+  return false;
+}
+
+/// Nothing is decrypted any more: what comes is only taken so that the client sees the answer.
+void HttpServer::Impl::discard(Connection& connection) {
+  for (int i = 0; i < kReceivesAtOnce; ++i) {
+    const ssize_t count = ::recv(connection.socket.get(), buffer.data(), buffer.size(), 0);
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (count <= 0) return close(connection);
+    connection.progress = Clock::now();
+    connection.body_received += static_cast<std::size_t>(count);
+    if (connection.body_received > kDrainBytes) return close(connection);
   }
 }
 
 void HttpServer::Impl::received(Connection& connection, std::string_view bytes) {
   connection.progress = Clock::now();
-  if (connection.state == State::kDraining) {
-    connection.body_received += bytes.size();
-    if (connection.body_received > kDrainBytes) close(connection);
-    return;
-  }
   if (connection.state == State::kBody) connection.body_received += bytes.size();
   connection.input += bytes;
   advance(connection);
@@ -285,7 +343,11 @@ bool HttpServer::Impl::read_head(Connection& connection) {
   if (connection.head.expects_continue && !framing.empty() && connection.input.empty() &&
       !connection.admission.streams_body) {
     // So short that it always fits into an empty socket buffer.
-    ::send(connection.socket.get(), "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL);
+    constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    if (connection.transmit(kContinue).count != kContinue.size()) {
+      close(connection);
+      return false;
+    }
   }
   return true;
 }
@@ -381,15 +443,13 @@ void HttpServer::Impl::answer(Connection& connection, const HttpResponse& respon
 
 void HttpServer::Impl::flush(Connection& connection) {
   while (!connection.output.empty()) {
-    const ssize_t sent = ::send(connection.socket.get(), connection.output.data(),
-                                connection.output.size(), MSG_NOSIGNAL);
-    if (sent >= 0) {
-      connection.output.erase(0, static_cast<std::size_t>(sent));
-    } else if (errno == EAGAIN) {
+    const Transfer sent = connection.transmit(connection.output);
+    if (sent.need == Transfer::Need::kEnd) return close(connection);
+    connection.output.erase(0, sent.count);
+    if (sent.need == Transfer::Need::kWritable)
       return watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLOUT);
-    } else if (errno != EINTR) {
-      return close(connection);
-    }
+    if (sent.need == Transfer::Need::kReadable)
+      return watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN);
   }
   watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN);
   after_answer(connection, !connection.close_after);
@@ -402,7 +462,7 @@ void HttpServer::Impl::after_answer(Connection& connection, bool reusable) {
     return advance(connection);
   }
   if (connection.gone.load()) return close(connection);
-  ::shutdown(connection.socket.get(), SHUT_WR);
+  connection.shut_down_sending();
   connection.state = State::kDraining;
   connection.since = connection.progress = Clock::now();
   connection.body_received = 0;
@@ -418,6 +478,7 @@ void HttpServer::Impl::release_body(Connection& connection) {
 void HttpServer::Impl::close(Connection& connection) {
   if (connection.state == State::kClosed) return;
   release_body(connection);
+  if (connection.tls && connection.state == State::kIdle) connection.tls->finish();
   connection.state = State::kClosed;
   connection.input = {};
   const auto found = connections.find(connection.socket.get());
@@ -439,6 +500,9 @@ void HttpServer::Impl::check_deadlines() {
   for (Connection* connection : all) {
     const auto age = now - connection->since;
     switch (connection->state) {
+      case State::kHandshake:
+        if (age > limits.head_deadline) close(*connection);
+        break;
       case State::kIdle:
         if (age > limits.idle_deadline) close(*connection);
         break;
@@ -490,8 +554,8 @@ void HttpServer::Impl::begin_stop() {
       if (!hurry) continue;
       connection->tell_gone();
       ::shutdown(connection->socket.get(), SHUT_RDWR);  // wakes a worker that waits for the client
-    } else if (impatient.load() || state == State::kIdle || state == State::kHead ||
-               state == State::kBody) {
+    } else if (impatient.load() || state == State::kHandshake || state == State::kIdle ||
+               state == State::kHead || state == State::kBody) {
       waiting.push_back(connection.get());
     }
   }
@@ -512,6 +576,10 @@ std::uint16_t HttpServer::listen(const std::string& host, std::uint16_t port) {
     impl_->listeners.push_back(std::move(listener));
   }
   return port;
+}
+
+void HttpServer::use_tls(std::shared_ptr<const TlsContext> context) {
+  impl_->tls = std::move(context);
 }
 
 const std::vector<std::string>& HttpServer::addresses() const noexcept { return impl_->addresses; }

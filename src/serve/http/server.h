@@ -58,6 +58,8 @@ struct HttpCounters {
   std::int64_t accepted = 0, requests = 0, refused = 0;  ///< since the start
 };
 
+class TlsContext;
+
 class HttpServer {
  public:
   /// `application` must outlive the server.
@@ -71,6 +73,8 @@ class HttpServer {
   /// addresses; only one of them where the machine lacks the other). Port 0: a free one. Returns
   /// the port. Throws Error: in use, not allowed, no such address. Before start().
   std::uint16_t listen(const std::string& host, std::uint16_t port);
+  /// All connections are encrypted from now on. Before start().
+  void use_tls(std::shared_ptr<const TlsContext> context);
   /// What listen() bound: "127.0.0.1:11434", "[::1]:11434".
   [[nodiscard]] const std::vector<std::string>& addresses() const noexcept;
 

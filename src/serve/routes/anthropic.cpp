@@ -6,24 +6,18 @@
 namespace hearth::serve {
 
 void add_anthropic_routes(Router& router, const ServiceParts& parts) {
-  router.add({.method = "POST",
-              .pattern = "/v1/messages",
-              .handler =
-                  [&parts](const HttpRequest& request, HttpExchange& exchange) {
-                    answer_chat(parts, request, read_anthropic_messages(request.body), exchange);
-                  },
-              .summary = "Answer a conversation",
-              .tag = "Anthropic",
-              .produces = {"application/json", "text/event-stream"}});
-  router.add({.method = "POST",
-              .pattern = "/v1/messages/count_tokens",
-              .handler =
-                  [&parts](const HttpRequest& request, HttpExchange& exchange) {
-                    const ChatRequest chat = read_anthropic_count(request.body);
-                    exchange.respond_json(200, anthropic_count(parts.runner.count_tokens(chat)));
-                  },
-              .summary = "How many tokens a conversation has",
-              .tag = "Anthropic"});
+  RouteGroup routes(router, "Anthropic");
+  routes
+      .add("POST", "/v1/messages", "Answer a conversation",
+           [&parts](const HttpRequest& request, HttpExchange& exchange) {
+             answer_chat(parts, request, read_anthropic_messages(request.body), exchange);
+           })
+      .produces = {"application/json", "text/event-stream"};
+  routes.add("POST", "/v1/messages/count_tokens", "How many tokens a conversation has",
+             [&parts](const HttpRequest& request, HttpExchange& exchange) {
+               const ChatRequest chat = read_anthropic_count(request.body);
+               exchange.respond_json(200, anthropic_count(parts.runner.prompt_of(chat).count()));
+             });
 }
 
 }  // namespace hearth::serve

@@ -25,30 +25,21 @@ void answer_page(const HttpRequest& request, HttpExchange& exchange) {
 }  // namespace
 
 void add_hearth_routes(Router& router, const ServiceParts& parts) {
-  router.add({.method = "GET",
-              .pattern = "/openapi.json",
-              .handler =
-                  [&router, &parts](const HttpRequest&, HttpExchange& exchange) {
-                    exchange.respond_json(200, openapi_document(router, parts.options.version));
-                  },
-              .summary = "This document",
-              .tag = "Hearth"});
-  router.add({.method = "GET",
-              .pattern = "/",
-              .handler = answer_page,
-              .summary = "The page to chat with",
-              .tag = "Hearth",
-              .produces = {"text/html", "text/plain"},
-              .access = Access::kOpen});
+  RouteGroup routes(router, "Hearth");
+  routes.add("GET", "/openapi.json", "This document",
+             [&router, &parts](const HttpRequest&, HttpExchange& exchange) {
+               exchange.respond_json(200, openapi_document(router, parts.options.version));
+             });
+  const auto add_open = [&](std::string_view path, std::string_view summary,
+                            std::vector<std::string> produces) {
+    Route& route = routes.add("GET", path, summary, answer_page);
+    route.produces = std::move(produces);
+    route.access = Access::kOpen;
+  };
+  add_open("/", "The page to chat with", {"text/html", "text/plain"});
   for (const PageFile& file : page_files()) {
-    if (file.path == "/") continue;
-    router.add({.method = "GET",
-                .pattern = std::string(file.path),
-                .handler = answer_page,
-                .summary = "A file of the page",
-                .tag = "Hearth",
-                .produces = {std::string(file.content_type)},
-                .access = Access::kOpen});
+    if (file.path != "/")
+      add_open(file.path, "A file of the page", {std::string(file.content_type)});
   }
 }
 

@@ -16,39 +16,18 @@ namespace {
 constexpr std::size_t kBlobLimit = std::size_t{4} << 40;
 const std::vector<std::string> kStreamed = {"application/x-ndjson", "application/json"};
 
-class Routes {
- public:
-  Routes(Router& router, const ServiceParts& parts) : router_(router), parts_(parts) {}
-
-  Route& add(const char* method, const char* pattern, const char* summary, Handler handler) {
-    router_.add({.method = method,
-                 .pattern = pattern,
-                 .handler = std::move(handler),
-                 .summary = summary,
-                 .tag = "Ollama"});
-    return router_.last();
-  }
-
-  void add_generating();
-  void add_listing();
-  void add_changing();
-  void add_blobs();
-
- private:
-  Router& router_;
-  const ServiceParts& parts_;
-};
-
 /// Loads or unloads a model without generating.
-void answer_load(const ServiceParts& parts, const LoadExchange& load, HttpExchange& exchange) {
+void answer_load(const ServiceParts& parts, const HttpRequest& request, const LoadExchange& load,
+                 HttpExchange& exchange) {
   const std::string name = parts.models.available(load.model).name;
   if (load.unload) {
     parts.models.unload(load.model);
   } else {
-    ModelManager::Lease lease = parts.models.use(
-        {.name = load.model, .kind = std::nullopt, .context = load.context, .given_up = [&] {
-           return exchange.gone();
-         }});
+    ModelManager::Lease lease =
+        parts.models.use({.name = load.model,
+                          .kind = std::nullopt,
+                          .context = load.context,
+                          .given_up = patience(request.deadline, exchange)});
     if (load.keep_alive_seconds) lease.keep_alive(*load.keep_alive_seconds);
   }
   exchange.respond_json(
@@ -61,56 +40,57 @@ void answer(const ServiceParts& parts, const HttpRequest& request, OllamaExchang
     return answer_chat(parts, request, std::move(*chat), exchange);
   if (auto* completion = std::get_if<CompletionExchange>(&wanted))
     return answer_completion(parts, request, std::move(*completion), exchange);
-  answer_load(parts, std::get<LoadExchange>(wanted), exchange);
+  answer_load(parts, request, std::get<LoadExchange>(wanted), exchange);
 }
 
-void Routes::add_generating() {
-  const ServiceParts& parts = parts_;
-  add("POST", "/api/chat", "Answer a conversation",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        answer(parts, request, read_ollama_chat(request.body), exchange);
-      })
+void add_generating(RouteGroup& routes, const ServiceParts& parts) {
+  routes
+      .add("POST", "/api/chat", "Answer a conversation",
+           [&parts](const HttpRequest& request, HttpExchange& exchange) {
+             answer(parts, request, read_ollama_chat(request.body), exchange);
+           })
       .produces = kStreamed;
-  add("POST", "/api/generate", "Go on with a text",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        answer(parts, request, read_ollama_generate(request.body), exchange);
-      })
+  routes
+      .add("POST", "/api/generate", "Go on with a text",
+           [&parts](const HttpRequest& request, HttpExchange& exchange) {
+             answer(parts, request, read_ollama_generate(request.body), exchange);
+           })
       .produces = kStreamed;
-  add("POST", "/api/embed", "Vectors of texts",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const EmbeddingReply reply =
-            embed(parts.models, read_ollama_embed(request.body), [&] { return exchange.gone(); });
-        exchange.respond_json(200, ollama_embed(reply.model, reply.vectors, reply.usage));
-      });
-  add("POST", "/api/embeddings", "The vector of a text",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const EmbeddingReply reply = embed(parts.models, read_ollama_embeddings(request.body),
-                                           [&] { return exchange.gone(); });
-        exchange.respond_json(200, ollama_embeddings(reply.vectors.at(0)));
-      });
+  routes.add("POST", "/api/embed", "Vectors of texts",
+             [&parts](const HttpRequest& request, HttpExchange& exchange) {
+               const EmbeddingReply reply = embed(parts.models, read_ollama_embed(request.body),
+                                                  patience(request.deadline, exchange));
+               exchange.respond_json(200, ollama_embed(reply.model, reply.vectors, reply.usage));
+             });
+  routes.add("POST", "/api/embeddings", "The vector of a text",
+             [&parts](const HttpRequest& request, HttpExchange& exchange) {
+               const EmbeddingReply reply =
+                   embed(parts.models, read_ollama_embeddings(request.body),
+                         patience(request.deadline, exchange));
+               exchange.respond_json(200, ollama_embeddings(reply.vectors.at(0)));
+             });
 }
 
-void Routes::add_listing() {
-  const ServiceParts& parts = parts_;
-  add("GET", "/api/tags", "The models that can be used",
-      [&parts](const HttpRequest&, HttpExchange& exchange) {
-        exchange.respond_json(200, ollama_tags(parts.facts.all()));
-      });
-  add("GET", "/api/ps", "The models in memory",
-      [&parts](const HttpRequest&, HttpExchange& exchange) {
-        exchange.respond_json(200, ollama_ps(parts.facts.loaded()));
-      });
-  add("GET", "/api/version", "The server's version",
-      [&parts](const HttpRequest&, HttpExchange& exchange) {
-        exchange.respond_json(200, ollama_version(parts.options.version));
-      });
-  add("POST", "/api/show", "All about a model",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const OllamaShow show = read_ollama_show(request.body);
-        const AvailableModel model = parts.models.available(show.model);
-        exchange.respond_json(200,
-                              ollama_show(parts.facts.details(model, show.verbose), show.verbose));
-      });
+void add_listing(RouteGroup& routes, const ServiceParts& parts) {
+  routes.add("GET", "/api/tags", "The models that can be used",
+             [&parts](const HttpRequest&, HttpExchange& exchange) {
+               exchange.respond_json(200, ollama_tags(parts.facts.all()));
+             });
+  routes.add("GET", "/api/ps", "The models in memory",
+             [&parts](const HttpRequest&, HttpExchange& exchange) {
+               exchange.respond_json(200, ollama_ps(parts.facts.loaded()));
+             });
+  routes.add("GET", "/api/version", "The server's version",
+             [&parts](const HttpRequest&, HttpExchange& exchange) {
+               exchange.respond_json(200, ollama_version(parts.options.version));
+             });
+  routes.add("POST", "/api/show", "All about a model",
+             [&parts](const HttpRequest& request, HttpExchange& exchange) {
+               const OllamaShow show = read_ollama_show(request.body);
+               const AvailableModel model = parts.models.available(show.model);
+               exchange.respond_json(
+                   200, ollama_show(parts.facts.details(model, show.verbose), show.verbose));
+             });
 }
 
 /// Lines of status while `work` goes on; collected, the last one.
@@ -140,35 +120,37 @@ void answer_status(HttpExchange& exchange, bool stream,
   exchange.respond_json(200, ollama_status("success"));
 }
 
-void Routes::add_changing() {
-  const ServiceParts& parts = parts_;
-  add("POST", "/api/pull", "Fetch a model",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const OllamaPull wanted = read_ollama_pull(request.body);
-        answer_status(exchange, wanted.stream, [&](const Library::Status& status) {
-          parts.library.pull(wanted.model, status);
-        });
-      })
+void add_changing(RouteGroup& routes, const ServiceParts& parts) {
+  routes
+      .add("POST", "/api/pull", "Fetch a model",
+           [&parts](const HttpRequest& request, HttpExchange& exchange) {
+             const OllamaPull wanted = read_ollama_pull(request.body);
+             answer_status(exchange, wanted.stream, [&](const Library::Status& status) {
+               parts.library.pull(wanted.model, status);
+             });
+           })
       .produces = kStreamed;
-  add("POST", "/api/create", "Make a model of files or of another one",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const OllamaCreate wanted = read_ollama_create(request.body);
-        answer_status(exchange, wanted.stream,
-                      [&](const Library::Status& status) { parts.library.create(wanted, status); });
-      })
+  routes
+      .add("POST", "/api/create", "Make a model of files or of another one",
+           [&parts](const HttpRequest& request, HttpExchange& exchange) {
+             const OllamaCreate wanted = read_ollama_create(request.body);
+             answer_status(exchange, wanted.stream, [&](const Library::Status& status) {
+               parts.library.create(wanted, status);
+             });
+           })
       .produces = kStreamed;
-  add("POST", "/api/copy", "Give a model another name",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const OllamaCopy wanted = read_ollama_copy(request.body);
-        parts.library.copy(wanted.source, wanted.destination);
-        exchange.respond({.status = 200, .content_type = {}, .body = {}});
-      });
-  add("DELETE", "/api/delete", "Remove a model",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        parts.library.remove(read_ollama_delete(request.body));
-        exchange.respond({.status = 200, .content_type = {}, .body = {}});
-      });
-  add("POST", "/api/push", "Not possible here", [](const HttpRequest&, HttpExchange&) {
+  routes.add("POST", "/api/copy", "Give a model another name",
+             [&parts](const HttpRequest& request, HttpExchange& exchange) {
+               const OllamaCopy wanted = read_ollama_copy(request.body);
+               parts.library.copy(wanted.source, wanted.destination);
+               exchange.respond({.status = 200, .content_type = {}, .body = {}});
+             });
+  routes.add("DELETE", "/api/delete", "Remove a model",
+             [&parts](const HttpRequest& request, HttpExchange& exchange) {
+               parts.library.remove(read_ollama_delete(request.body));
+               exchange.respond({.status = 200, .content_type = {}, .body = {}});
+             });
+  routes.add("POST", "/api/push", "Not possible here", [](const HttpRequest&, HttpExchange&) {
     throw RequestFailure(501, "Hearth does not publish models", "not_implemented");
   });
 }
@@ -178,14 +160,13 @@ std::string digest_of(const HttpRequest& request) {
   throw RequestFailure(400, "the digest is not sha256: and 64 hexadecimal digits", "invalid_value");
 }
 
-void Routes::add_blobs() {
-  const ServiceParts& parts = parts_;
-  add("HEAD", "/api/blobs/{digest}", "Whether a blob is there",
-      [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const bool there = parts.library.has_blob(digest_of(request));
-        exchange.respond({.status = there ? 200 : 404, .content_type = {}, .body = {}});
-      });
-  Route& upload = add(
+void add_blobs(RouteGroup& routes, const ServiceParts& parts) {
+  routes.add("HEAD", "/api/blobs/{digest}", "Whether a blob is there",
+             [&parts](const HttpRequest& request, HttpExchange& exchange) {
+               const bool there = parts.library.has_blob(digest_of(request));
+               exchange.respond({.status = there ? 200 : 404, .content_type = {}, .body = {}});
+             });
+  Route& upload = routes.add(
       "POST", "/api/blobs/{digest}", "Store a blob",
       [&parts](const HttpRequest& request, HttpExchange& exchange) {
         const std::string sha256 = digest_of(request);
@@ -205,11 +186,11 @@ void Routes::add_blobs() {
 }  // namespace
 
 void add_ollama_routes(Router& router, const ServiceParts& parts) {
-  Routes routes(router, parts);
-  routes.add_generating();
-  routes.add_listing();
-  routes.add_changing();
-  routes.add_blobs();
+  RouteGroup routes(router, "Ollama");
+  add_generating(routes, parts);
+  add_listing(routes, parts);
+  add_changing(routes, parts);
+  add_blobs(routes, parts);
 }
 
 }  // namespace hearth::serve

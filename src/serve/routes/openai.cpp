@@ -12,85 +12,81 @@ namespace {
 
 const std::vector<std::string> kStreamed = {"application/json", "text/event-stream"};
 
-Route route(const char* method, const char* pattern, const char* summary, Handler handler,
-            const char* schema = "") {
-  return {.method = method,
-          .pattern = pattern,
-          .handler = std::move(handler),
-          .summary = summary,
-          .tag = "OpenAI",
-          .body_schema = schema};
-}
-
-void add_models(Router& router, const ServiceParts& parts) {
+void add_models(RouteGroup& routes, const ServiceParts& parts) {
   // Anthropic's clients ask at the same place, and say who they are.
   const Handler list = [&parts](const HttpRequest& request, HttpExchange& exchange) {
     const bool anthropic = !request.header("anthropic-version").empty();
     const std::vector<ModelFacts> all = parts.facts.all();
     exchange.respond_json(200, anthropic ? anthropic_models(all) : openai_models(all));
   };
-  router.add(route("GET", "/v1/models", "The models that can be used", list));
-  router.add(route("GET", "/models", "The same", list));
-  router.add(route("GET", "/v1/models/{model...}", "One model",
-                   [&parts](const HttpRequest& request, HttpExchange& exchange) {
-                     const AvailableModel model = parts.models.available(request.capture("model"));
-                     const ModelFacts facts = parts.facts.facts(model);
-                     const bool anthropic = !request.header("anthropic-version").empty();
-                     exchange.respond_json(
-                         200, anthropic ? anthropic_model(facts) : openai_model(facts));
-                   }));
+  routes.add("GET", "/v1/models", "The models that can be used", list);
+  routes.add("GET", "/models", "The same", list);
+  routes.add("GET", "/v1/models/{model...}", "One model",
+             [&parts](const HttpRequest& request, HttpExchange& exchange) {
+               const AvailableModel model = parts.models.available(request.capture("model"));
+               const ModelFacts facts = parts.facts.facts(model);
+               const bool anthropic = !request.header("anthropic-version").empty();
+               exchange.respond_json(200, anthropic ? anthropic_model(facts) : openai_model(facts));
+             });
+}
+
+/// A route that generates, streamed or not.
+void add_generating(RouteGroup& routes, const char* pattern, const char* summary, Handler handler,
+                    const char* schema) {
+  Route& route = routes.add("POST", pattern, summary, std::move(handler));
+  route.body_schema = schema;
+  route.produces = kStreamed;
+}
+
+/// The same body as that of a route that generates; the answer is how long its prompt is.
+void add_counting(RouteGroup& routes, const ServiceParts& parts, const char* pattern,
+                  ChatExchange (*read)(std::string_view), const char* schema) {
+  routes
+      .add("POST", pattern, "How many tokens a conversation has",
+           [&parts, read](const HttpRequest& request, HttpExchange& exchange) {
+             const ChatExchange chat = read(request.body);
+             exchange.respond_json(
+                 200, openai_input_tokens(parts.runner.prompt_of(chat.request).count()));
+           })
+      .body_schema = schema;
 }
 
 }  // namespace
 
 void add_openai_routes(Router& router, const ServiceParts& parts) {
+  RouteGroup routes(router, "OpenAI");
   const Handler chat = [&parts](const HttpRequest& request, HttpExchange& exchange) {
     answer_chat(parts, request, read_openai_chat(request.body), exchange);
   };
-  const Handler completion = [&parts](const HttpRequest& request, HttpExchange& exchange) {
-    answer_completion(parts, request, read_openai_completion(request.body), exchange);
-  };
-  const Handler embeddings = [&parts](const HttpRequest& request, HttpExchange& exchange) {
-    const EmbeddingRequest wanted = read_openai_embeddings(request.body);
-    const EmbeddingReply reply = embed(parts.models, wanted, [&] { return exchange.gone(); });
-    exchange.respond_json(200, openai_embeddings(wanted, reply.model, reply.vectors, reply.usage));
-  };
-  for (const char* prefix : {"/v1", ""}) {
-    const std::string base = prefix;
-    Route chat_route = route("POST", (base + "/chat/completions").c_str(), "Answer a conversation",
-                             chat, "CreateChatCompletionRequest");
-    chat_route.produces = kStreamed;
-    router.add(std::move(chat_route));
-  }
-  Route completions =
-      route("POST", "/v1/completions", "Go on with a text", completion, "CreateCompletionRequest");
-  completions.produces = kStreamed;
-  router.add(std::move(completions));
-  router.add(
-      route("POST", "/v1/embeddings", "Vectors of texts", embeddings, "CreateEmbeddingRequest"));
-  router.add(route(
-      "POST", "/v1/chat/completions/input_tokens", "How many tokens a conversation has",
+  constexpr const char* kChatSchema = "CreateChatCompletionRequest";
+  for (const char* path : {"/v1/chat/completions", "/chat/completions"})
+    add_generating(routes, path, "Answer a conversation", chat, kChatSchema);
+  add_generating(
+      routes, "/v1/completions", "Go on with a text",
       [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const ChatExchange chat_exchange = read_openai_chat(request.body);
-        exchange.respond_json(
-            200, openai_input_tokens(parts.runner.count_tokens(chat_exchange.request)));
+        answer_completion(parts, request, read_openai_completion(request.body), exchange);
       },
-      "CreateChatCompletionRequest"));
-  const Handler responses = [&parts](const HttpRequest& request, HttpExchange& exchange) {
-    answer_chat(parts, request, read_openai_responses(request.body), exchange);
-  };
-  Route responses_route = route("POST", "/v1/responses", "Answer a conversation", responses);
-  responses_route.produces = kStreamed;
-  router.add(std::move(responses_route));
-  router.add(route(
-      "POST", "/v1/responses/input_tokens", "How many tokens a conversation has",
+      "CreateCompletionRequest");
+  add_generating(
+      routes, "/v1/responses", "Answer a conversation",
       [&parts](const HttpRequest& request, HttpExchange& exchange) {
-        const ChatExchange chat_exchange = read_openai_responses(request.body);
-        exchange.respond_json(
-            200, openai_input_tokens(parts.runner.count_tokens(chat_exchange.request)));
+        answer_chat(parts, request, read_openai_responses(request.body), exchange);
       },
-      "CreateResponseRequest"));
-  add_models(router, parts);
+      "");
+  routes
+      .add("POST", "/v1/embeddings", "Vectors of texts",
+           [&parts](const HttpRequest& request, HttpExchange& exchange) {
+             const EmbeddingRequest wanted = read_openai_embeddings(request.body);
+             const EmbeddingReply reply =
+                 embed(parts.models, wanted, patience(request.deadline, exchange));
+             exchange.respond_json(
+                 200, openai_embeddings(wanted, reply.model, reply.vectors, reply.usage));
+           })
+      .body_schema = "CreateEmbeddingRequest";
+  add_counting(routes, parts, "/v1/chat/completions/input_tokens", read_openai_chat, kChatSchema);
+  add_counting(routes, parts, "/v1/responses/input_tokens", read_openai_responses,
+               "CreateResponseRequest");
+  add_models(routes, parts);
 }
 
 }  // namespace hearth::serve

@@ -22,7 +22,7 @@ void EventSink::problem(std::string note) {
       {.kind = Kind::kProblem, .index = -1, .text = std::move(note), .name = {}, .id = {}});
 }
 
-bool EventSink::begin(std::string_view name) {
+bool EventSink::begin(std::string_view name, std::string_view id) {
   silent_ = !no_call_tool_.empty() && name == no_call_tool_;
   if (!silent_ && !tools_.allows(name)) {
     refused_ = name;
@@ -32,11 +32,13 @@ bool EventSink::begin(std::string_view name) {
   arguments_.clear();
   in_call_ = true;
   if (!silent_) {
+    // Templates of these formats read the id back, so that it cannot be just any.
+    const bool prescribed = !id.empty() || ids_ == IdStyle::kCounter || ids_ == IdStyle::kKimi;
     events_.push_back({.kind = Kind::kToolCallStart,
                        .index = next_index_++,
                        .text = {},
                        .name = name_,
-                       .id = {}});
+                       .id = prescribed ? make_id(id) : std::string()});
   }
   return true;
 }

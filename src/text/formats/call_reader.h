@@ -74,8 +74,8 @@ class EventSink {
   void problem(std::string note);
 
   /// Begins a call. False when no such tool is declared: the markup is text then, and
-  /// take_refused() says which name it was.
-  [[nodiscard]] bool begin(std::string_view name);
+  /// take_refused() says which name it was. `id`: what the model has written so far; may be empty.
+  [[nodiscard]] bool begin(std::string_view name, std::string_view id = {});
   void arguments(std::string_view delta);
   /// Completes the call. `id` may be empty; arguments that were never given are {}.
   void end(std::string_view id = {});

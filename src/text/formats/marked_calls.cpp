@@ -81,7 +81,7 @@ class MarkedCall : public CallReader {
       const std::size_t colon = name.rfind(':');
       if (colon != std::string::npos) name.erase(colon);
     }
-    if (!is_tool_name(name) || !sink.begin(name)) return Step::kBroken;
+    if (!is_tool_name(name) || !sink.begin(name, id_)) return Step::kBroken;
     state_ = !syntax_.id_open.empty() && end == syntax_.id_open ? State::kLateId : State::kFence;
     return Step::kAgain;
   }

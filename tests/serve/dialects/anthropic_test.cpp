@@ -171,8 +171,8 @@ TEST(AnthropicReply, StreamHasTheRightOrder) {
   EXPECT_EQ(writer->content_type(), "text/event-stream");
   std::vector<text::ReplyEvent> reply = {reasoning_event("h"), reasoning_event("m"),
                                          text_event("Hi"), text_event("")};
-  for (const auto& event : whole_call(0, "f", R"({"a":1})", "id")) reply.push_back(event);
-  for (const auto& event : whole_call(1, "g", "{}", "id")) reply.push_back(event);
+  for (const auto& event : whole_call(0, "f", R"({"a":1})", "")) reply.push_back(event);
+  for (const auto& event : whole_call(1, "g", "{}", "")) reply.push_back(event);
   const auto events = read_sse(write_reply(*writer, reply, {EndReason::kToolCalls, ""}));
   const std::vector<std::string> expected = {
       "message_start",       "content_block_start", "content_block_delta", "content_block_delta",

@@ -39,7 +39,7 @@ inline std::vector<text::ReplyEvent> whole_call(int index, const std::string& na
                                                 const std::string& arguments,
                                                 const std::string& id) {
   const std::size_t half = arguments.size() / 2;
-  return {call_event(Kind::kToolCallStart, index, name, ""),
+  return {call_event(Kind::kToolCallStart, index, name, "", id),
           call_event(Kind::kToolCallArguments, index, "", arguments.substr(0, half)),
           call_event(Kind::kToolCallArguments, index, "", arguments.substr(half)),
           call_event(Kind::kToolCallEnd, index, name, arguments, id)};

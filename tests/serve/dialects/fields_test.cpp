@@ -6,8 +6,8 @@
 #include <map>
 #include <set>
 
-#include "serve/dialects/dialect_test.h"
 #include "serve/dialects/anthropic.h"
+#include "serve/dialects/dialect_test.h"
 #include "serve/dialects/json_body.h"
 #include "serve/dialects/llama_server.h"
 #include "serve/dialects/ollama.h"

@@ -344,9 +344,7 @@ TEST(OllamaModels, CreateCopyDeletePull) {
       "messages":[{"role":"user","content":"q"}],"quantize":"q4_K_M","stream":false})");
   EXPECT_EQ(create.model, "new");
   EXPECT_EQ(create.from, "old");
-  const std::vector<std::pair<std::string, std::string>> parameters = {
-      {"temperature", "0.5"}, {"stop", "a"}, {"stop", "b"}, {"x", "true"}};
-  EXPECT_EQ(create.parameters, parameters);
+  EXPECT_EQ(create.parameters, Json::parse(R"({"temperature":0.5,"stop":["a","b"],"x":true})"));
   EXPECT_EQ(create.license, std::vector<std::string>{"l"});
   EXPECT_EQ(create.messages.size(), 1U);
   EXPECT_FALSE(create.stream);
@@ -361,6 +359,8 @@ TEST(OllamaModels, CreateCopyDeletePull) {
   EXPECT_EQ(wrong(R"({"from":"x"})"), "model");
   EXPECT_EQ(wrong(R"({"model":"n","files":{"a":"sha256:1"}})"), "files.a");
   EXPECT_EQ(wrong(R"({"model":"n","from":"x","parameters":{"a":{}}})"), "parameters.a");
+  EXPECT_EQ(wrong(R"({"model":"n","from":"x","parameters":{"top_p":7}})"), "parameters.top_p");
+  EXPECT_EQ(wrong(R"({"model":"n","from":"x","parameters":{"top_k":"many"}})"), "parameters.top_k");
   EXPECT_EQ(wrong(R"({"model":"n","modelfile":"FROM x"})"), "modelfile");
   EXPECT_EQ(read_ollama_copy(R"({"source":"a","destination":"b"})").destination, "b");
   EXPECT_EQ(refusal([] { return read_ollama_copy(R"({"source":"a"})"); }).parameter, "destination");
@@ -375,6 +375,45 @@ TEST(OllamaModels, CreateCopyDeletePull) {
   EXPECT_EQ(ollama_version("1.2"), R"({"version":"1.2"})");
   EXPECT_EQ(sha256_of_digest("sha256-" + std::string(64, 'A')), std::string(64, 'a'));
   EXPECT_FALSE(sha256_of_digest("sha256:../../etc/passwd"));
+}
+
+TEST(OllamaModels, ParametersOfModelfilesAreTexts) {
+  const Json typed = typed_ollama_parameters(
+      Json::parse(R"({"temperature":"0.25","num_ctx":"2048","stop":"a","seed":7})"));
+  EXPECT_EQ(typed, Json::parse(R"({"temperature":0.25,"num_ctx":2048,"stop":"a","seed":7})"));
+  const OllamaOptions options = read_ollama_options(typed);
+  EXPECT_EQ(options.sampling.temperature, 0.25F);
+  EXPECT_EQ(options.sampling.seed, 7U);
+  EXPECT_EQ(options.context, 2048);
+  EXPECT_EQ(options.stops, std::vector<std::string>{"a"});
+  using Lines = std::vector<std::pair<std::string, std::string>>;
+  EXPECT_EQ(ollama_parameter_lines(R"({"top_k":5,"stop":["a","b"]})"),
+            (Lines{{"top_k", "5"}, {"stop", "a"}, {"stop", "b"}}));
+  EXPECT_EQ(ollama_parameter_lines("no JSON"), Lines());
+}
+
+TEST(OllamaModels, ExtrasOfStrangersAreReadAsFarAsTheyCanBe) {
+  ModelExtras extras;
+  extras.system = "be brief";
+  extras.parameters = R"({"temperature":"hot"})";
+  const ModelDefaults defaults = read_extras(extras);
+  EXPECT_EQ(defaults.system, "be brief");
+  EXPECT_FALSE(defaults.sampling.temperature);
+  extras.parameters = R"({"temperature":0.5,"num_predict":9})";
+  extras.messages = R"([{"role":"user","content":"q"}])";
+  EXPECT_EQ(read_extras(extras).sampling.temperature, 0.5F);
+  EXPECT_EQ(read_extras(extras).max_tokens, 9);
+  EXPECT_EQ(read_extras(extras).messages.size(), 1U);
+}
+
+TEST(OllamaModels, TellsGosTemplatesFromJinja) {
+  for (const char* go : {"{{ .Prompt }}", "{{- if .System }}x{{ end }}", "{{.Prompt}}",
+                         "{{ range $i, $_ := .Messages }}{{ end }}", "a {{- $last := 1 }}"})
+    EXPECT_TRUE(is_go_template(go)) << go;
+  for (const char* jinja :
+       {"", "text", "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}",
+        "{{- '<s>' + m['content'] -}}", "{{ 1.5 }}", "{{ endless }}"})
+    EXPECT_FALSE(is_go_template(jinja)) << jinja;
 }
 
 }  // namespace

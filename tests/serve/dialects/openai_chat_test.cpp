@@ -292,8 +292,8 @@ TEST(OpenAiChatRequest, LastAssistantMessageIsContinued) {
 std::vector<text::ReplyEvent> rich_reply() {
   std::vector<text::ReplyEvent> events = {reasoning_event("hm"), text_event("Hel"),
                                           text_event("lo")};
-  for (const auto& event : whole_call(0, "weather", R"({"a":"b"})", "id1")) events.push_back(event);
-  for (const auto& event : whole_call(1, "time", "{}", "id2")) events.push_back(event);
+  for (const auto& event : whole_call(0, "weather", R"({"a":"b"})", "")) events.push_back(event);
+  for (const auto& event : whole_call(1, "time", "{}", "")) events.push_back(event);
   return events;
 }
 
@@ -384,8 +384,8 @@ TEST(OpenAiChatReply, Collected) {
   EXPECT_EQ(reply["object"], "chat.completion");
   EXPECT_EQ(reply["choices"], Json::parse(R"([{"index":0,"message":{"role":"assistant",
       "content":"Hello","refusal":null,"annotations":[],"reasoning_content":"hm","tool_calls":[
-      {"id":"id1","type":"function","function":{"name":"weather","arguments":"{\"a\":\"b\"}"}},
-      {"id":"id2","type":"function","function":{"name":"time","arguments":"{}"}}]},
+      {"id":"AbCdE0000","type":"function","function":{"name":"weather","arguments":"{\"a\":\"b\"}"}},
+      {"id":"AbCdE0001","type":"function","function":{"name":"time","arguments":"{}"}}]},
       "logprobs":null,"finish_reason":"tool_calls"}])"));
   EXPECT_EQ(reply["usage"]["total_tokens"], 21);
 }

@@ -96,7 +96,7 @@ TEST(ResponsesRequest, WhatIsNotSupportedIsSaid) {
 std::vector<text::ReplyEvent> rich_reply() {
   std::vector<text::ReplyEvent> events = {reasoning_event("h"), reasoning_event("m"),
                                           text_event("Hel"), text_event("lo")};
-  for (const auto& event : whole_call(0, "f", R"({"a":1})", "id1")) events.push_back(event);
+  for (const auto& event : whole_call(0, "f", R"({"a":1})", "")) events.push_back(event);
   return events;
 }
 
@@ -182,7 +182,7 @@ TEST(ResponsesReply, Collected) {
       {"type":"message","id":"msg_AbCdEfGhIjKlMnOpQrStUvWx1","status":"completed",
        "role":"assistant","content":[{"type":"output_text","text":"Hello","annotations":[],
        "logprobs":[]}]},
-      {"type":"function_call","id":"fc_AbCdEfGhIjKlMnOpQrStUvWx2","call_id":"id1","name":"f",
+      {"type":"function_call","id":"fc_AbCdEfGhIjKlMnOpQrStUvWx2","call_id":"AbCdE0000","name":"f",
        "arguments":"{\"a\":1}","status":"completed"}])"));
   EXPECT_EQ(response["usage"], Json::parse(R"({"input_tokens":9,"input_tokens_details":
       {"cached_tokens":4},"output_tokens":12,"output_tokens_details":{"reasoning_tokens":3},
