@@ -11,6 +11,9 @@ namespace {
 /// right continuations, each of which can be completed by itself.
 constexpr std::size_t kMaxItems = 4000;
 constexpr std::size_t kMaxSeen = 200'000;
+/// Places that one mask may lead through: nobody waits for longer. Ordinary grammars need some
+/// thousands, once.
+constexpr std::size_t kMaxFollowed = 20'000'000;
 /// The absolute limit; Grammar starts afresh long before.
 constexpr std::size_t kMaxBytes = std::size_t{512} << 20;
 /// A walk of fewer nodes costs less than remembering its result.
@@ -37,6 +40,11 @@ constexpr struct {
               {0xC2, 0xDF, kLast},      {0xE0, 0xE0, kAfterE0},  {0xE1, 0xEC, kTwoMore},
               {0xED, 0xED, kAfterEd},   {0xEE, 0xEF, kTwoMore},  {0xF0, 0xF0, kAfterF0},
               {0xF1, 0xF3, kThreeMore}, {0xF4, 0xF4, kAfterF4}};
+
+[[noreturn]] void too_ambiguous() {
+  throw Error("the grammar is too ambiguous: it takes too long or too much memory to follow",
+              "simplify it: alternatives that begin alike should be factored out");
+}
 
 }  // namespace
 
@@ -152,6 +160,7 @@ Automaton::StateId Automaton::settle() {
     const Item item = work_.back();
     work_.pop_back();
     follow(item);
+    ++followed_;
   }
   std::sort(found_.begin(), found_.end());
   const StateId state = found_.empty() && !accepts_ ? kDead : intern(accepts_);
@@ -187,9 +196,7 @@ Automaton::StateId Automaton::intern(bool accepting) {
 }
 
 void Automaton::check_size() const {
-  if (bytes() > kMaxBytes)
-    throw Error("the grammar is too ambiguous: its states do not fit the memory for them",
-                "simplify it: alternatives that begin alike should be factored out");
+  if (bytes() > kMaxBytes) too_ambiguous();
 }
 
 Automaton::StateId Automaton::find_step(StateId state, std::uint16_t symbol_class) {
@@ -260,6 +267,7 @@ void Automaton::walk(StateId state, const TokenTrie::Walk& nodes, int symbol_off
   walk_states_.resize(trie_->max_depth() + 1);
   walk_states_[0] = state;
   for (std::size_t at = 0; at < nodes.size(); ++visited) {
+    if (followed_ > kMaxFollowed) too_ambiguous();
     const TokenTrie::Node& node = nodes[at];
     const StateId next = step(walk_states_[node.depth - 1U], node.byte + symbol_offset);
     if (next == kDead) {
@@ -274,6 +282,7 @@ void Automaton::walk(StateId state, const TokenTrie::Walk& nodes, int symbol_off
 }
 
 std::span<const std::uint64_t> Automaton::mask(StateId state, std::vector<std::uint64_t>& own) {
+  followed_ = 0;
   if (states_[state].mask >= 0) return masks_[static_cast<std::size_t>(states_[state].mask)];
   own.assign(trie_->words(), 0);
   if (state == kDead) return own;
