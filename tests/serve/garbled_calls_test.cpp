@@ -68,8 +68,9 @@ void check(const std::string& family, const std::string& reply) {
   EXPECT_FALSE(
       testing::read_sse(written(*make_openai_chat_writer({.stream = true}), events)).empty());
   EXPECT_FALSE(testing::read_sse(written(*make_anthropic_writer(true), events)).empty());
-  EXPECT_FALSE(
-      testing::read_sse(written(*make_responses_writer({.stream = true}), events)).empty());
+  ResponsesReplyOptions streamed;
+  streamed.stream = true;
+  EXPECT_FALSE(testing::read_sse(written(*make_responses_writer(streamed), events)).empty());
   EXPECT_FALSE(testing::read_lines(written(*make_ollama_writer({}), events)).empty());
 }
 

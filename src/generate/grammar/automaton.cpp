@@ -13,7 +13,7 @@ constexpr std::size_t kMaxItems = 4000;
 constexpr std::size_t kMaxSeen = 200'000;
 /// Places that one mask may lead through: nobody waits for longer. Ordinary grammars need some
 /// thousands, once.
-constexpr std::size_t kMaxFollowed = 20'000'000;
+constexpr std::size_t kMaxFollowed = 10'000'000;
 /// The absolute limit; Grammar starts afresh long before.
 constexpr std::size_t kMaxBytes = std::size_t{512} << 20;
 /// A walk of fewer nodes costs less than remembering its result.
@@ -40,6 +40,11 @@ constexpr struct {
               {0xC2, 0xDF, kLast},      {0xE0, 0xE0, kAfterE0},  {0xE1, 0xEC, kTwoMore},
               {0xED, 0xED, kAfterEd},   {0xEE, 0xEF, kTwoMore},  {0xF0, 0xF0, kAfterF0},
               {0xF1, 0xF3, kThreeMore}, {0xF4, 0xF4, kAfterF4}};
+
+/// Into an ascending list. Most numbers are larger than all before.
+void insert_sorted(std::vector<std::uint32_t>& list, std::uint32_t number) {
+  list.insert(std::upper_bound(list.begin(), list.end(), number), number);
+}
 
 [[noreturn]] void too_ambiguous() {
   throw Error("the grammar is too ambiguous: it takes too long or too much memory to follow",
@@ -117,13 +122,13 @@ void Automaton::end_frame(std::uint32_t id) {
   const std::uint32_t count = frame.count + 1;
   if (count >= repeat.minimum) add(repeat.next, frame.parent);
   // An empty round is one too many.
-  if (repeat.nullable && std::find(fresh_repetitions_.begin(), fresh_repetitions_.end(), id) !=
-                             fresh_repetitions_.end())
+  if (repeat.nullable &&
+      std::binary_search(fresh_repetitions_.begin(), fresh_repetitions_.end(), id))
     return;
   if (count >= repeat.maximum) return;
   const bool counts = repeat.maximum != kUnlimited || count < repeat.minimum;
   const std::uint32_t next = push(frame.parent, frame.place, counts ? count : repeat.minimum);
-  if (repeat.nullable) fresh_repetitions_.push_back(next);
+  if (repeat.nullable) insert_sorted(fresh_repetitions_, next);
   add(repeat.body, next);
 }
 
@@ -147,7 +152,7 @@ void Automaton::follow(const Item& item) {
         if (after == kUnlimited || frames_[item.frame].depth + after > kMaxDepth) break;
         if (repeat.minimum == 0) add(repeat.next, item.frame);
         const std::uint32_t frame = push(item.frame, jump.target, 0);
-        if (repeat.nullable) fresh_repetitions_.push_back(frame);
+        if (repeat.nullable) insert_sorted(fresh_repetitions_, frame);
         add(repeat.body, frame);
         break;
       }
