@@ -1,4 +1,5 @@
-// The compilers of grammars under arbitrary sources: the first byte picks the notation. What
+// The compilers of grammars under arbitrary sources: the first byte picks the notation, for schemas
+// also the syntax of a tool call that they are the parameters of. What
 // compiles must never lead into a dead end: whatever byte is allowed, some text goes on to the end
 // from there.
 #include <cstdint>
@@ -18,6 +19,18 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
+std::shared_ptr<const grammar::Grammar> call_with(const nlohmann::ordered_json& parameters,
+                                                  int family, const grammar::Options& options) {
+  static constexpr std::string_view kTemplates[] = {
+      "<tool_call>",      "<seed:tool_call>",        "]<]minimax[>[", "<|tool_call>",
+      "<function_calls>", "<|channel|> <|message|>", ">>>all",        "｜DSML｜"};
+  nlohmann::ordered_json tools = nlohmann::ordered_json::array();
+  tools.push_back({{"name", "f"}, {"parameters", parameters}});
+  return grammar::for_tools(hearth::text::detect_chat_format(kTemplates[family]), tools,
+                            {.required = family % 2 == 0, .parallel = true, .functions = {}},
+                            options);
+}
+
 std::shared_ptr<const grammar::Grammar> compile(int notation, std::string_view source) {
   grammar::Options options;
   options.white_space =
@@ -26,6 +39,7 @@ std::shared_ptr<const grammar::Grammar> compile(int notation, std::string_view s
     case 0: {
       const auto schema = nlohmann::ordered_json::parse(source, nullptr, false);
       if (schema.is_discarded()) return nullptr;
+      if ((notation & 16) != 0) return call_with(schema, (notation >> 5) & 7, options);
       return grammar::compile_json_schema(schema, options);
     }
     case 1:

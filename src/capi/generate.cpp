@@ -133,7 +133,8 @@ std::unique_ptr<generate::TokenConstraint> constraint(hearth_model& model, const
   grammar::Options options;
   std::string key = schema;
   if (format != nullptr) {
-    options.reasoning = grammar::reasoning_of(*format, prompt);
+    options = grammar::options_for(*format, prompt);
+    key = std::to_string(static_cast<int>(options.frame)) + '\0' + key;
     if (options.reasoning.has_value())
       key = options.reasoning->markers.close + '\0' +
             std::to_string(static_cast<int>(options.reasoning->state)) + '\0' + key;

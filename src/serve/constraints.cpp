@@ -13,11 +13,14 @@ namespace {
 namespace grammar = generate::grammar;
 
 std::string key_of(const grammar::Options& options) {
-  std::string key = fmt::format("{}|", static_cast<int>(options.white_space));
+  std::string key =
+      fmt::format("{}|{}|", static_cast<int>(options.white_space), static_cast<int>(options.frame));
   if (!options.reasoning) return key;
   const grammar::Reasoning& reasoning = *options.reasoning;
-  return key + fmt::format("{}|{}|{}|", static_cast<int>(reasoning.state), reasoning.markers.open,
-                           reasoning.markers.close);
+  key += fmt::format("{}|{}|{}|{}|", static_cast<int>(reasoning.state), reasoning.markers.open,
+                     reasoning.markers.close, reasoning.frame_after);
+  for (const std::string& stop : reasoning.stops) key += stop + "|";
+  return key;
 }
 
 /// `compile` with its errors as answers to the request.
@@ -63,8 +66,7 @@ std::shared_ptr<const grammar::Grammar> Constraints::of_format(const OutputForma
 
 std::shared_ptr<const grammar::Grammar> Constraints::for_chat(const ChatRequest& request,
                                                               const ChatTokens& prompt) {
-  grammar::Options options;
-  options.reasoning = grammar::reasoning_of(prompt.format, prompt.text);
+  const grammar::Options options = grammar::options_for(prompt.format, prompt.text);
   const bool tools = !prompt.tools.empty();
   const bool required = tools && request.tool_choice.mode == ToolMode::kRequired;
   // Templates that know no tools are told to answer in JSON, and may not answer otherwise.

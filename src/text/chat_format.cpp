@@ -88,6 +88,11 @@ std::vector<ThinkingArgument> find_thinking_arguments(std::string_view source) {
 ChatFormat detect_chat_format(std::string_view template_source) {
   ChatFormat format = find_family(template_source);
   format.thinking = find_thinking_arguments(template_source);
+  for (ReasoningMarkers& markers : format.reasoning) {
+    if (markers.open == "<think>")
+      markers.expected =
+          contains(template_source, markers.open) || contains(template_source, markers.close);
+  }
   format.template_knows_tools =
       reads_variable(template_source, "tools") || reads_variable(template_source, "functions");
   return format;

@@ -55,6 +55,9 @@ struct CallSyntax {
   bool cdata = false;           ///< values may stand in <![CDATA[ … ]]>
   bool bare_call_open = false;  ///< call_open alone begins a block too: models forget `open`
 
+  /// kPython: calls stand on lines of their own, without a list around them.
+  bool on_lines = false;
+
   /// kNestedElements: what stands before every tag.
   std::string tag_marker;
 
@@ -65,6 +68,9 @@ struct CallSyntax {
 struct ReasoningMarkers {
   std::string open;
   std::string close;
+  /// The family writes them. False: generic ones that the template never speaks of; they are read
+  /// should they come, but a reply that is constrained leaves no room for them.
+  bool expected = true;
 };
 
 /// Markup without meaning for the reader of an answer: dropped, up to and with `close` if that is
@@ -103,6 +109,8 @@ struct ChatFormat {
   std::vector<CallSyntax> calls;
   std::vector<ReasoningMarkers> reasoning;
   std::vector<IgnoredMarkup> ignored;
+  /// Text of the frame that may stand between the reasoning and what follows it.
+  std::string after_reasoning;
   std::vector<std::string> stops;
   std::vector<ThinkingArgument> thinking;
   IdStyle ids = IdStyle::kNumbered;

@@ -11,6 +11,9 @@ namespace {
 /// right continuations, each of which can be completed by itself.
 constexpr std::size_t kMaxItems = 4000;
 constexpr std::size_t kMaxSeen = 200'000;
+/// Places that one mask may lead through: nobody waits for longer. Ordinary grammars need some
+/// thousands, once.
+constexpr std::size_t kMaxFollowed = 10'000'000;
 /// The absolute limit; Grammar starts afresh long before.
 constexpr std::size_t kMaxBytes = std::size_t{512} << 20;
 /// A walk of fewer nodes costs less than remembering its result.
@@ -37,6 +40,16 @@ constexpr struct {
               {0xC2, 0xDF, kLast},      {0xE0, 0xE0, kAfterE0},  {0xE1, 0xEC, kTwoMore},
               {0xED, 0xED, kAfterEd},   {0xEE, 0xEF, kTwoMore},  {0xF0, 0xF0, kAfterF0},
               {0xF1, 0xF3, kThreeMore}, {0xF4, 0xF4, kAfterF4}};
+
+/// Into an ascending list. Most numbers are larger than all before.
+void insert_sorted(std::vector<std::uint32_t>& list, std::uint32_t number) {
+  list.insert(std::upper_bound(list.begin(), list.end(), number), number);
+}
+
+[[noreturn]] void too_ambiguous() {
+  throw Error("the grammar is too ambiguous: it takes too long or too much memory to follow",
+              "simplify it: alternatives that begin alike should be factored out");
+}
 
 }  // namespace
 
@@ -109,13 +122,13 @@ void Automaton::end_frame(std::uint32_t id) {
   const std::uint32_t count = frame.count + 1;
   if (count >= repeat.minimum) add(repeat.next, frame.parent);
   // An empty round is one too many.
-  if (repeat.nullable && std::find(fresh_repetitions_.begin(), fresh_repetitions_.end(), id) !=
-                             fresh_repetitions_.end())
+  if (repeat.nullable &&
+      std::binary_search(fresh_repetitions_.begin(), fresh_repetitions_.end(), id))
     return;
   if (count >= repeat.maximum) return;
   const bool counts = repeat.maximum != kUnlimited || count < repeat.minimum;
   const std::uint32_t next = push(frame.parent, frame.place, counts ? count : repeat.minimum);
-  if (repeat.nullable) fresh_repetitions_.push_back(next);
+  if (repeat.nullable) insert_sorted(fresh_repetitions_, next);
   add(repeat.body, next);
 }
 
@@ -139,7 +152,7 @@ void Automaton::follow(const Item& item) {
         if (after == kUnlimited || frames_[item.frame].depth + after > kMaxDepth) break;
         if (repeat.minimum == 0) add(repeat.next, item.frame);
         const std::uint32_t frame = push(item.frame, jump.target, 0);
-        if (repeat.nullable) fresh_repetitions_.push_back(frame);
+        if (repeat.nullable) insert_sorted(fresh_repetitions_, frame);
         add(repeat.body, frame);
         break;
       }
@@ -152,6 +165,7 @@ Automaton::StateId Automaton::settle() {
     const Item item = work_.back();
     work_.pop_back();
     follow(item);
+    ++followed_;
   }
   std::sort(found_.begin(), found_.end());
   const StateId state = found_.empty() && !accepts_ ? kDead : intern(accepts_);
@@ -187,9 +201,7 @@ Automaton::StateId Automaton::intern(bool accepting) {
 }
 
 void Automaton::check_size() const {
-  if (bytes() > kMaxBytes)
-    throw Error("the grammar is too ambiguous: its states do not fit the memory for them",
-                "simplify it: alternatives that begin alike should be factored out");
+  if (bytes() > kMaxBytes) too_ambiguous();
 }
 
 Automaton::StateId Automaton::find_step(StateId state, std::uint16_t symbol_class) {
@@ -260,6 +272,7 @@ void Automaton::walk(StateId state, const TokenTrie::Walk& nodes, int symbol_off
   walk_states_.resize(trie_->max_depth() + 1);
   walk_states_[0] = state;
   for (std::size_t at = 0; at < nodes.size(); ++visited) {
+    if (followed_ > kMaxFollowed) too_ambiguous();
     const TokenTrie::Node& node = nodes[at];
     const StateId next = step(walk_states_[node.depth - 1U], node.byte + symbol_offset);
     if (next == kDead) {
@@ -274,6 +287,7 @@ void Automaton::walk(StateId state, const TokenTrie::Walk& nodes, int symbol_off
 }
 
 std::span<const std::uint64_t> Automaton::mask(StateId state, std::vector<std::uint64_t>& own) {
+  followed_ = 0;
   if (states_[state].mask >= 0) return masks_[static_cast<std::size_t>(states_[state].mask)];
   own.assign(trie_->words(), 0);
   if (state == kDead) return own;

@@ -57,7 +57,7 @@ class Automaton {
 
   /// The tokens that may come next, one bit each; the ends of generation where the text may end.
   /// Kept for a while when it was expensive; `own` is room for the others. Valid until the next
-  /// call with the same `own`.
+  /// call with the same `own`. Throws Error when the grammar is so ambiguous that it takes seconds.
   [[nodiscard]] std::span<const std::uint64_t> mask(StateId state, std::vector<std::uint64_t>& own);
 
   /// Text that must come next, as far as it is the only one; at most `limit` bytes.
@@ -125,6 +125,7 @@ class Automaton {
   // While a state is being found: the places to follow, those that were seen, those that have
   // symbols.
   std::vector<Item> work_, found_;
+  std::size_t followed_ = 0;  // items, since the mask was asked for
   PlaceSet seen_;
   std::vector<std::uint32_t> fresh_repetitions_;  // frames without a symbol in them yet
   bool accepts_ = false;

@@ -4,6 +4,7 @@
 #include <list>
 #include <unordered_map>
 
+#include "generate/grammar/tool_frames.h"
 #include "support/error.h"
 
 namespace hearth::generate::grammar {
@@ -123,18 +124,33 @@ GrammarSize Grammar::size() const {
   return size;
 }
 
-std::shared_ptr<const Grammar> finish(Syntax syntax, const Options& options) {
+std::shared_ptr<const Grammar> finish(Syntax syntax, const Options& options,
+                                      const std::vector<ReasoningEnd>& ends) {
+  if (options.frame != text::ReplyFrame::kPlain)
+    syntax.set_root(framed_answer(syntax, options.frame, syntax.root()));
   if (options.reasoning && options.reasoning->state != text::ReasoningState::kClosed) {
-    const text::ReasoningMarkers& markers = options.reasoning->markers;
-    const Rule constrained = syntax.declare("answer");
-    syntax.define(constrained, syntax.root());
+    const Reasoning& reasoning = *options.reasoning;
+    const Expression constrained = shared(syntax, syntax.root());
     const Expression space = syntax.repeat(
         syntax.one_of({{U'\n', U'\n'}, {U'\r', U'\r'}, {U' ', U' '}}), 0, kMaxSpaceAfterReasoning);
-    const Expression answer = syntax.sequence({space, syntax.use(constrained)});
-    Expression thought = syntax.until({markers.close}, {answer}, false);
-    if (options.reasoning->state == text::ReasoningState::kNotOpened) {
-      thought = syntax.choice({syntax.use(constrained),
-                               syntax.sequence({space, syntax.markup(markers.open), thought})});
+    const Expression frame = syntax.optional(syntax.markup(reasoning.frame_after));
+    const Expression answer = shared(syntax, syntax.sequence({space, frame, constrained}));
+    std::vector<std::string> markers{reasoning.markers.close};
+    std::vector<Expression> rests{answer};
+    for (const ReasoningEnd& end : ends) {
+      markers.push_back(end.marker);
+      rests.push_back(end.rest);
+    }
+    for (const std::string& stop : reasoning.stops) {
+      markers.push_back(stop);
+      rests.push_back(syntax.never());
+    }
+    Expression thought = syntax.until(std::move(markers), std::move(rests), false);
+    if (reasoning.state == text::ReasoningState::kNotOpened) {
+      // Some models say that they do not think with the closing marker alone.
+      thought = syntax.choice(
+          {constrained, syntax.sequence({space, syntax.markup(reasoning.markers.open), thought}),
+           syntax.sequence({space, syntax.markup(reasoning.markers.close), answer})});
     }
     syntax.set_root(thought);
   }
@@ -144,8 +160,19 @@ std::shared_ptr<const Grammar> finish(Syntax syntax, const Options& options) {
 std::optional<Reasoning> reasoning_of(const text::ChatFormat& format, std::string_view prompt) {
   std::size_t index = 0;
   const text::ReasoningState state = text::reasoning_state(format, prompt, &index);
-  if (format.reasoning.empty() || state == text::ReasoningState::kClosed) return std::nullopt;
-  return Reasoning{format.reasoning[index], state};
+  if (state == text::ReasoningState::kClosed) return std::nullopt;
+  if (state == text::ReasoningState::kNotOpened) {
+    const auto expected =
+        std::find_if(format.reasoning.begin(), format.reasoning.end(),
+                     [](const text::ReasoningMarkers& markers) { return markers.expected; });
+    if (expected == format.reasoning.end()) return std::nullopt;
+    index = static_cast<std::size_t>(expected - format.reasoning.begin());
+  }
+  return Reasoning{format.reasoning[index], state, format.after_reasoning, format.stops};
+}
+
+Options options_for(const text::ChatFormat& format, std::string_view prompt) {
+  return {.reasoning = reasoning_of(format, prompt), .frame = format.frame};
 }
 
 std::unique_ptr<TokenConstraint> constrain(std::shared_ptr<const Grammar> grammar,

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "generate/grammar/automaton.h"
@@ -38,7 +39,14 @@ class Grammar {
   mutable std::vector<std::shared_ptr<SharedAutomaton>> automata_;  // guarded; the latest last
 };
 
-/// `syntax` behind the reasoning, compiled.
-[[nodiscard]] std::shared_ptr<const Grammar> finish(Syntax syntax, const Options& options);
+/// A marker that ends the reasoning as its closing one does, and what comes behind it.
+struct ReasoningEnd {
+  std::string marker;
+  Expression rest = 0;
+};
+
+/// `syntax` in its frame and behind the reasoning, compiled.
+[[nodiscard]] std::shared_ptr<const Grammar> finish(Syntax syntax, const Options& options,
+                                                    const std::vector<ReasoningEnd>& ends = {});
 
 }  // namespace hearth::generate::grammar

@@ -39,20 +39,26 @@ enum class WhiteSpace : std::uint8_t {
 struct Reasoning {
   text::ReasoningMarkers markers;
   /// kNotOpened: the model may open it first, or go straight to the answer. kOpened: it is in it.
-  /// kClosed: none comes.
+  /// kClosed: none comes. What follows it is constrained; nothing stands in between.
   text::ReasoningState state = text::ReasoningState::kNotOpened;
+  std::string frame_after = {};         ///< text::ChatFormat::after_reasoning
+  std::vector<std::string> stops = {};  ///< texts that would end the reply inside the reasoning
 };
 
 struct Options {
   WhiteSpace white_space = WhiteSpace::kFlexible;
   /// Free text up to its closing marker and some white space come before the constrained text.
   std::optional<Reasoning> reasoning;
+  /// Where the answer stands in the reply. Tool calls bring their own frame.
+  text::ReplyFrame frame = text::ReplyFrame::kPlain;
 };
 
-/// The reasoning of a reply to `prompt` (text::reasoning_state); nothing when the format has none
-/// or the prompt closed it.
+/// The reasoning of a reply to `prompt` (text::reasoning_state); nothing when the prompt closed it,
+/// or did not open it in a family that does not reason.
 [[nodiscard]] std::optional<Reasoning> reasoning_of(const text::ChatFormat& format,
                                                     std::string_view prompt);
+/// What a constrained reply to `prompt` is like besides its constraint.
+[[nodiscard]] Options options_for(const text::ChatFormat& format, std::string_view prompt);
 
 /// All compilers throw Error when the source is broken, asks for what cannot be enforced (the
 /// keyword is named), can never be fulfilled, or exceeds the limits of size.
@@ -95,8 +101,8 @@ struct CallRules {
 
 /// Replies with calls of `tools` (an array in OpenAI's shape, or of bare function objects) in the
 /// family's own syntax, their arguments valid for the tool's "parameters" (a JSON Schema; missing:
-/// no arguments). Throws Error for syntaxes that are not supported (Python calls, nested elements,
-/// code) and for names in `rules` that no tool has.
+/// no arguments). Throws Error for a format without calls, for schemas that cannot be kept to, and
+/// for names in `rules` that no tool has.
 [[nodiscard]] std::shared_ptr<const Grammar> for_tools(const text::ChatFormat& format,
                                                        const nlohmann::ordered_json& tools,
                                                        const CallRules& rules,

@@ -1,9 +1,11 @@
-// The parts of JSON texts as expressions of a Syntax.
+// The parts of JSON texts, and of what model families write instead of JSON, as expressions of a
+// Syntax.
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,13 +14,26 @@
 
 namespace hearth::generate::grammar {
 
+/// How values are written; text::ValueReader reads all of it.
+struct ValueStyle {
+  enum class Kind : std::uint8_t {
+    kJson,
+    kPython,      ///< strings between double or single quotes; True, False, None
+    kQuoteToken,  ///< strings as they are, between a token; keys without quotes (Gemma)
+  };
+  Kind kind = Kind::kJson;
+  /// kJson: characters that strings of any content never hold as they are, only as \uXXXX.
+  CodePointSet escaped = {};
+  std::string quote_token = {};  ///< kQuoteToken
+};
+
 /// Makes each part once.
 class JsonSyntax {
  public:
-  /// `escaped`: characters that strings of any content never hold as they are, only as \uXXXX.
-  JsonSyntax(Syntax& syntax, WhiteSpace white_space, CodePointSet escaped = {});
+  JsonSyntax(Syntax& syntax, WhiteSpace white_space, ValueStyle style = {});
 
   [[nodiscard]] Syntax& syntax() { return syntax_; }
+  [[nodiscard]] const ValueStyle& style() const { return style_; }
   /// White space between tokens: bounded, or none.
   [[nodiscard]] Expression space();
   [[nodiscard]] Expression comma();
@@ -29,6 +44,8 @@ class JsonSyntax {
   /// A member: a key's text and a value.
   [[nodiscard]] Expression member(Expression key, Expression value);
   [[nodiscard]] Expression key(std::string_view name);
+  [[nodiscard]] Expression any_key();
+  [[nodiscard]] Expression key_of(Dfa names);
 
   [[nodiscard]] Expression any_string();
   /// Of so many code points.
@@ -48,7 +65,9 @@ class JsonSyntax {
     kComma,
     kColon,
     kCharacter,
+    kSingleQuotedCharacter,
     kString,
+    kKey,
     kNumber,
     kInteger,
     kObject,
@@ -58,13 +77,22 @@ class JsonSyntax {
   };
   template <class Make>
   Expression part(Part which, Make make);
-  [[nodiscard]] Expression character();
-  [[nodiscard]] Expression quoted(Expression content);
+  /// A character of a string that ends with `quote`.
+  [[nodiscard]] Expression character(char quote);
+  [[nodiscard]] Expression quoted(char quote, Expression content);
+  /// A string by `make(quote)`, once for every quote that the style knows.
+  template <class Make>
+  Expression with_quotes(Make make);
+  /// Text between quote tokens.
+  [[nodiscard]] Expression between_tokens(Expression content);
+  [[nodiscard]] Dfa without_token(const Dfa& content);
+  [[nodiscard]] Expression token_string_of_length(std::uint32_t minimum, std::uint32_t maximum);
+  [[nodiscard]] Expression text_literal(const std::string& text);
   [[nodiscard]] Expression list_of(Expression element);
 
   Syntax& syntax_;
   WhiteSpace white_space_;
-  CodePointSet escaped_;
+  ValueStyle style_;
   std::optional<Rule> parts_[kParts];
 };
 

@@ -1,23 +1,17 @@
 // EBNF as Lark writes it: "rule: alternatives", terminals in capitals, regular expressions between
 // slashes, %ignore and %import common.X. The grammar is used without a separate lexer: a text is
 // right where some way of cutting it into terminals fits, as with Lark's dynamic Earley lexer.
-#include <algorithm>
-#include <optional>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
 #include "generate/grammar/compiled.h"
+#include "generate/grammar/ebnf_reader.h"
 #include "generate/grammar/regex.h"
 #include "support/error.h"
 #include "support/utf8.h"
 
 namespace hearth::generate::grammar {
 namespace {
-
-constexpr std::size_t kMaxSource = 256 * 1024;
-constexpr std::size_t kMaxRules = 5000;
-constexpr int kMaxNesting = 100;
-constexpr std::uint32_t kMaxCount = 100'000;
 
 /// Lark's terminals named "common.X", white space bounded so that no model runs on in it.
 struct CommonTerminal {
@@ -55,112 +49,72 @@ bool is_terminal(std::string_view name) {
   return first != std::string_view::npos && name[first] >= 'A' && name[first] <= 'Z';
 }
 
-class LarkParser {
+class LarkReader : public EbnfReader {
  public:
-  LarkParser(std::string_view source, Syntax& syntax) : source_(source), syntax_(syntax) {
-    if (source.size() > kMaxSource) fail("it is longer than 256 KB");
-    ignored_ = syntax.declare("%ignore");
-  }
+  LarkReader(std::string_view source, Syntax& syntax)
+      : EbnfReader(source, syntax, "write it as Lark does: start: \"text\" NAME other_rule*"),
+        ignored_(syntax.declare("%ignore")) {}
 
-  void parse() {
-    skip_space(true);
-    while (at_ < source_.size()) {
-      parse_statement();
-      skip_space(true);
-    }
-    const auto start = rules_.find("start");
-    if (start == rules_.end()) fail("it has no rule named 'start'");
-    for (const auto& [name, rule] : rules_) {
-      if (!syntax_.defined(rule)) fail("'" + printable(name, 60) + "' is used but not defined");
-    }
+  void read() {
+    read_all();
     syntax_.define(ignored_, syntax_.optional(syntax_.choice(ignores_)));
-    syntax_.set_root(syntax_.use(start->second));
+    set_root("start");
   }
 
  private:
-  [[noreturn]] void fail(const std::string& why) const {
-    const auto end = source_.begin() + static_cast<std::ptrdiff_t>(std::min(at_, source_.size()));
-    const auto line = 1 + std::count(source_.begin(), end, '\n');
-    throw Error("the grammar cannot be used: line " + std::to_string(line) + ": " + why,
-                "write it as Lark does: start: \"text\" NAME other_rule*");
+  [[nodiscard]] bool begins_comment() const override {
+    return peek() == '#' || (peek() == '/' && peek(1) == '/');
   }
-  [[nodiscard]] char peek(std::size_t ahead = 0) const {
-    return at_ + ahead < source_.size() ? source_[at_ + ahead] : '\0';
-  }
-  bool take(std::string_view wanted) {
-    if (!source_.substr(at_).starts_with(wanted)) return false;
-    at_ += wanted.size();
-    return true;
-  }
-  void skip_space(bool lines) {
-    while (at_ < source_.size()) {
-      const char c = source_[at_];
-      if ((c == '/' && peek(1) == '/') || c == '#') {
-        while (at_ < source_.size() && source_[at_] != '\n') ++at_;
-      } else if (c == ' ' || c == '\t' || (lines && (c == '\n' || c == '\r'))) {
-        ++at_;
-      } else {
-        return;
-      }
-    }
+  [[nodiscard]] bool begins_item(char c) const override {
+    return c == '"' || c == '/' || c == '(' || c == '[' || is_letter(c);
   }
 
-  std::string parse_name() {
-    const std::size_t begin = at_;
-    while (is_letter(peek()) || (at_ > begin && is_digit(peek()))) ++at_;
-    if (at_ == begin) fail("a name is expected");
-    return std::string(source_.substr(begin, at_ - begin));
+  std::string read_name() {
+    std::string name;
+    for (; is_letter(peek()) || (!name.empty() && is_digit(peek())); skip(1)) name += peek();
+    if (name.empty()) fail("a name is expected");
+    return name;
   }
 
-  Rule rule_named(const std::string& name) {
-    const auto [found, is_new] = rules_.emplace(name, 0);
-    if (is_new) {
-      if (rules_.size() > kMaxRules) fail("it has more than 5000 rules");
-      found->second = syntax_.declare(name);
-    }
-    return found->second;
-  }
-
-  void parse_statement() {
+  void read_statement() override {
     if (take("%ignore")) {
       skip_space(false);
       in_terminal_ = true;
-      ignores_.push_back(parse_choice(0));
+      ignores_.push_back(read_alternatives(0));
       return end_statement();
     }
-    if (take("%import")) return parse_import();
+    if (take("%import")) return read_import();
     if (peek() == '%') fail("only %ignore and %import are supported");
     if (!take("?")) (void)take("!");
-    const std::string name = parse_name();
+    const std::string name = read_name();
     if (take(".")) {
       (void)take("-");
-      while (is_digit(peek())) ++at_;  // priorities choose between parses, not texts
+      while (is_digit(peek())) skip(1);  // priorities choose between parses, not texts
     }
     if (peek() == '{') fail("templates are not supported");
     skip_space(false);
     if (!take(":")) fail("':' is expected after '" + printable(name, 60) + "'");
-    const Rule rule = rule_named(name);
-    if (syntax_.defined(rule)) fail("'" + printable(name, 60) + "' is defined twice");
+    const Rule rule = new_rule(name);
     in_terminal_ = is_terminal(name);
     skip_space(true);
-    syntax_.define(rule, parse_choice(0));
+    syntax_.define(rule, read_alternatives(0));
     end_statement();
   }
 
-  void end_statement() {
-    skip_space(false);
-    if (at_ < source_.size() && peek() != '\n' && peek() != '\r')
-      fail("a new line is expected at the end of a statement");
+  /// The first alternative may have a '|' before it, here and in groups.
+  Expression read_alternatives(int nesting) {
+    (void)take("|");
+    return read_choice(nesting);
   }
 
-  void parse_import() {
+  void read_import() {
     skip_space(false);
     if (!take("common")) fail("only %import common.NAME is supported");
     skip_space(false);
     if (take("(")) {
       do {
         skip_space(false);
-        const std::string name = parse_name();
+        const std::string name = read_name();
         define_common(name, name);
         skip_space(false);
       } while (take(","));
@@ -168,12 +122,12 @@ class LarkParser {
       return end_statement();
     }
     if (!take(".")) fail("only %import common.NAME is supported");
-    const std::string name = parse_name();
+    const std::string name = read_name();
     std::string alias = name;
     skip_space(false);
     if (take("->")) {
       skip_space(false);
-      alias = parse_name();
+      alias = read_name();
     }
     define_common(name, alias);
     end_statement();
@@ -191,69 +145,27 @@ class LarkParser {
     fail("common." + printable(name, 40) + " is not known");
   }
 
-  Expression parse_choice(int nesting) {
-    if (nesting > kMaxNesting) fail("groups are nested too deeply");
-    (void)take("|");
-    std::vector<Expression> alternatives{parse_sequence(nesting)};
-    while (true) {
-      const std::size_t before = at_;
-      skip_space(true);
-      if (!take("|")) {
-        at_ = before;
-        break;
-      }
-      skip_space(true);
-      alternatives.push_back(parse_sequence(nesting));
+  Expression read_sequence(int nesting) override {
+    std::vector<Expression> parts{EbnfReader::read_sequence(nesting)};
+    while (take("->")) {  // the name of the alternative in the tree
+      skip_space(false);
+      (void)read_name();
+      parts.push_back(EbnfReader::read_sequence(nesting));
     }
-    return syntax_.choice(std::move(alternatives));
+    return syntax_.sequence(std::move(parts));
   }
 
-  Expression parse_sequence(int nesting) {
-    std::vector<Expression> items;
+  Expression read_item(int nesting) override {
+    Expression item = read_atom(nesting);
     while (true) {
-      skip_space(nesting > 0);
-      const char c = peek();
-      if (c == '-' && peek(1) == '>') {
-        at_ += 2;
+      if (take("~") || take(" ~")) {
         skip_space(false);
-        (void)parse_name();  // the name of the alternative in the tree
-        continue;
-      }
-      if (c != '"' && c != '/' && c != '(' && c != '[' && !is_letter(c)) break;
-      items.push_back(parse_item(nesting));
-    }
-    return syntax_.sequence(std::move(items));
-  }
-
-  Expression parse_item(int nesting) {
-    Expression item = parse_atom(nesting);
-    while (true) {
-      if (take("*")) {
-        item = syntax_.repeat(item, 0, kUnlimited);
-      } else if (take("+")) {
-        item = syntax_.repeat(item, 1, kUnlimited);
-      } else if (take("?")) {
-        item = syntax_.optional(item);
-      } else if (take("~") || take(" ~")) {
-        skip_space(false);
-        const std::uint32_t minimum = parse_count();
-        const std::uint32_t maximum = take("..") ? parse_count() : minimum;
-        if (maximum < minimum) fail("a repetition's maximum is below its minimum");
-        item = syntax_.repeat(item, minimum, maximum);
-      } else {
+        const std::uint32_t minimum = read_count();
+        item = repeated(item, minimum, take("..") ? read_count() : minimum);
+      } else if (!take_repetition(item)) {
         return item;
       }
     }
-  }
-
-  std::uint32_t parse_count() {
-    std::uint64_t value = 0;
-    if (!is_digit(peek())) fail("a number is expected after '~'");
-    for (; is_digit(peek()); ++at_)
-      value = std::min<std::uint64_t>(value * 10 + static_cast<std::uint64_t>(peek() - '0'),
-                                      kMaxCount + 1);
-    if (value > kMaxCount) fail("a repetition count is above 100,000");
-    return static_cast<std::uint32_t>(value);
   }
 
   /// In rules, what is ignored may stand before every terminal.
@@ -262,94 +174,42 @@ class LarkParser {
     return syntax_.sequence({syntax_.use(ignored_), expression});
   }
 
-  Expression parse_atom(int nesting) {
-    if (peek() == '"') return terminal(parse_literal());
-    if (peek() == '/') return terminal(parse_regex());
-    if (take("(") || take("[")) {
-      const bool optional = source_[at_ - 1] == '[';
+  Expression read_atom(int nesting) {
+    if (peek() == '"') return terminal(read_literal());
+    if (peek() == '/') return terminal(read_regex());
+    if (peek() == '(' || peek() == '[') {
+      const bool optional = peek() == '[';
+      skip(1);
       skip_space(true);
-      const Expression inner = parse_choice(nesting + 1);
-      skip_space(true);
-      if (!take(optional ? "]" : ")")) fail("a group is not closed");
+      (void)take("|");
+      const Expression inner = read_group(nesting, optional ? ']' : ')');
       return optional ? syntax_.optional(inner) : inner;
     }
-    const std::string name = parse_name();
+    const std::string name = read_name();
     if (peek() == '{') fail("templates are not supported");
     const Expression use = syntax_.use(rule_named(name));
     return is_terminal(name) ? terminal(use) : use;
   }
 
-  std::u32string string_content() {
-    ++at_;
+  std::u32string read_string() {
+    skip(1);
     std::u32string text;
-    while (peek() != '"') {
-      if (at_ >= source_.size() || peek() == '\n') fail("a string is not closed");
-      if (peek() == '\\') {
-        ++at_;
-        text += escape();
-        continue;
-      }
-      const Utf8Decoded decoded = decode_utf8(source_.substr(at_));
-      if (!decoded.valid) fail("it is not valid UTF-8");
-      text += decoded.code_point;
-      at_ += decoded.length;
-    }
-    ++at_;
+    while (peek() != '"') text += read_character("a string is not closed", {});
+    skip(1);
     return text;
   }
 
-  char32_t escape() {
-    const char c = peek();
-    ++at_;
-    switch (c) {
-      case 'n':
-        return U'\n';
-      case 'r':
-        return U'\r';
-      case 't':
-        return U'\t';
-      case 'f':
-        return U'\f';
-      case 'x':
-        return hex(2);
-      case 'u':
-        return hex(4);
-      case 'U':
-        return hex(8);
-      case '\\':
-      case '"':
-      case '\'':
-      case '/':
-        return static_cast<char32_t>(c);
-      default:
-        fail("an escape is not known");
-    }
-  }
-
-  char32_t hex(int digits) {
-    std::uint64_t value = 0;
-    for (int i = 0; i < digits; ++i, ++at_) {
-      const char c = peek();
-      if (!is_digit(c) && !((c | 32) >= 'a' && (c | 32) <= 'f'))
-        fail("an escape lacks hexadecimal digits");
-      value = value * 16 + static_cast<std::uint64_t>(is_digit(c) ? c - '0' : (c | 32) - 'a' + 10);
-    }
-    if (value > kLastCodePoint || (value >= 0xD800 && value <= 0xDFFF))
-      fail("an escape is not a code point");
-    return static_cast<char32_t>(value);
-  }
-
-  Expression parse_literal() {
-    const std::u32string text = string_content();
+  Expression read_literal() {
+    const std::u32string text = read_string();
     if (take("..")) {
       if (peek() != '"') fail("a range is written \"a\"..\"z\"");
-      const std::u32string last = string_content();
+      const std::u32string last = read_string();
       if (text.size() != 1 || last.size() != 1 || last[0] < text[0])
         fail("a range needs two single characters in order");
       return syntax_.one_of({{text[0], last[0]}});
     }
     const bool ignore_case = peek() == 'i' && !is_letter(peek(1)) && !is_digit(peek(1));
-    if (ignore_case) ++at_;
+    if (ignore_case) skip(1);
     std::vector<Expression> letters;
     std::string bytes;
     for (const char32_t c : text) {
@@ -360,23 +220,22 @@ class LarkParser {
     return ignore_case ? syntax_.sequence(std::move(letters)) : syntax_.bytes(bytes);
   }
 
-  Expression parse_regex() {
-    const std::size_t begin = ++at_;
-    for (bool in_class = false; in_class || peek() != '/'; ++at_) {
-      if (at_ >= source_.size() || peek() == '\n') fail("a regular expression is not closed");
-      if (peek() == '\\') {
-        ++at_;
-      } else if (peek() == '[') {
-        in_class = true;
-      } else if (peek() == ']') {
-        in_class = false;
-      }
+  Expression read_regex() {
+    skip(1);
+    std::string pattern;
+    for (bool in_class = false; in_class || peek() != '/'; skip(1)) {
+      if (at_end() || peek() == '\n') fail("a regular expression is not closed");
+      if (peek() == '[') in_class = true;
+      if (peek() == ']') in_class = false;
+      pattern += peek();
+      if (peek() != '\\') continue;
+      skip(1);
+      if (at_end()) fail("a regular expression is not closed");
+      pattern += peek();
     }
-    if (at_ > source_.size()) fail("a regular expression is not closed");
-    const std::string_view pattern = source_.substr(begin, at_ - begin);
-    ++at_;
+    skip(1);
     RegexOptions options{.anchoring = Anchoring::kWhole};
-    for (; is_letter(peek()); ++at_) {
+    for (; is_letter(peek()); skip(1)) {
       if (peek() == 'i') {
         options.ignore_case = true;
       } else if (peek() == 's') {
@@ -388,20 +247,16 @@ class LarkParser {
     return syntax_.string_of(compile_pattern(pattern, options));
   }
 
-  std::string_view source_;
-  Syntax& syntax_;
-  std::size_t at_ = 0;
   bool in_terminal_ = false;
-  Rule ignored_ = 0;
+  Rule ignored_;
   std::vector<Expression> ignores_;
-  std::unordered_map<std::string, Rule> rules_;
 };
 
 }  // namespace
 
 std::shared_ptr<const Grammar> compile_lark(std::string_view source, const Options& options) {
   Syntax syntax;
-  LarkParser(source, syntax).parse();
+  LarkReader(source, syntax).read();
   syntax.remove_left_recursion();
   return finish(std::move(syntax), options);
 }

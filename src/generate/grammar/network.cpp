@@ -130,19 +130,21 @@ class NetworkBuilder {
         if (spelling == Spelling::kPlain) {
           add_code_points(at[i], {edge.first, edge.last}, at[edge.target]);
         } else {
-          add_json_characters(at[i], {edge.first, edge.last}, at[edge.target]);
+          add_escaped(at[i], {edge.first, edge.last}, at[edge.target],
+                      spelling == Spelling::kSingleQuoted ? '\'' : '"');
         }
       }
     }
   }
 
   /// The characters as a JSON string spells them (RFC 8259, section 7): the short escape where
-  /// there is one, \u00XX for other control characters, and nothing else escaped.
-  void add_json_characters(NodeId from, CodePointRange range, NodeId to) {
-    static const CodePointSet kDirect =
-        CodePointSet({{0, 0x1F}, {U'"', U'"'}, {U'\\', U'\\'}}).complement();
+  /// there is one, \u00XX for other control characters, and nothing else escaped; `quote` is what
+  /// ends the string.
+  void add_escaped(NodeId from, CodePointRange range, NodeId to, char quote) {
+    const auto end = static_cast<char32_t>(quote);
+    const CodePointSet direct = CodePointSet({{0, 0x1F}, {end, end}, {U'\\', U'\\'}}).complement();
     const CodePointSet wanted({range});
-    for (const CodePointRange& part : wanted.intersect(kDirect).ranges())
+    for (const CodePointRange& part : wanted.intersect(direct).ranges())
       add_code_points(from, part, to);
     NodeId escape = Network::kEnd;
     const auto after_backslash = [&] {
@@ -152,9 +154,9 @@ class NetworkBuilder {
       }
       return escape;
     };
-    static constexpr char kShort[][2] = {{'"', '"'},  {'\\', '\\'}, {'\b', 'b'}, {'\f', 'f'},
-                                         {'\n', 'n'}, {'\r', 'r'},  {'\t', 't'}};
-    for (const auto& [character, letter] : kShort) {
+    const char with_letters[][2] = {{quote, quote}, {'\\', '\\'}, {'\b', 'b'}, {'\f', 'f'},
+                                    {'\n', 'n'},    {'\r', 'r'},  {'\t', 't'}};
+    for (const auto& [character, letter] : with_letters) {
       if (wanted.contains(static_cast<char32_t>(character)))
         add_symbols(after_backslash(), letter, letter, to);
     }

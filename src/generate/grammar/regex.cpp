@@ -197,6 +197,16 @@ Dfa compile_pattern(std::string_view pattern, const RegexOptions& options) {
   return determinise(found);
 }
 
+std::string literal_pattern(std::string_view text) {
+  static constexpr std::string_view kSyntax = "^$\\.*+?()[]{}|/";
+  std::string pattern;
+  for (const char c : text) {
+    if (kSyntax.find(c) != std::string_view::npos) pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
 std::shared_ptr<const Grammar> compile_regex(std::string_view pattern, const Options& options) {
   Syntax syntax;
   syntax.set_root(syntax.string_of(compile_pattern(pattern, {.anchoring = Anchoring::kWhole})));

@@ -2,6 +2,7 @@
 // describes regular sets. No look-around, back references or word boundaries.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "generate/grammar/dfa.h"
@@ -22,5 +23,8 @@ struct RegexOptions {
 /// Throws Error for a broken or unsupported expression (saying where) and for one that needs too
 /// many states.
 [[nodiscard]] Dfa compile_pattern(std::string_view pattern, const RegexOptions& options = {});
+
+/// A pattern for exactly `text`.
+[[nodiscard]] std::string literal_pattern(std::string_view text);
 
 }  // namespace hearth::generate::grammar

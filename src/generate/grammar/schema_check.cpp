@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kMaxCheckDepth = 64;
 constexpr int kMaxDisjointDepth = 6;
+constexpr std::size_t kPatternWork = 20;  // to compare two patterns is more than to read a schema
 
 bool within(const CountRange& range, std::size_t count) {
   return count >= range.minimum && count <= range.maximum;
@@ -204,6 +205,11 @@ bool SchemaReader::disjoint_strings(const Alternative& a, const Alternative& b) 
   if (apart(counts(a.sources, "minLength", "maxLength"),
             counts(b.sources, "minLength", "maxLength")))
     return true;
+  work_ += kPatternWork;
+  if (work_ > kMaxWork) {
+    throw Error("the JSON schema cannot be used: \"oneOf\" has too many patterns to compare",
+                "use anyOf");
+  }
   const std::optional<Dfa> left = string_texts(a);
   const std::optional<Dfa> right = string_texts(b);
   return left && right && grammar::disjoint(*left, *right);

@@ -41,11 +41,17 @@ Expression SchemaCompiler::value(const SchemaList& schemas) {
   if (const auto known = rules_.find(key); known != rules_.end()) return syntax.use(known->second);
   const Rule rule = syntax.declare();
   rules_.emplace(key, rule);
-  std::vector<Expression> ways;
-  // In the order they were given, not of their places in memory.
-  SchemaList ordered = schemas;
-  for (const Alternative& part : reader_.expand(ordered)) ways.push_back(alternative(part));
-  syntax.define(rule, syntax.choice(std::move(ways)));
+  // In the order they were given, not of their places in memory. Whoever is at work on the list
+  // goes on: schemas may refer to each other in chains too long to recurse.
+  waiting_.emplace_back(rule, schemas);
+  if (waiting_.size() > 1) return syntax.use(rule);
+  while (!waiting_.empty()) {
+    const auto [next, all] = waiting_.front();
+    std::vector<Expression> ways;
+    for (const Alternative& part : reader_.expand(all)) ways.push_back(alternative(part));
+    syntax.define(next, syntax.choice(std::move(ways)));
+    waiting_.pop_front();
+  }
   return syntax.use(rule);
 }
 
@@ -60,13 +66,14 @@ Expression SchemaCompiler::alternative(const Alternative& alternative) {
     return syntax.choice(std::move(ways));
   }
   const unsigned types = alternative.types;
-  if ((types & kObjectType) != 0) ways.push_back(write_object(*this, alternative));
+  if ((types & kObjectType) != 0)
+    ways.push_back(write_object(*this, alternative, ObjectForm::kObject));
   if ((types & kArrayType) != 0) ways.push_back(array(alternative));
   if ((types & kStringType) != 0) ways.push_back(string(alternative));
   if ((types & (kIntegerType | kFractionType)) != 0) ways.push_back(number(alternative));
   if ((types & kBooleanType) != 0)
-    ways.push_back(syntax.choice({syntax.bytes("true"), syntax.bytes("false")}));
-  if ((types & kNullType) != 0) ways.push_back(syntax.bytes("null"));
+    ways.push_back(syntax.choice({json_.literal(true), json_.literal(false)}));
+  if ((types & kNullType) != 0) ways.push_back(json_.literal(nullptr));
   return syntax.choice(std::move(ways));
 }
 

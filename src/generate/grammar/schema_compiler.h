@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "generate/grammar/json_syntax.h"
@@ -39,9 +41,16 @@ class SchemaCompiler {
   JsonSyntax& json_;
   SchemaReader reader_;
   std::map<SchemaList, Rule> rules_;
+  std::deque<std::pair<Rule, SchemaList>> waiting_;  // declared, to be defined
 };
 
-/// Objects of one alternative.
-[[nodiscard]] Expression write_object(SchemaCompiler& compiler, const Alternative& alternative);
+enum class ObjectForm : std::uint8_t {
+  kObject,
+  kKeywords,  ///< the arguments of a call in Python: (a=1, b="x")
+};
+
+/// Objects of one alternative. Throws Error for names that `form` cannot write.
+[[nodiscard]] Expression write_object(SchemaCompiler& compiler, const Alternative& alternative,
+                                      ObjectForm form);
 
 }  // namespace hearth::generate::grammar

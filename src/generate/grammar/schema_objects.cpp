@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "generate/grammar/regex.h"
 #include "generate/grammar/schema_compiler.h"
 #include "support/error.h"
 
@@ -21,15 +22,16 @@ constexpr std::size_t kMaxPatterns = 4;  // their combinations are told apart
 
 class ObjectWriter {
  public:
-  ObjectWriter(SchemaCompiler& compiler, const Alternative& alternative)
+  ObjectWriter(SchemaCompiler& compiler, const Alternative& alternative, ObjectForm form)
       : compiler_(compiler),
         json_(compiler.json()),
         syntax_(json_.syntax()),
         alternative_(alternative),
+        form_(form),
         range_(SchemaReader::counts(alternative.sources, "minProperties", "maxProperties")) {}
 
   Expression write() {
-    if (is_free()) return json_.any_object();
+    if (is_free() && form_ == ObjectForm::kObject) return json_.any_object();
     find_declared();
     find_others();
     const bool counted = range_.minimum > 0 || range_.maximum != kUnlimited;
@@ -37,7 +39,9 @@ class ObjectWriter {
         declared_.size() * std::min<std::size_t>(declared_.size(), range_.maximum) > 50'000)
       refuse("\"minProperties\" or \"maxProperties\" beside too many properties", "leave it out");
     counts_ = counted;
-    return json_.object(syntax_.use(rule(0, 0, false)));
+    const Expression members = syntax_.use(rule(0, 0, false));
+    if (form_ == ObjectForm::kObject) return json_.object(members);
+    return syntax_.sequence({syntax_.bytes("("), members, syntax_.bytes(")")});
   }
 
  private:
@@ -45,6 +49,28 @@ class ObjectWriter {
     Expression text = 0;  // key and value
     bool required = false;
   };
+
+  Expression member(const std::string& name, Expression value) {
+    if (form_ == ObjectForm::kObject) return json_.member(json_.key(name), value);
+    if (!keywords().accepts(code_points_of(name, "a property's name"))) {
+      throw Error("a parameter's name cannot be written in the syntax of this model's family",
+                  "name it with letters, digits and '_'");
+    }
+    return syntax_.sequence({syntax_.bytes(name), syntax_.bytes("="), value});
+  }
+
+  Expression other_member(Dfa names, bool any_name, Expression value) {
+    if (form_ == ObjectForm::kKeywords) {
+      const Expression name = syntax_.string_of(intersection(names, keywords()));
+      return syntax_.sequence({name, syntax_.bytes("="), value});
+    }
+    return json_.member(any_name ? json_.any_key() : json_.key_of(std::move(names)), value);
+  }
+
+  static const Dfa& keywords() {
+    static const Dfa kNames = compile_pattern("^[A-Za-z_][A-Za-z0-9_.-]{0,199}$");
+    return kNames;
+  }
 
   [[nodiscard]] bool is_free() const {
     return std::none_of(
@@ -92,7 +118,7 @@ class ObjectWriter {
       const bool possible = named && (evaluated || !refuses_undeclared());
       Expression value = syntax_.never();
       if (possible) value = schemas.empty() ? json_.any_value() : compiler_.value(schemas);
-      declared_.push_back({json_.member(json_.key(name), value), demanded.contains(name)});
+      declared_.push_back({member(name, value), demanded.contains(name)});
     }
   }
 
@@ -193,9 +219,8 @@ class ObjectWriter {
     if (std::any_of(schemas.begin(), schemas.end(), [](const Json* s) { return *s == false; }))
       return;
     const bool any_name = order_.empty() && patterns.empty() && names.states.size() == 1;
-    const Expression key = any_name ? json_.any_string() : json_.string_of(std::move(names));
-    ways.push_back(
-        json_.member(key, schemas.empty() ? json_.any_value() : compiler_.value(schemas)));
+    const Expression value = schemas.empty() ? json_.any_value() : compiler_.value(schemas);
+    ways.push_back(other_member(std::move(names), any_name, value));
   }
 
   /// What may follow when members before `index` were decided on and `count` of them written
@@ -246,6 +271,7 @@ class ObjectWriter {
   JsonSyntax& json_;
   Syntax& syntax_;
   const Alternative& alternative_;
+  ObjectForm form_;
   CountRange range_;
   std::vector<std::string> order_;
   std::set<std::string> known_;
@@ -259,8 +285,8 @@ class ObjectWriter {
 
 }  // namespace
 
-Expression write_object(SchemaCompiler& compiler, const Alternative& alternative) {
-  return ObjectWriter(compiler, alternative).write();
+Expression write_object(SchemaCompiler& compiler, const Alternative& alternative, ObjectForm form) {
+  return ObjectWriter(compiler, alternative, form).write();
 }
 
 }  // namespace hearth::generate::grammar

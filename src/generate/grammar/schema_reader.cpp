@@ -11,8 +11,8 @@ namespace hearth::generate::grammar {
 namespace {
 
 constexpr std::size_t kMaxAlternatives = 1000;
-constexpr std::size_t kMaxWork = 400'000;
 constexpr int kMaxDepth = 64;
+constexpr std::size_t kMaxReferences = 200;  // that lead from one to another
 
 [[noreturn]] void refuse(const std::string& what, const std::string& hint) {
   throw Error("the JSON schema cannot be used: " + what, hint);
@@ -330,6 +330,8 @@ std::vector<Alternative> SchemaReader::expand_one(const Json& schema, int depth)
       refuse("the reference \"" + printable(reference->get<std::string>(), 80) +
                  "\" leads back to itself",
              "recursion must go through properties or items");
+    if (open_.size() >= kMaxReferences)
+      refuse("a chain of references in it is too long", "refer to the last one");
     open_.push_back(&target);
     result = join(result, expand_one(target, alone ? depth : depth + 1));
     open_.pop_back();

@@ -112,6 +112,9 @@ class SchemaReader {
   [[nodiscard]] bool disjoint_arrays(const Alternative& a, const Alternative& b, int depth);
   [[nodiscard]] bool disjoint_lists(const SchemaList& a, const SchemaList& b, int depth);
 
+  /// Schemas that may be read, those of alternatives every time: they multiply.
+  static constexpr std::size_t kMaxWork = 400'000;
+
   const Json& root_;
   std::unordered_map<std::string, std::unique_ptr<const Dfa>> patterns_;
   std::unordered_set<const Json*> checked_;

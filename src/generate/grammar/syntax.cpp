@@ -93,41 +93,48 @@ Expression Syntax::use(Rule rule) {
   return add(std::move(node));
 }
 
+/// Whether an expression can be empty whatever its children are.
+bool Syntax::empty_by_itself(const Node& node) const {
+  switch (node.kind) {
+    case ExpressionKind::kDfa:
+      return dfas_[node.index].states[0].accepting;
+    case ExpressionKind::kSequence:
+      return node.children.empty();
+    case ExpressionKind::kRepeat:
+      return node.minimum == 0;
+    case ExpressionKind::kUntil:
+      return node.may_end;
+    default:
+      return false;
+  }
+}
+
 std::vector<bool> Syntax::nullable() const {
+  // From what is empty by itself to what that makes empty. Long chains of rules are usual (an
+  // object's members), so that rounds over everything would take too long.
+  std::vector<std::vector<Expression>> users(nodes_.size());
+  std::vector<std::size_t> missing(nodes_.size(), 1);  // children that must be empty before it is
   std::vector<bool> known(nodes_.size(), false);
-  // Children are older than their parents except through rules: few rounds settle it.
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (known[i]) continue;
-      const Node& node = nodes_[i];
-      const auto is_nullable = [&](Expression child) { return bool{known[child]}; };
-      bool now = false;
-      switch (node.kind) {
-        case ExpressionKind::kBytes:
-        case ExpressionKind::kMarkup:
-        case ExpressionKind::kClass:
-          break;
-        case ExpressionKind::kDfa:
-          now = dfas_[node.index].states[0].accepting;
-          break;
-        case ExpressionKind::kSequence:
-          now = std::all_of(node.children.begin(), node.children.end(), is_nullable);
-          break;
-        case ExpressionKind::kChoice:
-          now = std::any_of(node.children.begin(), node.children.end(), is_nullable);
-          break;
-        case ExpressionKind::kRepeat:
-          now = node.minimum == 0 || known[node.children[0]];
-          break;
-        case ExpressionKind::kRule:
-          now = defined(node.index) && known[definition(node.index)];
-          break;
-        case ExpressionKind::kUntil:
-          now = node.may_end;
-          break;
-      }
-      if (now) known[i] = changed = true;
+  std::vector<Expression> work;
+  for (Expression e = 0; e < nodes_.size(); ++e) {
+    const Node& node = nodes_[e];
+    if (empty_by_itself(node)) {
+      known[e] = true;
+      work.push_back(e);
+    } else if (node.kind == ExpressionKind::kRule) {
+      if (defined(node.index)) users[definition(node.index)].push_back(e);
+    } else if (node.kind != ExpressionKind::kUntil) {
+      if (node.kind == ExpressionKind::kSequence) missing[e] = node.children.size();
+      for (const Expression child : node.children) users[child].push_back(e);
+    }
+  }
+  while (!work.empty()) {
+    const Expression e = work.back();
+    work.pop_back();
+    for (const Expression user : users[e]) {
+      if (known[user] || --missing[user] > 0) continue;
+      known[user] = true;
+      work.push_back(user);
     }
   }
   return known;

@@ -23,6 +23,7 @@ inline constexpr std::uint32_t kUnlimited = UINT32_MAX;
 enum class Spelling : std::uint8_t {
   kPlain,          ///< as they are
   kJsonCharacter,  ///< as inside a JSON string: what must be escaped is
+  kSingleQuoted,   ///< the same between single quotes, as Python writes strings
 };
 
 enum class ExpressionKind : std::uint8_t {
@@ -93,6 +94,7 @@ class Syntax {
     std::optional<Expression> expression;
   };
   [[nodiscard]] Expression add(Node node);
+  [[nodiscard]] bool empty_by_itself(const Node& node) const;
   void unfold_left_recursion(Rule rule);
   void refuse_left_recursion() const;
 

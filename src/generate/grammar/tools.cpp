@@ -2,12 +2,16 @@
 // text::ReplyReader reads, and nothing that it would read otherwise.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
-#include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "generate/grammar/compiled.h"
 #include "generate/grammar/regex.h"
-#include "generate/grammar/schema_compiler.h"
+#include "generate/grammar/tool_elements.h"
+#include "generate/grammar/tool_frames.h"
+#include "generate/grammar/tool_values.h"
 #include "support/error.h"
 
 namespace hearth::generate::grammar {
@@ -16,80 +20,31 @@ namespace {
 using text::CallKind;
 using text::CallSyntax;
 
-struct Tool {
-  std::string name;
-  const Json* parameters = nullptr;  ///< null: none
-};
-
-bool is_usable_name(std::string_view name) {
-  static constexpr std::string_view kForbidden = "\"'`<>{}[]()|,;= \t\r\n";
-  return !name.empty() && name.size() <= 256 && name.find_first_of(kForbidden) == std::string::npos;
-}
-
-std::vector<Tool> read_tools(const Json& tools, const CallRules& rules) {
-  std::vector<Tool> result;
-  std::unordered_set<std::string> names;
-  if (tools.is_array()) {
-    for (const Json& entry : tools) {
-      const Json* inner = member_of(entry, "function");
-      const Json& function = inner != nullptr && inner->is_object() ? *inner : entry;
-      const Json* name = member_of(function, "name");
-      if (name == nullptr || !name->is_string() || !is_usable_name(name->get<std::string>()))
-        throw Error("a tool has no usable name", "name it with letters, digits, '_' and '-'");
-      Tool tool{name->get<std::string>(), nullptr};
-      for (const char* key : {"parameters", "input_schema", "inputSchema"}) {
-        const Json* schema = member_of(function, key);
-        if (tool.parameters == nullptr && schema != nullptr && !schema->is_null())
-          tool.parameters = schema;
-      }
-      names.insert(tool.name);
-      const bool wanted = rules.functions.empty() ||
-                          std::find(rules.functions.begin(), rules.functions.end(), tool.name) !=
-                              rules.functions.end();
-      if (wanted) result.push_back(std::move(tool));
-    }
-  }
-  for (const std::string& name : rules.functions) {
-    if (!names.contains(name))
-      throw Error("there is no tool named '" + printable(name, 60) + "'",
-                  "name one of the request's tools");
-  }
-  if (result.empty()) throw Error("there are no tools to call", "send at least one tool");
-  return result;
-}
-
-std::string escaped_for_pattern(std::string_view text) {
-  static constexpr std::string_view kSyntax = "^$\\.*+?()[]{}|/";
-  std::string result;
-  for (const char c : text) {
-    if (kSyntax.find(c) != std::string_view::npos) result += '\\';
-    result += c;
-  }
-  return result;
-}
-
 class ToolSyntax {
  public:
   ToolSyntax(const text::ChatFormat& format, const Json& tools, const CallRules& rules,
              const Options& options)
       : format_(format),
         rules_(rules),
-        json_(syntax_, options.white_space),
-        // Values between tags hold no '<', which could begin the closing tag.
-        tag_json_(syntax_, options.white_space, CodePointSet{{U'<', U'<'}}) {
-    for (Tool& tool : read_tools(tools, rules)) {
+        declared_(tools),
+        white_space_(options.white_space),
+        tools_(read_tools(tools, rules)) {
+    for (const Tool& tool : tools_) {
       if (tool.parameters != nullptr) check_document(*tool.parameters);
-      tools_.push_back(std::move(tool));
     }
   }
 
-  Syntax build() {
-    if (format_.frame != text::ReplyFrame::kPlain) refuse();
+  /// The replies; `ends` receives what may end the reasoning besides its closing marker.
+  Syntax build(std::vector<ReasoningEnd>& ends) {
+    if (format_.frame != text::ReplyFrame::kPlain) {
+      syntax_.set_root(framed_calls(syntax_, format_.frame, values(), tools_, rules_, declared_));
+      return std::move(syntax_);
+    }
     for (const CallSyntax& call : format_.calls) {
-      if (is_supported(call)) calls_.push_back(&call);
+      if (is_written(call)) calls_.push_back(&call);
     }
     if (calls_.empty()) refuse();
-    syntax_.set_root(rules_.required ? required() : voluntary());
+    syntax_.set_root(rules_.required ? required(ends) : voluntary(ends));
     return std::move(syntax_);
   }
 
@@ -100,45 +55,42 @@ class ToolSyntax {
         "use tool_choice \"auto\" without strict tools");
   }
 
-  static bool is_supported(const CallSyntax& call) {
-    switch (call.kind) {
-      case CallKind::kJson:
-      case CallKind::kGeneric:
-        return true;
-      case CallKind::kMarked:
-        return call.quote_token.empty();
-      case CallKind::kElements:
-        return !call.value_close.empty() && !call.call_close.empty() && !call.call_open.empty();
-      default:
-        return false;
-    }
+  /// Code for an interpreter is no object of arguments, and lists of Python calls are written where
+  /// they are what the family writes first: elsewhere they are read, as a mistake.
+  [[nodiscard]] bool is_written(const CallSyntax& call) const {
+    if (call.kind == CallKind::kCode) return false;
+    return call.kind != CallKind::kPython || &call == &format_.calls.front();
   }
 
   [[nodiscard]] static bool is_marked(const CallSyntax& call) { return !call.open.empty(); }
 
   // ---- The whole reply.
 
-  Expression required() {
-    std::vector<Expression> marked, ways;
+  Expression required(std::vector<ReasoningEnd>& ends) {
+    std::vector<std::pair<std::string, Expression>> marked;
+    std::vector<Expression> blocks, ways;
     for (const CallSyntax* call : calls_) {
-      if (is_marked(*call))
-        marked.push_back(syntax_.sequence({syntax_.markup(call->open), after_open(*call)}));
+      if (!is_marked(*call)) continue;
+      marked.emplace_back(call->open, after_open(*call));
+      blocks.push_back(syntax_.sequence({syntax_.markup(call->open), marked.back().second}));
     }
     // Calls without markers stand alone, and where they are not the family's way, they are a
     // mistake.
     if (!is_marked(*calls_.front())) ways.push_back(after_open(*calls_.front()));
     if (!marked.empty()) {
-      const Expression block = shared(syntax_.choice(std::move(marked)));
+      const Expression block = shared(syntax_, syntax_.choice(std::move(blocks)));
       const Expression more =
-          rules_.parallel ? syntax_.repeat(syntax_.sequence({json_.space(), block}), 0, kUnlimited)
+          rules_.parallel ? syntax_.repeat(syntax_.sequence({space(), block}), 0, kUnlimited)
                           : syntax_.empty();
-      ways.push_back(
-          syntax_.sequence({optional_section_marker(), block, more, optional_section_marker()}));
+      const Expression rest = syntax_.sequence({more, optional_section_marker()});
+      ways.push_back(syntax_.sequence({optional_section_marker(), block, rest}));
+      for (const auto& [open, after] : marked)
+        ends.push_back({open, syntax_.sequence({after, rest})});
     }
     return syntax_.choice(std::move(ways));
   }
 
-  Expression voluntary() {
+  Expression voluntary(std::vector<ReasoningEnd>& ends) {
     const CallSyntax& first = *calls_.front();
     if (first.kind == CallKind::kGeneric) return after_open(first);
     const Rule text = syntax_.declare("text");
@@ -159,22 +111,40 @@ class ToolSyntax {
           call->call_open != call->open)
         add(call->call_open, element_calls(*call, true));
     }
+    for (const CallSyntax& call : format_.calls) {
+      if (is_marked(call) && !is_written(call)) add(call.open, syntax_.never());
+    }
     std::vector<Expression> children;
     for (std::vector<Expression>& rests : ways) {
       const Expression block = syntax_.choice(std::move(rests));
       const Expression after = rules_.parallel ? syntax_.use(text) : optional_section_marker();
-      children.push_back(syntax_.sequence({block, after}));
+      children.push_back(shared(syntax_, syntax_.sequence({block, after})));
     }
-    const Expression free_text = syntax_.until(std::move(markers), std::move(children), true);
-    syntax_.define(text, free_text);
+    for (std::size_t i = 0; i < markers.size(); ++i) ends.push_back({markers[i], children[i]});
+    syntax_.define(text, syntax_.until(std::move(markers), std::move(children), true));
     if (is_marked(first)) return syntax_.use(text);
-    // What begins like a call is one.
-    const CodePointSet opening{{U'{', U'{'},   {U'[', U'['},   {U' ', U' '},
-                               {U'\t', U'\t'}, {U'\n', U'\n'}, {U'\r', U'\r'}};
-    const Expression other =
-        syntax_.sequence({syntax_.one_of(opening.complement()), syntax_.use(text)});
-    return syntax_.choice({after_open(first), other, syntax_.empty()});
+    return syntax_.choice(
+        {after_open(first), unlike_a_call(first, syntax_.use(text)), syntax_.empty()});
   }
+
+  /// Text that does not begin like a call without a marker: what does is one.
+  Expression unlike_a_call(const CallSyntax& call, Expression text) {
+    if (call.kind == CallKind::kMarked) {  // a name alone in its line, or before an object
+      std::string names;
+      for (const std::string& name : names_of_tools(declared_))
+        names += (names.empty() ? "" : "|") + literal_pattern(name);
+      const Dfa line = difference(compile_pattern("^[^\\s{][^\\n\\r{]*$"),
+                                  compile_pattern("^\\s*(?:" + names + ")\\s*$"));
+      const Expression rest =
+          syntax_.sequence({syntax_.one_of({{U'\n', U'\n'}, {U'\r', U'\r'}, {U'{', U'{'}}), text});
+      return syntax_.sequence({syntax_.string_of(line), syntax_.optional(rest)});
+    }
+    const CodePointSet opening{{U'{', U'{'},   {U'[', U'['},   {U' ', U' '},  {U'`', U'`'},
+                               {U'\t', U'\t'}, {U'\n', U'\n'}, {U'\r', U'\r'}};
+    return syntax_.sequence({syntax_.one_of(opening.complement()), text});
+  }
+
+  Expression space() { return values().json().space(); }
 
   /// What some families write around all calls together.
   Expression optional_section_marker() {
@@ -185,7 +155,7 @@ class ToolSyntax {
     }
     if (markers.empty()) return syntax_.empty();
     return syntax_.optional(
-        syntax_.sequence({json_.space(), syntax_.choice(std::move(markers)), json_.space()}));
+        syntax_.sequence({space(), syntax_.choice(std::move(markers)), space()}));
   }
 
   /// A block of calls behind its opening marker, the closing one included.
@@ -197,100 +167,99 @@ class ToolSyntax {
         return marked_call(call);
       case CallKind::kElements:
         return element_calls(call, call.call_open == call.open);
-      default:
+      case CallKind::kNestedElements:
+        return element_calls(call, false);
+      case CallKind::kPython:
+        return python_calls(call);
+      case CallKind::kGeneric:
         return generic_reply();
+      case CallKind::kCode:
+        break;
     }
+    refuse();
   }
 
-  /// Used several times, written once.
-  Expression shared(Expression expression) {
-    const Rule rule = syntax_.declare();
-    syntax_.define(rule, expression);
-    return syntax_.use(rule);
+  // ---- Arguments.
+
+  /// As JSON.
+  ToolValues& values() {
+    if (!values_) values_.emplace(syntax_, tools_, white_space_, ValueStyle{});
+    return *values_;
   }
 
-  // ---- Arguments as JSON.
-
-  SchemaCompiler& compiler(std::size_t tool) {
-    while (compilers_.size() < tools_.size()) {
-      const Tool& next = tools_[compilers_.size()];
-      static const Json kNone = Json::object();
-      compilers_.push_back(std::make_unique<SchemaCompiler>(
-          json_, next.parameters != nullptr ? *next.parameters : kNone));
+  /// In the style of a syntax.
+  Expression arguments(const CallSyntax& call, std::size_t tool) {
+    if (call.quote_token.empty()) return values().object(tool);
+    if (!token_values_) {
+      token_values_.emplace(syntax_, tools_, white_space_,
+                            ValueStyle{.kind = ValueStyle::Kind::kQuoteToken,
+                                       .escaped = {},
+                                       .quote_token = call.quote_token});
     }
-    return *compilers_[tool];
+    return token_values_->object(tool);
   }
 
-  Expression arguments(std::size_t tool) {
-    if (arguments_.empty()) arguments_.resize(tools_.size());
-    if (!arguments_[tool]) {
-      std::vector<Expression> ways;
-      if (tools_[tool].parameters == nullptr) {
-        ways.push_back(syntax_.bytes("{}"));
-      } else {
-        for (Alternative part : compiler(tool).reader().expand({tools_[tool].parameters})) {
-          part.types &= kObjectType;
-          if (part.types != 0) ways.push_back(compiler(tool).alternative(part));
-        }
-      }
-      arguments_[tool] = shared(syntax_.choice(std::move(ways)));
-    }
-    return *arguments_[tool];
-  }
+  // ---- JSON objects.
 
   Expression json_call(bool name_is_key) {
+    JsonSyntax& json = values().json();
     const auto key = [&](const char* name) {
-      return syntax_.sequence({json_.key(name), json_.colon()});
+      return syntax_.sequence({json.key(name), json.colon()});
     };
     std::vector<Expression> calls;
     for (std::size_t tool = 0; tool < tools_.size(); ++tool) {
-      const Expression name = json_.key(tools_[tool].name);
+      const Expression name = json.key(tools_[tool].name);
       if (name_is_key) {
-        calls.push_back(json_.member(name, arguments(tool)));
+        calls.push_back(json.member(name, values().object(tool)));
       } else {
-        calls.push_back(syntax_.sequence({name, json_.comma(),
+        calls.push_back(syntax_.sequence({name, json.comma(),
                                           syntax_.choice({key("arguments"), key("parameters")}),
-                                          arguments(tool)}));
+                                          values().object(tool)}));
       }
     }
     const Expression rest = syntax_.choice(std::move(calls));
-    if (name_is_key) return json_.object(rest);
+    if (name_is_key) return json.object(rest);
     const Expression type =
-        syntax_.sequence({key("type"), syntax_.bytes("\"function\""), json_.comma()});
+        syntax_.sequence({key("type"), syntax_.bytes("\"function\""), json.comma()});
     const Expression id = syntax_.sequence(
-        {key("tool_call_id"), json_.string_of(compile_pattern("^[0-9]{1,3}$")), json_.comma()});
-    return json_.object(syntax_.sequence({syntax_.optional(syntax_.choice({type, id})),
-                                          syntax_.choice({key("name"), key("tool_name")}), rest}));
+        {key("tool_call_id"), json.string_of(compile_pattern("^[0-9]{1,3}$")), json.comma()});
+    return json.object(syntax_.sequence({syntax_.optional(syntax_.choice({type, id})),
+                                         syntax_.choice({key("name"), key("tool_name")}), rest}));
   }
 
   Expression list_of(Expression call) {
-    const Expression more =
-        rules_.parallel ? syntax_.repeat(syntax_.sequence({json_.comma(), call}), 0, kUnlimited)
-                        : syntax_.empty();
-    return json_.array(syntax_.sequence({call, more}));
+    const Expression comma = values().json().comma();
+    const Expression more = rules_.parallel
+                                ? syntax_.repeat(syntax_.sequence({comma, call}), 0, kUnlimited)
+                                : syntax_.empty();
+    return values().json().array(syntax_.sequence({call, more}));
   }
 
   Expression json_block(const CallSyntax& syntax) {
-    const Expression call = shared(json_call(syntax.name_is_key));
+    const Expression call = shared(syntax_, json_call(syntax.name_is_key));
     const Expression calls = syntax_.choice({call, list_of(call)});
     if (!is_marked(syntax)) return calls;
-    if (syntax.close.empty()) return syntax_.sequence({json_.space(), calls});
-    return syntax_.sequence({json_.space(), calls, json_.space(), syntax_.markup(syntax.close)});
+    if (syntax.close.empty()) return syntax_.sequence({space(), calls});
+    return syntax_.sequence({space(), calls, space(), syntax_.markup(syntax.close)});
   }
 
   Expression generic_reply() {
-    const Expression call = shared(json_call(false));
-    const Expression calls = json_.object(json_.member(json_.key("tool_calls"), list_of(call)));
+    JsonSyntax& json = values().json();
+    const Expression call = shared(syntax_, json_call(false));
+    const Expression calls = json.object(json.member(json.key("tool_calls"), list_of(call)));
     if (rules_.required) return calls;
-    const Expression answer = json_.object(json_.member(json_.key("response"), json_.any_string()));
+    const Expression answer = json.object(json.member(json.key("response"), json.any_string()));
     return syntax_.choice({calls, answer});
   }
 
-  // ---- A marker, the name, a marker, arguments as JSON.
+  // ---- A marker, the name, a marker, arguments.
 
   Expression marked_call(const CallSyntax& call) {
     const Expression id = syntax_.string_of(compile_pattern("^[A-Za-z0-9_-]{1,40}$"));
-    const Expression prefix = syntax_.optional(syntax_.markup(call.prefix));
+    // DeepSeek's V3.1 leaves out what its older models write before the name.
+    const Expression prefix = call.name_ends.empty()
+                                  ? syntax_.markup(call.prefix)
+                                  : syntax_.optional(syntax_.markup(call.prefix));
     std::vector<Expression> calls;
     for (std::size_t tool = 0; tool < tools_.size(); ++tool) {
       Expression name = syntax_.bytes(tools_[tool].name);
@@ -304,181 +273,77 @@ class ToolSyntax {
         const bool with_id = !call.id_open.empty() && end == call.id_open;
         Expression marker = syntax_.markup(end);
         if (with_id) marker = syntax_.sequence({marker, id, syntax_.markup(call.arguments_open)});
-        ways.push_back(syntax_.sequence({prefix, name, marker, json_.space(), arguments(tool)}));
+        ways.push_back(syntax_.sequence({prefix, name, marker, space(), arguments(call, tool)}));
       }
-      if (call.name_ends.empty()) ways.push_back(syntax_.sequence({prefix, name, arguments(tool)}));
+      if (call.name_ends.empty())
+        ways.push_back(syntax_.sequence({prefix, name, arguments(call, tool)}));
       if (!call.prefix.empty() && !call.name_ends.empty()) {
         // DeepSeek V3 and R1 put the arguments into a fence instead of behind a marker.
         ways.push_back(
             syntax_.sequence({syntax_.markup(call.prefix), name, syntax_.bytes("\n```json\n"),
-                              arguments(tool), syntax_.bytes("\n```")}));
+                              arguments(call, tool), syntax_.bytes("\n```")}));
       }
       calls.push_back(syntax_.choice(std::move(ways)));
     }
     const Expression all = syntax_.choice(std::move(calls));
     if (call.close.empty()) return all;
-    return syntax_.sequence({all, json_.space(), syntax_.markup(call.close)});
+    return syntax_.sequence({all, space(), syntax_.markup(call.close)});
   }
 
-  // ---- Tags around raw values.
+  // ---- Tags.
 
   Expression element_calls(const CallSyntax& syntax, bool call_is_open) {
+    if (!elements_) elements_.emplace(syntax_, format_, declared_, tools_, white_space_);
     std::vector<Expression> calls;
     for (std::size_t tool = 0; tool < tools_.size(); ++tool)
-      calls.push_back(element_call(syntax, tool));
-    const Expression call = shared(syntax_.choice(std::move(calls)));
+      calls.push_back(elements_->call(syntax, tool));
+    const Expression call = shared(syntax_, syntax_.choice(std::move(calls)));
     const Expression next = syntax_.sequence({syntax_.markup(syntax.call_open), call});
     if (syntax.close.empty()) return call_is_open ? call : next;
+    const Expression more = rules_.parallel
+                                ? syntax_.repeat(syntax_.sequence({space(), next}), 0, kUnlimited)
+                                : syntax_.empty();
+    const Expression first = call_is_open ? call : syntax_.sequence({space(), next});
+    return syntax_.sequence({first, more, space(), syntax_.markup(syntax.close)});
+  }
+
+  // ---- Python.
+
+  Expression python_calls(const CallSyntax& syntax) {
+    if (!python_values_) {
+      python_values_.emplace(syntax_, tools_, white_space_,
+                             ValueStyle{.kind = ValueStyle::Kind::kPython});
+    }
+    static const Dfa kNames = compile_pattern("^[A-Za-z_][A-Za-z0-9_.-]*$");
+    std::vector<Expression> calls;
+    for (std::size_t tool = 0; tool < tools_.size(); ++tool) {
+      const std::string& name = tools_[tool].name;
+      if (!kNames.accepts(code_points_of(name, "a tool's name")) || name.ends_with(".call")) {
+        throw Error("the tool name '" + printable(name, 60) +
+                        "' cannot be called in the syntax of this model's family (Python)",
+                    "name it with letters, digits and '_'");
+      }
+      calls.push_back(syntax_.sequence({syntax_.bytes(name), python_values_->keywords(tool)}));
+    }
+    const Expression call = shared(syntax_, syntax_.choice(std::move(calls)));
+    const Expression close = syntax_.markup(syntax.close);
+    if (!syntax.on_lines) return syntax_.sequence({space(), list_of(call), space(), close});
     const Expression more =
-        rules_.parallel ? syntax_.repeat(syntax_.sequence({json_.space(), next}), 0, kUnlimited)
-                        : syntax_.empty();
-    const Expression first = call_is_open ? call : syntax_.sequence({json_.space(), next});
-    return syntax_.sequence({first, more, json_.space(), syntax_.markup(syntax.close)});
-  }
-
-  /// A call behind call_open.
-  Expression element_call(const CallSyntax& syntax, std::size_t tool) {
-    std::vector<Expression> ways;
-    if (tools_[tool].parameters == nullptr) {
-      ways.push_back(syntax_.empty());
-    } else {
-      for (const Alternative& part : compiler(tool).reader().expand({tools_[tool].parameters})) {
-        if ((part.types & kObjectType) != 0) ways.push_back(element_members(syntax, tool, part));
-      }
-    }
-    const Expression end =
-        syntax.name_end.empty() ? syntax_.empty() : syntax_.markup(syntax.name_end);
-    return syntax_.sequence({syntax_.bytes(tools_[tool].name), end, syntax_.choice(std::move(ways)),
-                             json_.space(), syntax_.markup(syntax.call_close)});
-  }
-
-  Expression element_members(const CallSyntax& syntax, std::size_t tool,
-                             const Alternative& object) {
-    std::vector<std::string> names;
-    for (const Json* source : object.sources) {
-      for (const char* keyword :
-           {"minProperties", "maxProperties", "propertyNames", "enum", "const"}) {
-        if (source->contains(keyword))
-          throw Error(std::string("\"") + keyword +
-                          "\" of a tool's parameters cannot be enforced in the "
-                          "syntax of this model's family (" +
-                          format_.name + ")",
-                      "leave it out");
-      }
-      const Json* properties = member_of(*source, "properties");
-      if (properties == nullptr) continue;
-      for (const auto& [name, schema] : properties->items()) {
-        if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-      }
-    }
-    for (const Json* source : object.sources) {
-      const Json* required = member_of(*source, "required");
-      if (required == nullptr) continue;
-      for (const Json& name : *required) {
-        if (std::find(names.begin(), names.end(), name.get<std::string>()) == names.end())
-          names.push_back(name.get<std::string>());
-      }
-    }
-    std::vector<Expression> members;
-    for (const std::string& name : names) {
-      SchemaList schemas;
-      for (const Json* source : object.sources) {
-        const SchemaList more = compiler(tool).reader().member_schemas(*source, name);
-        schemas.insert(schemas.end(), more.begin(), more.end());
-      }
-      const Expression member = element_member(syntax, tool, name, schemas);
-      members.push_back(SchemaReader::requires_member(object, name) ? member
-                                                                    : syntax_.optional(member));
-    }
-    return syntax_.sequence(std::move(members));
-  }
-
-  Expression element_member(const CallSyntax& syntax, std::size_t tool, const std::string& name,
-                            const SchemaList& schemas) {
-    if (name.empty() || name.find_first_of("<>\"\n") != std::string::npos)
-      throw Error("a parameter's name cannot be written in the syntax of this model's family",
-                  "name it with letters, digits, '_' and '-'");
-    std::vector<Alternative> parts = compiler(tool).reader().expand(schemas);
-    unsigned types = 0;
-    for (const Alternative& part : parts) types |= part.types;
-    const bool free =
-        schemas.empty() || std::all_of(parts.begin(), parts.end(), [](const Alternative& part) {
-          return part.types == kAllTypes && part.sources.empty();
-        });
-    std::vector<Expression> texts, values;  // as they are; as JSON
-    if (free) {
-      texts.push_back(raw_text(syntax, std::nullopt, kStringType));
-    } else {
-      for (Alternative& part : parts) {
-        if ((part.types & kStringType) != 0) add_strings(syntax, tool, part, types, texts);
-        part.types &= ~kStringType;
-        if (part.types != 0) values.push_back(tag_compiler(tool).alternative(part));
-      }
-    }
-    const std::string newline = syntax.newline_around_values ? "\n" : "";
-    const auto with_attribute = [&](const char* is_string, std::vector<Expression> ways) {
-      const std::string attribute =
-          syntax.string_attribute ? std::string("\" string=\"") + is_string + "\"" : std::string();
-      return syntax_.sequence({syntax_.markup(attribute + syntax.key_end),
-                               syntax.value_open.empty() ? syntax_.empty() : json_.space(),
-                               syntax_.markup(syntax.value_open), syntax_.bytes(newline),
-                               syntax_.choice(std::move(ways))});
-    };
-    return syntax_.sequence({json_.space(), syntax_.markup(syntax.key_open), syntax_.bytes(name),
-                             syntax_.choice({with_attribute("true", std::move(texts)),
-                                             with_attribute("false", std::move(values))}),
-                             syntax_.bytes(newline), syntax_.markup(syntax.value_close)});
-  }
-
-  SchemaCompiler& tag_compiler(std::size_t tool) {
-    while (tag_compilers_.size() < tools_.size()) {
-      const Tool& next = tools_[tag_compilers_.size()];
-      static const Json kNone = Json::object();
-      tag_compilers_.push_back(std::make_unique<SchemaCompiler>(
-          tag_json_, next.parameters != nullptr ? *next.parameters : kNone));
-    }
-    return *tag_compilers_[tool];
-  }
-
-  void add_strings(const CallSyntax& syntax, std::size_t tool, const Alternative& part,
-                   unsigned types, std::vector<Expression>& texts) {
-    Alternative strings = part;
-    strings.types = kStringType;
-    std::optional<Dfa> allowed;
-    if (const auto words = compiler(tool).reader().values(strings)) {
-      std::vector<std::u32string> list;
-      for (const Json& word : *words)
-        list.push_back(code_points_of(word.get<std::string>(), "a value of the schema"));
-      allowed = exactly(list);
-    } else {
-      allowed = compiler(tool).plain_strings(strings);
-    }
-    texts.push_back(
-        raw_text(syntax, std::move(allowed), syntax.string_attribute ? kStringType : types));
-  }
-
-  /// Text of a value that the reader takes as it is: without the markers that would end it, and
-  /// without what it would read as another type that the schema allows too.
-  Expression raw_text(const CallSyntax& syntax, std::optional<Dfa> allowed, unsigned types) {
-    std::string markers = escaped_for_pattern(syntax.value_close);
-    for (const std::string* marker : {&syntax.call_close, &syntax.key_open, &syntax.close}) {
-      if (!marker->empty()) markers += "|" + escaped_for_pattern(*marker);
-    }
-    Dfa text = complement(compile_pattern(markers));
-    if ((types & ~kStringType & (kIntegerType | kFractionType | kArrayType | kObjectType)) != 0)
-      text = difference(text, compile_pattern("^\\s*[-+.0-9\\[{(\"']"));
-    if (allowed) text = intersection(text, *allowed);
-    return syntax_.string_of(std::move(text));
+        rules_.parallel
+            ? syntax_.repeat(syntax_.sequence({syntax_.bytes("\n"), call}), 0, kUnlimited)
+            : syntax_.empty();
+    return syntax_.sequence({space(), call, more, space(), close});
   }
 
   const text::ChatFormat& format_;
   const CallRules& rules_;
+  const Json& declared_;
+  WhiteSpace white_space_;
   Syntax syntax_;
-  JsonSyntax json_, tag_json_;
   std::vector<Tool> tools_;
   std::vector<const CallSyntax*> calls_;
-  std::vector<std::unique_ptr<SchemaCompiler>> compilers_, tag_compilers_;
-  std::vector<std::optional<Expression>> arguments_;
+  std::optional<ToolValues> values_, token_values_, python_values_;
+  std::optional<ElementWriter> elements_;
 };
 
 }  // namespace
@@ -487,7 +352,13 @@ std::shared_ptr<const Grammar> for_tools(const text::ChatFormat& format,
                                          const nlohmann::ordered_json& tools,
                                          const CallRules& rules, const Options& options) {
   try {
-    return finish(ToolSyntax(format, tools, rules, options).build(), options);
+    std::vector<ReasoningEnd> ends;
+    ToolSyntax calls(format, tools, rules, options);
+    Syntax syntax = calls.build(ends);
+    if (!format.calls_end_reasoning) ends.clear();
+    Options outer = options;
+    outer.frame = text::ReplyFrame::kPlain;  // the calls bring their own
+    return finish(std::move(syntax), outer, ends);
   } catch (const nlohmann::json::exception&) {
     throw Error("the tools cannot be used: a keyword of a schema has a value of the wrong type",
                 "check them against the JSON Schema specification");

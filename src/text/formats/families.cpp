@@ -120,6 +120,7 @@ ChatFormat solar() {
   format.reasoning = {{"<|think|>", "<|end|>"}};
   format.ignored = {
       {"<|begin|>assistant", ""}, {"<|content|>", ""}, {"<|end|>", ""}, {"<|tool_calls|>", ""}};
+  format.after_reasoning = "<|begin|>assistant";
   format.stops = {"<|calls|>", "<|flush|>"};
   return format;
 }
@@ -389,8 +390,11 @@ ChatFormat find_calls(std::string_view source) {
   if (has("<|tool|>"))
     return named("phi-4-mini",
                  {json_calls("<|tool_call|>", "<|/tool_call|>"), json_calls("functools", {})});
-  if (has("<function_calls>"))
-    return named("olmo-3", {python_calls("<function_calls>", "</function_calls>")});
+  if (has("<function_calls>")) {
+    ChatFormat format = named("olmo-3", {python_calls("<function_calls>", "</function_calls>")});
+    format.calls[0].on_lines = true;
+    return format;
+  }
   if (has("<tool_call>")) return hermes("hermes");
   if (has("<|start_of_role|>")) return granite3();
   if (has("<|header_start|>") || (has("<|start_header_id|>") && (has("ipython") || has("tools"))))

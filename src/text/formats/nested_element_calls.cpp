@@ -10,20 +10,7 @@ using nlohmann::ordered_json;
 
 namespace {
 
-constexpr int kMaxDepth = 64;
-
-const ordered_json* schema_member(const ordered_json* schema, const ordered_json* root,
-                                  std::string_view key, std::string_view name) {
-  if (schema == nullptr) return nullptr;
-  const ordered_json& resolved = resolve_schema(*schema, *root);
-  if (!resolved.is_object()) return nullptr;
-  const auto found = resolved.find(key);
-  if (found == resolved.end()) return nullptr;
-  if (name.empty()) return &*found;
-  if (!found->is_object()) return nullptr;
-  const auto property = found->find(name);
-  return property == found->end() ? nullptr : &*property;
-}
+constexpr int kMaxDepth = 128;
 
 /// Turns the inside of an <invoke> element into JSON.
 class ElementTree {
@@ -37,11 +24,16 @@ class ElementTree {
   /// The arguments, or nothing when the elements do not nest properly.
   std::optional<std::string> read() {
     std::string out;
-    if (!read_members(out, root_, {}, 0) || !trim(rest_).empty()) return std::nullopt;
+    const SchemaChoices schemas = root_ != nullptr ? SchemaChoices{root_} : SchemaChoices{};
+    if (!read_members(out, schemas, {}, 0) || !trim(rest_).empty()) return std::nullopt;
     return out;
   }
 
  private:
+  unsigned types_of(const SchemaChoices& schemas) const {
+    return root_ == nullptr ? kNoTypes : schema_types(schemas, *root_);
+  }
+
   bool at_element() const { return rest_.starts_with(open_) && !rest_.starts_with(close_); }
 
   std::string_view read_tag(std::size_t prefix) {
@@ -59,10 +51,10 @@ class ElementTree {
   }
 
   /// A list's members are all called "item"; everything else is an object.
-  bool read_members(std::string& out, const ordered_json* schema, std::string_view parent,
+  bool read_members(std::string& out, const SchemaChoices& schemas, std::string_view parent,
                     int depth) {
     if (depth > kMaxDepth) return false;
-    const unsigned types = schema == nullptr ? kNoTypes : schema_types(*schema, *root_);
+    const unsigned types = types_of(schemas);
     const bool list =
         !parent.empty() && (types & kObjectType) == 0 && rest_.starts_with(open_ + "item>");
     out += list ? '[' : '{';
@@ -80,25 +72,26 @@ class ElementTree {
         append_json_string(out, tag);
         out += ':';
       }
-      const ordered_json* member = list ? schema_member(schema, root_, "items", {})
-                                        : schema_member(schema, root_, "properties", tag);
+      SchemaChoices member;
+      if (root_ != nullptr)
+        member = list ? item_choices(schemas, *root_) : member_choices(schemas, *root_, tag);
       if (!read_value(out, member, tag, depth) || !close_tag(tag)) return false;
     }
     out += list ? ']' : '}';
     return true;
   }
 
-  bool read_value(std::string& out, const ordered_json* schema, std::string_view tag, int depth) {
+  bool read_value(std::string& out, const SchemaChoices& schemas, std::string_view tag, int depth) {
     if (rest_.substr(count_space(rest_)).starts_with(open_) &&
         !rest_.substr(count_space(rest_)).starts_with(close_)) {
       rest_.remove_prefix(count_space(rest_));
-      return read_members(out, schema, tag, depth + 1);
+      return read_members(out, schemas, tag, depth + 1);
     }
     const std::size_t end = rest_.find(close_ + std::string(tag) + ">");
     if (end == std::string_view::npos) return false;
     const std::string_view raw = rest_.substr(0, end);
     rest_.remove_prefix(end);
-    const unsigned types = schema == nullptr ? kNoTypes : schema_types(*schema, *root_);
+    const unsigned types = types_of(schemas);
     const bool empty_container = raw.empty() && types != kNoTypes && (types & kStringType) == 0;
     if (empty_container && (types & kObjectType) != 0)
       out += "{}";

@@ -1,5 +1,6 @@
 #include "text/formats/tool_schema.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -12,7 +13,8 @@ using nlohmann::ordered_json;
 
 namespace {
 
-constexpr int kMaxSchemaDepth = 8;
+constexpr int kMaxReferences = 8;
+constexpr std::size_t kMaxParts = 256;
 
 const ordered_json* member(const ordered_json* object, std::string_view key) {
   if (object == nullptr || !object->is_object()) return nullptr;
@@ -61,9 +63,39 @@ unsigned type_of(ValueReader::Shape shape) {
   return kNoTypes;
 }
 
-unsigned collect_types(const ordered_json& given, const ordered_json& root, int depth) {
-  if (depth > kMaxSchemaDepth) return kNoTypes;
-  const ordered_json& schema = resolve_schema(given, root);
+const ordered_json* follow_pointer(const ordered_json& root, std::string_view path) {
+  const ordered_json* at = &root;
+  while (at != nullptr && !path.empty()) {
+    path.remove_prefix(1);  // the slash
+    const std::size_t end = std::min(path.find('/'), path.size());
+    at = member(at, path.substr(0, end));
+    path.remove_prefix(end);
+  }
+  return at;
+}
+
+/// All schemas of which `given` consists: itself and its alternatives, references followed, each
+/// once. Bounded: recursive alternatives would never end.
+SchemaChoices parts_of(const SchemaChoices& given, const ordered_json& root) {
+  SchemaChoices parts;
+  const auto add = [&](const ordered_json& schema) {
+    const ordered_json* resolved = &resolve_schema(schema, root);
+    const bool known = std::find(parts.begin(), parts.end(), resolved) != parts.end();
+    if (!known && parts.size() < kMaxParts) parts.push_back(resolved);
+  };
+  for (const ordered_json* schema : given) add(*schema);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (const char* key : {"anyOf", "oneOf", "allOf"}) {
+      const ordered_json* choices = member(parts[i], key);
+      if (choices == nullptr || !choices->is_array()) continue;
+      for (const ordered_json& choice : *choices) add(choice);
+    }
+  }
+  return parts;
+}
+
+/// The types that one schema names, its alternatives aside.
+unsigned own_types(const ordered_json& schema) {
   unsigned types = kNoTypes;
   if (const ordered_json* type = member(&schema, "type")) {
     if (type->is_array()) {
@@ -71,11 +103,6 @@ unsigned collect_types(const ordered_json& given, const ordered_json& root, int 
     } else {
       types |= named_type(*type);
     }
-  }
-  for (const char* key : {"anyOf", "oneOf", "allOf"}) {
-    const ordered_json* choices = member(&schema, key);
-    if (choices == nullptr || !choices->is_array()) continue;
-    for (const ordered_json& choice : *choices) types |= collect_types(choice, root, depth + 1);
   }
   if (types == kNoTypes) {
     if (const ordered_json* values = member(&schema, "enum");
@@ -92,22 +119,11 @@ unsigned collect_types(const ordered_json& given, const ordered_json& root, int 
   return types;
 }
 
-const ordered_json* follow_pointer(const ordered_json& root, std::string_view path) {
-  const ordered_json* at = &root;
-  while (at != nullptr && !path.empty()) {
-    path.remove_prefix(1);  // the slash
-    const std::size_t end = std::min(path.find('/'), path.size());
-    at = member(at, path.substr(0, end));
-    path.remove_prefix(end);
-  }
-  return at;
-}
-
 }  // namespace
 
 const ordered_json& resolve_schema(const ordered_json& schema, const ordered_json& root) {
   const ordered_json* at = &schema;
-  for (int step = 0; step < kMaxSchemaDepth; ++step) {
+  for (int step = 0; step < kMaxReferences; ++step) {
     const ordered_json* reference = member(at, "$ref");
     if (reference == nullptr || !reference->is_string()) break;
     const std::string_view target = reference->get_ref<const std::string&>();
@@ -119,8 +135,27 @@ const ordered_json& resolve_schema(const ordered_json& schema, const ordered_jso
   return *at;
 }
 
-unsigned schema_types(const ordered_json& schema, const ordered_json& root) {
-  return collect_types(schema, root, 0);
+unsigned schema_types(const SchemaChoices& schemas, const ordered_json& root) {
+  unsigned types = kNoTypes;
+  for (const ordered_json* part : parts_of(schemas, root)) types |= own_types(*part);
+  return types;
+}
+
+SchemaChoices member_choices(const SchemaChoices& schemas, const ordered_json& root,
+                             std::string_view name) {
+  SchemaChoices found;
+  for (const ordered_json* part : parts_of(schemas, root)) {
+    if (const ordered_json* own = member(member(part, "properties"), name)) found.push_back(own);
+  }
+  return found;
+}
+
+SchemaChoices item_choices(const SchemaChoices& schemas, const ordered_json& root) {
+  SchemaChoices found;
+  for (const ordered_json* part : parts_of(schemas, root)) {
+    if (const ordered_json* own = member(part, "items")) found.push_back(own);
+  }
+  return found;
 }
 
 std::string typed_value(std::string_view raw, unsigned types) {
@@ -167,23 +202,26 @@ const ordered_json* DeclaredTools::parameters(std::string_view tool) const {
   return nullptr;
 }
 
-const ordered_json* DeclaredTools::parameter(std::string_view tool, std::string_view key) const {
-  if (const ordered_json* schema = parameters(tool)) {
-    return member(member(&resolve_schema(*schema, *schema), "properties"), key);
-  }
-  return member(member(function(tool), "parameter_definitions"), key);
+SchemaChoices DeclaredTools::parameter(std::string_view tool, std::string_view key) const {
+  if (const ordered_json* schema = parameters(tool)) return member_choices({schema}, *schema, key);
+  const ordered_json* flat = member(member(function(tool), "parameter_definitions"), key);
+  return flat != nullptr ? SchemaChoices{flat} : SchemaChoices{};
 }
 
 bool DeclaredTools::has_parameter(std::string_view tool, std::string_view key) const {
-  return parameter(tool, key) != nullptr;
+  return !parameter(tool, key).empty();
+}
+
+unsigned DeclaredTools::parameter_types(std::string_view tool, std::string_view key) const {
+  const SchemaChoices schemas = parameter(tool, key);
+  if (schemas.empty()) return kNoTypes;
+  const ordered_json* root = parameters(tool);
+  return schema_types(schemas, root != nullptr ? *root : *schemas.front());
 }
 
 std::string DeclaredTools::typed_value(std::string_view tool, std::string_view key,
                                        std::string_view raw) const {
-  const ordered_json* schema = parameter(tool, key);
-  if (schema == nullptr) return text::typed_value(raw, kNoTypes);
-  const ordered_json* root = parameters(tool);
-  return text::typed_value(raw, schema_types(*schema, root != nullptr ? *root : *schema));
+  return text::typed_value(raw, parameter_types(tool, key));
 }
 
 }  // namespace hearth::text

@@ -5,8 +5,13 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace hearth::text {
+
+/// The schemas that may hold for one value: several where alternatives ("anyOf" and its relatives)
+/// speak of it, none where the schema says nothing of it.
+using SchemaChoices = std::vector<const nlohmann::ordered_json*>;
 
 /// A view of the tools of a request.
 class DeclaredTools {
@@ -26,9 +31,10 @@ class DeclaredTools {
   [[nodiscard]] std::string typed_value(std::string_view tool, std::string_view key,
                                         std::string_view raw) const;
 
-  /// The schema of a parameter, references resolved; null when there is none.
-  [[nodiscard]] const nlohmann::ordered_json* parameter(std::string_view tool,
-                                                        std::string_view key) const;
+  /// The schemas of a parameter.
+  [[nodiscard]] SchemaChoices parameter(std::string_view tool, std::string_view key) const;
+  /// The types (SchemaTypes) by which typed_value() reads a parameter.
+  [[nodiscard]] unsigned parameter_types(std::string_view tool, std::string_view key) const;
   /// The schema of all parameters of a tool, or null.
   [[nodiscard]] const nlohmann::ordered_json* parameters(std::string_view tool) const;
 
@@ -48,9 +54,16 @@ enum SchemaTypes : unsigned {
   kArrayType = 32,
 };
 /// Union over type, anyOf, oneOf, allOf, enum, const, nullable and $ref (inside `root`); kNoTypes
-/// when it says nothing.
-[[nodiscard]] unsigned schema_types(const nlohmann::ordered_json& schema,
+/// when they say nothing.
+[[nodiscard]] unsigned schema_types(const SchemaChoices& schemas,
                                     const nlohmann::ordered_json& root);
+
+/// What `schemas` say of an object's member `name`, and of a list's items.
+[[nodiscard]] SchemaChoices member_choices(const SchemaChoices& schemas,
+                                           const nlohmann::ordered_json& root,
+                                           std::string_view name);
+[[nodiscard]] SchemaChoices item_choices(const SchemaChoices& schemas,
+                                         const nlohmann::ordered_json& root);
 
 /// Follows "$ref": "#/…" inside `root`, a bounded number of times.
 [[nodiscard]] const nlohmann::ordered_json& resolve_schema(const nlohmann::ordered_json& schema,

@@ -8,7 +8,7 @@
 namespace hearth::text {
 namespace {
 
-constexpr std::size_t kMaxDepth = 128;
+constexpr std::size_t kMaxDepth = 256;
 constexpr std::size_t kMaxToken = 4096;  // numbers, words and unquoted keys
 
 bool is_word_char(char c) {

@@ -16,7 +16,7 @@ namespace hearth::text {
 /// single-quoted and triple-quoted strings, raw control characters in strings, unknown escapes
 /// (`\d` stands for itself), True/False/None, tuples, trailing commas, unquoted keys, and strings
 /// between a quote token (Gemma's `<|"|>`). Numbers keep their spelling, strings their content;
-/// white space between tokens is dropped. Nesting is limited to 128. The text must be well-formed
+/// white space between tokens is dropped. Nesting is limited to 256. The text must be well-formed
 /// UTF-8 and must not be cut inside a character.
 class ValueReader {
  public:
