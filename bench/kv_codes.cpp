@@ -4,7 +4,6 @@
 //   build/bench/kv_codes [ROUNDS] [SHAPE] [THREADS] [CELLS]   default: 5 rounds, all, all cores,
 //   32768 SHAPE: 1 .. 4, 0 for all; 9: encoding only
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "compute/cpu/cpu_backend.h"
+#include "measure/samples.h"
 #include "quant/kv_code.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
@@ -25,6 +25,8 @@ using compute::KvCode;
 using compute::KvPart;
 using compute::KvRows;
 using compute::MemoryCategory;
+using measure::median;
+using measure::seconds_of;
 using tensor::Buffer;
 using tensor::DType;
 using tensor::Tensor;
@@ -57,18 +59,6 @@ constexpr Format kFormats[] = {
     {"2.5", DType::kF16, lloyd_max(5)},
     {"2", DType::kF16, lloyd_max(4)},
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
-template <class Body>
-double seconds(Body body) {
-  const auto begin = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 class Memory {
  public:
@@ -187,7 +177,7 @@ class Decoding {
     double time = 0;
     for (; time < 0.1; ++count) {
       a_.rows = rows_[static_cast<std::size_t>(next_++ % layers_)];
-      time += seconds([&] { backend_.attend(a_); });
+      time += seconds_of([&] { backend_.attend(a_); });
     }
     return time / static_cast<double>(count);
   }
@@ -203,7 +193,8 @@ class Decoding {
 };
 
 void measure_decoding(const Shape& shape, int rounds, int threads, std::int64_t cells) {
-  const std::unique_ptr<Backend> backend = compute::make_cpu_backend({.threads = threads, .exact = false, .instruction_set = ""});
+  const std::unique_ptr<Backend> backend =
+      compute::make_cpu_backend({.threads = threads, .exact = false, .instruction_set = ""});
   backend->reserve(1, shape.heads * shape.size);
   std::vector<std::unique_ptr<Decoding>> formats;
   for (const Format& format : kFormats) {
@@ -232,7 +223,8 @@ void measure_decoding(const Shape& shape, int rounds, int threads, std::int64_t 
 }
 
 void measure_encoding(int rounds) {
-  const std::unique_ptr<Backend> backend = compute::make_cpu_backend({.threads = 1, .exact = false, .instruction_set = ""});
+  const std::unique_ptr<Backend> backend =
+      compute::make_cpu_backend({.threads = 1, .exact = false, .instruction_set = ""});
   std::printf("encoding of F16 pages on one core, GB/s of F16 (keys with mean, values)\n");
   for (const std::int64_t size : {64, 128, 256}) {
     const Shape shape{8, 8, size};
@@ -254,7 +246,7 @@ void measure_encoding(int rounds) {
         a.pairs = memory.ints({kPages, 2}, pairs);
         std::vector<double> times;
         for (int round = 0; round < rounds; ++round) {
-          times.push_back(seconds([&] { backend->encode_pages(a); }));
+          times.push_back(seconds_of([&] { backend->encode_pages(a); }));
         }
         speeds[part == KvPart::kKeys ? 0 : 1] =
             2.0 * static_cast<double>(a.raw.elements()) / median(times) * 1e-9;
