@@ -17,6 +17,7 @@
 #include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
 #include "measure/machine_speed.h"
+#include "measure/samples.h"
 #include "support/error.h"
 #include "support/thread_team.h"
 #include "tensor/dtype.h"
@@ -28,6 +29,8 @@ using compute::Backend;
 using compute::KvPart;
 using compute::KvRows;
 using compute::MemoryCategory;
+using measure::median;
+using measure::seconds_of;
 using tensor::Buffer;
 using tensor::DType;
 using tensor::Tensor;
@@ -44,19 +47,6 @@ constexpr Shape kShapes[] = {{32, 8, 64, 64},
                              {16, 16, 128, 128},
                              {8, 4, 256, 256},
                              {16, 1, 576, 512, true}};
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-template <class Body>
-double seconds(Body body) {
-  const auto begin = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 /// Keys and values of many cells, as those of one sequence or of several shorter ones, and query
 /// rows at the ends.
@@ -110,7 +100,7 @@ class Scene {
     std::int64_t times = -1;
     for (; time < 0.02 || times < 2; ++times) {
       a.rows = rows_at(table, (times + 1) % table.shape[0], depth, count);
-      const double once = seconds([&] { backend_.attend(a); });
+      const double once = seconds_of([&] { backend_.attend(a); });
       if (times >= 0) time += once;
       buffers_.resize(buffers_.size() - 2);
     }

@@ -6,7 +6,6 @@
 //   SHAPE: 1 .. 6, 0 for all; 9: encoding only. MEGABYTES: as many layers as have so many; with 1
 //   all is in the caches and only arithmetic counts. FORMAT: only this one beside f16 and q8_0.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "compute/cpu/cpu_backend.h"
+#include "measure/samples.h"
 #include "quant/kv_code.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
@@ -27,6 +27,8 @@ using compute::KvCode;
 using compute::KvPart;
 using compute::KvRows;
 using compute::MemoryCategory;
+using measure::median;
+using measure::seconds_of;
 using tensor::Buffer;
 using tensor::DType;
 using tensor::Tensor;
@@ -58,18 +60,6 @@ constexpr Format kFormats[] = {
     {"2.5", DType::kF16, lloyd_max(5)},
     {"2", DType::kF16, lloyd_max(4)},
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
-template <class Body>
-double seconds(Body body) {
-  const auto begin = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 class Memory {
  public:
@@ -190,7 +180,7 @@ class Decoding {
     double time = 0;
     for (; time < 0.1; ++count) {
       a_.rows = rows_[static_cast<std::size_t>(next_++ % layers_)];
-      time += seconds([&] { backend_.attend(a_); });
+      time += seconds_of([&] { backend_.attend(a_); });
     }
     return time / static_cast<double>(count);
   }
@@ -271,7 +261,7 @@ void measure_encoding(int rounds) {
         a.pairs = memory.ints({kPages, 2}, pairs);
         std::vector<double> times;
         for (int round = 0; round < rounds; ++round) {
-          times.push_back(seconds([&] { backend->encode_pages(a); }));
+          times.push_back(seconds_of([&] { backend->encode_pages(a); }));
         }
         speeds[part == KvPart::kKeys ? 0 : 1] =
             2.0 * static_cast<double>(a.raw.elements()) / median(times) * 1e-9;

@@ -26,6 +26,7 @@ namespace {
 using compute::Backend;
 using compute::MemoryCategory;
 using measure::median;
+using measure::seconds_of;
 using tensor::Buffer;
 using tensor::DType;
 using tensor::Tensor;
@@ -148,13 +149,6 @@ std::vector<Mixer> mixers(Backend& backend, Tensors& tensors) {
   };
 }
 
-template <class Body>
-double seconds(Body body) {
-  const double begin = measure::now();
-  body();
-  return measure::now() - begin;
-}
-
 void measure_mixer(const Mixer& mixer, Tensors& tensors, measure::MachineSpeed& machine,
                    int rounds) {
   // States of many layers, so that each comes from memory.
@@ -180,11 +174,11 @@ void measure_mixer(const Mixer& mixer, Tensors& tensors, measure::MachineSpeed& 
   std::vector<double> row_speeds;
   for (int round = 0; round <= rounds; ++round) {
     const double bandwidth = machine.read_bandwidth();
-    const double decode = seconds([&] {
+    const double decode = seconds_of([&] {
       for (const compute::RecurrentRows& rows : steps) mixer.run(rows, state, 1);
     });
-    const double in_chunks = seconds([&] { mixer.run(chunked, state, kPrefillRows); });
-    const double in_rows = seconds([&] { mixer.run(single, state, kPrefillRows); });
+    const double in_chunks = seconds_of([&] { mixer.run(chunked, state, kPrefillRows); });
+    const double in_rows = seconds_of([&] { mixer.run(single, state, kPrefillRows); });
     if (round == 0) continue;
     fractions.push_back(static_cast<double>(slots * floats) * 4 / decode / bandwidth);
     chunk_speeds.push_back(kPrefillRows / in_chunks);

@@ -22,22 +22,18 @@
 #include "compute/cpu/kernel_choice.h"
 #include "machine/cpu.h"
 #include "machine/topology.h"
+#include "measure/samples.h"
 #include "support/thread_team.h"
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using hearth::measure::median;
 constexpr std::int64_t kChunks = 64;
 constexpr std::int64_t kRounds = 1000;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
 }
 
 double processor_seconds() {

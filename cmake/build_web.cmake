@@ -16,7 +16,8 @@ endif()
 
 file(MAKE_DIRECTORY ${WORK})
 file(REMOVE_RECURSE ${WORK}/src ${WORK}/test ${WORK}/public ${WORK}/dist)
-foreach(name src test public index.html package.json package-lock.json tsconfig.json vite.config.ts embed.mjs)
+foreach(name src test public index.html package.json package-lock.json tsconfig.json vite.config.ts embed.mjs
+    content_types.mjs)
   file(COPY ${SOURCE}/${name} DESTINATION ${WORK})
 endforeach()
 

@@ -37,7 +37,7 @@ std::string_view page_notices() noexcept { return {}; }
   endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/web/src/* ${CMAKE_SOURCE_DIR}/web/public/*
     ${CMAKE_SOURCE_DIR}/web/test/*)
-  foreach(name index.html package.json package-lock.json tsconfig.json vite.config.ts embed.mjs)
+  foreach(name index.html package.json package-lock.json tsconfig.json vite.config.ts embed.mjs content_types.mjs)
     list(APPEND sources ${CMAKE_SOURCE_DIR}/web/${name})
   endforeach()
   add_custom_command(

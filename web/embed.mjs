@@ -4,14 +4,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { extname, join, resolve } from 'node:path'
 import { constants, gzipSync } from 'node:zlib'
-
-const types = {
-  '.html': 'text/html; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.svg': 'image/svg+xml',
-  '.webmanifest': 'application/manifest+json',
-}
+import { contentTypes } from './content_types.mjs'
 
 const [dist, out] = process.argv.slice(2).map((path) => resolve(path))
 const compressed = `${dist}-gzip`
@@ -44,7 +37,7 @@ for (const name of names) {
     notices = bring(path)
     continue
   }
-  const type = types[extname(name)]
+  const type = contentTypes[extname(name)]
   if (!type) throw new Error(`${name}: a file of an unknown type`)
   const bytes = readFileSync(path)
   const small = gzipSync(bytes, { level: constants.Z_BEST_COMPRESSION })

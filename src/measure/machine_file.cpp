@@ -4,20 +4,23 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
 
+#include "measure/json_reader.h"
 #include "support/error.h"
 #include "support/file.h"
 
 namespace hearth::measure {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;  // keys as they were written
 using machine::Machine;
 
-constexpr int kMaxDepth = 8;
-constexpr std::size_t kMaxText = 512;
-constexpr std::size_t kMaxEntries = 256;
+constexpr JsonRules kRules{.noun = "the machine",
+                           .hint = "`hearth probe --json` prints a machine as it should look",
+                           .max_bytes = kMaxMachineFileBytes,
+                           .max_depth = 8,
+                           .max_entries = 256,
+                           .max_text = 512};
 constexpr int kMaxCount = 1 << 20;  // of cores, threads, memory nodes …
 /// Larger than any size or rate of a machine, and exact as a double.
 constexpr double kMaxNumber = 9e15;
@@ -129,262 +132,139 @@ Json gpu_json(const machine::Gpu& gpu) {
 
 // --- reading ---
 
-std::string type_words(const Json& value) {
-  switch (value.type()) {
-    case Json::value_t::null:
-      return "null";
-    case Json::value_t::boolean:
-      return "true or false";
-    case Json::value_t::string:
-      return "a text";
-    case Json::value_t::array:
-      return "a list";
-    case Json::value_t::object:
-      return "an object";
-    default:
-      return "a number";
-  }
+void take(JsonReader& reader, const char* key, double& to, double unit = 1) {
+  if (!reader.has(key)) return;
+  // Of several units only the product must fit.
+  to = reader.number(key, 0, 0, kMaxNumber) * unit;
+  if (to > kMaxNumber * kGiga) reader.fail(key, "is out of range");
 }
 
-/// Reads the keys of one object; finish() refuses those that nobody asked for.
-class Reader {
- public:
-  Reader(const Json& json, std::string where, std::string_view source)
-      : json_(json), where_(std::move(where)), source_(source) {
-    if (!json.is_object()) refuse(where_, "must be an object", json);
-  }
+void take(JsonReader& reader, const char* key, std::uint64_t& to) {
+  const double value = reader.number(key, static_cast<double>(to), 0, kMaxNumber);
+  // "16e9" is a number of bytes, too.
+  if (value != std::floor(value)) reader.fail(key, "must be a whole number of bytes");
+  to = static_cast<std::uint64_t>(value);
+}
 
-  void number(const char* key, double& to, double unit = 1) {
-    const Json* value = find(key);
-    if (value == nullptr) return;
-    if (!value->is_number()) refuse(place(key), "must be a number", *value);
-    const double given = value->get<double>();
-    if (!(given >= 0 && given <= kMaxNumber)) fail(place(key), "is out of range");
-    // Of several units only the product must fit.
-    to = given * unit;
-    if (to > kMaxNumber * kGiga) fail(place(key), "is out of range");
-  }
+template <class Integer>
+void take(JsonReader& reader, const char* key, Integer& to, int least, int most = kMaxCount) {
+  to = static_cast<Integer>(reader.integer(key, to, least, most));
+}
 
-  void bytes(const char* key, std::uint64_t& to) {
-    double value = static_cast<double>(to);
-    number(key, value);
-    // "16e9" is a number of bytes, too.
-    if (value != std::floor(value)) fail(place(key), "must be a whole number of bytes");
-    to = static_cast<std::uint64_t>(value);
-  }
+void take(JsonReader& reader, const char* key, std::string& to) { to = reader.text(key, to); }
 
-  template <class Integer>
-  void count(const char* key, Integer& to, int least, int most = kMaxCount) {
-    const Json* value = find(key);
-    if (value == nullptr) return;
-    if (!value->is_number()) refuse(place(key), "must be a number", *value);
-    const double given = value->get<double>();
-    if (!(given >= least && given <= most) || given != std::floor(given)) {
-      fail(place(key), fmt::format("must be a whole number from {} to {}", least, most));
-    }
-    to = static_cast<Integer>(given);
-  }
+void take(JsonReader& reader, const char* key, bool& to) { to = reader.flag(key, to); }
 
-  void text(const char* key, std::string& to) {
-    const Json* value = find(key);
-    if (value == nullptr) return;
-    if (!value->is_string()) refuse(place(key), "must be a text", *value);
-    to = checked_text(*value, place(key));
-  }
+/// `read(reader, entry)` for every object of the list.
+template <class Entry, class Read>
+void take_list(JsonReader& reader, const char* key, std::vector<Entry>& to, Read read) {
+  if (!reader.has(key)) return;
+  to.clear();
+  reader.each(key, [&](JsonReader& entry) { read(entry, to.emplace_back()); });
+}
 
-  void flag(const char* key, bool& to) {
-    const Json* value = find(key);
-    if (value == nullptr) return;
-    if (!value->is_boolean()) refuse(place(key), "must be true or false", *value);
-    to = value->get<bool>();
-  }
-
-  void texts(const char* key, std::vector<std::string>& to) {
-    const Json* value = find_list(key);
-    if (value == nullptr) return;
-    to.clear();
-    for (const Json& entry : *value) {
-      const std::string at = fmt::format("{}[{}]", place(key), to.size());
-      if (!entry.is_string()) refuse(at, "must be a text", entry);
-      to.push_back(checked_text(entry, at));
-    }
-  }
-
-  /// `read(reader, entry)` for every object of the list.
-  template <class Entry, class Read>
-  void list(const char* key, std::vector<Entry>& to, Read read) {
-    const Json* value = find_list(key);
-    if (value == nullptr) return;
-    to.clear();
-    for (const Json& entry : *value) {
-      Reader reader(entry, fmt::format("{}[{}]", place(key), to.size()), source_);
-      Entry made;
-      read(reader, made);
-      reader.finish();
-      to.push_back(std::move(made));
-    }
-  }
-
-  template <class Read>
-  void object(const char* key, Read read) {
-    const Json* value = find(key);
-    if (value == nullptr) return;
-    Reader reader(*value, place(key), source_);
-    read(reader);
-    reader.finish();
-  }
-
-  [[nodiscard]] bool has(const char* key) const { return json_.contains(key); }
-
-  void finish() const {
-    for (const auto& [key, value] : json_.items()) {
-      if (!known_.contains(key)) {
-        fail(where_.empty() ? std::string("the machine") : where_,
-             fmt::format("has an unknown key '{}'", printable(key, 60)));
-      }
-    }
-  }
-
-  [[noreturn]] void fail(const std::string& what, std::string_view trouble) const {
-    throw Error(fmt::format("{}: {} {}", source_, what, trouble),
-                "`hearth probe --json` prints a machine as it should look");
-  }
-
- private:
-  [[nodiscard]] std::string place(const char* key) const {
-    return where_.empty() ? std::string(key) : fmt::format("{}.{}", where_, key);
-  }
-  const Json* find(const char* key) {
-    known_.insert(key);
-    const auto found = json_.find(key);
-    return found == json_.end() ? nullptr : &*found;
-  }
-  const Json* find_list(const char* key) {
-    const Json* value = find(key);
-    if (value == nullptr) return nullptr;
-    if (!value->is_array()) refuse(place(key), "must be a list", *value);
-    if (value->size() > kMaxEntries) {
-      fail(place(key), fmt::format("has more than {} entries", kMaxEntries));
-    }
-    return value;
-  }
-  std::string checked_text(const Json& value, const std::string& at) const {
-    const auto& given = value.get_ref<const std::string&>();
-    if (given.size() > kMaxText) fail(at, fmt::format("is longer than {} bytes", kMaxText));
-    return given;
-  }
-  [[noreturn]] void refuse(const std::string& what, std::string_view wanted,
-                           const Json& value) const {
-    fail(what.empty() ? std::string("a machine") : what,
-         fmt::format("{}, not {}", wanted, type_words(value)));
-  }
-
-  const Json& json_;
-  std::string where_;
-  std::string_view source_;
-  std::set<std::string, std::less<>> known_;
-};
-
-void read_engine(Reader& reader, machine::EngineSpeed& engine) {
+void read_engine(JsonReader& reader, machine::EngineSpeed& engine) {
   for (const EngineMember& member : kEngineMembers) {
-    reader.number(member.key, engine.*member.member, member.unit);
+    take(reader, member.key, engine.*member.member, member.unit);
   }
-  reader.list("experts", engine.experts, [](Reader& entry, machine::ExpertSpeed& experts) {
-    entry.number("rows", experts.rows);
-    entry.number("fraction", experts.fraction);
-  });
+  take_list(reader, "experts", engine.experts,
+            [](JsonReader& entry, machine::ExpertSpeed& experts) {
+              take(entry, "rows", experts.rows);
+              take(entry, "fraction", experts.fraction);
+            });
 }
 
-void read_cpu(Reader& reader, machine::Processors& cpu) {
-  reader.text("name", cpu.name);
-  reader.count("usable_cores", cpu.usable_cores, 0);
-  reader.list("kinds", cpu.kinds, [](Reader& entry, machine::CoreKind& kind) {
-    entry.count("cores", kind.cores, 1);
-    entry.count("threads", kind.threads, 0);
-    entry.number("max_ghz", kind.max_ghz);
-    entry.count("efficiency", kind.efficiency, 0);
+void read_cpu(JsonReader& reader, machine::Processors& cpu) {
+  take(reader, "name", cpu.name);
+  take(reader, "usable_cores", cpu.usable_cores, 0);
+  take_list(reader, "kinds", cpu.kinds, [](JsonReader& entry, machine::CoreKind& kind) {
+    take(entry, "cores", kind.cores, 1);
+    take(entry, "threads", kind.threads, 0);
+    take(entry, "max_ghz", kind.max_ghz);
+    take(entry, "efficiency", kind.efficiency, 0);
   });
-  reader.count("nodes", cpu.nodes, 1);
-  reader.texts("instruction_sets", cpu.instruction_sets);
-  reader.bytes("l1_bytes", cpu.l1_bytes);
-  reader.bytes("l2_bytes", cpu.l2_bytes);
-  reader.bytes("l3_bytes", cpu.l3_bytes);
+  take(reader, "nodes", cpu.nodes, 1);
+  if (reader.has("instruction_sets")) cpu.instruction_sets = reader.texts("instruction_sets");
+  take(reader, "l1_bytes", cpu.l1_bytes);
+  take(reader, "l2_bytes", cpu.l2_bytes);
+  take(reader, "l3_bytes", cpu.l3_bytes);
 }
 
-void read_memory(Reader& reader, machine::MainMemory& memory) {
-  reader.bytes("total_bytes", memory.total_bytes);
-  reader.bytes("available_bytes", memory.available_bytes);
-  reader.bytes("swap_total_bytes", memory.swap_total_bytes);
-  reader.bytes("swap_used_bytes", memory.swap_used_bytes);
-  reader.text("huge_pages", memory.huge_pages);
-  reader.flag("unified", memory.unified);
+void read_memory(JsonReader& reader, machine::MainMemory& memory) {
+  take(reader, "total_bytes", memory.total_bytes);
+  take(reader, "available_bytes", memory.available_bytes);
+  take(reader, "swap_total_bytes", memory.swap_total_bytes);
+  take(reader, "swap_used_bytes", memory.swap_used_bytes);
+  take(reader, "huge_pages", memory.huge_pages);
+  take(reader, "unified", memory.unified);
   // A described machine without other programs.
   if (!reader.has("available_bytes")) memory.available_bytes = memory.total_bytes;
 }
 
-void read_disk(Reader& reader, machine::Disk& disk) {
-  reader.text("path", disk.path);
-  reader.text("device", disk.device);
-  reader.text("kind", disk.kind);
-  reader.bytes("total_bytes", disk.total_bytes);
-  reader.bytes("free_bytes", disk.free_bytes);
-  reader.number("sequential_gbs", disk.sequential_bytes_per_second, kGiga);
-  reader.list("random", disk.random, [](Reader& entry, machine::RandomRead& read) {
-    entry.count("block_bytes", read.block_bytes, 512, 1 << 30);
-    entry.count("queue_depth", read.queue_depth, 1);
-    entry.number("gbs", read.bytes_per_second, kGiga);
+void read_disk(JsonReader& reader, machine::Disk& disk) {
+  take(reader, "path", disk.path);
+  take(reader, "device", disk.device);
+  take(reader, "kind", disk.kind);
+  take(reader, "total_bytes", disk.total_bytes);
+  take(reader, "free_bytes", disk.free_bytes);
+  take(reader, "sequential_gbs", disk.sequential_bytes_per_second, kGiga);
+  take_list(reader, "random", disk.random, [](JsonReader& entry, machine::RandomRead& read) {
+    take(entry, "block_bytes", read.block_bytes, 512, 1 << 30);
+    take(entry, "queue_depth", read.queue_depth, 1);
+    take(entry, "gbs", read.bytes_per_second, kGiga);
   });
 }
 
-void read_gpu(Reader& reader, machine::Gpu& gpu) {
-  reader.text("name", gpu.name);
-  reader.text("vendor", gpu.vendor);
-  reader.text("driver", gpu.driver);
-  reader.text("api", gpu.api);
-  reader.bytes("memory_total_bytes", gpu.memory_total_bytes);
-  reader.bytes("memory_free_bytes", gpu.memory_free_bytes);
-  reader.number("memory_gbs", gpu.memory_bytes_per_second, kGiga);
-  reader.number("fp16_tflops", gpu.fp16_flops, kTera);
-  reader.number("link_gbs", gpu.link_bytes_per_second, kGiga);
-  reader.flag("integrated", gpu.integrated);
+void read_gpu(JsonReader& reader, machine::Gpu& gpu) {
+  take(reader, "name", gpu.name);
+  take(reader, "vendor", gpu.vendor);
+  take(reader, "driver", gpu.driver);
+  take(reader, "api", gpu.api);
+  take(reader, "memory_total_bytes", gpu.memory_total_bytes);
+  take(reader, "memory_free_bytes", gpu.memory_free_bytes);
+  take(reader, "memory_gbs", gpu.memory_bytes_per_second, kGiga);
+  take(reader, "fp16_tflops", gpu.fp16_flops, kTera);
+  take(reader, "link_gbs", gpu.link_bytes_per_second, kGiga);
+  take(reader, "integrated", gpu.integrated);
   if (!reader.has("memory_free_bytes")) gpu.memory_free_bytes = gpu.memory_total_bytes;
 }
 
-void read_speeds(Reader& reader, Machine& machine) {
-  reader.number("read_gbs", machine.read_bytes_per_second, kGiga);
-  reader.list("reads", machine.reads, [](Reader& entry, machine::ReadSpeed& read) {
-    entry.count("threads", read.threads, 1);
-    entry.flag("huge_pages", read.huge_pages);
-    entry.number("gbs", read.bytes_per_second, kGiga);
+void read_speeds(JsonReader& reader, Machine& machine) {
+  take(reader, "read_gbs", machine.read_bytes_per_second, kGiga);
+  take_list(reader, "reads", machine.reads, [](JsonReader& entry, machine::ReadSpeed& read) {
+    take(entry, "threads", read.threads, 1);
+    take(entry, "huge_pages", read.huge_pages);
+    take(entry, "gbs", read.bytes_per_second, kGiga);
   });
-  reader.number("int8_gmacs", machine.int8_multiply_adds, kGiga);
-  reader.number("bf16_gmacs", machine.bf16_multiply_adds, kGiga);
-  reader.number("f32_gmacs", machine.f32_multiply_adds, kGiga);
-  reader.list("kernels", machine.kernels, [](Reader& entry, machine::KernelSpeed& kernel) {
-    entry.text("format", kernel.format);
-    entry.number("decode_gbs", kernel.decode_bytes_per_second, kGiga);
-    entry.number("prefill_gmacs", kernel.prefill_multiply_adds, kGiga);
-  });
-  reader.object("engine", [&](Reader& entry) { read_engine(entry, machine.engine); });
+  take(reader, "int8_gmacs", machine.int8_multiply_adds, kGiga);
+  take(reader, "bf16_gmacs", machine.bf16_multiply_adds, kGiga);
+  take(reader, "f32_gmacs", machine.f32_multiply_adds, kGiga);
+  take_list(reader, "kernels", machine.kernels,
+            [](JsonReader& entry, machine::KernelSpeed& kernel) {
+              take(entry, "format", kernel.format);
+              take(entry, "decode_gbs", kernel.decode_bytes_per_second, kGiga);
+              take(entry, "prefill_gmacs", kernel.prefill_multiply_adds, kGiga);
+            });
+  reader.inside("engine", [&](JsonReader& entry) { read_engine(entry, machine.engine); });
 }
 
-void read_surroundings(Reader& reader, Machine& machine) {
-  reader.object("limits", [&](Reader& limits) {
-    limits.text("container", machine.limits.container);
-    limits.bytes("memory_bytes", machine.limits.memory_bytes);
-    limits.number("processors", machine.limits.processors);
+void read_surroundings(JsonReader& reader, Machine& machine) {
+  reader.inside("limits", [&](JsonReader& limits) {
+    take(limits, "container", machine.limits.container);
+    take(limits, "memory_bytes", machine.limits.memory_bytes);
+    take(limits, "processors", machine.limits.processors);
   });
-  reader.object("power", [&](Reader& power) {
-    power.text("source", machine.power.source);
-    power.count("battery_percent", machine.power.battery_percent, -1, 100);
-    power.text("governor", machine.power.governor);
-    power.flag("throttled", machine.power.throttled);
+  reader.inside("power", [&](JsonReader& power) {
+    take(power, "source", machine.power.source);
+    take(power, "battery_percent", machine.power.battery_percent, -1, 100);
+    take(power, "governor", machine.power.governor);
+    take(power, "throttled", machine.power.throttled);
   });
 }
 
-void check_version(Reader& reader) {
+void check_version(JsonReader& reader) {
   int version = 0;
-  reader.count("version", version, 1);
+  take(reader, "version", version, 1);
   if (version == 0)
     reader.fail("'version'", fmt::format("is missing: it is {}", kMachineFileVersion));
   if (version > kMachineFileVersion) {
@@ -444,36 +324,25 @@ std::string machine_text(const Machine& machine) {
 }
 
 Machine parse_machine(std::string_view text, std::string_view source) {
-  const auto refuse = [source](const std::string& trouble) {
-    return Error(fmt::format("{} {}", source, trouble),
-                 "`hearth probe --json` prints a machine as it should look");
-  };
-  if (text.size() > kMaxMachineFileBytes) throw refuse("is too large to be a machine");
-  const auto bounded = [&](int depth, Json::parse_event_t, const Json&) {
-    if (depth > kMaxDepth) throw refuse("is nested too deeply");
-    return true;
-  };
-  const Json json = Json::parse(text, bounded, /*allow_exceptions=*/false);
-  if (json.is_discarded()) throw refuse("is not valid JSON");
-
+  const nlohmann::json json = parse_json(text, std::string(source), kRules);
   Machine machine;
-  Reader reader(json, "", source);
+  JsonReader reader(json, std::string(source), "", kRules);
   check_version(reader);
-  reader.text("name", machine.name);
-  reader.text("family", machine.family);
-  reader.text("source", machine.source);
+  take(reader, "name", machine.name);
+  take(reader, "family", machine.family);
+  take(reader, "source", machine.source);
   double measured_at = 0;
-  reader.number("measured_at", measured_at);
+  take(reader, "measured_at", measured_at);
   machine.measured_at = static_cast<std::int64_t>(measured_at);
-  reader.number("disturbed_by", machine.disturbed_by);
-  reader.object("cpu", [&](Reader& cpu) { read_cpu(cpu, machine.cpu); });
-  reader.object("memory", [&](Reader& memory) { read_memory(memory, machine.memory); });
+  take(reader, "disturbed_by", machine.disturbed_by);
+  reader.inside("cpu", [&](JsonReader& cpu) { read_cpu(cpu, machine.cpu); });
+  reader.inside("memory", [&](JsonReader& memory) { read_memory(memory, machine.memory); });
   read_speeds(reader, machine);
-  reader.list("disks", machine.disks, read_disk);
-  reader.list("gpus", machine.gpus, read_gpu);
-  reader.list("npus", machine.npus, [](Reader& entry, machine::Npu& npu) {
-    entry.text("name", npu.name);
-    entry.text("device", npu.device);
+  take_list(reader, "disks", machine.disks, read_disk);
+  take_list(reader, "gpus", machine.gpus, read_gpu);
+  take_list(reader, "npus", machine.npus, [](JsonReader& entry, machine::Npu& npu) {
+    take(entry, "name", npu.name);
+    take(entry, "device", npu.device);
   });
   read_surroundings(reader, machine);
   reader.finish();

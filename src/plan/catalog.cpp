@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <system_error>
 
+#include "measure/json_reader.h"
 #include "plan/data.h"
-#include "plan/json_reader.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "support/set_aside.h"
 
 namespace hearth::plan {
 namespace {
+
+using Json = nlohmann::json;
+using measure::JsonReader;
 
 constexpr const char* kFormat = "hearth-catalog-1";
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 26;
@@ -85,7 +88,7 @@ Score read_score(JsonReader& reader) {
 }
 
 CatalogModel read_model(const Json& json, const std::string& source, const std::string& where) {
-  JsonReader reader(json, source, where);
+  JsonReader reader(json, source, where, measure::kDataFile);
   CatalogModel model;
   model.name = reader.needed_text("name");
   if (model.name.find_first_of(" \t\n/:") != std::string::npos || model.name.size() > 100)
@@ -105,11 +108,7 @@ CatalogModel read_model(const Json& json, const std::string& source, const std::
   model.context = reader.integer("context", 0, 0, std::int64_t{1} << 32);
   model.context_source = reader.text("context_source");
   model.published_quant = reader.text("published_quant");
-  if (const Json* shape = reader.object("shape")) {
-    JsonReader shape_reader(*shape, source, where + ".shape");
-    model.shape = read_shape(shape_reader);
-    shape_reader.finish();
-  }
+  reader.inside("shape", [&](JsonReader& shape) { model.shape = read_shape(shape); });
   model.shape_source = reader.text("shape_source");
   model.repositories = reader.texts("repositories");
   reader.each("files", [&](JsonReader& entry) { model.files.push_back(read_file_entry(entry)); });
@@ -127,12 +126,9 @@ Catalog read_head(JsonReader& reader) {
   catalog.compiled = reader.text("compiled");
   (void)reader.texts("about");
   catalog.attribution = reader.text("attribution");
-  if (const Json* sources = reader.object("sources")) {
-    for (const auto& [key, value] : sources->items()) {
-      if (!value.is_string()) reader.fail("sources." + key, "is not a text");
-      catalog.sources[key] = value.get<std::string>();
-    }
-  }
+  reader.each_text("sources", [&](const std::string& key, const std::string& explanation) {
+    catalog.sources[key] = explanation;
+  });
   return catalog;
 }
 
@@ -167,8 +163,8 @@ void add_entry(Catalog& catalog, Json& models, const Json& entry, const std::str
 
 void extend(Catalog& catalog, Json& models, const std::filesystem::path& path) {
   const std::string source = fmt::format("'{}'", printable(path.string(), 300));
-  const Json json = parse_json(read_file(path, kMaxFileBytes), source);
-  JsonReader reader(json, source, "");
+  const Json json = measure::parse_json(read_file(path, kMaxFileBytes), source, measure::kDataFile);
+  JsonReader reader(json, source, "", measure::kDataFile);
   Catalog head = read_head(reader);
   const Json* entries = reader.list("models");
   reader.finish();
@@ -186,8 +182,8 @@ void extend(Catalog& catalog, Json& models, const std::filesystem::path& path) {
 
 /// A whole catalog; `models` receives the JSON of its models.
 Catalog read_catalog(std::string_view text, const std::string& source, Json& models) {
-  const Json json = parse_json(text, source);
-  JsonReader reader(json, source, "");
+  const Json json = measure::parse_json(text, source, measure::kDataFile);
+  JsonReader reader(json, source, "", measure::kDataFile);
   Catalog catalog = read_head(reader);
   const Json* entries = reader.list("models");
   reader.finish();

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "measure/json_reader.h"
 #include "plan/data.h"
-#include "plan/json_reader.h"
 
 namespace hearth::plan {
 namespace {
+
+using Json = nlohmann::json;
+using measure::JsonReader;
 
 constexpr double kDaysPerYear = 365.25, kHours = 3600, kMillion = 1e6;
 
@@ -18,18 +21,15 @@ double energy_per_day(const LocalTerms& terms, double hours) {
 }  // namespace
 
 Prices parse_prices(std::string_view text, const std::string& source) {
-  const Json json = parse_json(text, source);
-  JsonReader reader(json, source, "");
+  const Json json = measure::parse_json(text, source, measure::kDataFile);
+  JsonReader reader(json, source, "", measure::kDataFile);
   if (reader.needed_text("format") != "hearth-prices-1")
     reader.fail("format", "is not \"hearth-prices-1\"");
   (void)reader.texts("about");
   Prices prices;
-  if (const Json* sources = reader.object("sources")) {
-    for (const auto& [key, value] : sources->items()) {
-      if (!value.is_string()) reader.fail("sources." + key, "is not a text");
-      prices.sources[key] = value.get<std::string>();
-    }
-  }
+  reader.each_text("sources", [&](const std::string& key, const std::string& explanation) {
+    prices.sources[key] = explanation;
+  });
   reader.each("apis", [&](JsonReader& entry) {
     ApiPrice price;
     price.name = entry.needed_text("name");
@@ -43,15 +43,13 @@ Prices parse_prices(std::string_view text, const std::string& source) {
     if (!prices.sources.contains(price.source)) entry.fail("source", "is not under 'sources'");
     prices.apis.push_back(std::move(price));
   });
-  if (const Json* power = reader.object("power")) {
-    JsonReader terms(*power, source, "power");
+  reader.inside("power", [&](JsonReader& terms) {
     prices.price_per_kwh = terms.number("price_per_kwh", 0, 0, 100);
     prices.power_source = terms.text("source");
     prices.watts_base = terms.number("watts_base", 0, 0, 1e5);
     prices.watts_per_core = terms.number("watts_per_core", 0, 0, 1e4);
     prices.lifetime_years = terms.number("lifetime_years", 4, 0.1, 100);
-    terms.finish();
-  }
+  });
   reader.finish();
   std::stable_sort(prices.apis.begin(), prices.apis.end(),
                    [](const ApiPrice& a, const ApiPrice& b) { return a.output < b.output; });

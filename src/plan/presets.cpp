@@ -4,13 +4,16 @@
 
 #include <algorithm>
 
+#include "measure/json_reader.h"
 #include "measure/machine_file.h"
 #include "plan/data.h"
-#include "plan/json_reader.h"
 #include "support/error.h"
 
 namespace hearth::plan {
 namespace {
+
+using Json = nlohmann::json;
+using measure::JsonReader;
 
 constexpr double kGiga = 1e9, kTera = 1e12, kGibi = 1073741824.0;
 
@@ -18,8 +21,8 @@ constexpr double kGiga = 1e9, kTera = 1e12, kGibi = 1073741824.0;
 template <class Take>
 void for_each_preset(const Take& take) {
   const std::string source = "the built-in machines";
-  const Json json = parse_json(embedded_file("machines.json"), source);
-  JsonReader reader(json, source, "");
+  const Json json = measure::parse_json(embedded_file("machines.json"), source, measure::kDataFile);
+  JsonReader reader(json, source, "", measure::kDataFile);
   if (reader.needed_text("format") != "hearth-machines-1")
     reader.fail("format", "is not \"hearth-machines-1\"");
   (void)reader.texts("about");
@@ -78,8 +81,8 @@ std::optional<Preset> find_preset(std::string_view key) {
 
 std::vector<GpuSheet> gpu_sheets() {
   const std::string source = "the built-in data sheets";
-  const Json json = parse_json(embedded_file("gpus.json"), source);
-  JsonReader reader(json, source, "");
+  const Json json = measure::parse_json(embedded_file("gpus.json"), source, measure::kDataFile);
+  JsonReader reader(json, source, "", measure::kDataFile);
   if (reader.needed_text("format") != "hearth-gpus-1")
     reader.fail("format", "is not \"hearth-gpus-1\"");
   (void)reader.texts("about");

@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <initializer_list>
 #include <nlohmann/json.hpp>
 
+#include "measure/json_reader.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "support/set_aside.h"
@@ -16,118 +15,67 @@ namespace hearth::plan {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using measure::JsonReader;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxBytes = std::size_t{64} << 10;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 31;
 constexpr double kMaxNumber = 1e18;
+constexpr measure::JsonRules kRules{.noun = "it", .max_bytes = kMaxBytes, .max_text = kMaxBytes};
 
 /// A file that a newer Hearth wrote: nothing is wrong with it.
 struct NewerVersion {};
 
-[[noreturn]] void refuse(std::string_view what) { throw Error(std::string(what)); }
-
-void only_known(const Json& object, std::string_view where,
-                std::initializer_list<std::string_view> known) {
-  if (!object.is_object()) refuse(fmt::format("{} is no object", where));
-  for (const auto& [key, value] : object.items()) {
-    if (std::find(known.begin(), known.end(), key) == known.end())
-      refuse(fmt::format("{} has an unknown member '{}'", where, printable(key)));
-  }
-}
-
-void take(const Json& object, const char* key, std::string& into) {
-  const auto found = object.find(key);
-  if (found == object.end()) return;
-  if (!found->is_string()) refuse(fmt::format("'{}' is no text", key));
-  into = found->get<std::string>();
-}
-
-void take(const Json& object, const char* key, bool& into) {
-  const auto found = object.find(key);
-  if (found == object.end()) return;
-  if (!found->is_boolean()) refuse(fmt::format("'{}' is neither true nor false", key));
-  into = found->get<bool>();
-}
-
 template <class Integer>
-void take(const Json& object, const char* key, Integer& into, std::int64_t least,
+void take(JsonReader& reader, const char* key, Integer& into, std::int64_t least,
           std::int64_t most) {
-  const auto found = object.find(key);
-  if (found == object.end()) return;
-  const bool whole = found->is_number_unsigned()
-                         ? found->get<std::uint64_t>() <= static_cast<std::uint64_t>(most)
-                         : found->is_number_integer();
-  const std::int64_t value = whole ? found->get<std::int64_t>() : 0;
-  if (!whole || value < least || value > most)
-    refuse(fmt::format("'{}' is no whole number from {} to {}", key, least, most));
-  into = static_cast<Integer>(value);
+  into = static_cast<Integer>(reader.integer(key, into, least, most));
 }
 
-void take(const Json& object, const char* key, double& into) {
-  const auto found = object.find(key);
-  if (found == object.end()) return;
-  const double value = found->is_number() ? found->get<double>() : -1;
-  if (!(value >= 0 && value <= kMaxNumber)) refuse(fmt::format("'{}' is no positive number", key));
-  into = value;
+void take(JsonReader& reader, const char* key, double& into) {
+  into = reader.number(key, into, 0, kMaxNumber);
 }
 
-void read_engine(const Json& json, spec::Setup& setup) {
-  std::string model, kv_type = setup.kv_type.name(), rope_scaling;
-  take(json, "model", model);
-  if (model.empty() || model.find('\0') != std::string::npos) refuse("it names no model");
+void read_engine(JsonReader& reader, spec::Setup& setup) {
+  const std::string model = reader.text("model");
+  if (model.empty() || model.find('\0') != std::string::npos) throw Error("it names no model");
   setup.model = model;
-  take(json, "context", setup.context, 0, kMaxContext);
-  take(json, "sequences", setup.sequences, 1, 4096);
-  take(json, "batch_rows", setup.batch_rows, 1, 1 << 20);
-  take(json, "kv_type", kv_type);
-  take(json, "rope_scaling", rope_scaling);
-  try {
-    setup.kv_type = spec::parse_kv_format(kv_type);
-    if (!rope_scaling.empty()) setup.rope_scaling = spec::parse_rope_scaling(rope_scaling);
-  } catch (const Error& error) {
-    refuse(error.what());
-  }
-  take(json, "threads", setup.threads, 0, 1 << 14);
-  take(json, "exact", setup.exact);
-  take(json, "mapped", setup.mapped);
-  take(json, "instruction_set", setup.instruction_set);
+  take(reader, "context", setup.context, 0, kMaxContext);
+  take(reader, "sequences", setup.sequences, 1, 4096);
+  take(reader, "batch_rows", setup.batch_rows, 1, 1 << 20);
+  setup.kv_type = spec::parse_kv_format(reader.text("kv_type", setup.kv_type.name()));
+  if (const std::string scaling = reader.text("rope_scaling"); !scaling.empty())
+    setup.rope_scaling = spec::parse_rope_scaling(scaling);
+  take(reader, "threads", setup.threads, 0, 1 << 14);
+  setup.exact = reader.flag("exact", setup.exact);
+  setup.mapped = reader.flag("mapped", setup.mapped);
+  setup.instruction_set = reader.text("instruction_set", setup.instruction_set);
 }
 
 SavedSetup parse(std::string_view text) {
-  if (text.size() > kMaxBytes) refuse("it is too large");
-  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) refuse("it is not JSON");
-  if (!json.is_object()) refuse("it is no object");
-  std::int64_t version = 0;
-  take(json, "hearth_setup", version, 1, std::int64_t{1} << 31);
-  if (version == 0) refuse("'hearth_setup', its version, is missing");
+  const nlohmann::json json = measure::parse_json(text, "", kRules);
+  JsonReader reader(json, "", "", kRules);
+  const std::int64_t version = reader.integer("hearth_setup", 0, 1, std::int64_t{1} << 31);
+  if (version == 0) reader.fail("hearth_setup", "is missing: it is the version");
   if (version > SavedSetup::kVersion) throw NewerVersion{};
-  only_known(
-      json, "it",
-      {"hearth_setup", "model", "context", "sequences", "batch_rows", "kv_type", "rope_scaling",
-       "threads", "exact", "mapped", "instruction_set", "chosen", "expected"});
   SavedSetup saved;
-  read_engine(json, saved.setup);
-  if (const auto chosen = json.find("chosen"); chosen != json.end()) {
-    only_known(*chosen, "'chosen'", {"name", "quant", "use", "why", "machine", "at"});
-    take(*chosen, "name", saved.name);
-    take(*chosen, "quant", saved.quant);
-    take(*chosen, "use", saved.use);
-    take(*chosen, "why", saved.why);
-    take(*chosen, "machine", saved.machine);
-    take(*chosen, "at", saved.saved_at, 0, std::int64_t{1} << 40);
-  }
-  if (const auto expected = json.find("expected"); expected != json.end()) {
-    only_known(
-        *expected, "'expected'",
-        {"decode_tps", "prefill_tps", "first_token_seconds", "load_seconds", "memory_bytes"});
-    take(*expected, "decode_tps", saved.expected.decode_tps);
-    take(*expected, "prefill_tps", saved.expected.prefill_tps);
-    take(*expected, "first_token_seconds", saved.expected.first_token_seconds);
-    take(*expected, "load_seconds", saved.expected.load_seconds);
-    take(*expected, "memory_bytes", saved.expected.memory_bytes);
-  }
+  read_engine(reader, saved.setup);
+  reader.inside("chosen", [&](JsonReader& chosen) {
+    saved.name = chosen.text("name", saved.name);
+    saved.quant = chosen.text("quant", saved.quant);
+    saved.use = chosen.text("use", saved.use);
+    saved.why = chosen.text("why", saved.why);
+    saved.machine = chosen.text("machine", saved.machine);
+    take(chosen, "at", saved.saved_at, 0, std::int64_t{1} << 40);
+  });
+  reader.inside("expected", [&](JsonReader& expected) {
+    take(expected, "decode_tps", saved.expected.decode_tps);
+    take(expected, "prefill_tps", saved.expected.prefill_tps);
+    take(expected, "first_token_seconds", saved.expected.first_token_seconds);
+    take(expected, "load_seconds", saved.expected.load_seconds);
+    take(expected, "memory_bytes", saved.expected.memory_bytes);
+  });
+  reader.finish();
   return saved;
 }
 

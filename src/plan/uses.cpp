@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "measure/json_reader.h"
 #include "plan/data.h"
-#include "plan/json_reader.h"
 #include "support/error.h"
 
 namespace hearth::plan {
 namespace {
+
+using Json = nlohmann::json;
+using measure::JsonReader;
 
 constexpr double kGiga = 1e9;
 
@@ -35,21 +38,19 @@ Use read_use(const std::string& name, JsonReader& reader) {
   return use;
 }
 
-AdviceRule read_rule(JsonReader& reader, const std::string& source) {
+AdviceRule read_rule(JsonReader& reader) {
   AdviceRule rule;
   rule.say = reader.needed_text("say");
-  const Json* when = reader.object("when");
-  if (when == nullptr) return rule;
-  JsonReader conditions(*when, source, "when");
-  rule.uses = conditions.texts("uses");
-  rule.memory_below = kGiga * conditions.number("memory_gb_below", 0, 0, 1e6);
-  rule.memory_above = kGiga * conditions.number("memory_gb_above", 0, 0, 1e6);
-  rule.tps_below = conditions.number("tps_below", 0, 0, 1e6);
-  rule.without_gpu = conditions.flag("without_gpu", false);
-  rule.on_battery = conditions.flag("on_battery", false);
-  rule.throttled = conditions.flag("throttled", false);
-  rule.engine = conditions.text("engine");
-  conditions.finish();
+  reader.inside("when", [&](JsonReader& conditions) {
+    rule.uses = conditions.texts("uses");
+    rule.memory_below = kGiga * conditions.number("memory_gb_below", 0, 0, 1e6);
+    rule.memory_above = kGiga * conditions.number("memory_gb_above", 0, 0, 1e6);
+    rule.tps_below = conditions.number("tps_below", 0, 0, 1e6);
+    rule.without_gpu = conditions.flag("without_gpu", false);
+    rule.on_battery = conditions.flag("on_battery", false);
+    rule.throttled = conditions.flag("throttled", false);
+    rule.engine = conditions.text("engine");
+  });
   return rule;
 }
 
@@ -143,8 +144,8 @@ double Uses::loss_percent(const QuantInfo& quant, const CatalogModel& model) con
 }
 
 Uses parse_uses(std::string_view text, const std::string& source) {
-  const Json json = parse_json(text, source);
-  JsonReader reader(json, source, "");
+  const Json json = measure::parse_json(text, source, measure::kDataFile);
+  JsonReader reader(json, source, "", measure::kDataFile);
   if (reader.needed_text("format") != "hearth-uses-1")
     reader.fail("format", "is not \"hearth-uses-1\"");
   (void)reader.texts("about");
@@ -155,8 +156,7 @@ Uses parse_uses(std::string_view text, const std::string& source) {
   reader.each_member("uses", [&](const std::string& name, JsonReader& entry) {
     uses.uses.push_back(read_use(name, entry));
   });
-  reader.each("advice",
-              [&](JsonReader& entry) { uses.advice.push_back(read_rule(entry, source)); });
+  reader.each("advice", [&](JsonReader& entry) { uses.advice.push_back(read_rule(entry)); });
   reader.finish();
   for (const Use& use : uses.uses) {
     for (const auto& [benchmark, weight] : use.measures) {

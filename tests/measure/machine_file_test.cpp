@@ -118,7 +118,7 @@ TEST(MachineFile, SaysWhatIsWrong) {
   const Wrong cases[] = {
       {"", "'m.json' is not valid JSON"},
       {"{\"version\": 1", "'m.json' is not valid JSON"},
-      {"[]", "'m.json': a machine must be an object, not a list"},
+      {"[]", "'m.json': the machine must be an object, not a list"},
       {"{}", "'m.json': 'version' is missing: it is 1"},
       {R"({"version": 2})", "'m.json': version is 2, and this Hearth knows up to 1"},
       {R"({"version": "1"})", "'m.json': version must be a number, not a text"},
@@ -130,10 +130,11 @@ TEST(MachineFile, SaysWhatIsWrong) {
       {R"({"version": 1, "memory": {"total_bytes": "16 GB"}})",
        "'m.json': memory.total_bytes must be a number, not a text"},
       {R"({"version": 1, "memory": {"total_bytes": -1}})",
-       "'m.json': memory.total_bytes is out of range"},
+       "'m.json': memory.total_bytes is -1, not between 0 and 9e+15"},
       {R"({"version": 1, "memory": {"total_bytes": 0.5}})",
        "'m.json': memory.total_bytes must be a whole number of bytes"},
-      {R"({"version": 1, "read_gbs": 1e300})", "'m.json': read_gbs is out of range"},
+      {R"({"version": 1, "read_gbs": 1e300})",
+       "'m.json': read_gbs is 1e+300, not between 0 and 9e+15"},
       {R"({"version": 1, "read_gbs": null})", "'m.json': read_gbs must be a number, not null"},
       {R"({"version": 1, "read_gb": 1})", "'m.json': the machine has an unknown key 'read_gb'"},
       {R"({"version": 1, "gpus": [{"vram": 1}]})", "'m.json': gpus[0] has an unknown key 'vram'"},
@@ -152,7 +153,7 @@ TEST(MachineFile, SaysWhatIsWrong) {
 
 TEST(MachineFile, IsBounded) {
   EXPECT_EQ(trouble(std::string(kMaxMachineFileBytes + 1, ' ')),
-            "'m.json' is too large to be a machine");
+            "'m.json' is too large: more than 1048576 bytes");
   EXPECT_EQ(trouble(std::string(100000, '[')), "'m.json' is nested too deeply");
   std::string many = R"({"version": 1, "npus": [{})";
   for (int i = 0; i < 300; ++i) many += ",{}";

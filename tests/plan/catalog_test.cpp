@@ -172,7 +172,7 @@ TEST(Catalog, FindsByNameAndRepositoryInAnyCase) {
 
 TEST(Catalog, RefusesWhatIsNotOne) {
   EXPECT_NE(refusal("").find("not valid JSON"), std::string::npos);
-  EXPECT_NE(refusal("[]").find("not an object"), std::string::npos);
+  EXPECT_NE(refusal("[]").find("must be an object, not a list"), std::string::npos);
   EXPECT_NE(refusal(R"({"format": "hearth-catalog-2"})").find("format"), std::string::npos);
   EXPECT_NE(refusal(std::string(100, '[')).find("nested"), std::string::npos);
   EXPECT_NE(refusal("\xff").find("UTF-8"), std::string::npos);

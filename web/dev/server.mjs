@@ -5,15 +5,9 @@ import { createServer, request as forward } from 'node:http'
 import { readFile } from 'node:fs/promises'
 import { extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { contentTypes } from '../content_types.mjs'
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url))
-const types = {
-  '.html': 'text/html; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.svg': 'image/svg+xml',
-  '.webmanifest': 'application/manifest+json',
-}
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
   "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
@@ -171,7 +165,7 @@ async function file(response, path) {
     const name = path === '/' ? '/index.html' : normalize(path)
     const bytes = await readFile(join(dist, name))
     response.writeHead(200, {
-      'Content-Type': types[extname(name)] ?? 'application/octet-stream',
+      'Content-Type': contentTypes[extname(name)] ?? 'application/octet-stream',
       'Content-Security-Policy': policy,
       'X-Content-Type-Options': 'nosniff',
     })

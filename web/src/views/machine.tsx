@@ -4,7 +4,7 @@ import { bytes, count, duration, speed } from '../format'
 import { useStore } from '../store'
 import type { LoadedModel, Status } from '../types'
 import { CellField, SpeedChart, Stack, type Part } from './charts'
-import { Page } from './page'
+import { Facts, Page } from './page'
 
 const tones = ['a', 'b', 'c', 'd', 'e', 'f']
 
@@ -137,14 +137,7 @@ function ModelCard({ model }: { model: LoadedModel }) {
           />
         </>
       )}
-      <dl class="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts facts={facts} />
     </section>
   )
 }

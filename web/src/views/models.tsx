@@ -4,7 +4,7 @@ import { bytes, count, parameters, speed } from '../format'
 import { useStore } from '../store'
 import type { ModelInfo } from '../types'
 import { FitBadge } from './picker'
-import { Page } from './page'
+import { Facts, Page } from './page'
 
 const kinds = { chat: 'Chat', completion: 'Text completion', embedding: 'Embeddings', rerank: 'Reranking' }
 
@@ -56,14 +56,7 @@ function Card({ model, fastest }: { model: ModelInfo; fastest: number }) {
         {model.tools && ' · tools'}
       </p>
       <Speeds model={model} fastest={fastest} />
-      <dl class="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts facts={facts} />
       {model.note && <p class="note">{model.note}</p>}
       {talks && (
         <button
