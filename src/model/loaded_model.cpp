@@ -16,6 +16,9 @@ using compute::MemoryCategory;
 
 namespace {
 
+// Rows between two times that a packed model's file is given back: each looks up a row of the
+// embedding table, which maps up to 64 KiB of it.
+constexpr std::size_t kRowsUntilForgotten = 256;
 // More than any model; products with it cannot overflow.
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
 // Beyond weights, KV and work buffers: the program itself, the tokenizer, file pages.
@@ -130,6 +133,15 @@ struct LoadedModel::Impl {
   std::unique_ptr<Runner> runner;
   const Weights* shared = nullptr;  // of the model that this one drafts for
   std::vector<std::weak_ptr<const Adapter>> adapters;
+  std::size_t rows_since_forgotten = 0;
+
+  /// What stays in the file are tables of rows: they are not to become memory of this process.
+  void forget_rows(std::size_t rows) {
+    rows_since_forgotten += rows;
+    if (setup.mapped || rows_since_forgotten < kRowsUntilForgotten) return;
+    file->forget_pages();
+    rows_since_forgotten = 0;
+  }
 
   [[nodiscard]] compute::Residency residency() const {
     return setup.mapped ? compute::Residency::kMapped : compute::Residency::kPacked;
@@ -305,6 +317,7 @@ std::span<const float> LoadedModel::run(std::span<const BatchRow> rows,
   }
   impl_->runner->set_adapters(adapters);
   const std::span<const float> logits = impl_->runner->run(rows);
+  impl_->forget_rows(rows.size());
   try {
     impl_->file->check();
     if (adapters != nullptr) {

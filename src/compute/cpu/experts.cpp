@@ -210,13 +210,13 @@ void ExpertEngine::convert(const Slab& slab, std::int64_t begin, std::int64_t en
   }
 }
 
-void ExpertEngine::multiply_panel(const Slab& slab, const GroupedProjection& projection,
-                                  const Group& group, std::int64_t panel,
-                                  int thread) const noexcept {
+/// Panels panel and, where two are multiplied at once, panel + 1. Returns how many it were.
+std::int64_t ExpertEngine::multiply_panels(const Slab& slab, const GroupedProjection& projection,
+                                           const Group& group, std::int64_t panel,
+                                           int thread) const noexcept {
   const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
   const std::int64_t rows = weight.rows();
   const std::int64_t first = panel * kPanelRows;
-  const std::int64_t count = weight.panel_rows(panel);
   const std::int64_t matrix = group.matrix;
   // Vectors of a file lose dimensions of one.
   const std::int64_t bias_stride = projection.bias.rank == 2 ? projection.bias.strides[0] : rows;
@@ -231,64 +231,76 @@ void ExpertEngine::multiply_panel(const Slab& slab, const GroupedProjection& pro
     const ActivationRows::Part& part = slab.converted.part(format);
     return part.first + (i - slab.first_input()) * part.stride;
   };
-  alignas(64) float tile[kDotColumns * kPanelRows];
+  alignas(64) float tile[kDotColumns * kPairPanels * kPanelRows];
   const std::byte* inputs[kDotColumns];
   float* outputs[kDotColumns];
-  const ReadyPanels ready(kernels_, weight, matrix, panel, 1, group.count,
+  const std::int64_t panels = ReadyPanels::together(
+      kernels_, weight, std::min(kPairPanels, weight.panels() - panel), group.count);
+  const ReadyPanels ready(kernels_, weight, matrix, panel, panels, group.count,
                           matmul_.native_scratch(thread), matmul_.wide_scratch(thread));
+  const std::int64_t width = panels * kPanelRows;
+  const std::int64_t count = std::min(width, rows - first);
+  const auto columns = static_cast<std::int32_t>(ReadyPanels::rows_at_once(panels));
   DotArguments dot;
   dot.row_table = inputs;
   dot.out = tile;
-  for (std::int32_t done = 0; done < group.count; done += kDotColumns) {
-    dot.count = std::min(kDotColumns, group.count - done);
+  dot.out_stride = width;
+  for (std::int32_t done = 0; done < group.count; done += columns) {
+    dot.count = std::min(columns, group.count - done);
     for (int c = 0; c < dot.count; ++c) {
       const std::int64_t product = slab.first + order_[group.begin + done + c];
       inputs[c] = input(product);
       outputs[c] = floats_of(projection.out) + product / slab.used * projection.out.strides[0] +
                    product % slab.used * projection.out.strides[1] + first;
     }
-    ready.multiply(0, dot);
+    ready.multiply(0, panels, dot);
     for (int c = 0; c < dot.count; ++c) {
       for (std::int64_t r = 0; r < count; ++r) {
-        outputs[c][r] = scale * tile[c * kPanelRows + r] + (bias != nullptr ? bias[r] : 0.0F);
+        outputs[c][r] = scale * tile[c * width + r] + (bias != nullptr ? bias[r] : 0.0F);
       }
     }
   }
+  return panels;
 }
 
 void ExpertEngine::run_slab(const Slab& slab, std::span<const Group> groups,
                             std::span<const GroupedProjection> projections) noexcept {
-  std::int64_t panels = 0;  // of one matrix of every projection
+  std::int64_t pairs = 0;  // of panels of one matrix, of every projection
   std::int64_t bytes = 0;
   for (const GroupedProjection& projection : projections) {
     const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
-    panels += weight.panels();
+    pairs += (weight.panels() + kPairPanels - 1) / kPairPanels;
     bytes += weight.panels() * static_cast<std::int64_t>(weight.panel_bytes());
   }
   const auto multiply = [&](std::int64_t index, int thread) {
-    const Group& group = groups[static_cast<std::size_t>(index / panels)];
-    std::int64_t panel = index % panels;
+    const Group& group = groups[static_cast<std::size_t>(index / pairs)];
+    std::int64_t panel = index % pairs * kPairPanels;
     for (const GroupedProjection& projection : projections) {
       const std::int64_t own = static_cast<const CpuWeight&>(*projection.weight).panels();
-      if (panel < own) return multiply_panel(slab, projection, group, panel, thread);
-      panel -= own;
+      if (panel < own) {
+        const std::int64_t end = std::min(panel + kPairPanels, own);
+        while (panel < end) panel += multiply_panels(slab, projection, group, panel, thread);
+        return;
+      }
+      panel -= (own + kPairPanels - 1) / kPairPanels * kPairPanels;
     }
   };
   const std::int64_t inputs = slab.inputs();
-  const std::int64_t total = static_cast<std::int64_t>(groups.size()) * panels;
+  const std::int64_t total = static_cast<std::int64_t>(groups.size()) * pairs;
   const int threads = team_.size();
-  const bool alone = threads == 1 || panels * kPanelRows * slab.columns * slab.count <= kInlineWork;
+  const bool alone =
+      threads == 1 || pairs * kPairPanels * kPanelRows * slab.columns * slab.count <= kInlineWork;
   const bool convert_here = slab.converts() && (alone || inputs * slab.columns <= kInlineConvert);
   if (convert_here) convert(slab, 0, inputs);
   if (alone) {
     for (std::int64_t index = 0; index < total; ++index) multiply(index, 0);
     return;
   }
-  // Where a matrix has few rows, units of work are long runs of memory; else one panel.
+  // Where a matrix has few rows, units of work are long runs of memory; else two panels.
   const std::int64_t fair = std::max<std::int64_t>(1, total / (4 * threads));
   const bool few = slab.count < 4 * static_cast<std::int64_t>(groups.size());
   const std::int64_t grain =
-      few ? std::clamp<std::int64_t>(kUnitBytes * panels / bytes, 1, fair) : 1;
+      few ? std::clamp<std::int64_t>(kUnitBytes * pairs / bytes, 1, fair) : 1;
   std::atomic<std::int64_t> next_input{convert_here || !slab.converts() ? inputs : 0};
   std::atomic<std::int64_t> inputs_done{next_input.load(std::memory_order_relaxed)};
   std::atomic<std::int64_t> next{0};

@@ -38,8 +38,8 @@ class ExpertEngine {
                 std::span<const GroupedProjection> projections) noexcept;
   std::span<const Group> group(const Slab& slab, const Tensor& ids, std::int64_t matrices) noexcept;
   void convert(const Slab& slab, std::int64_t begin, std::int64_t end) const noexcept;
-  void multiply_panel(const Slab& slab, const GroupedProjection& projection, const Group& group,
-                      std::int64_t panel, int thread) const noexcept;
+  std::int64_t multiply_panels(const Slab& slab, const GroupedProjection& projection,
+                               const Group& group, std::int64_t panel, int thread) const noexcept;
 
   ThreadTeam& team_;
   const KernelTable& kernels_;

@@ -7,6 +7,7 @@
 #include "compute/cpu/elementwise_kernels.h"
 #include "compute/cpu/recurrent_kernels.h"
 #include "compute/cpu/vector_kernels.h"
+#include "compute/cpu/wide_tiles.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -23,6 +24,27 @@ constexpr DotFunction wide32 = dot_tiles<Tiles32<Block>, kMaxTile>;
 template <int kSub, bool kMinimum>
 constexpr DotFunction wide256 = dot_tiles<Tiles256<Wide256Block<kSub, kMinimum>>, kMaxTile>;
 
+
+/// Kernels for two panels need thirty registers. Those for sub-blocks of 16 would need more, and
+/// are slower than for one.
+constexpr DotFunction two_panels_dot([[maybe_unused]] PanelFormat format) {
+  if constexpr (kMaxTile >= 8) {
+    switch (format) {
+      case PanelFormat::kWide32:
+        return two_panels32<Wide32Block>;
+      case PanelFormat::kWide32Minimum:
+        return two_panels32<Wide32MinimumBlock>;
+      case PanelFormat::kWide256x32:
+        return two_panels256<Wide256Block<32, false>>;
+      case PanelFormat::kWide256x32Minimum:
+        return two_panels256<Wide256Block<32, true>>;
+      default:
+        break;
+    }
+  }
+  return nullptr;
+}
+
 /// Null where there are no such products: panels are not packed in pairs then.
 constexpr DotFunction bfloat_pairs_dot() {
 #ifdef __AVX512BF16__
@@ -34,7 +56,7 @@ constexpr DotFunction bfloat_pairs_dot() {
 
 constexpr KernelTable make_table(const char* name,
                                  const PairAttentionKernels* pair_attention = nullptr) {
-  return {
+  KernelTable table = {
       .name = name,
       .biased_weights = kBiasedWeights,
       .bfloat_pairs = kHasBf16Dot,
@@ -50,6 +72,7 @@ constexpr KernelTable make_table(const char* name,
               narrow256<TernaryBlock>, wide32<Wide32Block>,    wide32<Wide32MinimumBlock>,
               wide32<Wide16Block>,     wide256<32, false>,     wide256<32, true>,
               wide256<16, false>,      wide256<16, true>},
+      .dot_two = {},
       .expand = {nullptr,
                  nullptr,
                  nullptr,
@@ -120,6 +143,10 @@ constexpr KernelTable make_table(const char* name,
       .blend = blend_row,
       .pair_attention = pair_attention,
   };
+  for (int format = 0; format < kPanelFormats; ++format) {
+    table.dot_two[format] = two_panels_dot(static_cast<PanelFormat>(format));
+  }
+  return table;
 }
 
 }  // namespace

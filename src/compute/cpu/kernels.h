@@ -15,6 +15,8 @@ namespace hearth::compute::cpu {
 inline constexpr std::int64_t kPanelRows = 16;
 /// Most columns (rows of the batch) that one call of a dot kernel takes.
 inline constexpr int kDotColumns = 8;
+/// How many columns a kernel for two panels takes.
+inline constexpr int kPairColumns = 6;
 
 /// The layouts of a panel (panels.h). kF32, kF16 and kBF16 are multiplied with float activations,
 /// the others with int8 ones. The last ones are what a panel of another format is expanded to
@@ -120,6 +122,7 @@ struct DotArguments {
   std::int64_t out_stride = kPanelRows;
   /// The panel that will be read next, or null: it may be fetched meanwhile.
   const std::byte* next = nullptr;
+  std::size_t panel_stride = 0;  // bytes from one panel to the next, for kernels that take two
 };
 using DotFunction = void (*)(const DotArguments&);
 using ExpandFunction = void (*)(const std::byte* panel, std::int64_t columns, std::byte* to);
@@ -310,6 +313,9 @@ struct KernelTable {
   /// Whether BF16 and F16 weights are kept as kBF16Pairs (but not for exact results).
   bool bfloat_pairs;
   DotFunction dot[kPanelFormats];
+  /// The same for two panels and kPairColumns columns: out[c * out_stride ...][2][16], to the bit
+  /// what `dot` makes of each. Null where that is no faster.
+  DotFunction dot_two[kPanelFormats];
   /// Writes a panel of `columns` features in its expanded format; null for the other formats.
   ExpandFunction expand[kPanelFormats];
   /// to[i][lane] = quad i (four bytes) of rows[lane], for i < quads; `flip`: with 128 added to

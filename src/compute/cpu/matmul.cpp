@@ -19,6 +19,8 @@ constexpr std::int64_t kInlineConvert = 1 << 14;
 constexpr std::int64_t kWideBytes = 320 << 10;
 constexpr std::int64_t kRowBytes = 384 << 10;
 constexpr std::int64_t kMostWidePanels = 8;
+// Blocks of rows are multiples of what kernels take at once: 6 or 8.
+constexpr std::int64_t kRowMultiple = 24;
 // Rows that there is always room for.
 constexpr std::int64_t kLeastRows = 16;
 
@@ -80,6 +82,7 @@ ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, st
   start_ = wide;
   stride_ = bytes_of(format, columns_);
   multiply_ = kernels.dot[static_cast<int>(format)];
+  multiply_two_ = kernels.dot_two[static_cast<int>(format)];
   for (std::int64_t i = 0; i < count; ++i) {
     expand(weight.panel(matrix, first + i, kernels, native), columns_,
            wide + static_cast<std::size_t>(i) * stride_);
@@ -91,10 +94,23 @@ const std::byte* ReadyPanels::next(std::int64_t index) const noexcept {
   return last_ != nullptr && panel < last_ ? panel + stride_ : nullptr;
 }
 
-void ReadyPanels::multiply(std::int64_t index, DotArguments& dot) const noexcept {
+std::int64_t ReadyPanels::together(const KernelTable& kernels, const CpuWeight& weight,
+                                   std::int64_t left, std::int64_t rows) noexcept {
+  const auto format = static_cast<int>(weight.format());
+  const auto wide = static_cast<int>(wide_format(weight.format()));
+  const bool can = kernels.expand[format] != nullptr && kernels.dot_two[wide] != nullptr;
+  return can && rows >= kExpandRows ? std::min(left, kPairPanels) : 1;
+}
+
+void ReadyPanels::multiply(std::int64_t index, std::int64_t panels,
+                           DotArguments dot) const noexcept {
   dot.panel = start_ + static_cast<std::size_t>(index) * stride_;
+  dot.panel_stride = stride_;
   dot.columns = columns_;
-  multiply_(dot);
+  if (panels == 2 && dot.count == kPairColumns) return multiply_two_(dot);
+  for (std::int64_t i = 0; i < panels; ++i, dot.panel += stride_, dot.out += kPanelRows) {
+    multiply_(dot);
+  }
 }
 
 // ---- Activations --------------------------------------------------------------------------------
@@ -156,7 +172,7 @@ std::int64_t MatmulEngine::wide_panels(const CpuWeight& weight) const noexcept {
   }
   const auto bytes =
       static_cast<std::int64_t>(bytes_of(wide_format(weight.format()), weight.columns()));
-  return std::clamp<std::int64_t>(kWideBytes / bytes, 1, kMostWidePanels);
+  return std::clamp<std::int64_t>(kWideBytes / bytes, kPairPanels, kMostWidePanels);
 }
 
 void MatmulEngine::reserve_weight(const CpuWeight& weight, bool packed) {
@@ -213,29 +229,33 @@ void MatmulEngine::multiply(const Pass& pass, const Unit& unit, int thread) cons
   }
   const Tensor& to = unit.projection.out;
   float* const out = floats_of(to) + pass.first_row * to.strides[0];
-  alignas(64) float tile[kDotColumns * kPanelRows];
+  alignas(64) float tile[kDotColumns * kPairPanels * kPanelRows];
   const bool direct = unit.projection.scale == 1.0F && !unit.projection.bias;
   const std::int64_t block = std::max<std::int64_t>(
-      2 * kDotColumns, kRowBytes / dot.row_stride / kDotColumns * kDotColumns);
+      kRowMultiple, kRowBytes / dot.row_stride / kRowMultiple * kRowMultiple);
   for (std::int64_t start = unit.begin; start < unit.end; start += block) {
     const std::int64_t stop = std::min(start + block, unit.end);
-    for (std::int64_t i = 0; i < unit.panels; ++i) {
+    std::int64_t panels = 1;
+    for (std::int64_t i = 0; i < unit.panels; i += panels) {
+      panels = ReadyPanels::together(kernels_, weight, unit.panels - i, unit.end - unit.begin);
       const std::int64_t first = (unit.panel + i) * kPanelRows;
-      const std::int64_t count = weight.panel_rows(unit.panel + i);
-      const bool whole = direct && count == kPanelRows;
+      const std::int64_t width = panels * kPanelRows;
+      const std::int64_t count = std::min(width, weight.rows() - first);
+      const std::int64_t columns = ReadyPanels::rows_at_once(panels);
+      const bool whole = direct && count == width;
       const float* const bias =
           unit.projection.bias ? floats_of(unit.projection.bias) + first : nullptr;
-      dot.out_stride = whole ? to.strides[0] : kPanelRows;
-      for (std::int64_t t = start; t < stop; t += kDotColumns) {
+      dot.out_stride = whole ? to.strides[0] : width;
+      for (std::int64_t t = start; t < stop; t += columns) {
         dot.rows = rows + t * dot.row_stride;
-        dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, stop - t));
+        dot.count = static_cast<int>(std::min(columns, stop - t));
         dot.next = t == unit.begin ? ready.next(i) : nullptr;
         dot.out = whole ? out + t * to.strides[0] + first : tile;
-        ready.multiply(i, dot);
+        ready.multiply(i, panels, dot);
         if (whole) continue;
         for (int c = 0; c < dot.count; ++c) {
           float* const row = out + (t + c) * to.strides[0] + first;
-          const float* const from = tile + c * kPanelRows;
+          const float* const from = tile + c * width;
           for (std::int64_t r = 0; r < count; ++r) {
             row[r] = unit.projection.scale * from[r] + (bias != nullptr ? bias[r] : 0.0F);
           }

@@ -55,6 +55,9 @@ class CpuWeight final : public Weight {
   WeightMemory memory_;
 };
 
+/// Panels that a kernel may take at once: there is always room for so many expanded ones.
+inline constexpr std::int64_t kPairPanels = 2;
+
 /// A row stride that keeps rows in different cache sets.
 [[nodiscard]] std::int64_t padded_stride(std::int64_t bytes) noexcept;
 
@@ -92,13 +95,23 @@ class ReadyPanels {
   ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, std::int64_t matrix,
               std::int64_t first, std::int64_t count, std::int64_t rows, std::byte* native,
               std::byte* wide) noexcept;
-  /// Multiplies panel first + index with `dot.count` rows; the panel and the columns are filled in.
-  void multiply(std::int64_t index, DotArguments& dot) const noexcept;
+  /// How many of `left` panels of a weight to multiply at once with `rows` rows: 1 or 2.
+  [[nodiscard]] static std::int64_t together(const KernelTable& kernels, const CpuWeight& weight,
+                                             std::int64_t left, std::int64_t rows) noexcept;
+  /// How many rows to multiply so many panels with.
+  [[nodiscard]] static std::int64_t rows_at_once(std::int64_t panels) noexcept {
+    return panels == 2 ? kPairColumns : kDotColumns;
+  }
+  /// Multiplies `panels` (1 or 2) panels from first + index on with `dot.count` rows, at most
+  /// rows_at_once(panels), into columns beside each other; the panels and the columns are filled
+  /// in.
+  void multiply(std::int64_t index, std::int64_t panels, DotArguments dot) const noexcept;
   /// The panel that follows panel first + index in memory (DotArguments::next), or null.
   [[nodiscard]] const std::byte* next(std::int64_t index) const noexcept;
 
  private:
   DotFunction multiply_ = nullptr;
+  DotFunction multiply_two_ = nullptr;
   const std::byte* start_ = nullptr;
   const std::byte* last_ =
       nullptr;  // panel of the matrix, when all are in memory one after another

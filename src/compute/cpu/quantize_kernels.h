@@ -9,37 +9,50 @@
 namespace hearth::compute::cpu {
 namespace {
 
-inline void quantize_lanes(const float* x, std::int64_t vectors, float largest_magnitude,
-                           std::int8_t* out, std::int32_t* sums) {
-  const F inverse = set(largest_magnitude > 1e-30F ? 127.0F / largest_magnitude : 0.0F);
-  for (std::int64_t i = 0; i < vectors; ++i) {
-    const I q = round_to_int(mul(load(x + 16 * i), inverse));
-    store_int8(out + 16 * i, q);
-    sums[i] = sum_int(q);
+// Sixteen runs of 32 values are worked on at once: what there is one of per run is a lane.
+
+inline constexpr std::int64_t kRunSize = 32;
+inline constexpr std::int64_t kRuns = 16;
+
+/// Lane i is the largest magnitude of run i of x, for i < count; the other lanes are zero.
+inline F run_magnitudes(const float* x, std::int64_t count) {
+  alignas(64) float turned[16 * kRuns];
+  F runs[kRuns];
+  for (std::int64_t i = 0; i < kRuns; ++i) {
+    const float* const run = x + kRunSize * i;
+    runs[i] = i < count ? max(abs(load(run)), abs(load(run + 16))) : zero();
+  }
+  store_transposed(runs, 16, turned);
+  F most[4] = {load(turned), load(turned + 16), load(turned + 32), load(turned + 48)};
+  for (int i = 4; i < 16; ++i) most[i % 4] = max(most[i % 4], load(turned + 16 * i));
+  return max(max(most[0], most[1]), max(most[2], most[3]));
+}
+
+/// to = the values of `count` runs times 127 / magnitudes[run], as integers, and the sum of every
+/// four of them.
+inline void quantize_runs(const float* x, std::int64_t count, F magnitudes, std::int8_t* to,
+                          std::int32_t* fours) {
+  alignas(64) float inverses[kRuns];
+  store(inverses, select_less(set(1e-30F), magnitudes, div(set(127.0F), magnitudes), zero()));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const F inverse = set(inverses[i]);
+    for (std::int64_t k = kRunSize * i; k < kRunSize * (i + 1); k += 16) {
+      store_int8(to + k, round_to_int(mul(load(x + k), inverse)));
+    }
+  }
+  // Two runs at a time; a last one's neighbour is not read.
+  std::int64_t i = 0;
+  for (; i + 2 <= count; i += 2) store_int(fours + 8 * i, sum_fours(to + kRunSize * i));
+  if (i < count) {
+    alignas(64) std::int8_t last[2 * kRunSize] = {};
+    __builtin_memcpy(last, to + kRunSize * i, kRunSize);
+    store_int(fours + 8 * i, sum_fours(last));
   }
 }
 
-inline float largest_magnitude(const float* x, std::int64_t vectors) {
-  F most = zero();
-  for (std::int64_t i = 0; i < vectors; ++i) most = max(most, abs(load(x + 16 * i)));
-  return largest(most);
-}
-
-/// The bytes plus 128 are added in four 16-bit lanes of a word, then the lanes by a multiplication.
-inline int sum_eight(const std::int8_t* q) {
-  std::uint64_t bytes;
-  __builtin_memcpy(&bytes, q, 8);
-  bytes ^= 0x8080808080808080U;
-  const std::uint64_t pairs = (bytes & 0x00FF00FF00FF00FFU) + (bytes >> 8 & 0x00FF00FF00FF00FFU);
-  return static_cast<int>(pairs * 0x0001000100010001U >> 48) - 8 * 128;
-}
-
-/// The smallest of 1 .. kSubScales that times `unit` is at least `most`.
-inline int least_sub_scale(float most, float unit) {
-  if (!(unit > 0.0F)) return 1;
-  int scale = static_cast<int>(most / unit);
-  if (static_cast<float>(scale) * unit < most) ++scale;
-  return scale < 1 ? 1 : scale > kSubScales ? kSubScales : scale;
+template <std::size_t kCount>
+inline void add_pairs(const std::int32_t (&from)[2 * kCount], std::int32_t (&to)[kCount]) {
+  for (std::size_t i = 0; i < kCount; ++i) to[i] = from[2 * i] + from[2 * i + 1];
 }
 
 inline void quantize_row32(const float* x, std::int64_t columns, std::byte* row) {
@@ -48,19 +61,44 @@ inline void quantize_row32(const float* x, std::int64_t columns, std::byte* row)
   auto* const minus128 = reinterpret_cast<std::int32_t*>(row + layout.minus128);
   auto* const scaled_sums = reinterpret_cast<float*>(row + layout.scaled_sums);
   auto* const half_minus128 = reinterpret_cast<std::int32_t*>(row + layout.half_minus128);
-  for (std::int64_t b = 0; b < columns / 32; ++b) {
-    const float most = largest_magnitude(x + 32 * b, 2);
-    std::int32_t sums[2];
-    quantize_lanes(x + 32 * b, 2, most, reinterpret_cast<std::int8_t*>(row) + 32 * b, sums);
-    scales[b] = most / 127.0F;
-    minus128[b] = -128 * (sums[0] + sums[1]);
-    half_minus128[2 * b] = -128 * sums[0];
-    half_minus128[2 * b + 1] = -128 * sums[1];
-    scaled_sums[b] = scales[b] * static_cast<float>(sums[0] + sums[1]);
+  alignas(64) float run_scales[kRuns];
+  alignas(64) std::int32_t fours[8 * kRuns] = {};
+  for (std::int64_t b = 0; b < columns / kRunSize; b += kRuns) {
+    const std::int64_t count = columns / kRunSize - b < kRuns ? columns / kRunSize - b : kRuns;
+    const F most = run_magnitudes(x + kRunSize * b, count);
+    quantize_runs(x + kRunSize * b, count, most, reinterpret_cast<std::int8_t*>(row) + kRunSize * b,
+                  fours);
+    store(run_scales, div(most, set(127.0F)));
+    std::int32_t eights[4 * kRuns];
+    std::int32_t halves[2 * kRuns];
+    std::int32_t sums[kRuns];
+    add_pairs(fours, eights);
+    add_pairs(eights, halves);
+    add_pairs(halves, sums);
+    for (std::int64_t h = 0; h < 2 * count; ++h) half_minus128[2 * b + h] = -128 * halves[h];
+    for (std::int64_t i = 0; i < count; ++i) {
+      scales[b + i] = run_scales[i];
+      minus128[b + i] = -128 * sums[i];
+      scaled_sums[b + i] = run_scales[i] * static_cast<float>(sums[i]);
+    }
   }
 }
 
+/// In every lane the smallest of 1 .. kSubScales that times `unit` is at least `most`; 1 where the
+/// unit is zero.
+inline F least_sub_scales(F most, F unit) {
+  const F one = set(1.0F);
+  F scale = to_float(round_to_int(div(most, unit)));
+  scale = select_less(mul(scale, unit), most, add(scale, one), scale);
+  const F less = sub(scale, one);
+  scale = select_less(mul(less, unit), most, scale, less);
+  // In this order what is not a number becomes one.
+  scale = min(max(scale, one), set(static_cast<float>(kSubScales)));
+  return select_less(zero(), unit, scale, one);
+}
+
 inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row) {
+  constexpr std::int64_t kBlockRuns = 256 / kRunSize;
   const Row256Layout layout(columns);
   auto* const scales = reinterpret_cast<float*>(row + layout.scales);
   auto* const minus32 = reinterpret_cast<std::int32_t*>(row + layout.minus32);
@@ -69,27 +107,44 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
   auto* const half_minus32 = reinterpret_cast<std::int32_t*>(row + layout.half_minus32);
   auto* const sums16 = reinterpret_cast<std::int16_t*>(row + layout.sums16);
   auto* const sums8 = reinterpret_cast<std::int16_t*>(row + layout.sums8);
-  for (std::int64_t b = 0; b < columns / 256; ++b) {
-    const float unit = largest_magnitude(x + 256 * b, 16) / kSubScales;
-    scales[b] = unit / 127.0F;
-    for (std::int64_t i = 8 * b; i < 8 * b + 8; ++i) {
-      const float most = largest_magnitude(x + 32 * i, 2);
-      const int sub_scale = least_sub_scale(most, unit);
-      std::int32_t sums[2];
-      quantize_lanes(x + 32 * i, 2, static_cast<float>(sub_scale) * unit,
-                     reinterpret_cast<std::int8_t*>(row) + 32 * i, sums);
-      sub_scales[i] = sub_scale;
-      minus32[i] = -32 * (sums[0] + sums[1]);
-      half_minus32[2 * i] = -32 * sums[0];
-      half_minus32[2 * i + 1] = -32 * sums[1];
-      half_sums[i] = static_cast<std::int16_t>(sub_scale * (sums[0] + sums[1]) / 2);
-      sums16[2 * i] = static_cast<std::int16_t>(sub_scale * sums[0]);
-      sums16[2 * i + 1] = static_cast<std::int16_t>(sub_scale * sums[1]);
-      for (int half = 0; half < 2; ++half) {
-        const int first = sum_eight(reinterpret_cast<const std::int8_t*>(row) + 32 * i + 16 * half);
-        sums8[4 * i + 2 * half] = static_cast<std::int16_t>(first);
-        sums8[4 * i + 2 * half + 1] = static_cast<std::int16_t>(sums[half] - first);
+  alignas(64) float values[kRuns];
+  alignas(64) std::int32_t run_scales[kRuns];
+  alignas(64) std::int32_t fours[8 * kRuns] = {};
+  for (std::int64_t r = 0; r < columns / kRunSize; r += kRuns) {
+    const std::int64_t count = columns / kRunSize - r < kRuns ? columns / kRunSize - r : kRuns;
+    const F most = run_magnitudes(x + kRunSize * r, count);
+    store(values, most);
+    for (std::int64_t first = 0; first < kRuns; first += kBlockRuns) {
+      float largest_of_block = 0;
+      for (std::int64_t i = first; i < first + kBlockRuns; ++i) {
+        largest_of_block = values[i] > largest_of_block ? values[i] : largest_of_block;
       }
+      const float unit = largest_of_block / kSubScales;
+      if (first < count) scales[(r + first) / kBlockRuns] = unit / 127.0F;
+      for (std::int64_t i = first; i < first + kBlockRuns; ++i) values[i] = unit;
+    }
+    const F units = load(values);
+    const F sub_scale = least_sub_scales(most, units);
+    store_int(run_scales, round_to_int(sub_scale));
+    quantize_runs(x + kRunSize * r, count, mul(sub_scale, units),
+                  reinterpret_cast<std::int8_t*>(row) + kRunSize * r, fours);
+    std::int32_t eights[4 * kRuns];
+    std::int32_t halves[2 * kRuns];
+    add_pairs(fours, eights);
+    add_pairs(eights, halves);
+    for (std::int64_t e = 0; e < 4 * count; ++e) {
+      sums8[4 * r + e] = static_cast<std::int16_t>(eights[e]);
+    }
+    for (std::int64_t h = 0; h < 2 * count; ++h) {
+      half_minus32[2 * r + h] = -32 * halves[h];
+      sums16[2 * r + h] = static_cast<std::int16_t>(run_scales[h / 2] * halves[h]);
+    }
+    std::int32_t sums[kRuns];
+    add_pairs(halves, sums);
+    for (std::int64_t i = 0; i < count; ++i) {
+      sub_scales[r + i] = run_scales[i];
+      minus32[r + i] = -32 * sums[i];
+      half_sums[r + i] = static_cast<std::int16_t>(run_scales[i] * sums[i] / 2);
     }
   }
 }

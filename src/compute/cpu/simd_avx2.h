@@ -272,6 +272,13 @@ inline __m256i add_word_products(__m256i sum, __m256i x, __m256i y) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
 #endif
 }
+/// Lane i: the sum of the signed bytes 4 i .. 4 i + 3.
+inline I sum_fours(const std::int8_t* p) {
+  const __m256i ones = _mm256_set1_epi8(1);
+  const I bytes = load_int(p);
+  return {add_products(_mm256_setzero_si256(), ones, bytes.a),
+          add_products(_mm256_setzero_si256(), ones, bytes.b)};
+}
 inline I dot_small(I sum, B w, const std::int8_t* p) {
   const __m256i y = spread_four(p);
   return {add_products(sum.a, w.a, y), add_products(sum.b, w.b, y)};

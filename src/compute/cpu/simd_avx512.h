@@ -197,6 +197,10 @@ inline std::int32_t four_bytes(const std::int8_t* p) {
   __builtin_memcpy(&value, p, 4);
   return value;
 }
+/// Lane i: the sum of the signed bytes 4 i .. 4 i + 3.
+inline I sum_fours(const std::int8_t* p) {
+  return _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), _mm512_loadu_si512(p));
+}
 /// Adds, in each lane, the products of its four bytes of w with y[0..3]. Weights are 0 .. 63.
 inline I dot_small(I sum, B w, const std::int8_t* y) {
   return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(four_bytes(y)));

@@ -327,6 +327,12 @@ inline int8x16_t spread_four(const std::int8_t* p) {
   std::memcpy(&value, p, sizeof value);
   return vreinterpretq_s8_s32(vdupq_n_s32(value));
 }
+/// Lane i: the sum of the signed bytes 4 i .. 4 i + 3.
+inline I sum_fours(const std::int8_t* p) {
+  return each<I>(load_bytes(p), [](uint8x16_t x) {
+    return vpaddlq_s16(vpaddlq_s8(vreinterpretq_s8_u8(x)));
+  });
+}
 /// Adds, in each lane, the products of its four signed bytes.
 inline int32x4_t add_products(int32x4_t total, int8x16_t w, int8x16_t y) {
 #if defined(__ARM_FEATURE_DOTPROD)

@@ -258,6 +258,10 @@ inline I dot_bytes(I sum, const B& w, const std::int8_t* y) {
     return total;
   });
 }
+/// Lane i: the sum of the signed bytes 4 i .. 4 i + 3.
+inline I sum_fours(const std::int8_t* p) {
+  return make<I>([&](int i) { return p[4 * i] + p[4 * i + 1] + p[4 * i + 2] + p[4 * i + 3]; });
+}
 inline I dot_small(I sum, B w, const std::int8_t* y) { return dot_bytes<std::uint8_t>(sum, w, y); }
 inline I dot_byte(I sum, B w, const std::int8_t* y) { return dot_bytes<std::int8_t>(sum, w, y); }
 inline I dot_wide_pairs(I sum, I w, const std::byte* y) {
