@@ -11,15 +11,16 @@ namespace {
 
 // A block type says how kBytes are read: in kParts parts, each of kLanes sub-blocks of kSub
 // features that lie in the same bytes. sub(part, lane) is the number of a sub-block; step(block,
-// part, i, w) gives its features 4 i .. 4 i + 3 of every lane. Weights come with kZero added, as in
-// dot_blocks32.h. Scales(block).scale(sub) is the integer scale of a sub-block; unit(block) the
-// float one of the block. kMinimum: Scales has minima(), pairs of bytes for dot_pairs, and
-// minimum_unit. kScaled: there are integer scales. kShifts: shifts() are pairs of what the two
-// eights of a sub-block of 16 have added to their weights; shift_bytes() the same for the bytes of
-// step().
+// part, i, w) gives features 4 i .. 4 i + 3 of every lane, and where kAtOnce is 2 the next four of
+// every lane behind them (then i is even). Weights come with kZero added, as in dot_blocks32.h.
+// Scales(block).scale(sub) is the integer scale of a sub-block; unit(block) the float one of the
+// block. kMinimum: Scales has minima(), pairs of bytes for dot_pairs, and minimum_unit. kScaled:
+// there are integer scales. kShifts: shifts() are pairs of what the two eights of a sub-block of 16
+// have added to their weights; shift_bytes() the same for the bytes of step().
 
 struct Block256 {
   static constexpr bool kScaled = true, kShifts = false;
+  static constexpr int kAtOnce = 1;
 };
 
 constexpr std::int64_t kHead = 64;  // [16] half units, and minima's or padding
@@ -31,14 +32,21 @@ struct ByteScales {
   [[nodiscard]] I scale(int sub) const { return widen_s8(bytes + 16 * sub); }
 };
 
-/// A nibble n per sub-block, for 2 n + 1.
+/// A nibble n per sub-block, for 2 n + 1: all are made at once.
+template <int kPairs>
 struct NibbleScales {
-  const std::byte* bytes;
-  explicit NibbleScales(const std::byte* block) : bytes(block + kHead) {}
+  alignas(64) std::byte even[16 * kPairs];
+  alignas(64) std::byte odd[16 * kPairs];
+  explicit NibbleScales(const std::byte* block) {
+    const B one = bytes_of(1);
+    for (int i = 0; i < 16 * kPairs; i += 64) {
+      const B both = load_codes(block + kHead + i);
+      store_bytes(even + i, or_bytes(field<-1, 30>(both), one));
+      store_bytes(odd + i, or_bytes(field<3, 30>(both), one));
+    }
+  }
   [[nodiscard]] I scale(int sub) const {
-    const I both = widen_u8(bytes + 16 * (sub / 2));
-    const I twice = sub % 2 == 0 ? add_int(both, both) : shift_right<3>(both);
-    return add_int(and_int(twice, 30), set_int(1));
+    return widen_u8((sub % 2 == 0 ? even : odd) + 16 * (sub / 2));
   }
 };
 
@@ -92,7 +100,7 @@ struct NibbleParts : Block256 {
   static F unit(const std::byte* block) { return load_half(block); }
   static F minimum_unit(const std::byte* block) { return load_half(block + 32); }
   static B both(const std::byte* block, int part, int i) {
-    return load_bytes(block + kHeader + kHighBytes + 512 * part + 64 * i);
+    return load_codes(block + kHeader + kHighBytes + 512 * part + 64 * i);
   }
 };
 
@@ -113,7 +121,7 @@ struct Q5_KBlock : NibbleParts<kHead + 192, 512> {
   static constexpr int kZero = 0;
   static void step(const std::byte* block, int part, int i, B (&w)[2]) {
     const B nibbles = both(block, part, i);
-    const B high = load_bytes(block + kHeader + 64 * i);
+    const B high = load_codes(block + kHeader + 64 * i);
     w[0] = with_high_bits<1>(low_nibbles(nibbles), high, 2 * part);
     w[1] = with_high_bits<1>(high_nibbles(nibbles), high, 2 * part + 1);
   }
@@ -125,10 +133,10 @@ struct NibbleTableBlock : NibbleParts<kHeaderBytes, 0> {
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 128;
   static void step(const std::byte* block, int part, int i, B (&w)[2]) {
-    const B table = load_table(Values::kBytes);
+    const NibbleTable table(Values::kBytes);
     const B nibbles = NibbleParts<kHeaderBytes, 0>::both(block, part, i);
-    w[0] = lookup(table, low_nibbles(nibbles));
-    w[1] = lookup(table, high_nibbles(nibbles));
+    w[0] = table.low(nibbles);
+    w[1] = table.high(nibbles);
   }
 };
 
@@ -146,9 +154,9 @@ struct IQ3_XXSValues {
                                               whole(-4),  whole(-12), whole(-20), whole(-28),
                                               whole(-36), whole(-44), whole(-52), whole(-62)};
 };
-using IQ3_SBlock = NibbleTableBlock<IQ3_SValues, NibbleScales, kHead + 64>;
+using IQ3_SBlock = NibbleTableBlock<IQ3_SValues, NibbleScales<4>, kHead + 64>;
 
-struct IQ3_XXSBlock : NibbleTableBlock<IQ3_XXSValues, NibbleScales, kHead + 64> {
+struct IQ3_XXSBlock : NibbleTableBlock<IQ3_XXSValues, NibbleScales<4>, kHead + 64> {
   static F unit(const std::byte* block) { return mul(load_half(block), set(0.25F)); }
 };
 
@@ -164,9 +172,9 @@ struct Q6_KBlock : Block256 {
   static F unit(const std::byte* block) { return load_half(block); }
   static void step(const std::byte* block, int part, int i, B (&w)[4]) {
     const std::byte* const p = block + kHead + 256 + 768 * part + 64 * i;
-    const B high = load_bytes(p);
-    const B even = load_bytes(p + 256);
-    const B odd = load_bytes(p + 512);
+    const B high = load_codes(p);
+    const B even = load_codes(p + 256);
+    const B odd = load_codes(p + 512);
     w[0] = with_high_bits<2>(low_nibbles(even), high, 0);
     w[1] = with_high_bits<2>(low_nibbles(odd), high, 2);
     w[2] = with_high_bits<2>(high_nibbles(even), high, 4);
@@ -185,7 +193,7 @@ struct TwoBitParts : Block256 {
   static F unit(const std::byte* block) { return load_half(block); }
   static F minimum_unit(const std::byte* block) { return load_half(block + 32); }
   static void codes(const std::byte* block, int part, int i, B (&w)[4]) {
-    const B four = load_bytes(block + kHeader + 256 * part + 64 * i);
+    const B four = load_codes(block + kHeader + 256 * part + 64 * i);
     w[0] = field<0, 3>(four);
     w[1] = field<2, 3>(four);
     w[2] = field<4, 3>(four);
@@ -208,16 +216,35 @@ struct TernaryBlock : TwoBitParts<kHead> {
   static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
 };
 
-/// A third bit: bit 4 h + lane of the bytes of features 16 s ...
+/// Three bits of four sub-blocks of 16, two quads of each at once: three bytes hold eight codes,
+/// the first bits 0 to 2 of the first byte, the second bits 3 to 5, two more the second and two the
+/// third byte; the seventh and eighth are in the topmost two bits of the three. Parts as in
+/// TwoBitParts.
 template <std::int64_t kScaleBytes>
-struct ThreeBitParts : TwoBitParts<kHead + kScaleBytes + 512> {
-  using Base = TwoBitParts<kHead + kScaleBytes + 512>;
-  static void codes(const std::byte* block, int part, int i, B (&w)[4]) {
-    Base::codes(block, part, i, w);
-    const B third = load_bytes(block + kHead + kScaleBytes + part % 2 * 256 + 64 * i);
-    for (int lane = 0; lane < 4; ++lane) {
-      w[lane] = with_high_bits<1, 2>(w[lane], third, part / 2 * 4 + lane);
-    }
+struct ThreeBitParts : Block256 {
+  static constexpr std::int64_t kHeader = kHead + kScaleBytes;
+  static constexpr std::int64_t kBytes = kHeader + 1536;
+  static constexpr int kSub = 16, kLanes = 4, kParts = 4, kAtOnce = 2;
+  static constexpr int sub(int part, int lane) { return part / 2 * 8 + 2 * lane + part % 2; }
+  static F unit(const std::byte* block) { return load_half(block); }
+  /// Weights from pairs of codes: first(pairs) makes those of bits 0 to 2, second(pairs) those of
+  /// bits 3 to 5; the topmost bits are of others.
+  template <class First, class Second>
+  static void weights(const std::byte* block, int part, int i, B (&w)[8], First first,
+                      Second second) {
+    const std::byte* const p = block + kHeader + 384 * part + 96 * i;
+    const B b0 = load_codes(p);
+    const B b1 = load_codes(p + 64);
+    const B b2 = load_codes(p + 128);
+    const B b3 = three_tops(b0, b1, b2);
+    w[0] = first(b0);
+    w[1] = second(b0);
+    w[2] = first(b1);
+    w[3] = second(b1);
+    w[4] = first(b2);
+    w[5] = second(b2);
+    w[6] = first(b3);
+    w[7] = second(b3);
   }
 };
 
@@ -225,42 +252,33 @@ struct Q3_KBlock : ThreeBitParts<256> {
   using Scales = ByteScales;
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 4;
-  static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
+  static void step(const std::byte* block, int part, int i, B (&w)[8]) {
+    weights(
+        block, part, i, w, [](B pairs) { return field<0, 7>(pairs); },
+        [](B pairs) { return field<3, 7>(pairs); });
+  }
 };
 
-/// IQ2_XXS, IQ2_XS and IQ2_S: a magnitude and, in the third bit, a sign. A nibble has the codes of
-/// two lanes: a table for each looks them up without taking them apart.
+/// IQ2_XXS, IQ2_XS and IQ2_S: a magnitude and, in the third bit, a sign.
 struct IQ2Block : ThreeBitParts<128> {
-  using Scales = NibbleScales;
+  using Scales = NibbleScales<8>;
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 128;
-  static constexpr std::uint8_t kFirst[16] = {
-      whole(8), whole(25), whole(43), whole(0), whole(8), whole(25), whole(43), whole(0),
-      whole(8), whole(25), whole(43), whole(0), whole(8), whole(25), whole(43), whole(0)};
-  static constexpr std::uint8_t kSecond[16] = {
-      whole(8),  whole(8),  whole(8),  whole(8),  whole(25), whole(25), whole(25), whole(25),
-      whole(43), whole(43), whole(43), whole(43), whole(0),  whole(0),  whole(0),  whole(0)};
+  static constexpr std::uint8_t kValues[8] = {whole(8),  whole(25),  whole(43),  whole(0),
+                                              whole(-8), whole(-25), whole(-43), whole(0)};
   static F unit(const std::byte* block) { return mul(load_half(block), set(0.125F)); }
-  static void step(const std::byte* block, int part, int i, B (&w)[4]) {
-    const B first = load_table(kFirst);
-    const B second = load_table(kSecond);
-    const B codes = load_bytes(block + kHeader + 256 * part + 64 * i);
-    const B signs = load_bytes(block + kHead + 128 + part % 2 * 256 + 64 * i);
-    const B low = low_nibbles(codes);
-    const B high = high_nibbles(codes);
-    const int bit = part / 2 * 4;
-    // 128 + v becomes 256 - 128 - v, too.
-    w[0] = negate_where(lookup(first, low), signs, bit);
-    w[1] = negate_where(lookup(second, low), signs, bit + 1);
-    w[2] = negate_where(lookup(first, high), signs, bit + 2);
-    w[3] = negate_where(lookup(second, high), signs, bit + 3);
+  static void step(const std::byte* block, int part, int i, B (&w)[8]) {
+    const PairTables<kValues> tables;
+    weights(
+        block, part, i, w, [&](B pairs) { return tables.first(pairs); },
+        [&](B pairs) { return tables.second(pairs); });
   }
 };
 
 /// IQ1_S and IQ1_M: eight times -1, 0 or 1, plus or minus one, the same for eight features: a
 /// lane's int32 has a bit for each eight, those of even ones in its lower half; set for minus.
 struct IQ1Block : TwoBitParts<kHead + 128 + 64> {
-  using Scales = NibbleScales;
+  using Scales = NibbleScales<8>;
   static constexpr bool kMinimum = false, kShifts = true;
   static constexpr int kZero = 8;
   static F unit(const std::byte* block) { return mul(load_half(block), set(0.125F)); }
@@ -277,7 +295,7 @@ struct IQ1Block : TwoBitParts<kHead + 128 + 64> {
   }
   /// Codes times eight.
   static void step(const std::byte* block, int part, int i, B (&w)[4]) {
-    const B four = load_bytes(block + kHeader + 256 * part + 64 * i);
+    const B four = load_codes(block + kHeader + 256 * part + 64 * i);
     w[0] = field<-3, 0x18>(four);
     w[1] = field<-1, 0x18>(four);
     w[2] = field<1, 0x18>(four);

@@ -4,6 +4,7 @@
 // Included only by kernels_*.cpp, after the header of its instruction set.
 #pragma once
 
+#include "compute/cpu/code_tables.h"
 #include "compute/cpu/kernels.h"
 
 namespace hearth::compute::cpu {
@@ -40,7 +41,7 @@ struct Q4_0Block {
   static void steps(const std::byte* group, int unit, Use use) {
     const std::byte* const p = group + kHeader + unit * kUnitBytes;
     for (int i = 0; i < 4; ++i) {
-      const B both = load_bytes(p + 64 * i);
+      const B both = load_codes(p + 64 * i);
       use(low_nibbles(both), 4 * i);
       use(high_nibbles(both), 16 + 4 * i);
     }
@@ -60,9 +61,9 @@ struct Q5_0Block : Q4_0Block {
   template <class Use>
   static void steps(const std::byte* group, int unit, Use use) {
     const std::byte* const p = group + kHeader + unit * kUnitBytes;
-    const B high = load_bytes(p);
+    const B high = load_codes(p);
     for (int i = 0; i < 4; ++i) {
-      const B both = load_bytes(p + 64 + 64 * i);
+      const B both = load_codes(p + 64 + 64 * i);
       use(with_high_bits<1>(low_nibbles(both), high, i), 4 * i);
       use(with_high_bits<1>(high_nibbles(both), high, 4 + i), 16 + 4 * i);
     }
@@ -82,11 +83,11 @@ struct TableBlock : Q4_0Block {
   static constexpr int kZero = 128;
   template <class Use>
   static void look_up(const std::byte* p, Use use) {
-    const B table = load_table(Values::kBytes);
+    const NibbleTable table(Values::kBytes);
     for (int i = 0; i < 4; ++i) {
-      const B both = load_bytes(p + 64 * i);
-      use(lookup(table, low_nibbles(both)), 4 * i);
-      use(lookup(table, high_nibbles(both)), 16 + 4 * i);
+      const B both = load_codes(p + 64 * i);
+      use(table.low(both), 4 * i);
+      use(table.high(both), 16 + 4 * i);
     }
   }
   template <class Use>
@@ -126,11 +127,11 @@ struct NVFP4Block : TableBlock<E2M1> {
   template <class Use>
   static void half_steps(const std::byte* group, int unit, Use use) {
     const std::byte* const p = group + kHeader + unit * kUnitBytes;
-    const B table = load_table(E2M1::kBytes);
+    const NibbleTable table(E2M1::kBytes);
     for (int i = 0; i < 4; ++i) {
-      const B both = load_bytes(p + 64 * i);
-      use.template operator()<0>(lookup(table, low_nibbles(both)), 4 * i);
-      use.template operator()<1>(lookup(table, high_nibbles(both)), 16 + 4 * i);
+      const B both = load_codes(p + 64 * i);
+      use.template operator()<0>(table.low(both), 4 * i);
+      use.template operator()<1>(table.high(both), 16 + 4 * i);
     }
   }
   static F half_scale(const std::byte* group, int unit, int half) {
@@ -146,7 +147,7 @@ struct Q1_0Block : Q4_0Block {
   static F scale(const std::byte* group, int unit) { return load_half(group + 32 * (unit / 4)); }
   template <class Use>
   static void steps(const std::byte* group, int unit, Use use) {
-    const B bits = load_bytes(group + kHeader + unit * kUnitBytes);
+    const B bits = load_codes(group + kHeader + unit * kUnitBytes);
     use(shift_left_one(field<0, 1>(bits)), 0);
     use(field<0, 2>(bits), 4);
     use(field<1, 2>(bits), 8);
@@ -166,7 +167,7 @@ struct Q2_0Block : Q4_0Block {
   static void steps(const std::byte* group, int unit, Use use) {
     const std::byte* const p = group + kHeader + unit * kUnitBytes;
     for (int i = 0; i < 2; ++i) {
-      const B four = load_bytes(p + 64 * i);
+      const B four = load_codes(p + 64 * i);
       use(field<0, 3>(four), 4 * i);
       use(field<2, 3>(four), 8 + 4 * i);
       use(field<4, 3>(four), 16 + 4 * i);

@@ -136,12 +136,26 @@ inline void dot32(const DotArguments& a, int first) {
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * a.out_stride, total[c]);
 }
 
+/// use(weights, lane, quad of the sub-block) for all of a part.
+template <class Block, class Use>
+inline void part_quads(const std::byte* p, int part, Use use) {
+#ifdef __AVX512F__  // the others have half as many registers
+#pragma GCC unroll 8
+#endif
+  for (int i = 0; i < Block::kSub / 4; i += Block::kAtOnce) {
+    B w[Block::kLanes * Block::kAtOnce];
+    Block::step(p, part, i, w);
+    for (int j = 0; j < Block::kLanes * Block::kAtOnce; ++j) {
+      use(w[j], j % Block::kLanes, i + j / Block::kLanes);
+    }
+  }
+}
+
 /// The sums of part `part`, times the scales of its sub-blocks where there are any.
 template <class Block, int kColumns>
 inline void part256(const std::byte* p, const typename Block::Scales& scales,
                     const std::byte* const* row, std::int64_t k, const Row256Layout& layout,
                     int part, I (&sums)[Block::kLanes][kColumns]) {
-  constexpr int kQuads = Block::kSub / 4;
   for (int lane = 0; lane < Block::kLanes; ++lane) {
     const int sub = Block::sub(part, lane);
     for (int c = 0; c < kColumns; ++c) {
@@ -154,16 +168,13 @@ inline void part256(const std::byte* p, const typename Block::Scales& scales,
       }
     }
   }
-  for (int i = 0; i < kQuads; ++i) {
-    B w[Block::kLanes];
-    Block::step(p, part, i, w);
-    for (int lane = 0; lane < Block::kLanes; ++lane) {
-      const std::int64_t at = k + Block::kSub * Block::sub(part, lane) + 4 * i;
-      for (int c = 0; c < kColumns; ++c) {
-        sums[lane][c] = dot_step<Block::kZero>(sums[lane][c], w[lane], row[c] + at);
-      }
-    }
-  }
+  part_quads<Block>(
+      p, part, [&](B w, int lane, int quad) __attribute__((always_inline)) {
+        const std::int64_t at = k + Block::kSub * Block::sub(part, lane) + 4 * quad;
+        for (int c = 0; c < kColumns; ++c) {
+          sums[lane][c] = dot_step<Block::kZero>(sums[lane][c], w, row[c] + at);
+        }
+      });
   if constexpr (Block::kScaled) {
     for (int lane = 0; lane < Block::kLanes; ++lane) {
       const I scale = scales.scale(Block::sub(part, lane));
@@ -181,6 +192,9 @@ inline void block256(const std::byte* p, const std::byte* const* row, std::int64
   const typename Block::Scales scales(p);
   I totals[kColumns];
   for (int c = 0; c < kColumns; ++c) totals[c] = zero_int();
+#ifdef __AVX512F__  // the others have half as many registers
+#pragma GCC unroll 8
+#endif
   for (int part = 0; part < Block::kParts; part += kShared) {
     I sums[Block::kLanes][kColumns];
     part256<Block, kColumns>(p, scales, row, k, layout, part, sums);
@@ -291,16 +305,14 @@ inline void expand256(const std::byte* panel, std::int64_t columns, std::byte* t
         };
         store_int(to + Wide::kScales + 64 * sub, scale());
       }
-      for (int i = 0; i < Block::kSub / 4; ++i) {
-        B w[Block::kLanes];
-        Block::step(panel, part, i, w);
-        for (int lane = 0; lane < Block::kLanes; ++lane) {
-          const int sub = Block::sub(part, lane);
-          B wide = widened<Block>(w[lane]);
-          if constexpr (Block::kShifts) wide = add_bytes(wide, Block::shift_bytes(panel, sub, i));
-          store_bytes(to + Wide::kWeights + 16 * Block::kSub * sub + 64 * i, wide);
+      part_quads<Block>(panel, part, [&](B w, int lane, int quad) {
+        const int sub = Block::sub(part, lane);
+        B wide = widened<Block>(w);
+        if constexpr (Block::kShifts) {
+          wide = add_bytes(wide, Block::shift_bytes(panel, sub, quad));
         }
-      }
+        store_bytes(to + Wide::kWeights + 16 * Block::kSub * sub + 64 * quad, wide);
+      });
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "compute/cpu/access.h"
+#include "compute/cpu/panel_queue.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -294,12 +295,25 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   const bool alone = threads == 1 || panels * kPanelRows * pass.columns * pass.rows <= kInlineWork;
   const bool convert_here = converts && (alone || pass.rows * pass.columns <= kInlineConvert);
   if (convert_here) convert(0, pass.rows);
-  // Units of work: as many panels as are expanded at once; for few rows about 1 MiB, so that the
-  // counter costs nothing and the memory stream stays long; and some of the rows only where there
-  // are few panels.
-  const std::int64_t fair = std::max<std::int64_t>(1, panels / (4 * threads));
+  // For few rows, panels of all projections in turn. They are not expanded, and one that must be
+  // made has room for itself only.
   const bool few = pass.rows < ReadyPanels::kExpandRows;
-  if (few) grain = (std::int64_t{1} << 20) * panels / bytes;
+  PanelQueue queue(panels, bytes, alone ? 1 : threads);
+  const auto multiply_panels = [&](PanelQueue::Range range, int thread) {
+    for (const Projection& projection : projections) {
+      const std::int64_t own = static_cast<const CpuWeight&>(*projection.weight).panels();
+      const std::int64_t end = std::min(range.end, own);
+      for (; range.begin < end; ++range.begin) {
+        multiply(pass, {projection, range.begin, 1, 0, pass.rows}, thread);
+      }
+      range.begin -= own;
+      range.end -= own;
+      if (range.empty()) return;
+    }
+  };
+  // Else units of work: as many panels as are expanded at once, and some of the rows only where
+  // there are few panels.
+  const std::int64_t fair = std::max<std::int64_t>(1, panels / (4 * threads));
   grain = std::clamp<std::int64_t>(grain, 1, fair);
   std::int64_t row_grain = pass.rows;
   const auto row_units = [&] { return (pass.rows + row_grain - 1) / row_grain; };
@@ -321,13 +335,6 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
       }
       const std::int64_t first = group * grain;
       const std::int64_t count = std::min(grain, own - first);
-      if (few) {
-        // Panels are not expanded, and one that must be made has room for itself only.
-        for (std::int64_t i = 0; i < count; ++i) {
-          multiply(pass, {projection, first + i, 1, begin, end}, thread);
-        }
-        return;
-      }
       return multiply(pass, {projection, first, count, begin, end}, thread);
     }
   };
@@ -338,6 +345,7 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   units *= row_units();
   if (alone) {
     if (converts && !convert_here) convert(0, pass.rows);
+    if (few) return multiply_panels({0, panels}, 0);
     for (std::int64_t unit = 0; unit < units; ++unit) multiply_unit(unit, 0);
     return;
   }
@@ -353,6 +361,12 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
       rows_done.fetch_add(end - begin, std::memory_order_release);
     }
     while (rows_done.load(std::memory_order_acquire) < pass.rows) std::this_thread::yield();
+    if (few) {
+      for (auto range = queue.take(); !range.empty(); range = queue.take()) {
+        multiply_panels(range, thread);
+      }
+      return;
+    }
     for (;;) {
       const std::int64_t unit = next_unit.fetch_add(1, std::memory_order_relaxed);
       if (unit >= units) return;

@@ -171,6 +171,20 @@ void stage_q6_k(const std::byte* from, std::int64_t lane, std::byte* block,
   }
 }
 
+/// Codes of three bits as ThreeBitParts (dot_blocks256.h) has them: `eights(g)` is a word of the
+/// codes of features 0 to 7 of lane g of a part and pair of quads; `to`: three quads.
+template <class Eights>
+void put_threes(Eights eights, std::byte* to) noexcept {
+  const std::uint64_t a = eights(0) | eights(1) << 3;  // of the first quad, and of the second
+  const std::uint64_t b = eights(2) | eights(3) << 3;
+  const auto tops = static_cast<std::uint32_t>(b >> 32);
+  const auto top = [tops](int i) { return (tops >> (2 * i) & 0x03030303U) << 6; };
+  const std::uint32_t quads[3] = {static_cast<std::uint32_t>(a) | top(0),
+                                  static_cast<std::uint32_t>(b) | top(1),
+                                  static_cast<std::uint32_t>(a >> 32) | top(2)};
+  std::memcpy(to, quads, sizeof quads);
+}
+
 void stage_q3_k(const std::byte* from, std::int64_t lane, std::byte* block,
                 std::byte* to) noexcept {
   put_half(from + 108, block, lane);
@@ -180,7 +194,21 @@ void stage_q3_k(const std::byte* from, std::int64_t lane, std::byte* block,
     const unsigned high = byte_at(s, 8 + j % 4) >> (2 * (j / 4)) & 3;
     block[64 + 16 * j + lane] = static_cast<std::byte>(static_cast<int>(low | high << 4) - 32);
   }
-  std::memcpy(to, from, 96);  // third bits, then the others
+  // Of eight parts and pairs: features 128 h + 32 g + l to l + 7 of lane g.
+  for (int i = 0; i < 8; ++i, to += 12) {
+    const int h = i / 4;
+    const int l = i % 4 * 8;
+    std::uint64_t low = 0;
+    std::uint64_t third = 0;
+    std::memcpy(&low, from + 32 + 32 * h + l, 8);
+    std::memcpy(&third, from + l, 8);
+    put_threes(
+        [&](int g) {
+          return (low >> (2 * g) & 0x0303030303030303U) |
+                 (third >> (4 * h + g) & 0x0101010101010101U) << 2;
+        },
+        to);
+  }
 }
 
 void stage_iq4_xs(const std::byte* from, std::int64_t lane, std::byte* block,
@@ -249,14 +277,20 @@ void stage_levels(DType dtype, PanelFormat format, const std::byte* from, std::i
     case PanelFormat::kIQ2: {
       put_nibble_scales(levels.scales, 16, 1, lane, block);
       for (int i = 0; i < 256; ++i) {
-        codes[i] = static_cast<std::uint8_t>((q[i] < 0 ? -q[i] : q[i]) / 16);  // 8, 25, 43
+        const int magnitude = q[i] < 0 ? -q[i] : q[i];  // 8, 25, 43
+        codes[i] = static_cast<std::uint8_t>(magnitude / 16 + (q[i] < 0 ? 4 : 0));
       }
-      for (int l = 0; l < 32; ++l) {
-        unsigned signs = 0;
-        for (int g = 0; g < 8; ++g) signs |= (q[32 * g + l] < 0 ? 1U : 0U) << g;
-        to[l] = static_cast<std::byte>(signs);
+      for (int i = 0; i < 8; ++i, to += 12) {
+        const std::uint8_t* const first = codes + i / 4 * 128 + i % 4 * 8;
+        put_threes(
+            [first](int g) {
+              std::uint64_t eight = 0;
+              std::memcpy(&eight, first + 32 * g, 8);
+              return eight;
+            },
+            to);
       }
-      return put_two_bits(codes, to + 32);
+      return;
     }
     case PanelFormat::kIQ1: {
       put_nibble_scales(levels.scales, 16, 1, lane, block);

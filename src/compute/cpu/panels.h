@@ -21,9 +21,10 @@
 //     kQ6_K: [16][16] scales, 4 parts of 4 quad vectors of upper bits and 8 of nibbles, in the
 //     order in which they are used; two bits each: 16 quad vectors; bits 2g of vector 8h + i:
 //     features 128h + 32g + 4i ... kQ2_K: [8][16][2] bytes of scale and minimum; kTernary: no
-//     scales; kQ3_K, kIQ2: [16][16] scale bytes, or [8][16] of two nibbles; 8 quad vectors of third
-//     bits (bit 4h + g of vector i); kIQ1: [8][16] of two nibbles, [16] int32 of shift signs (bit:
-//     feature / 8).
+//     scales; kQ3_K, kIQ2: [16][16] scale bytes, or [8][16] of two nibbles; 24 quad vectors: three
+//     have eight codes of three bits (dot_blocks256.h, ThreeBitParts): two quads of features
+//     128h + 32g + 8l .. for all g, l running first; kIQ1: [8][16] of two nibbles, [16] int32 of
+//     shift signs (bit: feature / 8).
 // These hold the integers and scales of the file, unchanged in value: codebook indices become the
 // values of their grid as codes. kBF16Pairs holds F16 weights rounded to bfloat16 (relative error
 // at most 2^-9, a tenth of what int8 activations cost), since two of those are multiplied at a

@@ -192,6 +192,7 @@ inline I widen_s8(const void* p) {
 }
 
 inline B load_bytes(const void* p) { return load_int(p); }
+inline B load_codes(const void* p) { return load_bytes(p); }
 inline B low_nibbles(B x) {
   const __m256i mask = _mm256_set1_epi8(15);
   return {_mm256_and_si256(x.a, mask), _mm256_and_si256(x.b, mask)};
@@ -231,14 +232,6 @@ inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
     return _mm256_blendv_epi8(clear, set, _mm256_cmpeq_epi32(_mm256_and_si256(x, one), one));
   };
   return {pick(bits.a, if_set.a, if_clear.a), pick(bits.b, if_set.b, if_clear.b)};
-}
-inline B negate_where(B w, B bits, int bit) {
-  const __m256i one = _mm256_set1_epi8(static_cast<char>(1 << bit));
-  const auto negate = [&](__m256i v, __m256i b) {
-    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(b, one), one);
-    return _mm256_sub_epi8(_mm256_xor_si256(v, set), set);
-  };
-  return {negate(w.a, bits.a), negate(w.b, bits.b)};
 }
 template <int kCount, int kPosition = 4>
 inline B with_high_bits(B low, B high, int bit) {

@@ -153,6 +153,13 @@ inline I widen_s8(const void* p) {
 }
 
 inline B load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+/// For bytes that are used several times: the compiler may not load them anew for each use, as it
+/// likes to. A core loads one such vector per cycle and does two operations on them.
+inline B load_codes(const void* p) {
+  B bytes = load_bytes(p);
+  asm("" : "+v"(bytes));
+  return bytes;
+}
 inline B low_nibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 inline B high_nibbles(B a) {
   return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
@@ -162,6 +169,17 @@ template <int kShift, int kMask>
 inline B field(B a) {
   const __m512i moved = kShift < 0 ? _mm512_slli_epi16(a, -kShift) : _mm512_srli_epi16(a, kShift);
   return _mm512_and_si512(moved, _mm512_set1_epi8(static_cast<char>(kMask)));
+}
+/// Bits come in from the neighbour byte, or zeros.
+template <int kShift>
+inline B shift_words_right(B a) {
+  return _mm512_srli_epi16(a, kShift);
+}
+/// In every byte the bits kMask of a, the others of b.
+template <int kMask>
+inline B select_bits(B a, B b) {
+  // c ? a : b
+  return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8(kMask), 0xE4);
 }
 inline B shift_left_one(B a) { return _mm512_add_epi8(a, a); }
 inline B or_bytes(B a, B b) { return _mm512_or_si512(a, b); }
@@ -173,15 +191,14 @@ inline B load_table(const std::uint8_t (&values)[16]) {
 }
 /// table[code] for codes 0 .. 15.
 inline B lookup(B table, B codes) { return _mm512_shuffle_epi8(table, codes); }
+#ifdef __AVX512VBMI__
+/// table[lower six bits of the code]
+inline B lookup64(B table, B codes) { return _mm512_permutexvar_epi8(codes, table); }
+#endif
 /// In lanes whose bit `bit` is set `if_set`, else `if_clear`.
 inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
   return _mm512_mask_blend_epi32(_mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << bit)),
                                  if_clear, if_set);
-}
-/// Bytes of w whose bit of `bits` is set are negated.
-inline B negate_where(B w, B bits, int bit) {
-  const __mmask64 set = _mm512_test_epi8_mask(bits, _mm512_set1_epi8(static_cast<char>(1 << bit)));
-  return _mm512_mask_sub_epi8(w, set, _mm512_setzero_si512(), w);
 }
 /// low | (kCount bits of `high` from position `bit`, moved to kPosition)
 template <int kCount, int kPosition = 4>

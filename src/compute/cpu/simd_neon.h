@@ -161,6 +161,7 @@ inline B load_bytes(const void* p) {
   const auto* const bytes = static_cast<const std::uint8_t*>(p);
   return {vld1q_u8(bytes), vld1q_u8(bytes + 16), vld1q_u8(bytes + 32), vld1q_u8(bytes + 48)};
 }
+inline B load_codes(const void* p) { return load_bytes(p); }
 inline I load_int(const void* p) {
   return each<I>(load_bytes(p), [](uint8x16_t x) { return vreinterpretq_s32_u8(x); });
 }
@@ -248,14 +249,6 @@ inline I shift_right_by(I x, int count) {
 inline I sub_words(I x, I y) {
   return each<I>(x, y, [](int32x4_t p, int32x4_t q) {
     return vreinterpretq_s32_s16(vsubq_s16(vreinterpretq_s16_s32(p), vreinterpretq_s16_s32(q)));
-  });
-}
-/// -w in bytes whose bit `bit` of `bits` is set.
-inline B negate_where(B w, B bits, int bit) {
-  const uint8x16_t one = vdupq_n_u8(static_cast<std::uint8_t>(1U << bit));
-  return each<B>(w, bits, [&](uint8x16_t x, uint8x16_t b) {
-    const uint8x16_t set = vtstq_u8(b, one);  // all ones where set: -w = (w ^ -1) + 1
-    return vsubq_u8(veorq_u8(x, set), set);
   });
 }
 inline B shift_left_one(B x) {

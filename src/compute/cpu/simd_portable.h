@@ -206,6 +206,7 @@ inline B load_bytes(const void* p) {
   std::memcpy(result.v, p, sizeof result.v);
   return result;
 }
+inline B load_codes(const void* p) { return load_bytes(p); }
 inline B low_nibbles(B a) {
   return make_bytes([&](int i) { return a.v[i] & 15; });
 }
@@ -240,9 +241,6 @@ inline B lookup(B table, B codes) {
 inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
   return make_bytes(
       [&](int i) { return (bits.v[i / 4] >> bit & 1) != 0 ? if_set.v[i] : if_clear.v[i]; });
-}
-inline B negate_where(B w, B bits, int bit) {
-  return make_bytes([&](int i) { return (bits.v[i] >> bit & 1) != 0 ? -w.v[i] : w.v[i]; });
 }
 template <int kCount, int kPosition = 4>
 inline B with_high_bits(B low, B high, int bit) {
