@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <list>
+#include <tuple>
 #include <utility>
 
 #include "state/disk_store.h"
@@ -165,20 +166,26 @@ struct PrefixCache::Impl {
     enforce_limits(node);
   }
 
-  /// Without snapshots, entries that others go on from are there for their logits alone.
+  /// Entries that others go on from may be there for their logits alone: those of the oldest ones
+  /// are given up.
   void limit_logits() {
-    if (pool.needs_snapshots()) return;
+    const bool snapshots = pool.needs_snapshots();
     const auto inside = [](const Place& place) {
       return !place.node->entry->logits.empty() && !place.node->children.empty();
     };
-    while (std::count_if(entries.begin(), entries.end(), inside) > kRememberedLogits) {
+    while (std::count_if(entries.begin(), entries.end(), inside) >
+           (snapshots ? kRememberedLogits / 4 : kRememberedLogits)) {
       const auto oldest =
           std::min_element(entries.begin(), entries.end(), [&](const Place& a, const Place& b) {
-            return std::pair(!inside(a), a.node->entry->used) <
-                   std::pair(!inside(b), b.node->entry->used);
+            return std::tuple(!inside(a), a.node->entry->used, a.node->end) <
+                   std::tuple(!inside(b), b.node->entry->used, b.node->end);
           });
       const Place place = *oldest;
-      drop(*place.tree, *place.node);
+      if (snapshots) {
+        place.node->entry->logits = {};  // it is thinned out like the others
+      } else {
+        drop(*place.tree, *place.node);
+      }
     }
   }
 
@@ -199,7 +206,8 @@ struct PrefixCache::Impl {
       Node* before = PrefixTree::entry_above(*at);
       const std::int64_t gap = next->end - (before == nullptr ? 0 : before->end);
       const std::int64_t distance = node.end - at->end;
-      if (!at->entry->boundary && gap <= std::max(kSnapshotRows, distance / 4)) {
+      if (!at->entry->boundary && at->entry->logits.empty() &&
+          gap <= std::max(kSnapshotRows, distance / 4)) {
         drop(tree, *at);
       } else {
         next = at;
