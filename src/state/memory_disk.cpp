@@ -25,7 +25,8 @@ std::size_t bytes_of(const tensor::Tensor& t) noexcept {
 }
 
 std::string megabytes(std::uint64_t bytes) {
-  return std::to_string((bytes + 999'999) / 1'000'000) + " MB";
+  const std::uint64_t tenths = (bytes + 99'999) / 100'000;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " MB";
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ using model::BatchRow;
 using model::LoadedModel;
 using state::SequenceState;
 
-constexpr std::int64_t kContext = 2560;
+constexpr std::int64_t kContext = 5120;
 constexpr std::size_t kBatch = 96;
 
 class TemporaryFolder {
@@ -89,8 +89,21 @@ std::vector<std::int32_t> text(const GoldenCase& golden, std::size_t length, std
   return tokens;
 }
 
-/// Half of what the model takes without a budget.
-std::uint64_t tight_budget(const Model& model) { return model.loaded->memory().kv / 2; }
+/// What is given to keys and values: less than they take, and enough for the few layers of these
+/// models, of which the parts that are being read are a large share.
+std::uint64_t tight_budget(const Model& model) {
+  const LoadedModel& loaded = *model.loaded;
+  spec::Setup setup = loaded.setup();
+  for (std::uint64_t part = 6;; ++part) {
+    setup.kv_budget = loaded.memory().kv * part / 20;
+    try {
+      (void)model::kv_bytes(loaded.spec(), setup, model.loaded->backend());
+      return setup.kv_budget;
+    } catch (const Error&) {
+      if (part >= 18) throw;
+    }
+  }
+}
 
 class DiskKv : public ::testing::TestWithParam<std::tuple<const char*, const char*, bool>> {
  protected:
@@ -98,14 +111,17 @@ class DiskKv : public ::testing::TestWithParam<std::tuple<const char*, const cha
     HEARTH_REQUIRE_FILE(goldens_dir() / "arch");
     golden_ = std::make_unique<GoldenCase>(std::get<0>(GetParam()));
   }
-  void load(int sequences) {
+  /// `roomy`: a quarter of all more than the least.
+  void load(int sequences, bool roomy = false) {
     const auto make = [&](std::uint64_t budget) {
       return std::make_unique<Model>(*golden_, std::get<1>(GetParam()), std::get<2>(GetParam()),
                                      sequences, budget, folder_.path());
     };
     memory_ = make(0);
-    disk_ = make(tight_budget(*memory_));
-    ASSERT_LE(disk_->loaded->memory().kv, tight_budget(*memory_));
+    const std::uint64_t budget =
+        tight_budget(*memory_) + (roomy ? memory_->loaded->memory().kv / 4 : 0);
+    disk_ = make(budget);
+    ASSERT_LE(disk_->loaded->memory().kv, budget);
     ASSERT_GT(disk_->loaded->memory().disk, 0U);
     ASSERT_EQ(memory_->loaded->memory().disk, 0U);
     EXPECT_EQ(
@@ -132,15 +148,15 @@ TEST_P(DiskKv, LogitsAreThoseOfMemory) {
     const auto add = [&all](const std::vector<float>& more) {
       all.insert(all.end(), more.begin(), more.end());
     };
-    add(model->run(*sequence, text(*golden_, 2300, 1)));
+    add(model->run(*sequence, text(*golden_, 4300, 1)));
     if (model == disk_.get()) {
       EXPECT_GT(bytes_read(), 0U);
     }
     add(model->run(*sequence, text(*golden_, 70, 2), 1));
     // Back into what is on disk, and on with something else.
-    const std::int64_t left = sequence->truncate(1000);
+    const std::int64_t left = sequence->truncate(2000);
     all.push_back(static_cast<float>(left));
-    add(model->run(*sequence, text(*golden_, 900, 3)));
+    add(model->run(*sequence, text(*golden_, 1900, 3)));
     add(model->run(*sequence, text(*golden_, 3, 4), 1));
     // To the end of the context.
     const auto rest = static_cast<std::size_t>(kContext - sequence->length());
@@ -158,7 +174,7 @@ TEST_P(DiskKv, ForksSnapshotsAndSavedStatesAsWell) {
       all.insert(all.end(), more.begin(), more.end());
     };
     auto sequence = model->loaded->new_sequence();
-    add(model->run(*sequence, text(*golden_, 1700, 1)));
+    add(model->run(*sequence, text(*golden_, 3000, 1)));
     auto snapshot = sequence->snapshot();
     auto fork = sequence->fork();
     add(model->run(*sequence, text(*golden_, 400, 2)));
@@ -213,12 +229,13 @@ TEST_F(DiskKvFolder, BudgetsAndFoldersThatAreTooSmall) {
   const Model all(golden, "f16", false, 1, 0, {});
   const std::uint64_t bytes = all.loaded->memory().kv;
   EXPECT_EQ(refusal("llama-plain", bytes, {}), "nothing") << "all fits: no folder is needed";
-  EXPECT_NE(refusal("llama-plain", bytes / 2, {}).find("--kv-disk"), std::string::npos);
-  EXPECT_NE(refusal("llama-plain", bytes / 2, folder_.path(), bytes / 2).find("allows"),
+  const std::uint64_t tight = tight_budget(all);
+  EXPECT_NE(refusal("llama-plain", tight, {}).find("--kv-disk"), std::string::npos);
+  EXPECT_NE(refusal("llama-plain", tight, folder_.path(), bytes / 2).find("allows"),
             std::string::npos);
   EXPECT_NE(refusal("llama-plain", bytes / 50, folder_.path()).find("larger --kv-budget"),
             std::string::npos);
-  EXPECT_EQ(refusal("llama-plain", bytes / 2, folder_.path(), 2 * bytes), "nothing");
+  EXPECT_EQ(refusal("llama-plain", tight, folder_.path(), 2 * bytes), "nothing");
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
@@ -261,13 +278,13 @@ TEST_F(DiskKvFolder, APlanSaysWhatATokenReads) {
 }
 
 TEST_P(DiskKv, WhatLeftComesBackWhenThereIsRoom) {
-  load(2);
+  load(2, true);
   auto other = disk_->loaded->new_sequence();
   const auto sequence = disk_->loaded->new_sequence();
   const auto reference = memory_->loaded->new_sequence();
   (void)disk_->run(*sequence, text(*golden_, 1000, 1));
   (void)memory_->run(*reference, text(*golden_, 1000, 1));
-  (void)disk_->run(*other, text(*golden_, 2500, 2));
+  (void)disk_->run(*other, text(*golden_, 5000, 2));
   EXPECT_EQ(disk_->run(*sequence, text(*golden_, 2, 3), 1),
             memory_->run(*reference, text(*golden_, 2, 3), 1));
   EXPECT_GT(bytes_read(), 0U);
@@ -288,12 +305,11 @@ std::string name_of(const ::testing::TestParamInfo<DiskKv::ParamType>& tested) {
 
 INSTANTIATE_TEST_SUITE_P(
     Models, DiskKv,
-    ::testing::Values(std::tuple("llama-plain", "f16", false),
-                      std::tuple("llama-plain", "f32", true), std::tuple("qwen3", "q8_0", false),
-                      std::tuple("qwen3", "tq3", false), std::tuple("qwen3", "tq4u", true),
+    // Dense, 8 bits, coded, windows beside full layers, recurrent states, latents, sinks.
+    ::testing::Values(std::tuple("llama-plain", "f16", false), std::tuple("qwen3", "q8_0", false),
+                      std::tuple("qwen3", "tq3", false), std::tuple("llama-plain", "f32", true),
                       std::tuple("gemma3", "f16", false), std::tuple("qwen35", "f16", false),
-                      std::tuple("qwen35", "tq4", false), std::tuple("deepseek2", "f16", false),
-                      std::tuple("gpt-oss", "bf16", false), std::tuple("gemma3n", "f16", false)),
+                      std::tuple("deepseek2", "f16", false), std::tuple("gpt-oss", "bf16", false)),
     name_of);
 
 }  // namespace
