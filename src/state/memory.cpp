@@ -23,6 +23,8 @@ std::size_t bytes_of(const Tensor& shape) noexcept {
   return tensor::row_bytes(shape.dtype, static_cast<std::size_t>(shape.elements()));
 }
 
+std::size_t block_bytes(const Tensor& t) noexcept { return tensor::info(t.dtype).block_bytes; }
+
 template <class Number>
 Number round_up(Number value, Number to) noexcept {
   return (value + to - 1) / to * to;
@@ -165,12 +167,14 @@ MemoryPool::Layout MemoryPool::layout_of(const spec::KvMemory& memory, std::size
         {pages, memory.kv_heads, static_cast<std::int64_t>(part.coded_bytes())});
   };
   const auto place_frames = [&](Tensor keys, Tensor values) {
-    const tensor::DTypeInfo& type = tensor::info(keys.dtype);
     const std::size_t values_at = round_up(bytes_of(keys), kAlignment);
-    const std::size_t unit = std::lcm(SpillFile::kAlignment, std::size_t{type.block_bytes});
+    // Whole blocks of either type: strides are counted in elements.
+    const std::size_t unit =
+        std::lcm(std::lcm(SpillFile::kAlignment, block_bytes(keys)), block_bytes(values));
     layout.stripe = round_up(values_at + bytes_of(values), unit);
     layout.frames_at = round_up(layout.bytes, SpillFile::kAlignment);
     for (Tensor* tensor : {&keys, &values}) {
+      const tensor::DTypeInfo& type = tensor::info(tensor->dtype);
       tensor->shape[0] = pool.frames.frames();
       tensor->strides[0] =
           static_cast<std::int64_t>(layout.stripe / type.block_bytes * type.block_elements);

@@ -307,9 +307,10 @@ INSTANTIATE_TEST_SUITE_P(
     Models, DiskKv,
     // Dense, 8 bits, coded, windows beside full layers, recurrent states, latents, sinks.
     ::testing::Values(std::tuple("llama-plain", "f16", false), std::tuple("qwen3", "q8_0", false),
-                      std::tuple("qwen3", "tq3", false), std::tuple("llama-plain", "f32", true),
-                      std::tuple("gemma3", "f16", false), std::tuple("qwen35", "f16", false),
-                      std::tuple("deepseek2", "f16", false), std::tuple("gpt-oss", "bf16", false)),
+                      std::tuple("qwen3", "tq3", false), std::tuple("qwen3", "q8_0:f16", false),
+                      std::tuple("llama-plain", "f32", true), std::tuple("gemma3", "f16", false),
+                      std::tuple("qwen35", "f16", false), std::tuple("deepseek2", "f16", false),
+                      std::tuple("gpt-oss", "bf16", false)),
     name_of);
 
 }  // namespace
