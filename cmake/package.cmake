@@ -10,7 +10,7 @@ set(HEARTH_LIBRARY_DEPENDENCIES -lstdc++ -lpcre2-32 -lsodium -lutf8proc -lhwloc 
 set(library ${CMAKE_BINARY_DIR}/lib/libhearth.a)
 set(merge "create ${library}\n")
 set(archives "")
-foreach(room ${HEARTH_LIBRARY_ROOMS} fmt)
+foreach(room ${HEARTH_LIBRARY_ROOMS} fmt json)
   string(APPEND merge "addlib $<TARGET_FILE:hearth_${room}>\n")
   list(APPEND archives hearth_${room})
 endforeach()
