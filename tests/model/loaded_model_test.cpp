@@ -35,8 +35,10 @@ TEST(LoadedModel, RowsOfTheFileDoNotStayInMemory) {
   setup.threads = 1;
   const auto loaded = model::LoadedModel::load(setup, {}, {});
   EXPECT_EQ(resident_kilobytes(file), 0);
-  const auto sequence = loaded->new_sequence();
-  loaded->run(std::vector<model::BatchRow>{{sequence.get(), 1, true}});
+  {
+    const auto sequence = loaded->new_sequence();
+    loaded->run(std::vector<model::BatchRow>{{sequence.get(), 1, true}});
+  }
   EXPECT_GT(resident_kilobytes(file), 0) << "the table of embeddings is not read from the file";
   // Sequences that are gone give back their part of the context.
   for (int pass = 0; pass < 8; ++pass) {
