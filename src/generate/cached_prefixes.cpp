@@ -5,7 +5,9 @@
 namespace hearth::generate {
 
 void CachedPrefixes::start(std::function<void()> ready) {
-  if (cache_.disk() == nullptr) return;
+  // Keys beyond a budget move between memory and disk as passes need them, on the passes' thread:
+  // no other may fill pages then.
+  if (cache_.disk() == nullptr || cache_.pool().stream() != nullptr) return;
   reader_ = std::make_unique<state::DiskReader>(*cache_.disk(), cache_.pool(), std::move(ready));
 }
 
