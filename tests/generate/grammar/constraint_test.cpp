@@ -113,7 +113,8 @@ TEST(TokenConstraint, ReasoningComesFirst) {
   const auto grammar = compile_regex("1", options);
   using List = std::vector<std::string>;
   const auto constraint = constrain(grammar, trie);
-  EXPECT_EQ(texts_of(tokenizer, *constraint), (List{"<think>", "\n", "1", "<"}));
+  // A closing marker alone says that there is no reasoning.
+  EXPECT_EQ(texts_of(tokenizer, *constraint), (List{"<think>", "</think>", "\n", "1", "<"}));
   constraint->accept(1);
   EXPECT_EQ(texts_of(tokenizer, *constraint),
             (List{"<think>", "</think>", "\n", "1", "hm", "<", "/think>"}));
