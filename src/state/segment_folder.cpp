@@ -143,8 +143,10 @@ void SegmentFolder::read_new(const fs::path& path) {
 
 std::string SegmentFolder::locked_remark() const {
   if (locked_.empty()) return {};
-  return std::to_string(locked_.size()) + " files of stored conversations in " + shown(path_) +
-         " are left out: " + why_locked_ + "; " + how_to_unlock_;
+  const std::size_t count = locked_.size();
+  return std::to_string(count) + (count == 1 ? " file" : " files") +
+         " of stored conversations in " + shown(path_) + (count == 1 ? " is" : " are") +
+         " left out: " + why_locked_ + "; " + how_to_unlock_;
 }
 
 bool SegmentFolder::usable(const Hash128& id) const { return !chain(id).empty(); }

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <limits>
 #include <string>
+#include <system_error>
 
 #include "support/error.h"
 
@@ -55,7 +56,10 @@ const BIO_METHOD* socket_method() {
 }
 
 std::string last_reason() {
-  const char* reason = ERR_reason_error_string(ERR_peek_last_error());
+  // The first error is the cause: a file that cannot be opened is the system's.
+  const unsigned long error = ERR_peek_error();
+  if (ERR_SYSTEM_ERROR(error)) return std::generic_category().message(ERR_GET_REASON(error));
+  const char* reason = ERR_reason_error_string(error);
   return reason == nullptr ? "no reason is known" : reason;
 }
 
