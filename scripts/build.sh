@@ -65,6 +65,11 @@ hearth_is_configured() {
   [ -f "$1/build.ninja" ] && grep -qx "HEARTH_NO_WEB:BOOL=$(hearth_no_web)" "$1/CMakeCache.txt"
 }
 
+# True when the directory was configured before GoogleTest was there.
+hearth_lacks_tests() {
+  [ -f "$1/CMakeCache.txt" ] && grep -q '^GTest_DIR:PATH=.*-NOTFOUND$' "$1/CMakeCache.txt"
+}
+
 # hearth_configure PRESET DIRECTORY
 hearth_configure() {
   hearth_is_configured "$2" || (cd "$root" && cmake --preset "$1" "-DHEARTH_NO_WEB=$(hearth_no_web)" >&2)
