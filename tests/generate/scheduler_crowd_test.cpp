@@ -467,6 +467,8 @@ class SlowPrefixes final : public generate::Prefixes {
 /// Whoever waits for the disk holds up nobody, and can be cancelled meanwhile.
 TEST_F(SchedulerCrowd, TheDiskHoldsUpNobodyElse) {
   load({.sequences = 3});
+  // Before there is a scheduler, whose thread looks at the model's pages.
+  const std::string expected = served_->session(request_of(served_->prompt(60, 0), 5)).text;
   SlowPrefixes::Disk disk;
   Scheduler scheduler = served_->start({.parallel = 3}, std::make_unique<SlowPrefixes>(disk, 50));
   const auto recorders = std::array{std::make_shared<Recorder>(), std::make_shared<Recorder>()};
@@ -483,9 +485,7 @@ TEST_F(SchedulerCrowd, TheDiskHoldsUpNobodyElse) {
   EXPECT_FALSE(recorders[0]->ended());
   disk.arrive(slow[1]);  // too late
   disk.arrive(slow[0]);
-  // In this order: the session uses the scheduler's model.
-  const std::string text = recorders[0]->wait().text;
-  EXPECT_EQ(text, served_->session(request_of(served_->prompt(60, 0), 5)).text);
+  EXPECT_EQ(recorders[0]->wait().text, expected);
   const std::lock_guard lock(disk.mutex);
   EXPECT_EQ(disk.asked, (std::vector<std::uint64_t>{slow[0], slow[1]}));
   EXPECT_EQ(disk.forgotten, (std::vector<std::uint64_t>{slow[1]}));
