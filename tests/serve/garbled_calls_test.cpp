@@ -27,7 +27,7 @@ std::vector<ChannelEvent> listen(const std::string& family, const std::string& r
   bool go_on = true;
   for (std::size_t at = 0; go_on && at < reply.size(); at += 5) {
     generate::GeneratedPiece piece;
-    piece.piece.text = reply.substr(at, 5);
+    piece.piece.text = std::string_view(reply).substr(at, 5);
     piece.token = -1;
     go_on = listener.piece(piece).go_on;
   }
