@@ -22,7 +22,6 @@ namespace {
 /// Before any request has ended.
 constexpr double kGuessedSeconds = 5;
 constexpr double kLongestRetry = 300;
-constexpr std::chrono::milliseconds kPatience{20};
 
 SchedulerLimits checked(SchedulerLimits limits, model::LoadedModel& model) {
   const spec::ModelSpec& spec = model.spec();
@@ -61,7 +60,7 @@ struct Scheduler::Impl {
   RequestId next_id = 1;
   int unended = 0;
   bool draining = false, stopping = false;
-  bool fetched = false;  // the prefixes have something new
+  bool disturbed = false;  // something was fetched, or cancelled
   SchedulerStatistics statistics;
   std::vector<RunningRequest> running;
   std::int64_t refused = 0;
@@ -81,11 +80,11 @@ struct Scheduler::Impl {
              [this](const Generation& generation, bool told) { end(generation, told); }),
         thread([this] { run(); }) {}
 
-  /// The thread of the prefixes tells that something was fetched.
+  /// Called by the thread of the prefixes when something was fetched.
   void wake() {
     {
       const std::lock_guard lock(mutex);
-      fetched = true;
+      disturbed = true;
     }
     work.notify_all();
   }
@@ -107,13 +106,15 @@ struct Scheduler::Impl {
     for (;;) {
       {
         std::unique_lock lock(mutex);
-        // While all wait for the disk, deadlines and cancellations are looked after now and then.
-        if (loop.stalled()) {
-          work.wait_for(lock, kPatience, [this] { return stopping || fetched || !inbox.empty(); });
-        } else {
+        const auto is_woken = [this] { return stopping || disturbed || !inbox.empty(); };
+        if (!loop.stalled()) {
           work.wait(lock, [this] { return stopping || !inbox.empty() || !loop.idle(); });
+        } else if (const auto deadline = loop.next_deadline()) {
+          work.wait_until(lock, *deadline, is_woken);
+        } else {
+          work.wait(lock, is_woken);
         }
-        fetched = false;
+        disturbed = false;
         if (stopping && inbox.empty() && loop.idle()) return;
         arrived.swap(inbox);
       }
@@ -201,7 +202,10 @@ struct Scheduler::Impl {
   void cancel(RequestId id) noexcept {
     const std::lock_guard lock(mutex);
     const auto found = registry.find(id);
-    if (found != registry.end()) found->second->cancel();
+    if (found == registry.end()) return;
+    found->second->cancel();
+    disturbed = true;
+    work.notify_all();
   }
 
   void drain(std::chrono::milliseconds patience) {
@@ -210,6 +214,8 @@ struct Scheduler::Impl {
     const auto is_empty = [this] { return registry.empty(); };
     if (ended.wait_for(lock, patience, is_empty)) return;
     for (const auto& [id, generation] : registry) generation->cancel();
+    disturbed = true;
+    work.notify_all();
     ended.wait(lock, is_empty);
   }
 

@@ -83,6 +83,15 @@ bool SchedulerLoop::stalled() const {
          (fetching_ >= limits_.parallel || next_waiting() == nullptr);
 }
 
+std::optional<SchedulerLoop::Clock::time_point> SchedulerLoop::next_deadline() const {
+  std::optional<Clock::time_point> next;
+  for (const GenerationPointer& each : waiting_) {
+    const std::optional<Clock::time_point>& deadline = each->request().deadline;
+    if (deadline && (!next || *deadline < *next)) next = deadline;
+  }
+  return next;
+}
+
 /// Adds what a generation will need before others are thought of: its prompt, and some room.
 void SchedulerLoop::add_needs_of(const Generation& generation,
                                  const state::SequenceState* sequence) {

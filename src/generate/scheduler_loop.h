@@ -36,6 +36,8 @@ class SchedulerLoop {
   [[nodiscard]] bool idle() const noexcept { return waiting_.empty() && active_.empty(); }
   /// Nothing can be done before the disk, a new request or the end of somebody's patience.
   [[nodiscard]] bool stalled() const;
+  /// Of those who wait; nothing when they all have time.
+  [[nodiscard]] std::optional<Clock::time_point> next_deadline() const;
   /// One round: ends what is over, admits what has room, and makes one pass.
   void step();
   /// Nobody waits: what takes time can be done now.

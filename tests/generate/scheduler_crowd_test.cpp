@@ -464,6 +464,17 @@ class SlowPrefixes final : public generate::Prefixes {
   std::size_t from_;
 };
 
+// While all wait for the disk nothing is looked at now and then: the deadline itself ends the wait.
+TEST_F(SchedulerCrowd, DeadlinesEndTheWaitForTheDisk) {
+  load({.sequences = 2});
+  SlowPrefixes::Disk disk;
+  Scheduler scheduler = served_->start({.parallel = 2}, std::make_unique<SlowPrefixes>(disk, 50));
+  GenerateRequest request = request_of(served_->prompt(60, 0), 5);
+  request.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(30);
+  const auto late = submit(scheduler, std::move(request));
+  EXPECT_EQ(late->wait().result.finish, FinishReason::kCancelled);
+}
+
 /// Whoever waits for the disk holds up nobody, and can be cancelled meanwhile.
 TEST_F(SchedulerCrowd, TheDiskHoldsUpNobodyElse) {
   load({.sequences = 3});
