@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <type_traits>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention.h"
@@ -14,6 +13,7 @@
 #include "compute/cpu/experts.h"
 #include "compute/cpu/kernel_choice.h"
 #include "compute/cpu/kv_layout.h"
+#include "compute/cpu/kv_store.h"
 #include "compute/cpu/matmul.h"
 #include "compute/cpu/memory.h"
 #include "compute/cpu/recurrent.h"
@@ -227,49 +227,7 @@ class CpuBackend final : public Backend {
 
   void store_kv(KvPart part, const Tensor& values, const KvRows& rows,
                 const Tensor& pool) noexcept override {
-    const std::int64_t page_cells = pool.shape[2];
-    const std::int64_t size = values.shape[2];
-    const cpu::KvLayout layout = cpu::kv_layout(pool, part, kernels_);
-    for_rows(values.shape[0], values.shape[1] * size, [&](std::int64_t t) {
-      const std::int64_t cell = int_at(rows.row_cell, t);
-      const std::int64_t page =
-          cpu::ints_of(rows.page_table)[int_at(rows.row_sequence, t) * rows.page_table.strides[0] +
-                                        cell / page_cells];
-      for (std::int64_t head = 0; head < values.shape[1]; ++head) {
-        const float* const from =
-            floats_of(values) + t * values.strides[0] + head * values.strides[1];
-        std::byte* const to =
-            bytes_of(pool) + cpu::pool_bytes(pool, page * pool.strides[0] + head * pool.strides[1]);
-        const auto store = [&](const auto* elements) {
-          using Element = std::remove_cvref_t<decltype(*elements)>;
-          cpu::store_cell(elements, size, part, layout, page_cells, cell % page_cells,
-                          reinterpret_cast<Element*>(to));
-        };
-        std::uint16_t narrow[kMaxHeadSize];
-        switch (pool.dtype) {
-          case DType::kF16:
-            kernels_.to_half(from, narrow, size);
-            store(narrow);
-            break;
-          case DType::kBF16:
-            for (std::int64_t i = 0; i < size; ++i) {
-              narrow[i] = tensor::bfloat16_from_float(from[i]);
-            }
-            store(narrow);
-            break;
-          case DType::kQ8_0: {
-            std::array<std::byte, kMaxHeadSize / 32 * 34> blocks;
-            const auto bytes = static_cast<std::size_t>(cpu::pool_bytes(pool, size));
-            quant::encode(pool.dtype, {from, static_cast<std::size_t>(size)},
-                          std::span(blocks).first(bytes));
-            cpu::store_blocks(blocks.data(), size, part, layout, page_cells, cell % page_cells, to);
-            break;
-          }
-          default:
-            store(from);
-        }
-      }
-    });
+    cpu::store_kv(team_, kernels_, part, values, rows, pool);
   }
 
   void encode_pages(const EncodePagesArguments& arguments) noexcept override {
