@@ -26,6 +26,14 @@ constexpr float kHighestLogit = std::numeric_limits<float>::max();
 /// Candidates' logits stay finite, so that they can be subtracted and sorted.
 float finite(float logit) noexcept { return std::clamp(logit, -kHighestLogit, kHighestLogit); }
 
+/// Most logits are no candidates: this many are looked at together, without branches.
+constexpr std::size_t kLooksAtOnce = 64;
+bool any_above(const float* logits, float limit) noexcept {
+  std::int32_t above = 0;
+  for (std::size_t i = 0; i < kLooksAtOnce; ++i) above |= logits[i] > limit ? -1 : 0;
+  return above != 0;
+}
+
 bool likelier(const Sampler::Candidate& a, const Sampler::Candidate& b) noexcept {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
@@ -161,15 +169,27 @@ void Sampler::ban_all_but(std::span<const std::uint64_t> allowed) {
   }
 }
 
+/// look_at(id) in ascending order of ids for all logits above `limit`, which it may raise, and for
+/// some others.
+template <class LookAt>
+void Sampler::look_at_those_above(const float& limit, const LookAt& look_at) const {
+  std::size_t id = 0;
+  for (; id + kLooksAtOnce <= logits_.size(); id += kLooksAtOnce) {
+    if (!any_above(&logits_[id], limit)) continue;
+    for (std::size_t i = id; i < id + kLooksAtOnce; ++i) look_at(i);
+  }
+  for (; id < logits_.size(); ++id) look_at(id);
+}
+
 text::TokenId Sampler::greedy() const {
   text::TokenId best = -1;
   float most = kMinusInfinity;
-  for (std::size_t id = 0; id < logits_.size(); ++id) {
-    if (logits_[id] > most) {  // false for NaN
-      most = logits_[id];
-      best = static_cast<text::TokenId>(id);
-    }
-  }
+  const auto look_at = [&](std::size_t id) {
+    if (!(logits_[id] > most)) return;  // NaN is not
+    most = logits_[id];
+    best = static_cast<text::TokenId>(id);
+  };
+  look_at_those_above(most, look_at);
   if (best < 0)
     throw Error(
         "no token can be chosen: the model's logits are not finite or every token is banned");
@@ -313,8 +333,8 @@ void Sampler::apply_top_k() {
   std::size_t held = 0;
   float worst = kMinusInfinity;
   const auto begin = storage_.begin();
-  for (std::size_t id = 0; id < logits_.size(); ++id) {
-    if (!(logits_[id] > worst)) continue;
+  const auto look_at = [&](std::size_t id) {
+    if (!(logits_[id] > worst)) return;
     if (held == static_cast<std::size_t>(count)) {
       std::pop_heap(begin, begin + count, likelier);
       --held;
@@ -322,7 +342,8 @@ void Sampler::apply_top_k() {
     storage_[held++] = {static_cast<text::TokenId>(id), std::min(logits_[id], kHighestLogit), 0};
     std::push_heap(begin, begin + static_cast<std::ptrdiff_t>(held), likelier);
     if (held == static_cast<std::size_t>(count)) worst = storage_.front().logit;
-  }
+  };
+  look_at_those_above(worst, look_at);
   std::sort_heap(begin, begin + static_cast<std::ptrdiff_t>(held), likelier);
   candidates_ = std::span(storage_).first(held);
   sorted_ = held;

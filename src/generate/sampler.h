@@ -73,6 +73,8 @@ class Sampler {
   void apply_min_p();
   void apply_xtc();
   void apply_temperature();
+  template <class LookAt>
+  void look_at_those_above(const float& limit, const LookAt& look_at) const;
   [[nodiscard]] text::TokenId greedy() const;
   [[nodiscard]] text::TokenId draw();
   [[nodiscard]] text::TokenId draw_mirostat();
