@@ -309,6 +309,7 @@ void run(double seconds, int streams, const std::string& shape_name, tensor::DTy
                                               compute::make_cpu_backend({}), setup, {},
                                               generate::scheduler_outputs(setup));
   image.forget_pages();
+  model->pool().populate();  // as a server does
   const Letters tokenizer(static_cast<std::size_t>(model->spec().vocabulary));
   generate::SchedulerLimits limits;
   limits.parallel = streams;

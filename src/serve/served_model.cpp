@@ -118,6 +118,8 @@ void ServedModel::remember_texts(const ServedModelOptions& options) {
 }
 
 void ServedModel::make_scheduler(const ServedModelOptions& options) {
+  // A server that has begun does not grow, and does not run out of memory in the middle of a reply.
+  model_->pool().populate();
   remember_texts(options);
   scheduler_ =
       std::make_unique<generate::Scheduler>(*model_, *tokenizer_, options.limits, turn_,

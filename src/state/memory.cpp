@@ -8,6 +8,7 @@
 
 #include "state/snapshots.h"
 #include "support/error.h"
+#include "support/huge_pages.h"
 
 namespace hearth::state {
 
@@ -225,6 +226,12 @@ void MemoryPool::make_memory(const spec::KvMemory& memory, std::size_t index) {
   framed_.push_back({group, format.coded ? coded.keys : keys_.back(),
                      format.coded ? coded.values : values_.back(), layout.stripe, layout.frames_at,
                      pools_[group].growing().count()});
+}
+
+void MemoryPool::populate() {
+  for (const std::unique_ptr<tensor::Buffer>& buffer : buffers_) {
+    if (std::byte* const bytes = buffer->host()) hearth::populate({bytes, buffer->size()});
+  }
 }
 
 std::int64_t MemoryPool::pass_pages() const noexcept {

@@ -69,6 +69,10 @@ class MemoryPool {
   /// cannot be kept.
   MemoryPool(compute::Backend& backend, const spec::ModelSpec& spec, const MemoryLimits& limits);
 
+  /// Takes all of the pool's memory from the machine now: by itself it is taken when it is first
+  /// used. Throws Error when the machine does not have it.
+  void populate();
+
   [[nodiscard]] const MemoryLimits& limits() const noexcept { return limits_; }
   [[nodiscard]] std::span<const spec::CellGroup> groups() const noexcept { return groups_; }
   /// The group of a KV memory.

@@ -2,7 +2,10 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -68,6 +71,27 @@ HugePages::~HugePages() { release(); }
 void HugePages::release() noexcept {
   if (data_ != nullptr) munmap(data_, mapped_);
   data_ = nullptr;
+}
+
+void populate(std::span<std::byte> bytes) {
+  if (bytes.empty()) return;
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data()) / kSmallPage * kSmallPage;
+  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size();
+#ifdef MADV_POPULATE_WRITE
+  if (madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE) == 0) return;
+  if (errno != EINVAL) {
+    throw Error("the system does not give " + std::to_string(bytes.size() >> 20) +
+                    " MiB of memory: " + std::strerror(errno),
+                "close other programs, or choose a smaller model or context",
+                ExitCode::kDoesNotFit);
+  }
+#endif
+  // Kernels before Linux 5.14.
+  for (std::uintptr_t at = begin; at < end; at += kSmallPage) {
+    auto* const byte = reinterpret_cast<volatile std::byte*>(
+        std::max(at, reinterpret_cast<std::uintptr_t>(bytes.data())));
+    *byte = *byte;
+  }
 }
 
 }  // namespace hearth

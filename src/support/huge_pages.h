@@ -7,8 +7,9 @@
 
 namespace hearth {
 
-/// Anonymous memory, aligned to 2 MiB (small pieces to 4 KiB: they get ordinary pages). Move-only; returned to the system on destruction.
-/// Zero-filled, and only taken from the machine when touched.
+/// Anonymous memory, aligned to 2 MiB (small pieces to 4 KiB: they get ordinary pages). Move-only;
+/// returned to the system on destruction. Zero-filled, and only taken from the machine when
+/// touched.
 class HugePages {
  public:
   static constexpr std::size_t kAlignment = std::size_t{1} << 21;
@@ -37,5 +38,10 @@ class HugePages {
   std::size_t mapped_ = 0;
   bool huge_ = false;
 };
+
+/// Takes memory from the machine for all pages of `bytes` now, as their first use would: later uses
+/// cannot fail, and the process does not grow. What the pages hold stays. Throws Error
+/// (ExitCode::kDoesNotFit) when the system refuses.
+void populate(std::span<std::byte> bytes);
 
 }  // namespace hearth
