@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "compute/cpu/access.h"
+#include "compute/cpu/panel_queue.h"
 #include "compute/cpu/row_loop.h"
 
 namespace hearth::compute::cpu {
@@ -138,7 +139,6 @@ constexpr std::int64_t kGroupRows = 128;
 // See MatmulEngine.
 constexpr std::int64_t kInlineWork = 1 << 16;
 constexpr std::int64_t kInlineConvert = 1 << 14;
-constexpr std::int64_t kUnitBytes = 1 << 20;
 
 }  // namespace
 
@@ -296,11 +296,9 @@ void ExpertEngine::run_slab(const Slab& slab, std::span<const Group> groups,
     for (std::int64_t index = 0; index < total; ++index) multiply(index, 0);
     return;
   }
-  // Where a matrix has few rows, units of work are long runs of memory; else two panels.
-  const std::int64_t fair = std::max<std::int64_t>(1, total / (4 * threads));
+  // Where a matrix has few rows, threads walk through the memory; else they take pairs in turn.
   const bool few = slab.count < 4 * static_cast<std::int64_t>(groups.size());
-  const std::int64_t grain =
-      few ? std::clamp<std::int64_t>(kUnitBytes * pairs / bytes, 1, fair) : 1;
+  PanelQueue queue(total, bytes * static_cast<std::int64_t>(groups.size()), threads);
   std::atomic<std::int64_t> next_input{convert_here || !slab.converts() ? inputs : 0};
   std::atomic<std::int64_t> inputs_done{next_input.load(std::memory_order_relaxed)};
   std::atomic<std::int64_t> next{0};
@@ -313,12 +311,16 @@ void ExpertEngine::run_slab(const Slab& slab, std::span<const Group> groups,
       inputs_done.fetch_add(end - begin, std::memory_order_release);
     }
     while (inputs_done.load(std::memory_order_acquire) < inputs) std::this_thread::yield();
-    for (;;) {
-      const std::int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= total) return;
-      for (std::int64_t index = begin; index < std::min(begin + grain, total); ++index) {
-        multiply(index, thread);
+    if (few) {
+      for (auto range = queue.take(thread); !range.empty(); range = queue.take(thread)) {
+        for (; range.begin < range.end; ++range.begin) multiply(range.begin, thread);
       }
+      return;
+    }
+    for (;;) {
+      const std::int64_t index = next.fetch_add(1, std::memory_order_relaxed);
+      if (index >= total) return;
+      multiply(index, thread);
     }
   });
 }

@@ -295,19 +295,22 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   const bool alone = threads == 1 || panels * kPanelRows * pass.columns * pass.rows <= kInlineWork;
   const bool convert_here = converts && (alone || pass.rows * pass.columns <= kInlineConvert);
   if (convert_here) convert(0, pass.rows);
-  // For few rows, panels of all projections in turn. They are not expanded, and one that must be
-  // made has room for itself only.
+  // For few rows, panels of all projections in turn. They are not expanded, and those that must be
+  // made have room for one only.
   const bool few = pass.rows < ReadyPanels::kExpandRows;
   PanelQueue queue(panels, bytes, alone ? 1 : threads);
   const auto multiply_panels = [&](PanelQueue::Range range, int thread) {
     for (const Projection& projection : projections) {
-      const std::int64_t own = static_cast<const CpuWeight&>(*projection.weight).panels();
-      const std::int64_t end = std::min(range.end, own);
-      for (; range.begin < end; ++range.begin) {
-        multiply(pass, {projection, range.begin, 1, 0, pass.rows}, thread);
+      const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
+      const std::int64_t end = std::min(range.end, weight.panels());
+      const std::int64_t at_once = weight.is_packed() ? weight.panels() : 1;
+      while (range.begin < end) {
+        const std::int64_t count = std::min(at_once, end - range.begin);
+        multiply(pass, {projection, range.begin, count, 0, pass.rows}, thread);
+        range.begin += count;
       }
-      range.begin -= own;
-      range.end -= own;
+      range.begin -= weight.panels();
+      range.end -= weight.panels();
       if (range.empty()) return;
     }
   };
@@ -362,7 +365,7 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
     }
     while (rows_done.load(std::memory_order_acquire) < pass.rows) std::this_thread::yield();
     if (few) {
-      for (auto range = queue.take(); !range.empty(); range = queue.take()) {
+      for (auto range = queue.take(thread); !range.empty(); range = queue.take(thread)) {
         multiply_panels(range, thread);
       }
       return;
