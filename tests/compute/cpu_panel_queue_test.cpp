@@ -14,19 +14,19 @@ constexpr std::int64_t kPanelBytes = 16 << 10;
 TEST(PanelQueue, EveryoneWalksThroughAStretchAndTheLastPiecesAreShared) {
   const std::int64_t count = 1200;
   PanelQueue queue(count, count * kPanelBytes, 2);
-  // Two panels at a time.
-  for (std::int64_t i = 0; i < count / 2; i += 2) {
+  // Four panels at a time.
+  for (std::int64_t i = 0; i < count / 2; i += 4) {
     const auto range = queue.take(0);
     ASSERT_EQ(range.begin, i);
-    ASSERT_EQ(range.end, i + 2);
+    ASSERT_EQ(range.end, i + 4);
   }
   // The other has not come yet: half of its stretch is taken over.
   auto range = queue.take(0);
   EXPECT_EQ(range.begin, count * 3 / 4);
-  EXPECT_EQ(range.end, count * 3 / 4 + 2);
+  EXPECT_EQ(range.end, count * 3 / 4 + 4);
   range = queue.take(1);
   EXPECT_EQ(range.begin, count / 2);
-  EXPECT_EQ(range.end, count / 2 + 2);
+  EXPECT_EQ(range.end, count / 2 + 4);
 }
 
 TEST(PanelQueue, OneThreadTakesEverythingWhenTheOthersDoNotCome) {

@@ -56,7 +56,7 @@ class PanelQueue {
   }
 
  private:
-  static constexpr std::int64_t kPieceBytes = 32 << 10;
+  static constexpr std::int64_t kPieceBytes = 64 << 10;
   static constexpr std::size_t kMostStretches = 64;
 
   static std::uint64_t packed(Range range) noexcept {
