@@ -13,7 +13,7 @@ constexpr std::int64_t kPanelBytes = 16 << 10;
 
 TEST(PanelQueue, EveryoneWalksThroughAStretchAndTheLastPiecesAreShared) {
   const std::int64_t count = 1200;
-  PanelQueue queue(count, count * kPanelBytes, 2);
+  PanelQueue queue(count, count * kPanelBytes, 2, 2);
   // Four panels at a time.
   for (std::int64_t i = 0; i < count / 2; i += 4) {
     const auto range = queue.take(0);
@@ -32,7 +32,7 @@ TEST(PanelQueue, EveryoneWalksThroughAStretchAndTheLastPiecesAreShared) {
 TEST(PanelQueue, OneThreadTakesEverythingWhenTheOthersDoNotCome) {
   for (const int threads : {1, 2, 3, 7, 64, 100}) {
     const std::int64_t count = 999;
-    PanelQueue queue(count, count * kPanelBytes, threads);
+    PanelQueue queue(count, count * kPanelBytes, 1, threads);
     std::vector<int> times(static_cast<std::size_t>(count), 0);
     for (auto range = queue.take(threads - 1); !range.empty(); range = queue.take(threads - 1)) {
       for (std::int64_t i = range.begin; i < range.end; ++i) ++times[static_cast<std::size_t>(i)];
@@ -43,7 +43,7 @@ TEST(PanelQueue, OneThreadTakesEverythingWhenTheOthersDoNotCome) {
 }
 
 TEST(PanelQueue, PanelsLargerThanAPieceComeOneByOne) {
-  PanelQueue queue(3, std::int64_t{3} << 22, 1);
+  PanelQueue queue(3, std::int64_t{3} << 22, 1, 1);
   for (std::int64_t i = 0; i < 3; ++i) {
     const auto range = queue.take(0);
     EXPECT_EQ(range.begin, i);
@@ -52,10 +52,10 @@ TEST(PanelQueue, PanelsLargerThanAPieceComeOneByOne) {
   EXPECT_TRUE(queue.take(0).empty());
 }
 
-TEST(PanelQueue, NothingIsNothing) { EXPECT_TRUE(PanelQueue(0, 0, 2).take(1).empty()); }
+TEST(PanelQueue, NothingIsNothing) { EXPECT_TRUE(PanelQueue(0, 0, 1, 2).take(1).empty()); }
 
 TEST(PanelQueue, FewerPanelsThanThreads) {
-  PanelQueue queue(2, 2 * kPanelBytes, 8);
+  PanelQueue queue(2, 2 * kPanelBytes, 1, 8);
   std::int64_t panels = 0;
   for (auto range = queue.take(5); !range.empty(); range = queue.take(5))
     panels += range.end - range.begin;
@@ -66,7 +66,7 @@ TEST(PanelQueue, ThreadsTakeEveryPanelOnce) {
   // Also where threads share a stretch.
   for (const int stretches : {1, 2, 3}) {
     const std::int64_t count = 5000;
-    PanelQueue queue(count, count * 1024, stretches);
+    PanelQueue queue(count, count * 1024, 1, stretches);
     std::vector<std::vector<PanelQueue::Range>> taken(3);
     std::vector<std::thread> threads;
     for (int i = 0; i < 3; ++i) {

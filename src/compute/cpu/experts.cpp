@@ -298,7 +298,9 @@ void ExpertEngine::run_slab(const Slab& slab, std::span<const Group> groups,
   }
   // Where a matrix has few rows, threads walk through the memory; else they take pairs in turn.
   const bool few = slab.count < 4 * static_cast<std::int64_t>(groups.size());
-  PanelQueue queue(total, bytes * static_cast<std::int64_t>(groups.size()), threads);
+  const auto matrices = static_cast<std::int64_t>(groups.size());
+  PanelQueue queue(total, bytes * matrices, std::max<std::int64_t>(1, slab.count / matrices),
+                   threads);
   std::atomic<std::int64_t> next_input{convert_here || !slab.converts() ? inputs : 0};
   std::atomic<std::int64_t> inputs_done{next_input.load(std::memory_order_relaxed)};
   std::atomic<std::int64_t> next{0};

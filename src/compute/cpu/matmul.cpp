@@ -298,7 +298,7 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   // For few rows, panels of all projections in turn. They are not expanded, and those that must be
   // made have room for one only.
   const bool few = pass.rows < ReadyPanels::kExpandRows;
-  PanelQueue queue(panels, bytes, alone ? 1 : threads);
+  PanelQueue queue(panels, bytes, pass.rows, alone ? 1 : threads);
   const auto multiply_panels = [&](PanelQueue::Range range, int thread) {
     for (const Projection& projection : projections) {
       const auto& weight = static_cast<const CpuWeight&>(*projection.weight);

@@ -15,11 +15,13 @@ namespace hearth::compute::cpu {
 /// that does not come is not missed.
 class PanelQueue {
  public:
-  /// Of `count` < 2^32 panels, `bytes` in all.
-  PanelQueue(std::int64_t count, std::int64_t bytes, int threads) noexcept
+  /// Of `count` < 2^32 panels, `bytes` in all, each read once for every row of the batch: pieces
+  /// are small enough for nobody to wait long at the end.
+  PanelQueue(std::int64_t count, std::int64_t bytes, std::int64_t rows, int threads) noexcept
       : stretches_used_(static_cast<std::size_t>(
             std::clamp<std::int64_t>(threads, 1, static_cast<std::int64_t>(kMostStretches)))),
-        piece_(std::max<std::int64_t>(1, kPieceBytes * count / std::max<std::int64_t>(1, bytes))) {
+        piece_(std::max<std::int64_t>(
+            1, kPieceBytes * count / std::max<std::int64_t>(1, bytes * rows))) {
     const auto used = static_cast<std::int64_t>(stretches_used_);
     for (std::int64_t i = 0; i < used; ++i) {
       stretches_[static_cast<std::size_t>(i)].range.store(
@@ -56,7 +58,7 @@ class PanelQueue {
   }
 
  private:
-  static constexpr std::int64_t kPieceBytes = 64 << 10;
+  static constexpr std::int64_t kPieceBytes = 128 << 10;
   static constexpr std::size_t kMostStretches = 64;
 
   static std::uint64_t packed(Range range) noexcept {
