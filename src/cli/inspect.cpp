@@ -21,6 +21,7 @@
 #include "model/cost.h"
 #include "model/families/registry.h"
 #include "plan/counted_workload.h"
+#include "plan/kv_disk.h"
 #include "plan/rank.h"
 #include "spec/visit.h"
 #include "state/snapshots.h"
@@ -52,8 +53,9 @@ struct Inspection {
   double kv_bytes_per_token = 0;        // what grows with the context
   std::size_t kv_bytes_f16 = 0;         // of the same context in F16
   std::size_t state_bytes = 0;          // of one sequence: recurrent state and its snapshots
-  double disk_rate = 0;  // bytes per second of keys that are read from it; 0: not needed
-  double tokens_in_memory = 0, tokens_from_disk = 0;  // expected per second at full context
+  double disk_rate = 0;  // bytes per second of keys that are read from it; 0: not needed or known
+  // Expected per second at full context; 0: not needed or known.
+  double tokens_in_memory = 0, tokens_from_disk = 0;
   bool planned = true;  // false: a draft model that needs tensors of the model it drafts for
   [[nodiscard]] const gguf::File& file() const { return opened ? *opened : header->file(); }
 };
@@ -71,22 +73,27 @@ std::uint64_t unused_parameters(const spec::ModelSpec& spec) {
   return unused;
 }
 
-/// How fast a context of which a part is on disk will be decoded at its end. Reading goes on while
-/// the rest computes, so that the slower of the two counts.
+/// How fast a context of which a part is on disk will be decoded at its end; nothing where the
+/// machine's disk, or how fast it runs the model, is not known.
 void expect_speed(Inspection& i, const std::string& wanted) {
   const machine::Machine machine = planned_machine(wanted).machine;
-  for (const machine::Disk& disk : machine.disks)
-    i.disk_rate = std::max(i.disk_rate, disk.sequential_bytes_per_second);
+  i.disk_rate = plan::disk_rate(machine);
+  if (i.disk_rate <= 0) return;
   plan::Conditions conditions;
   conditions.kv_type = i.setup.kv_type.name();
   conditions.context = i.setup.context;
   conditions.depths = {i.setup.context - 1};
-  const plan::Estimate estimate =
-      plan::best_estimate(plan::counted_workload(i.file()), machine, conditions);
-  if (estimate.speeds.empty() || i.disk_rate <= 0) return;
+  plan::Estimate estimate;
+  try {
+    estimate = plan::best_estimate(plan::counted_workload(i.file()), machine, conditions);
+  } catch (const Error&) {
+    return;  // the rest of the description does not depend on it
+  }
+  if (estimate.speeds.empty() || estimate.speeds.front().decode.tps <= 0) return;
   i.tokens_in_memory = estimate.speeds.front().decode.tps;
-  const double disk = i.disk_rate / static_cast<double>(i.decode.disk_bytes_read);
-  i.tokens_from_disk = std::min(disk, i.tokens_in_memory);
+  const double seconds = 1 / i.tokens_in_memory;
+  const auto bytes = static_cast<double>(i.decode.disk_bytes_read);
+  i.tokens_from_disk = 1 / (seconds + plan::disk_wait(bytes, i.disk_rate, seconds));
 }
 
 Inspection inspect(const InspectOptions& options) {
@@ -241,9 +248,10 @@ Json to_json(const Inspection& i, bool tensors) {
               {"attention_multiply_adds_at_full_context", i.decode.counts.attention_multiply_adds},
               {"operations", i.decode.counts.operations}}}};
   if (i.decode.disk_bytes_read > 0) {
-    json["expected"] = {{"disk_bytes_per_second", i.disk_rate},
-                        {"tokens_per_second_at_full_context", i.tokens_from_disk},
-                        {"with_all_in_memory", i.tokens_in_memory}};
+    const auto known = [](double value) { return value > 0 ? Json(value) : Json(nullptr); };
+    json["expected"] = {{"disk_bytes_per_second", known(i.disk_rate)},
+                        {"tokens_per_second_at_full_context", known(i.tokens_from_disk)},
+                        {"with_all_in_memory", known(i.tokens_in_memory)}};
   }
   if (!i.planned) json["memory"] = json["per_token"] = nullptr;
   if (tensors) json["tensors"] = tensors_json(i.file());
@@ -334,13 +342,16 @@ void print_memory(const Inspection& i) {
   if (i.decode.disk_bytes_read == 0) return;
   fmt::print("At full context {} of the KV come from the disk for every token",
              bytes_text(i.decode.disk_bytes_read));
-  if (i.tokens_from_disk <= 0) {
+  const std::string rate = bytes_text(static_cast<std::size_t>(i.disk_rate));
+  if (i.disk_rate <= 0) {
     fmt::print("; how fast the disk is read is not known (hearth probe).\n");
-    return;
+  } else if (i.tokens_from_disk <= 0) {
+    fmt::print(", at {}/s; how fast this machine runs the model is not known (hearth probe).\n",
+               rate);
+  } else {
+    fmt::print(": at {}/s {:.3g} tokens/s are expected, instead of {:.3g} with all in memory.\n",
+               rate, i.tokens_from_disk, i.tokens_in_memory);
   }
-  fmt::print(": at {}/s about {:.3g} tokens/s, instead of {:.3g} with all in memory.\n",
-             bytes_text(static_cast<std::size_t>(i.disk_rate)), i.tokens_from_disk,
-             i.tokens_in_memory);
 }
 
 void print_text(const Inspection& i, bool tensors) {
@@ -420,9 +431,10 @@ void add_inspect_command(CLI::App& app) {
                    "file says")
       ->type_name("KIND:FACTOR");
   command
-      ->add_option(
-          "--kv-budget", options->kv_budget,
-          "Most memory for keys and values; the rest is on disk, as --kv-disk of run has it")
+      ->add_option("--kv-budget", options->kv_budget,
+                   "Most memory for keys and values; the rest is on disk, as --kv-disk of run has "
+                   "it. How fast "
+                   "that is needs this machine's measurements, which are made the first time")
       ->type_name("SIZE");
   command
       ->add_option("--machine", options->machine,

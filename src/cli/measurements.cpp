@@ -159,8 +159,9 @@ std::optional<Measurement> answer_measurement(const measure::ModelIdentity& mode
   row.depth = result.reused_tokens;
   row.prompt_tokens = result.prompt_tokens - result.reused_tokens;
   row.generated_tokens = result.generated_tokens;
-  // A shift evaluates half of the context anew in between.
-  if (result.shifts > 0) return std::nullopt;
+  // A shift evaluates half of the context anew in between, and what is read from a disk says
+  // nothing about the model.
+  if (result.shifts > 0 || setup.kv_budget > 0) return std::nullopt;
   if (row.prompt_tokens >= AnswerLog::kLeastPrompt && result.prompt_seconds > 0)
     row.prefill_tps = static_cast<double>(row.prompt_tokens) / result.prompt_seconds;
   // The first token comes with the prompt.

@@ -84,7 +84,7 @@ class AnswerLog {
   double seconds_ = 0;
 };
 
-/// The row of an answer; nothing when it was too short.
+/// The row of an answer; nothing when it was too short, or some of its context may be on disk.
 [[nodiscard]] std::optional<measure::Measurement> answer_measurement(
     const measure::ModelIdentity& model, const spec::Setup& setup,
     const generate::GenerateResult& result, const std::optional<plan::Estimate>& expected,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cli/help.h"
+#include "cli/kv_disk.h"
 #include "cli/main.h"
 #include "cli/measurements.h"
 #include "cli/plan_subject.h"
@@ -37,7 +38,7 @@ constexpr std::size_t kRowsForRanking = 500;
 
 struct Options {
   std::vector<std::string> models;
-  std::string use = "chat", machine, engine = "hearth", prefer, kv = "f16";
+  std::string use = "chat", machine, engine = "hearth", prefer, kv = "f16", kv_budget;
   std::string predict, out;
   std::int64_t context = 0;
   double min_tps = -1;
@@ -59,6 +60,18 @@ auto correct_by_measurements(const std::string& kv_type) {
 
 /// Everything a plan is made of.
 struct Planning {
+  /// Of one model. What a context costs that is not in memory is told for its end, too.
+  [[nodiscard]] plan::Conditions conditions(std::int64_t context) const {
+    plan::Conditions result;
+    result.engine = request.engine;
+    result.kv_type = request.kv_type;
+    result.kv_budget = request.kv_budget;
+    result.context = context;
+    result.prompt = std::min(use().prompt, context);
+    if (result.kv_budget > 0) result.end_at_context();
+    return result;
+  }
+
   PlannedMachine machine;
   plan::Catalog catalog;
   plan::Uses uses;
@@ -76,6 +89,11 @@ Planning gather(const Options& options) {
   // What is wrong is said before anything is probed.
   (void)plan::builtin_uses().use(options.use);
   const spec::KvFormat kv = spec::parse_kv_format(options.kv);
+  const std::uint64_t budget = options.kv_budget.empty() ? 0 : parse_kv_budget(options.kv_budget);
+  if (budget > 0 && options.engine != "hearth") {
+    throw Error("--kv-budget plans for Hearth, not for other engines", "leave out one of both",
+                ExitCode::kUsage);
+  }
   Planning planning{planned_machine(options.machine), planned_catalog(), plan::builtin_uses(), {}};
   plan::Request& request = planning.request;
   request.use = options.use;
@@ -83,6 +101,7 @@ Planning gather(const Options& options) {
   request.min_tps = options.min_tps;
   request.engine = options.engine;
   request.kv_type = kv.name();
+  request.kv_budget = budget;
   request.prefer_energy = options.prefer == "energy";
   if (options.machine.empty() && options.engine == "hearth") {
     request.correct = correct_by_measurements(request.kv_type);
@@ -266,12 +285,8 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
   }
   // The report goes to the end of the context, too.
   plan::Candidate& best = formats.front();
-  plan::Conditions conditions;
-  conditions.engine = planning.request.engine;
-  conditions.kv_type = planning.request.kv_type;
-  conditions.context = best.context;
-  conditions.prompt = std::min(planning.use().prompt, best.context);
-  if (best.estimate.largest_context > 32768)
+  plan::Conditions conditions = planning.conditions(best.context);
+  if (best.estimate.largest_context > 32768 && conditions.kv_budget == 0)
     conditions.depths.push_back(best.estimate.largest_context);
   best.estimate = plan::best_estimate(best.workload, machine, conditions);
   if (planning.request.correct) {
@@ -304,16 +319,13 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
 }
 
 void plan_counted(const Options& options, const Planning& planning, const CountedModel& model) {
-  plan::Conditions conditions;
-  conditions.engine = planning.request.engine;
-  conditions.kv_type = planning.request.kv_type;
-  conditions.context = planning.request.context > 0 ? planning.request.context : 8192;
+  std::int64_t context = planning.request.context > 0 ? planning.request.context : 8192;
   if (model.workload.trained_context > 0)
-    conditions.context = std::min(conditions.context, model.workload.trained_context);
-  conditions.prompt = std::min(planning.use().prompt, conditions.context);
+    context = std::min(context, model.workload.trained_context);
+  plan::Conditions conditions = planning.conditions(context);
   const machine::Machine& machine = planning.machine.machine;
   plan::Estimate estimate = plan::best_estimate(model.workload, machine, conditions);
-  if (estimate.largest_context > 32768) {
+  if (estimate.largest_context > 32768 && conditions.kv_budget == 0) {
     conditions.depths.push_back(estimate.largest_context);
     estimate = plan::best_estimate(model.workload, machine, conditions);
   }
@@ -436,6 +448,10 @@ void add_options(CLI::App& command, Options& options) {
       ->check(CLI::IsMember({"hearth", "llama.cpp", "ollama", "mlx", "lm studio"}));
   command.add_option("--kv", options.kv, "Format of the context's keys and values")
       ->type_name("FORMAT");
+  command
+      .add_option("--kv-budget", options.kv_budget,
+                  "Most memory for keys and values; the rest is on disk, as with hearth run")
+      ->type_name("SIZE");
   command.add_option("--prefer", options.prefer, "energy: rank what takes less power higher")
       ->type_name("energy")
       ->check(CLI::IsMember({"energy"}));
@@ -472,6 +488,7 @@ void add_plan_command(CLI::App& app) {
       "  hearth plan\n"
       "  hearth plan --for code --context 32768\n"
       "  hearth plan qwen3.5-4b:Q8_0\n"
+      "  hearth plan qwen3-8b --context 131072 --kv-budget 4G\n"
       "  hearth plan qwen3-8b embeddinggemma-300m qwen3-reranker-0.6b\n"
       "  hearth plan --machine rtx-3090 --engine llama.cpp --for agent\n"
       "\n"

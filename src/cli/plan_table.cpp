@@ -141,6 +141,10 @@ std::string estimate_report(const plan::Estimate& estimate, const plan::Workload
       memory.device > 0
           ? fmt::format("; {} of it on the graphics processor", size_text(memory.device))
           : "");
+  if (memory.disk > 0) {
+    text += fmt::format("Disk      {} of the context; a token at its end reads {} from there\n",
+                        size_text(memory.disk), size_text(estimate.disk_bytes_per_token));
+  }
   text += fmt::format("Context   {:.0f} kB per token; at most {} tokens fit{}\n",
                       estimate.kv_bytes_per_token / 1e3, context_words(estimate.largest_context),
                       workload.trained_context > 0
@@ -272,10 +276,12 @@ Json estimate_json(const plan::Estimate& estimate) {
         {"kv", std::round(memory.kv)},
         {"state", std::round(memory.state)},
         {"buffers", std::round(memory.buffers)},
-        {"device", std::round(memory.device)}}},
+        {"device", std::round(memory.device)},
+        {"kv_on_disk", std::round(memory.disk)}}},
       {"fits", estimate.fits},
       {"context_max", estimate.largest_context},
       {"kv_bytes_per_token", std::round(estimate.kv_bytes_per_token)},
+      {"disk_bytes_read_at_full_context", std::round(estimate.disk_bytes_per_token)},
       {"decode_tps", decode},
       {"decode_range", range},
       {"prefill_tps", estimate.speeds.empty() ? Json(nullptr)

@@ -62,6 +62,13 @@ hub::StoredModel find_model(const std::string& name) {
               "hearth list shows all; hearth inspect describes files");
 }
 
+void verify_file(const hub::StoredFile& file, const std::filesystem::path& path,
+                 const std::string& hint) {
+  if (hub::sha256_of_file(path) == file.sha256) return;
+  throw Error(
+      fmt::format("{} is damaged: its SHA-256 is not {}", printable(file.name), file.sha256), hint);
+}
+
 /// Reads every byte. Throws Error when a file is not what it was.
 void verify(const hub::StoredModel& model, const hub::Store& store) {
   for (const hub::StoredFile& file : model.manifest.files) {
@@ -69,23 +76,28 @@ void verify(const hub::StoredModel& model, const hub::Store& store) {
       throw Error(fmt::format("nobody has told the SHA-256 of {}", printable(file.name)),
                   "pull the model to have it checked");
     }
-    const std::filesystem::path path = store.models() / file.name;
-    if (hub::sha256_of_file(path) == file.sha256) continue;
-    throw Error(
-        fmt::format("{} is damaged: its SHA-256 is not {}", printable(file.name), file.sha256),
-        fmt::format("hearth rm {} and pull it again", model.manifest.name));
+    verify_file(file, store.models() / file.name,
+                fmt::format("hearth rm {} and pull it again", model.manifest.name));
+  }
+  for (const hub::StoredFile& adapter : model.manifest.adapters) {
+    verify_file(adapter, store.blob_path(adapter.sha256),
+                fmt::format("hearth rm {} and make it again", model.manifest.name));
   }
 }
 
-Json to_json(const hub::StoredModel& model, const std::optional<HeaderFacts>& facts) {
-  Json files = Json::array();
-  for (const hub::StoredFile& file : model.manifest.files) {
-    files.push_back({{"name", file.name},
-                     {"size", file.size},
-                     {"sha256", file.sha256.empty() ? Json(nullptr) : Json(file.sha256)},
-                     {"url", file.url.empty() ? Json(nullptr) : Json(file.url)},
-                     {"adopted", file.adopted.empty() ? Json(nullptr) : Json(file.adopted)}});
+Json to_json(const std::vector<hub::StoredFile>& files) {
+  Json list = Json::array();
+  for (const hub::StoredFile& file : files) {
+    list.push_back({{"name", file.name},
+                    {"size", file.size},
+                    {"sha256", file.sha256.empty() ? Json(nullptr) : Json(file.sha256)},
+                    {"url", file.url.empty() ? Json(nullptr) : Json(file.url)},
+                    {"adopted", file.adopted.empty() ? Json(nullptr) : Json(file.adopted)}});
   }
+  return list;
+}
+
+Json to_json(const hub::StoredModel& model, const std::optional<HeaderFacts>& facts) {
   Json json{{"name", model.manifest.name},
             {"path", model.path.string()},
             {"size", model.manifest.size()},
@@ -96,7 +108,8 @@ Json to_json(const hub::StoredModel& model, const std::optional<HeaderFacts>& fa
             {"added", model.manifest.added},
             {"used", model.used.empty() ? Json(nullptr) : Json(model.used)},
             {"problem", model.problem.empty() ? Json(nullptr) : Json(model.problem)},
-            {"files", std::move(files)},
+            {"files", to_json(model.manifest.files)},
+            {"adapters", to_json(model.manifest.adapters)},
             {"texts", model.manifest.texts},
             {"header", nullptr}};
   if (facts) {
@@ -125,6 +138,10 @@ void print_text(const hub::StoredModel& model, const std::optional<HeaderFacts>&
     print_line("file", fmt::format("{}, {}", printable(file.name), size_text(file.size)));
     if (!file.adopted.empty()) print_line("  adopted", printable(file.adopted, 300));
     if (!file.sha256.empty()) print_line("  sha256", file.sha256);
+  }
+  for (const hub::StoredFile& adapter : manifest.adapters) {
+    print_line("adapter", fmt::format("{}, {}", printable(adapter.name), size_text(adapter.size)));
+    print_line("  sha256", adapter.sha256);
   }
   for (const auto& [kind, text] : manifest.texts)
     print_line("comes with", fmt::format("{} ({} bytes)", printable(kind), text.size()));

@@ -38,6 +38,11 @@ plan::Conditions conditions_of(const UpPlan& plan) {
   for (const std::int64_t depth : {std::int64_t{4096}, std::int64_t{32768}}) {
     if (depth < plan.context) conditions.depths.push_back(depth);
   }
+  if (plan.kv_budget > 0) {
+    conditions.kv_budget = plan.kv_budget;
+    conditions.kv_disk = plan.kv_disk.bytes;
+    conditions.end_at_context();
+  }
   return conditions;
 }
 
@@ -47,6 +52,27 @@ void take_options(UpPlan& plan, const RunOptions& options) {
   plan.exact = options.exact;
   plan.mapped = options.mapped;
   plan.rope_scaling = options.rope_scaling;
+  plan.kv_budget = options.kv_budget;
+  plan.kv_disk = options.kv_disk;
+  plan.kv_disk_key = options.kv_disk_key;
+}
+
+/// What is run.
+spec::Setup setup_of(const UpPlan& plan) {
+  spec::Setup setup;
+  setup.context = plan.context;
+  setup.threads = plan.threads;
+  setup.kv_type = spec::parse_kv_format(plan.kv_type);
+  setup.snapshots = -1;
+  setup.exact = plan.exact;
+  setup.mapped = plan.mapped;
+  setup.rope_scaling = plan.rope_scaling;
+  setup.kv_budget = plan.kv_budget;
+  if (plan.kv_budget > 0) {
+    setup.spill_folder = plan.kv_disk.folder;
+    setup.spill_bytes = plan.kv_disk.bytes;
+  }
+  return setup;
 }
 
 std::int64_t now_seconds() { return std::time(nullptr); }
@@ -83,24 +109,34 @@ std::string tokens_text(std::int64_t tokens) {
       ExitCode::kDoesNotFit);
 }
 
-/// The memory is the loader's own plan; speeds are unknown where this machine's are.
+/// The loader refuses to run what has no place, and so does the plan.
+void require_kv_folder(const UpPlan& plan) {
+  if (plan.estimate.memory.disk <= 0 || !plan.kv_disk.folder.empty()) return;
+  throw Error(
+      fmt::format("keys and values of {} take more than the budget of {}",
+                  tokens_text(plan.context), size_text(static_cast<double>(plan.kv_budget))),
+      "name a folder for the rest with --kv-disk DIR:SIZE, or use a larger --kv-budget, a "
+      "smaller --ctx or --kv tq4",
+      ExitCode::kDoesNotFit);
+}
+
+void take_exact_memory(UpPlan& plan, const gguf::File& file, const machine::Machine& machine) {
+  plan.estimate.memory = plan::planned_memory(file, setup_of(plan));
+  plan.estimate.fits =
+      plan.estimate.memory.total() <= static_cast<double>(machine.memory.available_bytes);
+}
+
+/// Speeds are unknown where this machine's are; then, and where a budget decides what is in memory
+/// at all, the memory is the loader's own plan.
 void estimate_file(UpPlan& plan, const gguf::File& file, const machine::Machine& machine) {
+  plan.estimate = {};
   try {
     plan.estimate = plan::estimate(plan::counted_workload(file), machine, conditions_of(plan));
   } catch (const Error&) {
-    spec::Setup setup;
-    setup.context = plan.context;
-    setup.threads = plan.threads;
-    setup.kv_type = spec::parse_kv_format(plan.kv_type);
-    setup.snapshots = -1;
-    setup.exact = plan.exact;
-    setup.mapped = plan.mapped;
-    setup.rope_scaling = plan.rope_scaling;
-    plan.estimate = {};
-    plan.estimate.memory = plan::planned_memory(file, setup);
-    plan.estimate.fits =
-        plan.estimate.memory.total() <= static_cast<double>(machine.memory.available_bytes);
+    take_exact_memory(plan, file, machine);
   }
+  if (plan.kv_budget > 0) take_exact_memory(plan, file, machine);
+  require_kv_folder(plan);
 }
 
 UpPlan plan_of(const plan::Candidate& candidate, const machine::Machine& machine,
@@ -115,6 +151,7 @@ UpPlan plan_of(const plan::Candidate& candidate, const machine::Machine& machine
   plan.context = candidate.context;
   plan.trained_context = candidate.model->context;
   plan.estimate = candidate.estimate;
+  require_kv_folder(plan);
   plan.correction =
       plan::correction(plan.estimate, subject_of(plan, identity_of(*candidate.model, plan.quant)),
                        earlier, now_seconds());
@@ -126,6 +163,8 @@ plan::Request request_of(const std::string& use, const RunOptions& options) {
   request.use = use;
   request.context = options.context;
   request.kv_type = kv_format(options).name();
+  request.kv_budget = options.kv_budget;
+  request.kv_disk = options.kv_disk.bytes;
   return request;
 }
 
@@ -160,6 +199,7 @@ std::string memory_line(const UpPlan& plan) {
       fmt::format("Memory:  {} with a context of {}: weights {}, context {}, buffers {}",
                   size_text(memory.total()), tokens_text(plan.context), size_text(memory.weights),
                   size_text(memory.kv + memory.state), size_text(memory.buffers));
+  if (memory.disk > 0) line += fmt::format("; {} of the context on disk", size_text(memory.disk));
   if (plan.estimate.largest_context > plan.context && plan.context < plan.trained_context)
     line += fmt::format("; up to {} would fit",
                         tokens_text(std::min(plan.estimate.largest_context, plan.trained_context)));
@@ -173,6 +213,11 @@ std::string speed_line(const UpPlan& plan) {
   std::string line = fmt::format("Speed:   writes {} tok/s{}, limited by {}; reads {} tok/s",
                                  speed_text(first.decode.tps), range_text(first.decode),
                                  first.decode.limited_by, speed_text(first.prefill.tps));
+  const plan::SpeedAt& last = expected.speeds.back();
+  if (plan.estimate.memory.disk > 0 && last.depth + 1 == plan.context) {
+    line += fmt::format("; {} tok/s at the end of the context, limited by {}",
+                        speed_text(last.decode.tps), last.decode.limited_by);
+  }
   if (expected.first_token_seconds > 0)
     line += fmt::format("; first word after {:.1f} s", expected.first_token_seconds);
   if (!plan.correction.note.empty()) line += "; " + plan.correction.note;
@@ -281,13 +326,13 @@ std::vector<std::string> plan_lines(const UpPlan& plan, const machine::Machine& 
 plan::SavedSetup saved_setup(const UpPlan& plan, const std::string& use, std::int64_t now) {
   plan::SavedSetup saved;
   std::error_code unknown;
+  saved.setup = setup_of(plan);
   saved.setup.model = std::filesystem::absolute(plan.path, unknown);
-  saved.setup.context = plan.context;
-  saved.setup.kv_type = spec::parse_kv_format(plan.kv_type);
-  saved.setup.threads = plan.threads;
-  saved.setup.exact = plan.exact;
-  saved.setup.mapped = plan.mapped;
-  saved.setup.rope_scaling = plan.rope_scaling;
+  const auto absolute = [&](const std::filesystem::path& path) {
+    return path.empty() ? path : std::filesystem::absolute(path, unknown);
+  };
+  saved.setup.spill_folder = absolute(saved.setup.spill_folder);
+  if (plan.kv_budget > 0) saved.kv_disk_key = absolute(plan.kv_disk_key).string();
   saved.name = plan.name;
   saved.quant = plan.quant;
   saved.use = use;
@@ -321,6 +366,11 @@ std::vector<SettingValue> setup_values(const plan::SavedSetup& saved,
   if (saved.setup.exact) add("exact", "true");
   if (saved.setup.mapped) add("mapped", "true");
   if (saved.setup.rope_scaling) add("rope-scaling", saved.setup.rope_scaling->name());
+  if (saved.setup.kv_budget > 0) add("kv-budget", std::to_string(saved.setup.kv_budget));
+  const std::filesystem::path& folder = saved.setup.spill_folder;
+  const std::uint64_t bytes = saved.setup.spill_bytes;
+  if (!folder.empty()) add("kv-disk", bytes > 0 ? show_kv_disk({folder, bytes}) : folder.string());
+  if (!saved.kv_disk_key.empty()) add("kv-disk-key", saved.kv_disk_key);
   return values;
 }
 

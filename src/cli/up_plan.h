@@ -31,6 +31,10 @@ struct UpPlan {
   int threads = 0;
   bool exact = false, mapped = false;
   std::optional<spec::RopeScaling> rope_scaling;
+  /// What of RunOptions says how much memory keys and values take, and where the rest is.
+  std::uint64_t kv_budget = 0;
+  KvDisk kv_disk;
+  std::string kv_disk_key;
   plan::Estimate estimate;  // not corrected
   plan::Correction correction;
 

@@ -297,7 +297,8 @@ MemoryNeed planned_memory(const gguf::File& file, const spec::Setup& given) {
   return {.weights = static_cast<double>(memory.weights),
           .kv = static_cast<double>(memory.kv),
           .state = static_cast<double>(memory.state),
-          .buffers = static_cast<double>(memory.buffers + memory.other)};
+          .buffers = static_cast<double>(memory.buffers + memory.other),
+          .disk = static_cast<double>(memory.disk)};
 }
 
 }  // namespace hearth::plan

@@ -21,6 +21,11 @@ std::string name(Residency residency) {
   return "memory";
 }
 
+void Conditions::end_at_context() {
+  std::erase_if(depths, [&](std::int64_t depth) { return depth >= context - 1; });
+  if (context > 0) depths.push_back(context - 1);
+}
+
 Estimate estimate(const Workload& workload, const machine::Machine& machine,
                   const Conditions& conditions) {
   if (has_measured_kernels(workload, machine, conditions)) {

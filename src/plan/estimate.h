@@ -30,6 +30,11 @@ struct Conditions {
   std::int64_t prompt = 512;    // tokens of the prompt that prefill speed is asked for
   std::vector<std::int64_t> depths = {0, 4096, 32768};
   int threads = 0;  // 0: all usable cores
+  /// Most bytes of memory for keys and values, and of a file for what has no room there, as in
+  /// spec::Setup; of engine "hearth" in main memory only. 0: no bound.
+  std::uint64_t kv_budget = 0, kv_disk = 0;
+  /// Leaves out depths beyond the context and adds its end: for a budget, which divides this one.
+  void end_at_context();
 };
 
 /// Tokens per second, and the range that about nine of ten machines fall into.
@@ -47,6 +52,7 @@ struct SpeedAt {
 struct MemoryNeed {
   double weights = 0, kv = 0, state = 0, buffers = 0;
   double device = 0;  // of the total, what lies on a graphics processor
+  double disk = 0;    // not in the total: the file of keys and values that have no room in `kv`
   [[nodiscard]] double total() const noexcept { return weights + kv + state + buffers; }
 };
 
@@ -56,6 +62,8 @@ struct Estimate {
   bool fits = false;
   std::int64_t largest_context = 0;  // that fits; 0: not even the weights do
   double kv_bytes_per_token = 0;
+  /// What decoding a token at the end of the context reads from the disk.
+  double disk_bytes_per_token = 0;
   double load_seconds = 0;
   double first_token_seconds = 0;  // prompt of Conditions::prompt tokens, weights loaded
   std::vector<SpeedAt> speeds;     // by Conditions::depths

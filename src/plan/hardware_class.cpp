@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "plan/kv_cost.h"
+#include "plan/kv_disk.h"
 #include "support/error.h"
 
 namespace hearth::plan {
@@ -23,7 +24,6 @@ constexpr double kBatchRead = 0.7;      // of the peak bandwidth, reading weight
 constexpr double kDeviceReserve = 6e8;  // of a graphics memory: desktop, context, buffers
 constexpr double kHostReserve = 5e8;
 constexpr double kLink = 12e9;  // bytes per second, where unknown: PCIe 3.0 x16 as it is reached
-constexpr double kUnknownDisk = 1e9;
 /// A processor beside a graphics processor waits for it twice per layer and computes with it in
 /// turns.
 constexpr double kSharedProcessor = 0.7;
@@ -53,10 +53,11 @@ struct Unit {
 /// Parts of a token's time; the largest one limits it.
 struct Seconds {
   double reading = 0, arithmetic = 0, overhead = 0, attention = 0, host = 0, link = 0, disk = 0;
+  double waiting = 0;  // for keys and values from a disk, beyond all that
 
   [[nodiscard]] double total() const {
     return std::sqrt(reading * reading + arithmetic * arithmetic) + overhead + attention + host +
-           link + disk;
+           link + disk + waiting;
   }
   [[nodiscard]] std::string largest() const {
     const std::array<std::pair<double, const char*>, 7> parts = {{{reading, "memory bandwidth"},
@@ -170,6 +171,16 @@ double kv_bytes(const Workload& w, const Conditions& c, double cells) {
   const double seen = w.window > 0 ? std::min(cells, static_cast<double>(w.window)) : cells;
   return (w.kv_bytes_per_token * cells + w.window_bytes_per_token * seen) *
          kv_element_bytes(c.kv_type) / 2;
+}
+
+KvNeed kv_need(const Workload& w, const Conditions& c, double cells) {
+  KvNeed need;
+  need.per_token = w.kv_bytes_per_token * kv_element_bytes(c.kv_type) / 2;
+  need.growing = need.per_token * cells;
+  need.fixed = kv_bytes(w, c, cells) - need.growing;
+  need.layers = w.layers;
+  need.context = static_cast<std::int64_t>(cells);
+  return need;
 }
 
 /// The same workload with its experts told apart, by the usual shares where that is not known.
@@ -308,10 +319,17 @@ class Estimator {
     return best;
   }
   [[nodiscard]] double load_rate() const {
-    double best = 0;
-    for (const machine::Disk& disk : machine_.disks)
-      best = std::max(best, disk.sequential_bytes_per_second);
-    return best > 0 ? best : kUnknownDisk;
+    const double rate = plan::disk_rate(machine_);
+    return rate > 0 ? rate : kUnknownDisk;
+  }
+  /// Of a context of so many cells.
+  [[nodiscard]] KvDivision division(double count) const {
+    const bool bounded = c_.engine == "hearth" && c_.residency == Residency::kMemory;
+    return divide_kv(kv_need(w_, c_, count), bounded ? static_cast<double>(c_.kv_budget) : 0);
+  }
+  /// What a pass over so many cells reads from the disk.
+  [[nodiscard]] double from_disk(double count) const {
+    return division(cells()).read(kv_need(w_, c_, count).growing);
   }
 
   [[nodiscard]] double kv_on_device() const {
@@ -322,7 +340,7 @@ class Estimator {
     if (device_ && host_) low = std::min(low, 0.5), high = std::max(high, 1.6);
     if (c_.residency == Residency::kStreamed) low = std::min(low, 0.4);
     const double tps = 1 / t.total();
-    return {tps, tps * low, tps * high, t.largest()};
+    return {tps, tps * low, tps * high, t.waiting > 0 ? "disk" : t.largest()};
   }
 
   [[nodiscard]] Speed decode(double depth) const {
@@ -349,6 +367,7 @@ class Estimator {
     }
     if (c_.residency == Residency::kStreamed)
       t.disk = (1 - cached_share()) * w_.active_expert_bytes / disk_rate();
+    t.waiting = disk_wait(from_disk(depth + 1), load_rate(), t.total());
     const Efficiencies& share = device_ ? device_->share : host_->share;
     const double engine = engine_factor(c_.engine);
     Speed result = speed(t, share.decode_low, share.decode_high);
@@ -364,6 +383,8 @@ class Estimator {
     if (device_ && host_) t.link = host_weights() / link_rate() / batch;
     if (c_.residency == Residency::kStreamed)
       t.disk = (1 - cached_share()) * w_.expert_bytes / disk_rate() / batch;
+    // Seconds are per token here, and what is on disk is read once for a pass.
+    t.waiting = disk_wait(from_disk(depth + prompt) / batch, load_rate(), t.total());
     return speed(t, unit.share.prefill_low, unit.share.prefill_high);
   }
 
@@ -374,7 +395,10 @@ class Estimator {
 
   /// True if everything lies where it should with so many cells.
   [[nodiscard]] bool fits(double count) const {
-    const double kv = kv_bytes(w_, c_, count) + w_.state_bytes;
+    const KvDivision divided = division(count);
+    if (!divided.enough || (c_.kv_disk > 0 && divided.disk > static_cast<double>(c_.kv_disk)))
+      return false;
+    const double kv = divided.memory + w_.state_bytes;
     const double room = host_room(machine_), device = device_room(machine_);
     switch (c_.residency) {
       case Residency::kMemory:
@@ -392,7 +416,10 @@ class Estimator {
   }
 
   void memory(Estimate& e) const {
-    e.memory.kv = kv_bytes(w_, c_, cells());
+    const KvDivision divided = division(cells());
+    e.memory.kv = divided.memory;
+    e.memory.disk = divided.disk;
+    e.disk_bytes_per_token = from_disk(cells());
     e.memory.state = w_.state_bytes;
     e.memory.weights = c_.residency == Residency::kStreamed
                            ? dense_bytes() + cached_share() * w_.expert_bytes
@@ -442,7 +469,9 @@ class Estimator {
                       "experts taken to be equally likely",
                       disk_rate() / 1e9, 100 * cached_share()));
     }
-    if (load_rate() == kUnknownDisk) words.emplace_back("disk 1 GB/s, guessed");
+    if (c_.kv_budget > 0 && plan::disk_rate(machine_) > 0)
+      words.push_back(fmt::format("disk {:.2g} GB/s, {}", load_rate() / 1e9, source));
+    if (plan::disk_rate(machine_) <= 0) words.emplace_back("disk 1 GB/s, guessed");
     const Unit& unit = device_ ? *device_ : *host_;
     if (!device_ && c_.engine == "hearth") {
       words.push_back(

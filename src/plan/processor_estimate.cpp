@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "plan/kv_cost.h"
+#include "plan/kv_disk.h"
 #include "state/snapshots.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
@@ -100,8 +101,12 @@ struct Seconds {
   double arithmetic = 0;  // others, and products of many rows
   double attention = 0;
   double overhead = 0;
-  [[nodiscard]] double total() const { return bandwidth + arithmetic + attention + overhead; }
+  double waiting = 0;  // for keys and values from a disk, beyond all that
+  [[nodiscard]] double total() const {
+    return bandwidth + arithmetic + attention + overhead + waiting;
+  }
   [[nodiscard]] std::string limit() const {
+    if (waiting > 0) return "disk";
     const std::array<std::pair<double, const char*>, 4> parts = {{{bandwidth, "memory bandwidth"},
                                                                   {arithmetic, "arithmetic"},
                                                                   {attention, "attention"},
@@ -117,7 +122,10 @@ class Estimator {
         machine_(machine),
         conditions_(conditions),
         engine_(machine.engine),
-        kv_(kv_cost(work, conditions.kv_type)) {
+        kv_(kv_cost(work, conditions.kv_type)),
+        disk_rate_(disk_rate(machine)),
+        division_(divide_kv(kv_need(static_cast<double>(conditions.context)),
+                            static_cast<double>(conditions.kv_budget))) {
     for (const auto* formats : {&work.bytes_by_format, &work.multiply_adds_by_format}) {
       for (const auto& entry : *formats) {
         if (!speeds_.contains(entry.first)) {
@@ -164,6 +172,9 @@ class Estimator {
   [[nodiscard]] Seconds pass(double rows, double past) const;
   void read_weights(const std::map<std::string, double>& bytes, Seconds& into) const;
   void memory(Estimate& estimate) const;
+  [[nodiscard]] KvNeed kv_need(double context) const;
+  [[nodiscard]] double from_disk(double cells) const;
+  void wait_for_disk(Seconds& seconds, double cells) const;
   [[nodiscard]] double load_seconds() const;
   void inputs(Estimate& estimate) const;
 
@@ -173,6 +184,8 @@ class Estimator {
   EngineSpeed engine_;
   std::map<std::string, FormatSpeed> speeds_;
   KvCost kv_;
+  double disk_rate_ = 0;  // 0: not known
+  KvDivision division_;   // of the whole context
 };
 
 /// Fewer threads than were measured: arithmetic in proportion; memory as it was measured with so
@@ -231,7 +244,22 @@ Seconds Estimator::decode(double past) const {
       work_.products * engine_.product_seconds +
       (work_.operations - work_.products - work_.attentions) * engine_.operation_seconds +
       decode_sampling();
+  wait_for_disk(seconds, cells);
   return seconds;
+}
+
+/// What a pass over so many cells reads. Layers that share a memory read it each for themselves.
+double Estimator::from_disk(double cells) const {
+  const double kept = kv_.per_token * work_.kv_bytes_per_token;
+  if (division_.disk <= 0 || kept <= 0) return 0;
+  const double reads = work_.kv_read_bytes > 0 ? work_.kv_read_bytes / work_.kv_bytes_per_token : 1;
+  return reads * division_.read(kept * std::ceil(cells / kPageCells) * kPageCells);
+}
+
+void Estimator::wait_for_disk(Seconds& seconds, double cells) const {
+  const double bytes = from_disk(cells);
+  if (bytes <= 0) return;
+  seconds.waiting = disk_wait(bytes, disk_rate_ > 0 ? disk_rate_ : kUnknownDisk, seconds.total());
 }
 
 /// A prompt behind `past` tokens, in passes as the engine makes them.
@@ -243,6 +271,7 @@ Seconds Estimator::prefill(double tokens, double past) const {
     seconds.arithmetic += part.arithmetic;
     seconds.attention += part.attention;
     seconds.overhead += part.overhead;
+    seconds.waiting += part.waiting;
   }
   read_weights(work_.last_bytes_by_format, seconds);
   return seconds;
@@ -277,42 +306,56 @@ Seconds Estimator::pass(double rows, double past) const {
   seconds.overhead = over(rows * work_.row_values, engine_.row_values_per_second) +
                      over(rows * work_.stored_values, engine_.stored_values_per_second) +
                      work_.operations * engine_.operation_seconds;
+  wait_for_disk(seconds, past + rows);
   return seconds;
 }
 
-void Estimator::memory(Estimate& estimate) const {
-  MemoryNeed& need = estimate.memory;
-  const auto cells = [](double context) { return std::ceil(context / kPageCells) * kPageCells; };
+KvNeed Estimator::kv_need(double context) const {
+  const double cells = std::ceil(context / kPageCells) * kPageCells;
   // What the sequence reaches, and what one chat's snapshots keep.
-  const auto windowed = [&](double context) {
+  const auto windowed = [&] {
     if (work_.window <= 0) return 0.0;
     const auto window = static_cast<double>(work_.window);
     const double held = std::floor((window + kWindowMore + 2 * kPageCells - 2) / kPageCells);
     const double snapshots = std::floor((window + 2 * kPageCells - 3) / kPageCells) +
                              static_cast<double>(state::kRecentWindowRows) / kPageCells;
-    return std::min(cells(context), kPageCells * (held + snapshots));
+    return std::min(cells, kPageCells * (held + snapshots));
   };
-  const auto kv = [&](double context) {
-    return kv_.per_token * work_.kv_bytes_per_token * cells(context) +
-           kv_.window * work_.window_bytes_per_token * windowed(context) + kv_.fixed;
-  };
-  const auto context = static_cast<double>(conditions_.context);
+  KvNeed need;
+  need.per_token = kv_.per_token * work_.kv_bytes_per_token;
+  need.growing = need.per_token * cells;
+  need.fixed = kv_.window * work_.window_bytes_per_token * windowed() + kv_.fixed;
+  need.layers = work_.layers;
+  need.context = static_cast<std::int64_t>(context);
+  return need;
+}
+
+void Estimator::memory(Estimate& estimate) const {
+  MemoryNeed& need = estimate.memory;
   need.weights = work_.packed_bytes > 0 ? work_.packed_bytes : work_.weight_bytes;
-  need.kv = kv(context);
+  need.kv = division_.memory;
+  need.disk = division_.disk;
   need.state = work_.state_memory_bytes;
   need.buffers = work_.buffer_bytes;
   estimate.kv_bytes_per_token = kv_.per_token * work_.kv_bytes_per_token;
+  estimate.disk_bytes_per_token = from_disk(static_cast<double>(conditions_.context));
   const machine::MainMemory& memory = machine_.memory;
   const auto available =
       static_cast<double>(memory.available_bytes > 0 ? memory.available_bytes : memory.total_bytes);
   const double fixed = need.weights + need.state + need.buffers + kProgramBytes;
-  estimate.fits = fixed + need.kv <= available;
+  const auto fits = [&](const KvDivision& kv) {
+    return kv.enough && fixed + kv.memory <= available &&
+           (conditions_.kv_disk == 0 || kv.disk <= static_cast<double>(conditions_.kv_disk));
+  };
+  estimate.fits = fits(division_);
   // Halving finds the largest context: KV only grows with it.
   std::int64_t fitting = 0;
   std::int64_t too_many = std::max<std::int64_t>(work_.trained_context, conditions_.context) + 1;
   while (fixed <= available && too_many - fitting > 1) {
     const std::int64_t middle = fitting + (too_many - fitting) / 2;
-    (fixed + kv(static_cast<double>(middle)) <= available ? fitting : too_many) = middle;
+    const KvDivision kv =
+        divide_kv(kv_need(static_cast<double>(middle)), static_cast<double>(conditions_.kv_budget));
+    (fits(kv) ? fitting : too_many) = middle;
   }
   estimate.largest_context = fitting;
 }
@@ -320,11 +363,7 @@ void Estimator::memory(Estimate& estimate) const {
 /// From the disk where its speed is known: reading and packing overlap. Else from the page cache.
 double Estimator::load_seconds() const {
   const double packing = over(work_.weight_bytes, engine_.pack_bytes_per_second);
-  double disk = 0;
-  for (const machine::Disk& each : machine_.disks) {
-    disk = std::max(disk, each.sequential_bytes_per_second);
-  }
-  return std::max(packing, over(work_.weight_bytes, disk));
+  return std::max(packing, over(work_.weight_bytes, disk_rate_));
 }
 
 void Estimator::inputs(Estimate& estimate) const {
@@ -345,6 +384,9 @@ void Estimator::inputs(Estimate& estimate) const {
     lines.push_back(
         number("read bandwidth %.1f GB/s, measured", machine_.read_bytes_per_second / 1e9));
   }
+  if (division_.disk <= 0) return;
+  lines.push_back(disk_rate_ > 0 ? number("disk %.2g GB/s, measured", disk_rate_ / 1e9)
+                                 : "disk 1 GB/s, guessed");
 }
 
 }  // namespace

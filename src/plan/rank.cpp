@@ -146,10 +146,13 @@ Candidate consider(const CatalogModel& model, const Quantization& quant, const U
   Conditions conditions;
   conditions.engine = request.engine;
   conditions.kv_type = request.kv_type;
+  conditions.kv_budget = request.kv_budget;
+  conditions.kv_disk = request.kv_disk;
   conditions.context = candidate.context;
   conditions.prompt = std::min(use.prompt, candidate.context);
   const std::int64_t depth = std::min(use.depth, candidate.context);
   conditions.depths = {0, 4096, 32768};
+  if (conditions.kv_budget > 0) conditions.end_at_context();
   if (std::find(conditions.depths.begin(), conditions.depths.end(), depth) ==
       conditions.depths.end())
     conditions.depths.push_back(depth);

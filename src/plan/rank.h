@@ -21,6 +21,7 @@ struct Request {
   double min_tps = -1;       // < 0: the use's
   std::string engine = "hearth";
   std::string kv_type = "F16";
+  std::uint64_t kv_budget = 0, kv_disk = 0;  // as in Conditions
   /// Speed beyond comfort counts as well: who is done sooner used less power.
   bool prefer_energy = false;
   /// Corrects an estimate by what the machine at hand really did (plan/correction.h). Empty: none.

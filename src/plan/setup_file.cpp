@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxBytes = std::size_t{64} << 10;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 31;
+/// Of memory and files: what doubles hold exactly.
+constexpr std::int64_t kMaxStored = std::int64_t{1} << 53;
 constexpr double kMaxNumber = 1e18;
 constexpr measure::JsonRules kRules{.noun = "it", .max_bytes = kMaxBytes, .max_text = kMaxBytes};
 
@@ -52,6 +54,17 @@ void read_engine(JsonReader& reader, spec::Setup& setup) {
   setup.instruction_set = reader.text("instruction_set", setup.instruction_set);
 }
 
+void read_kv(JsonReader& reader, SavedSetup& saved) {
+  spec::Setup& setup = saved.setup;
+  take(reader, "kv_budget", setup.kv_budget, 0, kMaxStored);
+  const std::string folder = reader.text("kv_disk");
+  saved.kv_disk_key = reader.text("kv_disk_key");
+  if ((folder + saved.kv_disk_key).find('\0') != std::string::npos)
+    throw Error("it names no folder or key for keys and values");
+  setup.spill_folder = folder;
+  take(reader, "kv_disk_bytes", setup.spill_bytes, 0, kMaxStored);
+}
+
 SavedSetup parse(std::string_view text) {
   const nlohmann::json json = measure::parse_json(text, "", kRules);
   JsonReader reader(json, "", "", kRules);
@@ -60,6 +73,7 @@ SavedSetup parse(std::string_view text) {
   if (version > SavedSetup::kVersion) throw NewerVersion{};
   SavedSetup saved;
   read_engine(reader, saved.setup);
+  read_kv(reader, saved);
   reader.inside("chosen", [&](JsonReader& chosen) {
     saved.name = chosen.text("name", saved.name);
     saved.quant = chosen.text("quant", saved.quant);
@@ -96,10 +110,12 @@ fs::path setup_path(const fs::path& config_folder, std::string_view name) {
 
 std::string write_setup(const SavedSetup& saved) {
   const spec::Setup& setup = saved.setup;
-  if (find_invalid_utf8(setup.model.string()) != std::string::npos) {
-    throw Error(fmt::format("the setup cannot be saved: the path '{}' is not UTF-8",
-                            printable(setup.model.string(), 300)),
-                "rename the file");
+  for (const std::string& path :
+       {setup.model.string(), setup.spill_folder.string(), saved.kv_disk_key}) {
+    if (find_invalid_utf8(path) == std::string::npos) continue;
+    throw Error(
+        fmt::format("the setup cannot be saved: the path '{}' is not UTF-8", printable(path, 300)),
+        "rename the file");
   }
   const Expectation& expected = saved.expected;
   const Json json = {
@@ -114,6 +130,10 @@ std::string write_setup(const SavedSetup& saved) {
       {"exact", setup.exact},
       {"mapped", setup.mapped},
       {"instruction_set", setup.instruction_set},
+      {"kv_budget", setup.kv_budget},
+      {"kv_disk", setup.spill_folder.string()},
+      {"kv_disk_bytes", setup.spill_bytes},
+      {"kv_disk_key", saved.kv_disk_key},
       {"chosen",
        {{"name", saved.name},
         {"quant", saved.quant},

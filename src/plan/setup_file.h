@@ -24,6 +24,9 @@ struct SavedSetup {
   static constexpr int kVersion = 1;
 
   spec::Setup setup;
+  /// A file with the key for what is kept in setup.spill_folder; empty: none. Both are only saved
+  /// with a kv_budget, which needs the folder.
+  std::string kv_disk_key;
   std::string name;          // of the model, for people
   std::string quant;         // "Q4_K_M"
   std::string use = "chat";  // what it was chosen for

@@ -67,6 +67,27 @@ TEST_F(HubCommands, go_together) {
   const auto shown = nlohmann::json::parse(result.output);
   EXPECT_EQ(shown["header"]["architecture"], "llama");
   EXPECT_EQ(shown["header"]["parameters"], 8192);
+  EXPECT_TRUE(shown["adapters"].empty());
+
+  // Adapters are part of the model: listed, and verified.
+  const std::string sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  const fs::path blob = store() / "blobs" / ("sha256-" + sha256);
+  const fs::path manifest = store() / "manifests" / "M-Q4_K_M.json";
+  write_file_atomically(blob, std::string("abc"));
+  const std::string plain = read_file(manifest);
+  auto with_adapter = nlohmann::json::parse(plain);
+  with_adapter["adapters"] = {{{"name", "tone.gguf"}, {"size", 3}, {"sha256", sha256}}};
+  write_file_atomically(manifest, with_adapter.dump());
+  result = run({"show", "m-q4", "--verify", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_EQ(nlohmann::json::parse(result.output)["adapters"][0]["sha256"], sha256);
+  EXPECT_TRUE(contains(run({"show", "m-q4"}).output, "tone.gguf"));
+  write_file_atomically(blob, std::string("abd"));
+  result = run({"show", "m-q4", "--verify"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(contains(result.errors, "tone.gguf is damaged")) << result.errors;
+  fs::remove(blob);
+  write_file_atomically(manifest, plain);
 
   // Names mean the model for other commands, too.
   for (const char* name : {"M-Q4_K_M", "m-q4_k", "hf:o/r", "hf:o/r:q4_k_m"}) {

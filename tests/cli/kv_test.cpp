@@ -6,6 +6,8 @@
 
 #include "program.h"
 #include "shared_dir.h"
+#include "support/file.h"
+#include "temporary_folder.h"
 
 namespace hearth::testing {
 namespace {
@@ -43,6 +45,38 @@ TEST(KvCommand, InspectSaysWhatIsKeptOtherwise) {
   EXPECT_NE(run.output.find("sliding windows keep 8 bits"), std::string::npos) << run.output;
   EXPECT_NE(run.output.find("q8_0:tq4"), std::string::npos) << run.output;
   EXPECT_NE(run.output.find("in F16"), std::string::npos) << run.output;
+}
+
+json inspect_with_budget(const std::string& machine) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "m.json", machine);
+  const ProgramResult run = Program({"inspect", "shape:llama3-8b", "--ctx", "131072", "--kv-budget",
+                                     "4G", "--machine", (folder / "m.json").string(), "--json"})
+                                .run();
+  EXPECT_EQ(run.exit_code, 0) << run.errors;
+  return run.exit_code == 0 ? json::parse(run.output) : json::object();
+}
+
+TEST(KvCommand, InspectSaysWhatADiskAllows) {
+  const std::string machine = R"({"version": 1, "name": "described", "source": "by hand",
+      "cpu": {"usable_cores": 4}, "memory": {"total_bytes": 16e9})";
+  const json known = inspect_with_budget(machine + R"(, "read_gbs": 40, "int8_gmacs": 500,
+      "disks": [{"path": "/", "sequential_gbs": 1}, {"path": "/b", "sequential_gbs": 2}]})");
+  const double bytes = known.at("per_token").at("disk_bytes_read_at_full_context").get<double>();
+  EXPECT_GT(bytes, 10e9);
+  EXPECT_EQ(known.at("expected").at("disk_bytes_per_second"), 2e9);
+  EXPECT_NEAR(known.at("expected").at("tokens_per_second_at_full_context").get<double>(),
+              2e9 / bytes, 1e-6);
+  EXPECT_GT(known.at("expected").at("with_all_in_memory").get<double>(), 2e9 / bytes);
+  // What is not known is null, and the rest is told all the same.
+  const json no_disk = inspect_with_budget(machine + R"(, "read_gbs": 40, "int8_gmacs": 500})");
+  EXPECT_EQ(no_disk.at("per_token"), known.at("per_token"));
+  EXPECT_TRUE(no_disk.at("expected").at("disk_bytes_per_second").is_null());
+  EXPECT_TRUE(no_disk.at("expected").at("tokens_per_second_at_full_context").is_null());
+  const json no_speed =
+      inspect_with_budget(machine + R"(, "disks": [{"path": "/", "sequential_gbs": 2}]})");
+  EXPECT_EQ(no_speed.at("expected").at("disk_bytes_per_second"), 2e9);
+  EXPECT_TRUE(no_speed.at("expected").at("with_all_in_memory").is_null());
 }
 
 TEST(KvCommand, UnknownFormatsAreRefused) {

@@ -206,6 +206,9 @@ TEST(AnswerMeasurement, CountsPassesAndExpectations) {
   EXPECT_EQ(row->threads, 3);
   EXPECT_EQ(row->taken_at, 1000);
   EXPECT_FALSE(cli::answer_measurement({}, setup, generated(100, 31), expected, 0).has_value());
+  setup.kv_budget = 1'000'000;
+  EXPECT_FALSE(cli::answer_measurement({}, setup, result, expected, 0).has_value());
+  setup.kv_budget = 0;
   result.shifts = 1;
   EXPECT_FALSE(cli::answer_measurement({}, setup, result, expected, 0).has_value());
 }

@@ -92,6 +92,29 @@ TEST(PlanCommand, CountsFilesAndShapes) {
       json_of({"plan", file.string(), "--machine", "server-2core"}).at("candidates").front());
 }
 
+TEST(PlanCommand, ABudgetForTheContextIsPartOfThePlan) {
+  for (const char* model : {"shape:llama3-8b", "qwen3-8b"}) {
+    const std::vector<std::string> words = {"plan",      model,   "--machine",  "laptop-16gb",
+                                            "--context", "32768", "--kv-budget"};
+    std::vector<std::string> large = words, small = words;
+    large.emplace_back("100G");
+    small.emplace_back("1G");
+    const Json all = json_of(large).at("candidates").front();
+    const Json part = json_of(small).at("candidates").front();
+    expect_candidate(part);
+    EXPECT_EQ(all.at("memory").at("kv_on_disk"), 0);
+    EXPECT_LE(part.at("memory").at("kv"), 1e9);
+    EXPECT_GE(part.at("memory").at("kv_on_disk"), all.at("memory").at("kv"));
+    EXPECT_GT(part.at("disk_bytes_read_at_full_context"), 3e9);
+    EXPECT_LT(part.at("decode_tps").at("32767"), 1);
+    EXPECT_GT(all.at("decode_tps").at("32767"), 1);
+    EXPECT_TRUE(contains(hearth(small).output, "a token at its end reads"));
+  }
+  const ProgramResult other =
+      hearth({"plan", "--machine", "rtx-3090", "--engine", "llama.cpp", "--kv-budget", "4G"});
+  EXPECT_EQ(other.exit_code, 2);
+}
+
 TEST(PlanCommand, PlansSeveralModelsTogether) {
   const Json plan =
       json_of({"plan", "qwen3-8b", "embeddinggemma-300m", "--machine", "laptop-16gb"});

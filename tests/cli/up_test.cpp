@@ -102,6 +102,54 @@ TEST(UpPlan, SavedAndReadAgainItSetsWhatFlagsOverride) {
   EXPECT_EQ(options.kv_type, tensor::DType::kF16);
 }
 
+TEST(UpPlan, ABudgetForTheContextIsSavedWithItsDisk) {
+  cli::UpPlan plan = sample_plan();
+  plan.kv_budget = 100'000'000;
+  plan.kv_disk = {"/disk/kv", 5'000'000'000};
+  plan.kv_disk_key = "/key";
+  const cli::RunOptions options = cli::apply_settings(
+      {}, cli::setup_values(cli::saved_setup(plan, "chat", 5), "/config/chat.json"));
+  EXPECT_EQ(options.kv_budget, 100'000'000U);
+  EXPECT_EQ(options.kv_disk.folder, "/disk/kv");
+  EXPECT_EQ(options.kv_disk.bytes, 5'000'000'000U);
+  EXPECT_EQ(options.kv_disk_key, "/key");
+  // Without a budget the disk is for conversations, which are no part of a setup.
+  plan.kv_budget = 0;
+  EXPECT_TRUE(cli::saved_setup(plan, "chat", 5).setup.spill_folder.empty());
+}
+
+TEST(UpPlan, ABudgetForTheContextBoundsItsMemory) {
+  const fs::path file = goldens_dir() / "arch" / "llama-plain.gguf";
+  HEARTH_REQUIRE_FILE(file);
+  machine::Machine machine = preset_with(4e9);
+  machine.disks = {{}};
+  machine.disks.front().sequential_bytes_per_second = 1e7;
+  cli::RunOptions options;
+  options.context = 65'536;
+  const cli::UpPlan all = cli::plan_file(file, "asked for", machine, options, {});
+  EXPECT_EQ(all.estimate.memory.disk, 0);
+  options.kv_budget = static_cast<std::uint64_t>(all.estimate.memory.kv / 4);
+  try {
+    (void)cli::plan_file(file, "asked for", machine, options, {});
+    FAIL() << "the rest has no place";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kDoesNotFit);
+    EXPECT_NE(error.hint().find("--kv-disk"), std::string::npos) << error.hint();
+  }
+  options.kv_disk = {"/disk", 1'000'000'000};
+  const cli::UpPlan part = cli::plan_file(file, "asked for", machine, options, {});
+  EXPECT_LE(part.estimate.memory.kv, static_cast<double>(options.kv_budget));
+  EXPECT_GE(part.estimate.memory.disk, all.estimate.memory.kv);
+  EXPECT_NE(cli::plan_lines(part, machine, 0)[2].find("of the context on disk"), std::string::npos);
+  EXPECT_NE(cli::plan_lines(part, machine, 0)[3].find("end of the context, limited by disk"),
+            std::string::npos)
+      << cli::plan_lines(part, machine, 0)[3];
+  options.kv_disk.bytes = 1'000'000;
+  EXPECT_THROW((void)cli::plan_file(file, "asked for", machine, options, {}), Error);
+  options.kv_budget = 1000;
+  EXPECT_THROW((void)cli::plan_file(file, "asked for", machine, options, {}), Error);
+}
+
 TEST(UpPlan, ChoosesFromTheCatalogWhatFits) {
   double last = 0;
   for (const double memory : {2e9, 4e9, 16e9}) {

@@ -57,11 +57,28 @@ TEST(SetupFile, ComesBackAsItWasSaved) {
   EXPECT_EQ(read->expected, sample().expected);
 }
 
+TEST(SetupFile, KeepsWhereAContextBeyondMemoryIs) {
+  SavedSetup saved = sample();
+  saved.setup.kv_budget = 4'000'000'000;
+  saved.setup.spill_folder = "/disk/kv";
+  saved.setup.spill_bytes = 40'000'000'000;
+  saved.kv_disk_key = "/home/key";
+  const SavedSetup read = plan::read_setup(plan::write_setup(saved));
+  EXPECT_EQ(read.setup.kv_budget, 4'000'000'000U);
+  EXPECT_EQ(read.setup.spill_folder, "/disk/kv");
+  EXPECT_EQ(read.setup.spill_bytes, 40'000'000'000U);
+  EXPECT_EQ(read.kv_disk_key, "/home/key");
+  saved.kv_disk_key = "\xff";
+  EXPECT_THROW((void)plan::write_setup(saved), Error);
+}
+
 TEST(SetupFile, MostCanBeLeftOut) {
   const SavedSetup read = plan::read_setup(R"({"hearth_setup": 1, "model": "a.gguf"})");
   EXPECT_EQ(read.setup.model, "a.gguf");
   EXPECT_EQ(read.setup.context, 0);
   EXPECT_EQ(read.setup.kv_type, tensor::DType::kF16);
+  EXPECT_EQ(read.setup.kv_budget, 0U);
+  EXPECT_TRUE(read.setup.spill_folder.empty());
   EXPECT_EQ(read.use, "chat");
   EXPECT_EQ(read.expected, plan::Expectation{});
 }
