@@ -46,7 +46,8 @@ constexpr std::int64_t kMostSequences = 64;
 constexpr std::int64_t kMadeUpFrom = 16384;
 
 struct Options {
-  std::string model, type, depths = "0", batches = "1", kv = "f16", rope_scaling, export_file;
+  std::string model, type, depths = "0", batches = "1", kv = "f16", rope_scaling = "file",
+                           export_file;
   std::int64_t prompt = 512, generated = 64;
   int rounds = 5, threads = 0;
   bool mapped = false, exact = false, profile = false, json = false;
@@ -335,11 +336,11 @@ void bench(const Options& options) {
   setup.threads = options.threads;
   setup.mapped = options.mapped;
   setup.exact = options.exact;
-  RunOptions engine;  // --kv means what it means for `run`
+  RunOptions engine;  // these mean what they mean for `run`
   find_setting("kv")->apply(engine, options.kv);
+  find_setting("rope-scaling")->apply(engine, options.rope_scaling);
   setup.kv_type = engine.kv_type;
-  if (!options.rope_scaling.empty())
-    setup.rope_scaling = spec::parse_rope_scaling(options.rope_scaling);
+  setup.rope_scaling = engine.rope_scaling;
   const InterruptGuard guard(/*second_ends=*/true);
   plan.cancel = &InterruptGuard::flag();
   BenchResult result;

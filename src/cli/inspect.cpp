@@ -10,11 +10,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "cli/kv_disk.h"
 #include "cli/main.h"
 #include "cli/model_words.h"
 #include "cli/models.h"
 #include "cli/planning.h"
+#include "cli/settings.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
 #include "measure/shapes.h"
@@ -33,7 +33,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct InspectOptions {
-  std::string model, kv = "f16", kv_budget, machine, rope_scaling;
+  std::string model, kv = "f16", kv_budget = "off", machine, rope_scaling = "file";
   std::int64_t context = 0;
   bool json = false, tensors = false;
 };
@@ -106,10 +106,13 @@ Inspection inspect(const InspectOptions& options) {
     i.opened = gguf::File::open(resolve_model(plain_word(options.model)));
     i.setup.model = i.opened->path();
   }
-  i.setup.kv_type = spec::parse_kv_format(options.kv);
-  if (!options.kv_budget.empty()) i.setup.kv_budget = parse_kv_budget(options.kv_budget);
-  if (!options.rope_scaling.empty())
-    i.setup.rope_scaling = spec::parse_rope_scaling(options.rope_scaling);
+  RunOptions engine;  // these mean what they mean for `run`
+  find_setting("kv")->apply(engine, options.kv);
+  find_setting("kv-budget")->apply(engine, options.kv_budget);
+  find_setting("rope-scaling")->apply(engine, options.rope_scaling);
+  i.setup.kv_type = engine.kv_type;
+  i.setup.kv_budget = engine.kv_budget;
+  i.setup.rope_scaling = engine.rope_scaling;
   i.spec = model::describe_model(i.file(), {options.context, i.setup.rope_scaling});
   if (i.spec.position_limit > 0 && options.context > i.spec.position_limit) {
     throw Error(fmt::format("a context of {} tokens is more than the {} positions the model knows",

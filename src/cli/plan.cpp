@@ -38,7 +38,7 @@ constexpr std::size_t kRowsForRanking = 500;
 
 struct Options {
   std::vector<std::string> models;
-  std::string use = "chat", machine, engine = "hearth", prefer, kv = "f16", kv_budget;
+  std::string use = "chat", machine, engine = "hearth", prefer, kv = "f16", kv_budget = "off";
   std::string predict, out;
   std::int64_t context = 0;
   double min_tps = -1;
@@ -89,7 +89,7 @@ Planning gather(const Options& options) {
   // What is wrong is said before anything is probed.
   (void)plan::builtin_uses().use(options.use);
   const spec::KvFormat kv = spec::parse_kv_format(options.kv);
-  const std::uint64_t budget = options.kv_budget.empty() ? 0 : parse_kv_budget(options.kv_budget);
+  const std::uint64_t budget = parse_kv_budget(options.kv_budget);
   if (budget > 0 && options.engine != "hearth") {
     throw Error("--kv-budget plans for Hearth, not for other engines", "leave out one of both",
                 ExitCode::kUsage);

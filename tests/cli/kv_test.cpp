@@ -79,6 +79,19 @@ TEST(KvCommand, InspectSaysWhatADiskAllows) {
   EXPECT_TRUE(no_speed.at("expected").at("with_all_in_memory").is_null());
 }
 
+TEST(KvCommand, InspectAndBenchReadSettingsAsRunDoes) {
+  // "file": as the file says.
+  EXPECT_EQ(Program({"inspect", "shape:llama3-8b", "--rope-scaling", "file", "--kv-budget", "off"})
+                .run()
+                .exit_code,
+            0);
+  const ProgramResult scaled =
+      Program({"inspect", "shape:llama3-8b", "--rope-scaling", "linear:2"}).run();
+  EXPECT_NE(scaled.output.find("scaled by linear:2"), std::string::npos) << scaled.output;
+  for (const char* command : {"inspect", "bench"})
+    EXPECT_EQ(Program({command, "shape:llama3-8b", "--rope-scaling", "wide:2"}).run().exit_code, 2);
+}
+
 TEST(KvCommand, UnknownFormatsAreRefused) {
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
            {"inspect", "shape:llama3-8b", "--kv", "tq9"},
