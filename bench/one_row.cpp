@@ -10,6 +10,7 @@
 // `size` is the packed size over the file's: a fraction cannot exceed its inverse. Medians.
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -24,8 +25,10 @@
 #include "compute/cpu/panels.h"
 #include "machine/cpu.h"
 #include "machine/topology.h"
+#include "measure/machine_speed.h"
 #include "measure/random_blocks.h"
 #include "measure/samples.h"
+#include "support/error.h"
 #include "support/huge_pages.h"
 #include "support/thread_team.h"
 
@@ -54,6 +57,7 @@ class Bench {
   Bench(int threads, int repeat)
       : kernels_(hearth::compute::cpu::choose_kernels({})),
         team_(threads, hearth::machine::team_places(threads, "")),
+        speed_(team_, {}, kMemoryBytes),
         repeat_(repeat),
         memory_(kMemoryBytes) {
     std::minstd_rand random(1);
@@ -163,21 +167,11 @@ class Bench {
     return in_file(panels_, now() - start);
   }
 
-  double read_all() {
-    std::atomic<std::size_t> next{0};
-    std::atomic<std::uint32_t> sink{0};
-    const double start = now();
-    team_.share([&](int) noexcept {
-      for (std::size_t i;
-           (i = next.fetch_add(1, std::memory_order_relaxed)) < kMemoryBytes / kShare;)
-        sink.fetch_xor(kernels_.read_memory(memory_.data() + i * kShare, kShare),
-                       std::memory_order_relaxed);
-    });
-    return 1e-9 * kMemoryBytes / (now() - start);
-  }
+  double read_all() { return 1e-9 * speed_.read_bandwidth(); }
 
   const hearth::compute::cpu::KernelTable& kernels_;
   hearth::ThreadTeam team_;
+  hearth::measure::MachineSpeed speed_;
   const int repeat_;
   hearth::HugePages memory_;
   float x_[kColumns];
@@ -193,24 +187,28 @@ class Bench {
 int main(int argc, char** argv) {
   int threads = hearth::machine::usable_cores();
   int repeat = 5;
-  std::vector<std::string_view> wanted;
+  std::vector<DType> wanted;
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
     if (word == "--repeat" && i + 1 < argc) {
       repeat = std::max(1, std::atoi(argv[++i]));
     } else if (word == "--threads" && i + 1 < argc) {
       threads = std::max(1, std::atoi(argv[++i]));
+    } else if (const auto type = hearth::tensor::dtype_from_name(word);
+               type && hearth::measure::has_random_blocks(*type)) {
+      wanted.push_back(*type);
     } else {
-      wanted.push_back(word);
+      std::fprintf(stderr, "one_row: '%s' is no type that it has panels of, such as Q4_K or F16\n",
+                   hearth::printable(word).c_str());
+      return 2;
     }
   }
   const auto bench = std::make_unique<Bench>(threads, repeat);
   bench->print_machine();
   for (const hearth::tensor::DTypeInfo& type : hearth::tensor::all_dtypes()) {
     if (!hearth::measure::has_random_blocks(type.dtype)) continue;
-    bool chosen = wanted.empty();
-    for (const std::string_view name : wanted) chosen |= name == hearth::tensor::name(type.dtype);
-    if (chosen) bench->measure(type.dtype);
+    if (wanted.empty() || std::find(wanted.begin(), wanted.end(), type.dtype) != wanted.end())
+      bench->measure(type.dtype);
   }
   return 0;
 }

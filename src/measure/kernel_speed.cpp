@@ -45,13 +45,6 @@ constexpr std::int64_t kVocabulary = 1 << 16;
 // Experts, activations, keys and values, a format's blocks before they are packed.
 constexpr std::size_t kBesides = std::size_t{240} << 20;
 
-template <class Work>
-double seconds_of(Work work) {
-  const double start = now();
-  work();
-  return now() - start;
-}
-
 /// The mean of the middle half: what many of them take together, without those that others
 /// disturbed. Precondition: not empty.
 double usual(std::vector<double> values) {
