@@ -108,23 +108,34 @@ TEST_P(CpuMatmul, ExactModeIsExactAndIndependentOfBatchAndThreads) {
   }
 }
 
+/// Row t of a product, alone: the same bits as among the others.
+void expect_same_alone(Bench& bench, const Product& p, DType dtype, bool plain, std::int64_t t,
+                       const std::vector<float>& batched) {
+  Product row = p;
+  row.batch = 1;
+  row.x.assign(p.x.begin() + t * p.columns, p.x.begin() + (t + 1) * p.columns);
+  const std::vector<float> expected(batched.begin() + t * p.rows,
+                                    batched.begin() + (t + 1) * p.rows);
+  ASSERT_TRUE(same_bits(expected, multiply(bench, row, dtype, Residency::kPacked, plain)))
+      << "row " << t << " of " << p.batch << (plain ? ", plain" : "");
+}
+
 TEST_P(CpuMatmul, FastModeDoesNotDependOnTheBatchEither) {
   const DType dtype = GetParam().dtype;
   Random random(13);
-  // Two pairs of panels and a part of one; rows for kernels that take eight, six and fewer.
-  const Product p = random_product(dtype, 75, 15, random);
   Bench cpu = cpu_bench(GetParam().instruction_set, 2);
+  // Two pairs of panels and a part of one; rows for kernels that take eight, six and fewer: of
+  // panels as they are, all of them, and of expanded ones (ReadyPanels::kExpandRows) those at the
+  // ends of what a kernel takes.
+  const Product few = random_product(dtype, 75, 15, random);
+  const Product many = random_product(dtype, 75, 39, random);
   for (const bool plain : {false, true}) {
-    const std::vector<float> batched = multiply(cpu, p, dtype, Residency::kPacked, plain);
-    for (std::int64_t t = 0; t < p.batch; ++t) {
-      Product row = p;
-      row.batch = 1;
-      row.x.assign(p.x.begin() + t * p.columns, p.x.begin() + (t + 1) * p.columns);
-      const std::vector<float> expected(batched.begin() + t * p.rows,
-                                        batched.begin() + (t + 1) * p.rows);
-      ASSERT_TRUE(same_bits(expected, multiply(cpu, row, dtype, Residency::kPacked, plain)))
-          << "row " << t << (plain ? ", plain" : "");
-    }
+    std::vector<float> batched = multiply(cpu, few, dtype, Residency::kPacked, plain);
+    for (std::int64_t t = 0; t < few.batch; ++t)
+      expect_same_alone(cpu, few, dtype, plain, t, batched);
+    batched = multiply(cpu, many, dtype, Residency::kPacked, plain);
+    for (const std::int64_t t : {0, 5, 6, 7, 8, 35, 36, 38})
+      expect_same_alone(cpu, many, dtype, plain, t, batched);
   }
 }
 

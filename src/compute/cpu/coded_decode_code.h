@@ -89,20 +89,16 @@ class Decoder {
       if constexpr (kBits == 2) return found(codes, kField == 3 ? 2 : kField);
       constexpr int kMove = kIndex == 0 ? -2 : kIndex >= 6 ? 4 : 0;
       const B high = shifted<kMove>(load_bytes(block + 2 * kVector));
-      const B mask = bytes_of(kField == 0 ? 0x03 : kField == 1 ? 0x0C : 0x30);
-      // (mask & codes) | (~mask & high)
-      codes = _mm512_ternarylogic_epi32(mask, codes, high, 0xCA);
+      codes = select_bits < kField == 0 ? 0x03 : kField == 1 ? 0x0C : 0x30 > (codes, high);
       return found(codes, kIndex >= 6 ? kField : kIndex);
     }
   }
 
  private:
   static inline B picked(const Picks& picks, B table) {
-    return _mm512_permutexvar_epi8(load_bytes(picks.entries), table);
+    return lookup64(table, load_bytes(picks.entries));
   }
-  [[nodiscard]] inline B found(B codes, int table) const {
-    return _mm512_permutexvar_epi8(codes, tables_[table]);
-  }
+  [[nodiscard]] inline B found(B codes, int table) const { return lookup64(tables_[table], codes); }
 
   B tables_[kBits == 3 ? 6 : kBits == 2 ? 3 : 1];
 };

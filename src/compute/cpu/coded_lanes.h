@@ -68,28 +68,26 @@ inline F power_of_two(F x) {
   return float_of(_mm512_maskz_add_epi32(seen, bits_of(power), shift_left<23>(bits_of(shifted))));
 }
 
-/// The four totals of the lanes, in the same order of additions wherever they are.
-inline void sums_of(const F (&x)[4], float* to) {
-  const F ab = add(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
-  const F cd = add(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+/// The lanes of each of four vectors made one by `fold`, in the same order wherever they are.
+template <class Fold>
+[[gnu::always_inline]] inline void fold_lanes(const F (&x)[4], Fold fold, float* to) {
+  const F ab = fold(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
+  const F cd = fold(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
   const __m512d first = _mm512_castps_pd(ab);
   const __m512d second = _mm512_castps_pd(cd);
-  F all = add(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
-              _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
-  all = add(all, _mm512_shuffle_f32x4(all, all, 0x4E));
-  all = add(all, _mm512_shuffle_f32x4(all, all, 0xB1));
+  F all = fold(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
+               _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
+  all = fold(all, _mm512_shuffle_f32x4(all, all, 0x4E));
+  all = fold(all, _mm512_shuffle_f32x4(all, all, 0xB1));
   _mm_storeu_ps(to, _mm512_castps512_ps128(all));
 }
+inline void sums_of(const F (&x)[4], float* to) {
+  fold_lanes(
+      x, [](F a, F b) { return add(a, b); }, to);
+}
 inline void largest_of(const F (&x)[4], float* to) {
-  const F ab = max(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
-  const F cd = max(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
-  const __m512d first = _mm512_castps_pd(ab);
-  const __m512d second = _mm512_castps_pd(cd);
-  F all = max(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
-              _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
-  all = max(all, _mm512_shuffle_f32x4(all, all, 0x4E));
-  all = max(all, _mm512_shuffle_f32x4(all, all, 0xB1));
-  _mm_storeu_ps(to, _mm512_castps512_ps128(all));
+  fold_lanes(
+      x, [](F a, F b) { return max(a, b); }, to);
 }
 inline void int_sums_of(const I (&x)[4], std::int32_t* to) {
   const I ab = add_int(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));

@@ -272,12 +272,6 @@ inline F twice(F x) {
       _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), _mm512_set1_epi32(kFirst));
   return _mm512_permutexvar_ps(order, x);
 }
-/// Two floats in turn.
-inline F set_two(const float* p) {
-  double both;
-  __builtin_memcpy(&both, p, 8);
-  return _mm512_castpd_ps(_mm512_set1_pd(both));
-}
 inline B zero_bytes() { return _mm512_setzero_si512(); }
 /// Into the second-level cache.
 inline void prefetch(const std::byte* p) { _mm_prefetch(p, _MM_HINT_T1); }

@@ -9,6 +9,7 @@
 
 #include "compute/backend.h"
 #include "quant/quant.h"
+#include "support/spill_file.h"
 #include "tensor/dtype.h"
 
 namespace hearth::compute::reference {
@@ -27,7 +28,7 @@ class ReferenceBuffer final : public Buffer {
   [[nodiscard]] std::byte* host() noexcept override { return data(); }
 
  private:
-  static constexpr std::size_t kAlignment = 512;  // what disks read into
+  static constexpr std::size_t kAlignment = SpillFile::kAlignment;
   std::vector<std::byte> memory_;
   std::size_t* counter_;
 };
