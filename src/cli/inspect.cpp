@@ -99,6 +99,8 @@ void expect_speed(Inspection& i, const std::string& wanted) {
 Inspection inspect(const InspectOptions& options) {
   constexpr std::string_view kShape = "shape:";
   Inspection i;
+  // Whatever it will be needed for: a name that means none is told.
+  if (!options.machine.empty()) (void)planned_machine(options.machine);
   if (options.model.starts_with(kShape)) {
     i.header = std::make_unique<plan::HeaderFile>(
         measure::known_shape(options.model.substr(kShape.size()), {}));

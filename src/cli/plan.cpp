@@ -353,7 +353,9 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
   print_paragraph("Machine: " + machine_words(machine));
   fmt::print("\n{} ({}), {:.3g} billion parameters{}\n", printable(model.name),
              printable(model.workload.quant), model.workload.parameters / 1e9,
-             estimate.fits ? "" : ": does not fit");
+             estimate.fits      ? ""
+             : estimate.kv_fits ? ": does not fit"
+                                : ": does not fit, the budget is too small for keys and values");
   fmt::print("{}", estimate_report(estimate, model.workload));
   fmt::print("{}",
              kv_report(plan::kv_offers(model.workload, machine, conditions), conditions.context));

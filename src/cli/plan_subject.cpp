@@ -69,7 +69,10 @@ std::optional<CountedModel> counted_model(const std::string& word, const plan::C
     const bool known = std::any_of(stored.begin(), stored.end(), [&](const auto& path) {
       return path.filename() == word || path.stem() == word;
     });
-    if (!known) return {};
+    // Names of files are none of the catalog: what is wrong with them is told as of files.
+    const bool path = word.ends_with(".gguf") || word.starts_with('/') || word.starts_with("./") ||
+                      word.starts_with("../");
+    if (!known && !path) return {};
   }
   const std::filesystem::path path = resolve_model(word);
   return counted_shape(measure::file_shape(path, {}), path.stem().string());

@@ -327,7 +327,8 @@ void add_up_command(CLI::App& app) {
   command
       ->add_option("--port", options->port,
                    "Port of the server, where there is no terminal to chat on (default: 11434)")
-      ->type_name("PORT");
+      ->type_name("PORT")
+      ->check(CLI::Range(0, 65535));
   const std::shared_ptr<SettingFlags> flags = add_setting_flags(*command);
   command->footer(
       std::string(kFooter) + kSettingsHelp +

@@ -93,6 +93,15 @@ std::string tokens_text(std::int64_t tokens) {
 }
 
 [[noreturn]] void refuse_size(const UpPlan& plan, const machine::Machine& machine) {
+  if (!plan.estimate.kv_fits) {
+    throw Error(
+        fmt::format("the budget of {}, or the disk beside it, is too small for the keys and "
+                    "values of {} of {}",
+                    size_text(static_cast<double>(plan.kv_budget)), tokens_text(plan.context),
+                    printable(plan.name)),
+        "use a larger --kv-budget or --kv-disk, a smaller --ctx or --kv tq4",
+        ExitCode::kDoesNotFit);
+  }
   std::int64_t fitting = plan.estimate.largest_context;
   // Nobody wants one beyond what the model was trained with.
   if (plan.trained_context > 0) fitting = std::min(fitting, plan.trained_context);
@@ -213,10 +222,10 @@ std::string speed_line(const UpPlan& plan) {
   std::string line = fmt::format("Speed:   writes {} tok/s{}, limited by {}; reads {} tok/s",
                                  speed_text(first.decode.tps), range_text(first.decode),
                                  first.decode.limited_by, speed_text(first.prefill.tps));
-  const plan::SpeedAt& last = expected.speeds.back();
-  if (plan.estimate.memory.disk > 0 && last.depth + 1 == plan.context) {
+  for (const plan::SpeedAt& at : expected.speeds) {
+    if (plan.estimate.memory.disk <= 0 || at.depth + 1 != plan.context) continue;
     line += fmt::format("; {} tok/s at the end of the context, limited by {}",
-                        speed_text(last.decode.tps), last.decode.limited_by);
+                        speed_text(at.decode.tps), at.decode.limited_by);
   }
   if (expected.first_token_seconds > 0)
     line += fmt::format("; first word after {:.1f} s", expected.first_token_seconds);

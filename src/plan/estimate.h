@@ -60,6 +60,7 @@ struct Estimate {
   Residency residency = Residency::kMemory;
   MemoryNeed memory;
   bool fits = false;
+  bool kv_fits = true;               // false: Conditions::kv_budget or kv_disk is too small
   std::int64_t largest_context = 0;  // that fits; 0: not even the weights do
   double kv_bytes_per_token = 0;
   /// What decoding a token at the end of the context reads from the disk.

@@ -396,8 +396,7 @@ class Estimator {
   /// True if everything lies where it should with so many cells.
   [[nodiscard]] bool fits(double count) const {
     const KvDivision divided = division(count);
-    if (!divided.enough || (c_.kv_disk > 0 && divided.disk > static_cast<double>(c_.kv_disk)))
-      return false;
+    if (!divided.within(c_.kv_disk)) return false;
     const double kv = divided.memory + w_.state_bytes;
     const double room = host_room(machine_), device = device_room(machine_);
     switch (c_.residency) {
@@ -419,6 +418,7 @@ class Estimator {
     const KvDivision divided = division(cells());
     e.memory.kv = divided.memory;
     e.memory.disk = divided.disk;
+    e.kv_fits = divided.within(c_.kv_disk);
     e.disk_bytes_per_token = from_disk(cells());
     e.memory.state = w_.state_bytes;
     e.memory.weights = c_.residency == Residency::kStreamed

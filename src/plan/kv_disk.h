@@ -39,6 +39,10 @@ struct KvDivision {
   [[nodiscard]] double read(double growing) const noexcept {
     return disk > 0 ? std::max(0.0, growing - in_memory) : 0;
   }
+  /// Whether that is enough, and the file not larger than `most` bytes (0: any size).
+  [[nodiscard]] bool within(std::uint64_t most) const noexcept {
+    return enough && (most == 0 || disk <= static_cast<double>(most));
+  }
 };
 
 /// As the engine divides (state/memory_disk.cpp), but for roundings. `budget` 0: all in memory.

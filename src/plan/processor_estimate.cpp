@@ -344,10 +344,10 @@ void Estimator::memory(Estimate& estimate) const {
       static_cast<double>(memory.available_bytes > 0 ? memory.available_bytes : memory.total_bytes);
   const double fixed = need.weights + need.state + need.buffers + kProgramBytes;
   const auto fits = [&](const KvDivision& kv) {
-    return kv.enough && fixed + kv.memory <= available &&
-           (conditions_.kv_disk == 0 || kv.disk <= static_cast<double>(conditions_.kv_disk));
+    return kv.within(conditions_.kv_disk) && fixed + kv.memory <= available;
   };
   estimate.fits = fits(division_);
+  estimate.kv_fits = division_.within(conditions_.kv_disk);
   // Halving finds the largest context: KV only grows with it.
   std::int64_t fitting = 0;
   std::int64_t too_many = std::max<std::int64_t>(work_.trained_context, conditions_.context) + 1;

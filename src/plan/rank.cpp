@@ -62,6 +62,10 @@ bool is_tight(const Candidate& candidate, const machine::Machine& machine) {
 
 std::string trouble_of(const Candidate& candidate, const Use& use, double min_tps,
                        const machine::Machine& machine) {
+  if (!candidate.estimate.kv_fits) {
+    return fmt::format("the budget is too small for the keys and values of a context of {}",
+                       candidate.context);
+  }
   if (!candidate.fits) {
     return fmt::format("needs {:.1f} GB with a context of {}; {:.1f} GB are free",
                        candidate.estimate.memory.total() / kGiga, candidate.context,

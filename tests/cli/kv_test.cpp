@@ -88,6 +88,7 @@ TEST(KvCommand, InspectAndBenchReadSettingsAsRunDoes) {
   const ProgramResult scaled =
       Program({"inspect", "shape:llama3-8b", "--rope-scaling", "linear:2"}).run();
   EXPECT_NE(scaled.output.find("scaled by linear:2"), std::string::npos) << scaled.output;
+  EXPECT_EQ(Program({"inspect", "shape:llama3-8b", "--machine", "nope"}).run().exit_code, 2);
   for (const char* command : {"inspect", "bench"})
     EXPECT_EQ(Program({command, "shape:llama3-8b", "--rope-scaling", "wide:2"}).run().exit_code, 2);
 }

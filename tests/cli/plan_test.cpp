@@ -147,6 +147,15 @@ TEST(PlanCommand, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(hearth({"plan", "qwen3.5-4b:Q7_Z", "--machine", "phone"}).exit_code, 2);
   EXPECT_EQ(hearth({"plan", "--for", "dance", "--machine", "phone"}).exit_code, 2);
   EXPECT_EQ(hearth({"plan", "--predict", "x.csv"}).exit_code, 2);
+  // What is a file's name is no name of the catalog.
+  const ProgramResult file = hearth({"plan", "missing.gguf", "--machine", "phone"});
+  EXPECT_EQ(file.exit_code, 1);
+  EXPECT_TRUE(contains(file.errors, "no such file: 'missing.gguf'")) << file.errors;
+  const ProgramResult folder = hearth({"plan", "/", "--machine", "phone"});
+  EXPECT_TRUE(contains(folder.errors, "is a folder")) << folder.errors;
+  const ProgramResult budget = hearth({"plan", "shape:llama3-8b", "--context", "131072",
+                                       "--kv-budget", "10M", "--machine", "laptop-16gb"});
+  EXPECT_TRUE(contains(budget.output, "the budget is too small")) << budget.output;
 }
 
 TEST(PlanCommand, ABrokenCatalogOfTheUsersIsReportedAndSetAside) {

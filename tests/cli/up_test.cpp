@@ -152,6 +152,17 @@ TEST(UpPlan, ABudgetForTheContextBoundsItsMemory) {
 
 TEST(UpPlan, ChoosesFromTheCatalogWhatFits) {
   double last = 0;
+  cli::RunOptions long_context;
+  long_context.context = 65'536;
+  long_context.kv_budget = 500'000'000;
+  long_context.kv_disk = {"/disk", 1'000'000'000'000};
+  const cli::UpPlan beyond = cli::plan_catalog("chat", preset_with(16e9), long_context, {});
+  EXPECT_GT(beyond.estimate.memory.disk, 0);
+  EXPECT_LE(beyond.estimate.memory.kv, 5e8);
+  EXPECT_NE(cli::plan_lines(beyond, preset_with(16e9), 0)[3].find("at the end of the context"),
+            std::string::npos);
+  long_context.kv_disk = {};
+  EXPECT_THROW((void)cli::plan_catalog("chat", preset_with(16e9), long_context, {}), Error);
   for (const double memory : {2e9, 4e9, 16e9}) {
     const cli::UpPlan plan = cli::plan_catalog("chat", preset_with(memory), {}, {});
     EXPECT_TRUE(plan.estimate.fits);

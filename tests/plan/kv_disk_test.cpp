@@ -109,7 +109,9 @@ TEST(KvOnDisk, ABudgetThatIsTooSmallDoesNotFit) {
   Conditions conditions;
   conditions.context = 131'072;
   conditions.kv_budget = 20'000'000;
-  EXPECT_FALSE(estimate(work, machine_with_disk(2e9), conditions).fits);
+  const Estimate small = estimate(work, machine_with_disk(2e9), conditions);
+  EXPECT_FALSE(small.fits);
+  EXPECT_FALSE(small.kv_fits);
   spec::Setup setup;
   setup.context = conditions.context;
   setup.kv_budget = conditions.kv_budget;
