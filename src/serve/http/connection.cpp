@@ -14,11 +14,13 @@ namespace {
 constexpr std::size_t kReceiveBytes = std::size_t{64} << 10;
 
 /// False when the time is over first.
-bool wait_for(int socket, Transfer::Need need, std::chrono::milliseconds most) {
+bool wait_for(int socket, Transfer::Need need, Clock::time_point until) {
   const bool reads = need == Transfer::Need::kReadable;
   pollfd entry{socket, static_cast<short>(reads ? POLLIN : POLLOUT), 0};
   for (;;) {
-    const int ready = ::poll(&entry, 1, static_cast<int>(most.count()));
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+    if (left <= 0) return false;
+    const int ready = ::poll(&entry, 1, static_cast<int>(left));
     if (ready < 0 && errno == EINTR) continue;
     return ready > 0;
   }
@@ -80,7 +82,7 @@ bool ConnectionExchange::send(std::string_view bytes) {
     bytes.remove_prefix(sent.count);
     if (sent.need == Transfer::Need::kNothing) continue;
     failed_ = sent.need == Transfer::Need::kEnd ||
-              !wait_for(connection_.socket.get(), sent.need, limits_.write_stall);
+              !wait_for(connection_.socket.get(), sent.need, Clock::now() + limits_.write_stall);
   }
   if (failed_) connection_.gone.store(true);
   return !failed_;
@@ -140,13 +142,15 @@ void ConnectionExchange::receive_body() {
   }
   std::string& input = connection_.input;
   input.resize(kReceiveBytes);
+  // A record of TLS may come byte by byte, none of which counts before the last one has come.
+  const auto until = Clock::now() + limits_.body_stall;
   Transfer received;
   while ((received = connection_.receive(input)).count == 0) {
     if (received.need == Transfer::Need::kEnd) {
       input.clear();
       broken(400, "the client broke off in the middle of its request");
     }
-    if (wait_for(connection_.socket.get(), received.need, limits_.body_stall)) continue;
+    if (wait_for(connection_.socket.get(), received.need, until)) continue;
     input.clear();
     broken(408, "the request's body stopped coming");
   }
