@@ -3,13 +3,18 @@
 #include "serve/http/tls.h"
 
 #include <gtest/gtest.h>
+#include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -68,6 +73,21 @@ class TlsClient {
   void send(const std::string& bytes) {
     EXPECT_EQ(SSL_write(stream_.get(), bytes.data(), static_cast<int>(bytes.size())),
               static_cast<int>(bytes.size()));
+  }
+  /// Sends the records of `bytes` one byte after the other, as long as nothing comes back: true
+  /// when something did before a thousand were sent.
+  [[nodiscard]] bool trickle(const std::string& bytes) {
+    BIO* records = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(stream_.get(), records);
+    send(bytes);
+    for (int i = 0; i < 1000; ++i) {
+      char byte = 0;
+      EXPECT_EQ(BIO_read(records, &byte, 1), 1);
+      if (!raw_.send({&byte, 1})) return false;
+      pollfd entry{raw_.descriptor(), POLLIN, 0};
+      if (::poll(&entry, 1, 10) > 0) return true;
+    }
+    return false;
   }
   /// All that comes until `mark` does, or the server ends the connection.
   [[nodiscard]] std::string receive_until(std::string_view mark) {
@@ -145,6 +165,20 @@ TEST_F(TlsTest, TakesBodiesLargerThanARecord) {
   EXPECT_NE(answer.find("HTTP/1.1 400"), std::string::npos) << answer;
 }
 
+/// Bytes of a record that never becomes whole are no progress.
+TEST_F(TlsTest, BodiesWhoseRecordsTrickleEndInTime) {
+  HttpLimits limits;
+  limits.body_stall = milliseconds(300);
+  start(limits);
+  TlsClient each = client();
+  ASSERT_TRUE(each.connect());
+  each.send("POST /api/blobs/sha256:" + std::string(64, '0') +
+            " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\nExpect: 100-continue\r\n\r\n");
+  ASSERT_TRUE(each.receive_until("\r\n\r\n").starts_with("HTTP/1.1 100"));
+  EXPECT_TRUE(each.trickle(std::string(9000, 'x')));
+  EXPECT_TRUE(each.receive_until("\r\n\r\n").starts_with("HTTP/1.1 408"));
+}
+
 TEST_F(TlsTest, StreamsAndNoticesHangUps) {
   HEARTH_REQUIRE_FILE(testing::shared_dir() / "models" / "stories260K.gguf");
   start({}, /*with_model=*/true);
@@ -192,6 +226,16 @@ TEST_F(TlsTest, TellsClientsThatSpeakPlainHttp) {
   EXPECT_TRUE(noise.closed_within(std::chrono::seconds(30)));
   TlsClient each = client();
   EXPECT_TRUE(each.connect());
+}
+
+/// An end with bytes that nobody has read is a reset, which may take the answer away.
+TEST_F(TlsTest, PlainHttpIsAnsweredBeforeTheConnectionEnds) {
+  start();
+  RawClient client(server->port());
+  client.send("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n" + std::string(200'000, 'x'));
+  EXPECT_EQ(client.receive().status, 400);
+  char byte = 0;
+  EXPECT_EQ(::recv(client.descriptor(), &byte, 1, 0), 0) << std::strerror(errno);
 }
 
 TEST_F(TlsTest, RefusesOldVersions) {

@@ -247,16 +247,15 @@ bool HttpServer::Impl::shake_hands(Connection& connection) {
     return true;
   }
   if (need == Transfer::Need::kEnd) {
-    if (connection.tls->was_plain_http()) {
-      const HttpResponse told = {
-          .status = 400,
-          .content_type = "text/plain",
-          .body = "this server speaks HTTPS: write https:// in its address\n"};
-      const std::string bytes = response_head(told, told.body.size(), 1, false) + told.body;
-      // So short that it always fits into an empty socket buffer.
-      ::send(connection.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (!connection.tls->was_plain_http()) {
+      close(connection);
+      return false;
     }
-    close(connection);
+    connection.tls.reset();
+    connection.head.keep_alive = false;
+    answer(connection, {.status = 400,
+                        .content_type = "text/plain",
+                        .body = "this server speaks HTTPS: write https:// in its address\n"});
     return false;
   }
   watch(EPOLL_CTL_MOD, connection.socket.get(),
