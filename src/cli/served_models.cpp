@@ -50,6 +50,15 @@ std::vector<hub::StoredModel> usable_models() {
   return models;
 }
 
+/// It may have been made anew, or fetched again, since the server began.
+AvailableModel as_it_is_now(const AvailableModel& model,
+                            const std::vector<hub::StoredModel>& stored) {
+  const auto known = std::find_if(stored.begin(), stored.end(), [&](const auto& each) {
+    return std::filesystem::absolute(each.path) == model.path;
+  });
+  return known != stored.end() ? of_stored(*known) : model;
+}
+
 /// The name without what clients add to names.
 std::string bare(std::string_view name) {
   std::string text = serve::lower_case(name);
@@ -71,9 +80,7 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
       throw Error(fmt::format("no such file or model: '{}'", printable(name)),
                   "hearth list shows the models of the store");
     }
-    const auto known = std::find_if(stored.begin(), stored.end(),
-                                    [&](const auto& each) { return each.path == path; });
-    named_.push_back(known != stored.end() ? of_stored(*known) : of_path(path));
+    named_.push_back(as_it_is_now(of_path(path), stored));
   }
   for (const auto& [alias, target] : models.aliases) {
     if (!find(target)) {
@@ -86,9 +93,11 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
 }
 
 std::vector<AvailableModel> LocalModels::list() {
-  std::vector<AvailableModel> all = named_;
+  const std::vector<hub::StoredModel> usable = usable_models();
+  std::vector<AvailableModel> all;
+  for (const AvailableModel& model : named_) all.push_back(as_it_is_now(model, usable));
   if (only_named_) return all;
-  for (const hub::StoredModel& stored : usable_models()) {
+  for (const hub::StoredModel& stored : usable) {
     const bool listed = std::any_of(named_.begin(), named_.end(), [&](const auto& each) {
       return each.path == stored.path || each.name == stored.manifest.name;
     });
@@ -99,7 +108,7 @@ std::vector<AvailableModel> LocalModels::list() {
 
 std::optional<AvailableModel> LocalModels::find_named(std::string_view name) const {
   for (const AvailableModel& model : named_) {
-    if (bare(model.name) == bare(name)) return model;
+    if (bare(model.name) == bare(name)) return as_it_is_now(model, usable_models());
   }
   return std::nullopt;
 }

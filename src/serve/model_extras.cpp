@@ -2,8 +2,17 @@
 
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 
 namespace hearth::serve {
+
+bool ModelExtras::operator==(const ModelExtras& other) const {
+  const auto what_counts = [](const ModelExtras& extras) {
+    return std::tie(extras.chat_template, extras.system, extras.parameters, extras.messages,
+                    extras.adapters);
+  };
+  return what_counts(*this) == what_counts(other);
+}
 
 ModelExtras extras_of(const hub::Manifest& manifest, const hub::Store& store) {
   const auto text = [&manifest](const char* kind) {

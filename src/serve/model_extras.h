@@ -15,16 +15,17 @@
 
 namespace hearth::serve {
 
-/// As texts, so that two of them can be compared.
+/// As texts, so that two of them can be compared: equal ones make the same of a file.
 struct ModelExtras {
   std::string chat_template;  ///< instead of the file's own; empty, or no Jinja: the file's
   std::string system;         ///< the system message of conversations that have none
   std::string parameters;     ///< JSON object of settings by Ollama's names; may be empty
-  std::string messages;       ///< JSON array that conversations begin with; may be empty
-  std::string license;
+  std::string messages;       ///< JSON array (Ollama's messages) that conversations begin with;
+                              ///< may be empty
+  std::string license;        ///< only shown
   std::vector<std::filesystem::path> adapters;
 
-  bool operator==(const ModelExtras&) const = default;
+  bool operator==(const ModelExtras& other) const;
 };
 
 /// What a model does unless a request says otherwise, beside its settings of sampling.
@@ -37,6 +38,7 @@ struct ModelDefaults {
   std::int64_t max_tokens = -1;
   std::optional<std::int64_t> context;
   std::vector<std::filesystem::path> adapters;
+  std::vector<std::string> problems;  ///< what could not be read, one sentence each
 };
 
 [[nodiscard]] ModelExtras extras_of(const hub::Manifest& manifest, const hub::Store& store);

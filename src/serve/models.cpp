@@ -63,6 +63,7 @@ struct ModelManager::Impl {
   struct Entry {
     std::string name;
     std::filesystem::path path;
+    std::string digest;
     ModelExtras extras;
     std::shared_ptr<ServedModel> model;  // null while loading
     std::atomic<double> progress{0};
@@ -84,7 +85,7 @@ struct ModelManager::Impl {
                                         bool shrink);
   bool evict(std::unique_lock<std::mutex>& lock);
   void remove(std::unique_lock<std::mutex>& lock, Entry& entry);
-  bool wait(std::unique_lock<std::mutex>& lock, const Wish& wish);
+  void wait(std::unique_lock<std::mutex>& lock, const Wish& wish);
   void release(const std::shared_ptr<ServedModel>& model,
                std::optional<double> keep_alive) noexcept;
   void clean();
@@ -108,14 +109,13 @@ ModelManager::Impl::Entry* ModelManager::Impl::find(const std::filesystem::path&
 }
 
 /// Waits a moment. Throws RequestFailure when the client has given up or the server ends.
-bool ModelManager::Impl::wait(std::unique_lock<std::mutex>& lock, const Wish& wish) {
+void ModelManager::Impl::wait(std::unique_lock<std::mutex>& lock, const Wish& wish) {
   if (stopping.load()) throw RequestFailure(503, "the server is stopping");
   changed.wait_for(lock, kWaitStep);
   lock.unlock();
   const bool given_up = wish.given_up && wish.given_up();
   lock.lock();
   if (given_up) throw RequestFailure(499, "the client went away");
-  return true;
 }
 
 /// Unloads what is idle and was not used for longest. False when nothing is idle.
@@ -267,19 +267,27 @@ ModelManager::Lease::~Lease() {
 }
 
 ModelManager::Lease ModelManager::use(const Wish& wish) {
-  const AvailableModel wanted = available(wish.name);
+  AvailableModel wanted = available(wish.name);
   impl_->directory.used(wanted.path);
   const auto start = Clock::now();
   bool waited = false;
   std::unique_lock lock(impl_->mutex);
+  const auto wait = [&] {
+    impl_->wait(lock, wish);
+    lock.unlock();
+    wanted = available(wish.name);  // it may have been made anew meanwhile
+    lock.lock();
+  };
   for (;;) {
     Impl::Entry* entry = impl_->find(wanted.path);
     const bool grow = entry != nullptr && entry->model && wish.context &&
                       *wish.context > entry->model->context() && entry->users == 0;
-    // It was made anew with other texts: those that use the old one come to their end first.
-    const bool stale = entry != nullptr && entry->model && entry->extras != wanted.extras;
+    // It was made anew of another file or with other texts: those that use the old one come to
+    // their end first.
+    const bool stale = entry != nullptr && entry->model &&
+                       (entry->digest != wanted.digest || entry->extras != wanted.extras);
     if (stale && entry->users > 0) {
-      impl_->wait(lock, wish);
+      wait();
       continue;
     }
     if (entry != nullptr && entry->model && !grow && !stale) {
@@ -296,7 +304,7 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
     waited = true;
     if (impl_->stopping.load()) throw RequestFailure(503, "the server is stopping");
     if (impl_->busy) {
-      impl_->wait(lock, wish);
+      wait();
       continue;
     }
     impl_->busy = true;
@@ -304,6 +312,7 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
     Impl::Entry& added = impl_->entries.emplace_back();
     added.name = wanted.name;
     added.path = wanted.path;
+    added.digest = wanted.digest;
     added.extras = wanted.extras;
     try {
       added.model = impl_->load(lock, added, wish.context);

@@ -145,6 +145,34 @@ TEST_F(CreatedModelTest, IsMadeAnewWhileItIsLoaded) {
   EXPECT_EQ(server.models().loaded().size(), 1U);
 }
 
+TEST_F(CreatedModelTest, OfAnotherFileIsLoadedAnewAndWithAnotherLicenseIsNot) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  const auto likely = [&] {
+    const Json body = {{"model", "base"},
+                       {"prompt", "Once"},
+                       {"max_tokens", 1},
+                       {"temperature", 0},
+                       {"logprobs", 1}};
+    return server.post_json("/v1/completions", body)["choices"][0]["logprobs"]["token_logprobs"][0]
+        .get<double>();
+  };
+  const double before = likely();
+  const std::shared_ptr<ServedModel> first = server.models().loaded().front().model;
+  const std::string digest = "sha256:" + hub::sha256_of(read_file(stories()));
+  create({{"model", "base"}, {"files", {{"a.gguf", digest}}}, {"license", "free"}});
+  EXPECT_EQ(likely(), before);
+  EXPECT_EQ(server.models().loaded().front().model, first);
+
+  std::string other = read_file(stories());
+  std::fill_n(other.end() - 40'000, 4096, '\0');  // weights
+  create({{"model", "base"}, {"files", {{"a.gguf", upload(other)}}}});
+  EXPECT_NE(likely(), before);
+  EXPECT_EQ(server.models().loaded().size(), 1U);
+  create({{"model", "base"}, {"files", {{"a.gguf", upload(read_file(stories()))}}}});
+  EXPECT_EQ(likely(), before);
+}
+
 std::string adapter_file() {
   const testing::TemporaryFolder folder;
   gguf::Writer writer;

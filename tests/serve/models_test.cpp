@@ -142,6 +142,23 @@ TEST_F(ModelsTest, ALargerContextIsLoadedAnew) {
   EXPECT_EQ(manager->use({.name = "a", .context = 100})->context(), 400);
 }
 
+/// Else two that ask, before and after a model was made anew, would load it in turns.
+TEST_F(ModelsTest, ThoseThatWaitGetTheModelAsItIsByThen) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  std::optional<ModelManager::Lease> old = manager->use({.name = "a"});
+  ModelExtras extras;
+  extras.system = "Be brief.";
+  directory.change("a", extras);
+  const ModelManager::Lease lease = manager->use({.name = "a", .given_up = [&] {
+                                                    extras.system = "Be kind.";
+                                                    directory.change("a", extras);
+                                                    old.reset();
+                                                    return false;
+                                                  }});
+  EXPECT_EQ(lease->defaults().system, "Be kind.");
+}
+
 TEST_F(ModelsTest, ManyAskAtOnce) {
   HEARTH_REQUIRE_FILE(stories());
   ModelOptions options = TestServer::small().models;

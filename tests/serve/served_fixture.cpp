@@ -12,17 +12,28 @@ void TestDirectory::add(const std::string& name, const std::filesystem::path& pa
   model.path = path;
   model.bytes = std::filesystem::file_size(path);
   model.modified = 1'700'000'000;
+  const std::lock_guard lock(mutex_);
   models_.push_back(std::move(model));
 }
 
+void TestDirectory::change(const std::string& name, const ModelExtras& extras) {
+  const std::lock_guard lock(mutex_);
+  for (AvailableModel& model : models_) {
+    if (model.name == name) model.extras = extras;
+  }
+}
+
 std::vector<AvailableModel> TestDirectory::list() {
+  std::unique_lock lock(mutex_);
   std::vector<AvailableModel> all = models_;
+  lock.unlock();
   if (!store_) return all;
   for (const hub::StoredModel& stored : store_->list().models) {
     AvailableModel model;
     model.name = stored.manifest.name;
     model.path = stored.path;
     model.bytes = stored.manifest.size();
+    model.digest = stored.manifest.files.front().sha256;
     model.extras = extras_of(stored.manifest, *store_);
     all.push_back(std::move(model));
   }

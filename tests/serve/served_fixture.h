@@ -25,12 +25,15 @@ namespace hearth::serve {
 class TestDirectory final : public ModelDirectory {
  public:
   void add(const std::string& name, const std::filesystem::path& path);
+  /// The model of that name is as if it had been made anew.
+  void change(const std::string& name, const ModelExtras& extras);
   /// Models of this store, too.
   void add_store(const std::filesystem::path& folder) { store_.emplace(folder); }
   [[nodiscard]] std::vector<AvailableModel> list() override;
   [[nodiscard]] std::optional<AvailableModel> find(std::string_view name) override;
 
  private:
+  std::mutex mutex_;
   std::vector<AvailableModel> models_;
   std::optional<hub::Store> store_;
 };

@@ -1,0 +1,75 @@
+// What `hearth serve NAME` offers under that name.
+#include "cli/served_models.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "cli/models.h"
+#include "hub/sha256.h"
+#include "hub/store.h"
+#include "temporary_folder.h"
+
+namespace hearth::cli {
+namespace {
+
+/// The user's data folder is the test's own for as long as it exists.
+class OwnData {
+ public:
+  OwnData() {
+    if (const char* before = std::getenv("XDG_DATA_HOME")) before_ = before;
+    ::setenv("XDG_DATA_HOME", folder_.path().c_str(), 1);
+  }
+  ~OwnData() {
+    before_.empty() ? ::unsetenv("XDG_DATA_HOME") : ::setenv("XDG_DATA_HOME", before_.c_str(), 1);
+  }
+  OwnData(const OwnData&) = delete;
+  OwnData& operator=(const OwnData&) = delete;
+
+ private:
+  testing::TemporaryFolder folder_;
+  std::string before_;
+};
+
+/// The hash of its file.
+std::string make(const hub::Store& store, const std::string& content, const std::string& system) {
+  const std::filesystem::path file = store.downloads() / "made";
+  std::ofstream(file) << content;
+  hub::Manifest manifest;
+  manifest.name = "named";
+  manifest.reference = "created:named";
+  manifest.source = "file";
+  manifest.added = hub::utc_now();
+  manifest.texts["system"] = system;
+  const std::string sha256 = hub::sha256_of(content);
+  manifest.files.push_back(
+      {.name = "named.gguf", .size = content.size(), .sha256 = sha256, .url = {}, .adopted = {}});
+  store.land(file, sha256);
+  EXPECT_TRUE(store.commit(manifest));
+  return sha256;
+}
+
+TEST(ServedModels, ThoseOfTheCommandLineAreAsTheyAreNow) {
+  const OwnData own;
+  const hub::Store store = model_store();
+  store.prepare();
+  const std::string first = make(store, "one", "Be brief.");
+  for (const bool only : {false, true}) {
+    make(store, "one", "Be brief.");
+    LocalModels models({.named = {"named"}, .aliases = {{"other", "named"}}, .only_named = only});
+    EXPECT_EQ(models.find("named")->digest, first);
+    const std::string second = make(store, "another", "Be kind.");
+    for (const char* name : {"named", "other"}) {
+      EXPECT_EQ(models.find(name)->digest, second) << name;
+      EXPECT_EQ(models.find(name)->extras.system, "Be kind.") << name;
+    }
+    ASSERT_EQ(models.list().size(), 1U);
+    EXPECT_EQ(models.list()[0].digest, second);
+    EXPECT_EQ(models.list()[0].bytes, 7U);
+  }
+}
+
+}  // namespace
+}  // namespace hearth::cli
