@@ -5,6 +5,7 @@
 #include "gguf/file.h"
 #include "measure/model_identity.h"
 #include "model/families/registry.h"
+#include "serve/dialects/json_body.h"
 #include "serve/dialects/ollama.h"
 #include "support/error.h"
 #include "support/utf8.h"
@@ -100,7 +101,7 @@ void add_extras(const ModelExtras& extras, ModelDetails& details) {
   details.license = to_valid_utf8(extras.license);
   details.chat_template = to_valid_utf8(extras.chat_template);
   details.system = defaults.system;
-  details.messages = defaults.messages;
+  if (!defaults.messages.empty()) details.messages = parse_json(extras.messages);
   for (const std::filesystem::path& adapter : extras.adapters)
     details.adapters.push_back(adapter.string());
   details.parameters = ollama_parameter_lines(extras.parameters);

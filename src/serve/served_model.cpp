@@ -1,5 +1,7 @@
 #include "serve/served_model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -88,6 +90,9 @@ ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOpt
     return;
   }
   load_adapters(options.adapters);
+  for (const std::string& problem : defaults_.problems) {
+    if (options.warn) options.warn(fmt::format("{}: {}", printable(path.stem().string()), problem));
+  }
   make_chat();
   generate::RecommendedSettings recommended = generate::recommended_settings(metadata());
   sampling_ = std::move(recommended.settings);

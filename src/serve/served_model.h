@@ -60,7 +60,8 @@ struct ServedModelOptions {
   std::filesystem::path disk_folder;
   std::uint64_t disk_bytes = 0;
   std::shared_ptr<const state::StoreKey> disk_key;  ///< null: they are not encrypted
-  std::function<void(const std::string&)> warn;     ///< told what the disk could not keep
+  /// Told what the disk could not keep, and what of the model's own settings cannot be read.
+  std::function<void(const std::string&)> warn;
   /// Texts of an embedding request that are evaluated at once.
   std::int64_t embedding_texts = 8;
 };

@@ -159,6 +159,22 @@ TEST_F(ModelsTest, ThoseThatWaitGetTheModelAsItIsByThen) {
   EXPECT_EQ(lease->defaults().system, "Be kind.");
 }
 
+TEST_F(ModelsTest, WhatCannotBeReadOfItsSettingsIsSaid) {
+  HEARTH_REQUIRE_FILE(stories());
+  std::vector<std::string> said;
+  ModelOptions options = TestServer::small().models;
+  options.each.warn = [&said](const std::string& warning) { said.push_back(warning); };
+  start(options);
+  ModelExtras extras;
+  extras.parameters = R"({"temperature":"hot","num_predict":9})";
+  directory.change("a", extras);
+  EXPECT_EQ(manager->use({.name = "a"})->max_tokens(), 9);
+  EXPECT_EQ(manager->use({.name = "a"})->max_tokens(), 9);
+  ASSERT_EQ(said.size(), 1U);
+  EXPECT_TRUE(said[0].starts_with("a: ")) << said[0];
+  EXPECT_NE(said[0].find("parameters.temperature"), std::string::npos) << said[0];
+}
+
 TEST_F(ModelsTest, ManyAskAtOnce) {
   HEARTH_REQUIRE_FILE(stories());
   ModelOptions options = TestServer::small().models;

@@ -65,8 +65,8 @@ struct OllamaOptions {
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> ollama_parameter_lines(
     const std::string& parameters);
 
-/// What a stored model's texts mean. What cannot be read, for whatever reason, is left out: the
-/// store has it from strangers.
+/// What a stored model's texts mean. What cannot be read, for whatever reason, is left out and
+/// named in `problems`: the store has it from strangers, and a model without it is still a model.
 [[nodiscard]] ModelDefaults read_extras(const ModelExtras& extras);
 
 /// POST /api/create.
@@ -77,7 +77,7 @@ struct OllamaCreate {
   std::string chat_template, system;
   std::vector<std::string> license;
   Json parameters = Json::object();  ///< typed_ollama_parameters()
-  Json messages = Json::array();     ///< as in ChatRequest
+  Json messages = Json::array();     ///< as they were sent
   std::string quantize;
   bool stream = true;
 };

@@ -1,4 +1,6 @@
 // Requests of /api/chat and /api/generate.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <deque>
 #include <utility>
@@ -312,21 +314,36 @@ ModelDefaults read_extras(const ModelExtras& extras) {
   defaults.chat_template = extras.chat_template;
   defaults.system = to_valid_utf8(extras.system);
   defaults.adapters = extras.adapters;
-  try {
-    if (!extras.parameters.empty()) {
-      OllamaOptions options =
-          read_ollama_options(typed_ollama_parameters(parse_object(extras.parameters)));
-      defaults.sampling = std::move(options.sampling);
-      defaults.sampling.logit_bias.clear();  // of the vocabulary, nothing is known here
-      defaults.stops = std::move(options.stops);
-      defaults.max_tokens = options.max_tokens;
-      defaults.context = options.context;
+  const auto attempt = [&defaults](const char* what, const auto& read) {
+    try {
+      read();
+    } catch (const RequestError& error) {
+      defaults.problems.push_back(
+          fmt::format("left out of the model's own {}: {}", what, error.message));
     }
+  };
+  Json parameters = Json::object();
+  attempt("parameters", [&] {
+    if (!extras.parameters.empty()) parameters = parse_object(extras.parameters);
+  });
+  Json usable = Json::object();
+  for (const auto& [name, value] : parameters.items()) {
+    attempt("parameters", [&] {
+      const Json typed = typed_ollama_parameters(Json::object({{name, value}}));
+      static_cast<void>(read_ollama_options(typed));
+      usable.update(typed);
+    });
+  }
+  OllamaOptions options = read_ollama_options(usable);
+  defaults.sampling = std::move(options.sampling);
+  defaults.sampling.logit_bias.clear();  // of the vocabulary, nothing is known here
+  defaults.stops = std::move(options.stops);
+  defaults.max_tokens = options.max_tokens;
+  defaults.context = options.context;
+  attempt("messages", [&] {
     if (!extras.messages.empty())
       defaults.messages = read_ollama_messages(parse_json(extras.messages));
-  } catch (const RequestError&) {
-    // Reading it again would not help, and a model without its settings is still a model.
-  }
+  });
   return defaults;
 }
 

@@ -313,7 +313,8 @@ OllamaCreate read_ollama_create(std::string_view text) {
     request.parameters = typed_ollama_parameters(*parameters);
   }
   if (const Json* messages = find_member(body, "messages"); messages != nullptr) {
-    request.messages = read_ollama_messages(*messages);
+    static_cast<void>(read_ollama_messages(*messages));  // what is wrong is told now
+    request.messages = *messages;
   }
   request.quantize = text_member(body, "quantize");
   if (request.quantize.empty()) request.quantize = text_member(body, "quantization");

@@ -406,6 +406,46 @@ TEST(OllamaModels, ExtrasOfStrangersAreReadAsFarAsTheyCanBe) {
   EXPECT_EQ(read_extras(extras).messages.size(), 1U);
 }
 
+TEST(OllamaModels, OneBadSettingTakesNothingElseAlong) {
+  ModelExtras extras;
+  extras.parameters = R"({"num_predict":9,"temperature":"hot","top_k":{},"stop":["a"]})";
+  extras.messages = R"([{"role":"user","content":"q"}])";
+  ModelDefaults defaults = read_extras(extras);
+  EXPECT_EQ(defaults.max_tokens, 9);
+  EXPECT_FALSE(defaults.sampling.temperature);
+  EXPECT_EQ(defaults.stops, std::vector<std::string>{"a"});
+  EXPECT_EQ(defaults.messages.size(), 1U);
+  ASSERT_EQ(defaults.problems.size(), 2U);
+  EXPECT_NE(defaults.problems[0].find("parameters.temperature"), std::string::npos);
+  EXPECT_NE(defaults.problems[1].find("parameters.top_k"), std::string::npos);
+  extras.parameters = "[1";
+  extras.messages = R"([{"role":"nobody"}])";
+  extras.system = "be brief";
+  defaults = read_extras(extras);
+  EXPECT_EQ(defaults.system, "be brief");
+  EXPECT_EQ(defaults.messages, Json::array());
+  EXPECT_EQ(defaults.problems.size(), 2U);
+}
+
+/// They are read again when the model is used.
+TEST(OllamaModels, MessagesAreStoredAsTheyWereSent) {
+  const Json sent = Json::parse(
+      R"([{"role":"user","content":"q"},
+          {"role":"assistant","content":"a","thinking":"hm",
+           "tool_calls":[{"function":{"name":"f","arguments":{"x":1}}}]},
+          {"role":"tool","content":"r","tool_name":"f"}])");
+  const Json body = {{"model", "m"}, {"from", "base"}, {"messages", sent}};
+  ModelExtras extras;
+  extras.messages = read_ollama_create(body.dump()).messages.dump();
+  EXPECT_EQ(Json::parse(extras.messages), sent);
+  const ModelDefaults defaults = read_extras(extras);
+  EXPECT_EQ(defaults.problems, std::vector<std::string>());
+  ASSERT_EQ(defaults.messages.size(), 3U);
+  EXPECT_EQ(defaults.messages[1]["reasoning_content"], "hm");
+  EXPECT_EQ(defaults.messages[1]["tool_calls"][0]["function"]["name"], "f");
+  EXPECT_EQ(defaults.messages[2]["tool_call_id"], defaults.messages[1]["tool_calls"][0]["id"]);
+}
+
 TEST(OllamaModels, TellsGosTemplatesFromJinja) {
   for (const char* go : {"{{ .Prompt }}", "{{- if .System }}x{{ end }}", "{{.Prompt}}",
                          "{{ range $i, $_ := .Messages }}{{ end }}", "a {{- $last := 1 }}"})
