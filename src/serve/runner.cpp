@@ -351,8 +351,8 @@ ReplyRecord Runner::complete(const CompletionRequest& request, const Caller& cal
   return Reply(lease, request, caller, writer, exchange, options_).run(choices, nullptr, grammar);
 }
 
-ChatTokens Runner::prompt_of(const ChatRequest& request) {
-  const ModelManager::Lease lease = lease_for(models_, request, {});
+ChatTokens Runner::prompt_of(const ChatRequest& request, const std::function<bool()>& waiting) {
+  const ModelManager::Lease lease = lease_for(models_, request, waiting);
   return chat_tokens(*lease, request);
 }
 

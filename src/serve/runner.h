@@ -52,8 +52,10 @@ class Runner {
   ReplyRecord complete(const CompletionRequest& request, const Caller& caller, ReplyWriter& writer,
                        HttpExchange& exchange);
 
-  /// The prompt that a chat would be answered to. Throws RequestFailure.
-  [[nodiscard]] ChatTokens prompt_of(const ChatRequest& request);
+  /// The prompt that a chat would be answered to. `waiting`: asked while the model is waited for
+  /// (patience()). Throws RequestFailure.
+  [[nodiscard]] ChatTokens prompt_of(const ChatRequest& request,
+                                     const std::function<bool()>& waiting);
 
  private:
   ModelManager& models_;

@@ -95,6 +95,26 @@ TEST_F(DeadlineTest, WhatWaitsIsGivenUpAndTheOthersGoOn) {
   EXPECT_EQ(server->models().loaded().front().model->scheduler().running().size(), 1U);
 }
 
+/// Routes that only count or split texts need the model, too.
+TEST_F(DeadlineTest, WaitingForAModelThatIsMadeAnewEndsForThoseThatOnlyCount) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  const RawClient first = occupy();
+  ModelExtras extras;
+  extras.system = "Be brief.";
+  server->directory.change("stories", extras);
+  constexpr const char* kChat =
+      R"({"model":"stories","max_tokens":1,"messages":[{"role":"user","content":"a"}]})";
+  for (const Asked& each : {Asked{"/tokenize", R"({"model":"stories","content":"a"})"},
+                            {"/detokenize", R"({"model":"stories","tokens":[5]})"},
+                            {"/apply-template", kChat},
+                            {"/v1/messages/count_tokens", kChat},
+                            {"/v1/responses/input_tokens", R"({"model":"stories","input":"a"})"}}) {
+    const RawResponse response = server->post(each.path, each.body, kSoon);
+    EXPECT_EQ(response.status, 504) << each.path << response.body;
+  }
+}
+
 TEST_F(DeadlineTest, WhatIsGeneratingEndsWithWhatItHas) {
   HEARTH_REQUIRE_FILE(stories());
   TestServer::Options options = TestServer::small();

@@ -16,7 +16,9 @@ void add_anthropic_routes(Router& router, const ServiceParts& parts) {
   routes.add("POST", "/v1/messages/count_tokens", "How many tokens a conversation has",
              [&parts](const HttpRequest& request, HttpExchange& exchange) {
                const ChatRequest chat = read_anthropic_count(request.body);
-               exchange.respond_json(200, anthropic_count(parts.runner.prompt_of(chat).count()));
+               const ChatTokens prompt =
+                   parts.runner.prompt_of(chat, patience(request.deadline, exchange));
+               exchange.respond_json(200, anthropic_count(prompt.count()));
              });
 }
 

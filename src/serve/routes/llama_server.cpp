@@ -129,9 +129,9 @@ void add_generating(RouteGroup& routes, const ServiceParts& parts) {
              });
   routes.add("POST", "/apply-template", "The prompt of a conversation",
              [&parts](const HttpRequest& request, HttpExchange& exchange) {
-               exchange.respond_json(
-                   200,
-                   llama_prompt(parts.runner.prompt_of(read_llama_template(request.body)).text));
+               const ChatTokens prompt = parts.runner.prompt_of(
+                   read_llama_template(request.body), patience(request.deadline, exchange));
+               exchange.respond_json(200, llama_prompt(prompt.text));
              });
 }
 
@@ -140,7 +140,9 @@ void add_tokens(RouteGroup& routes, const ServiceParts& parts) {
              [&parts](const HttpRequest& request, HttpExchange& exchange) {
                const TokenizeRequest wanted = read_llama_tokenize(request.body);
                const ModelManager::Lease lease =
-                   parts.models.use({.name = wanted.model, .kind = std::nullopt});
+                   parts.models.use({.name = wanted.model,
+                                     .kind = std::nullopt,
+                                     .given_up = patience(request.deadline, exchange)});
                const text::Tokenizer& tokenizer = lease->tokenizer();
                const std::vector<text::TokenId> ids = tokenizer.encode(
                    wanted.content,
@@ -156,7 +158,9 @@ void add_tokens(RouteGroup& routes, const ServiceParts& parts) {
              [&parts](const HttpRequest& request, HttpExchange& exchange) {
                const DetokenizeRequest wanted = read_llama_detokenize(request.body);
                const ModelManager::Lease lease =
-                   parts.models.use({.name = wanted.model, .kind = std::nullopt});
+                   parts.models.use({.name = wanted.model,
+                                     .kind = std::nullopt,
+                                     .given_up = patience(request.deadline, exchange)});
                for (const std::int32_t id : wanted.tokens) {
                  if (id >= 0 && static_cast<std::size_t>(id) < lease->tokenizer().size()) continue;
                  throw RequestFailure(400, "a token is outside the vocabulary", "invalid_value",

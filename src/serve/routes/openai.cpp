@@ -45,8 +45,9 @@ void add_counting(RouteGroup& routes, const ServiceParts& parts, const char* pat
       .add("POST", pattern, "How many tokens a conversation has",
            [&parts, read](const HttpRequest& request, HttpExchange& exchange) {
              const ChatExchange chat = read(request.body);
-             exchange.respond_json(
-                 200, openai_input_tokens(parts.runner.prompt_of(chat.request).count()));
+             const ChatTokens prompt =
+                 parts.runner.prompt_of(chat.request, patience(request.deadline, exchange));
+             exchange.respond_json(200, openai_input_tokens(prompt.count()));
            })
       .body_schema = schema;
 }
