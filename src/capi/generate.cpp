@@ -131,15 +131,8 @@ std::unique_ptr<generate::TokenConstraint> constraint(hearth_model& model, const
   std::call_once(model.trie_once,
                  [&] { model.trie = grammar::build_token_trie(model.model->tokenizer()); });
   grammar::Options options;
-  std::string key = schema;
-  if (format != nullptr) {
-    options = grammar::options_for(*format, prompt);
-    key = std::to_string(static_cast<int>(options.frame)) + '\0' + key;
-    if (options.reasoning.has_value())
-      key = options.reasoning->markers.close + '\0' +
-            std::to_string(static_cast<int>(options.reasoning->state)) + '\0' + key;
-  }
-  const auto compiled = model.grammars.get(key, [&] {
+  if (format != nullptr) options = grammar::options_for(*format, prompt);
+  const auto compiled = model.grammars.get(grammar::key_of(options) + schema, [&] {
     const Json json = parsed(schema, "json_schema");
     return json.is_object() && json.empty() ? grammar::json_object(options)
                                             : grammar::compile_json_schema(json, options);

@@ -12,17 +12,6 @@ namespace {
 
 namespace grammar = generate::grammar;
 
-std::string key_of(const grammar::Options& options) {
-  std::string key =
-      fmt::format("{}|{}|", static_cast<int>(options.white_space), static_cast<int>(options.frame));
-  if (!options.reasoning) return key;
-  const grammar::Reasoning& reasoning = *options.reasoning;
-  key += fmt::format("{}|{}|{}|{}|", static_cast<int>(reasoning.state), reasoning.markers.open,
-                     reasoning.markers.close, reasoning.frame_after);
-  for (const std::string& stop : reasoning.stops) key += stop + "|";
-  return key;
-}
-
 /// `compile` with its errors as answers to the request.
 template <class Compile>
 std::shared_ptr<const grammar::Grammar> compiled(const char* parameter, Compile compile) {
@@ -45,7 +34,7 @@ bool is_strict(const Json& tool) {
 std::shared_ptr<const grammar::Grammar> Constraints::of_format(const OutputFormat& format,
                                                                const grammar::Options& options) {
   using Kind = OutputFormat::Kind;
-  const std::string key = key_of(options);
+  const std::string key = grammar::key_of(options);
   switch (format.kind) {
     case Kind::kText:
       return nullptr;
@@ -82,9 +71,10 @@ std::shared_ptr<const grammar::Grammar> Constraints::for_chat(const ChatRequest&
   const grammar::CallRules rules{.required = required,
                                  .parallel = request.tool_choice.parallel,
                                  .functions = request.tool_choice.functions};
-  std::string key = fmt::format("tools|{}|{}{}{}", prompt.format.name, required ? "r" : "-",
-                                rules.parallel ? "p" : "-", key_of(options));
-  for (const std::string& name : rules.functions) key += name + "|";
+  std::string key =
+      fmt::format("tools|{}|{}{}{}{}|", prompt.format.name, required ? "r" : "-",
+                  rules.parallel ? "p" : "-", grammar::key_of(options), rules.functions.size());
+  for (const std::string& name : rules.functions) (key += name) += '\0';
   return compiled("tools", [&] {
     return cache_.get(key + prompt.tools.dump(), [&] {
       return grammar::for_tools(prompt.format, prompt.tools, rules, options);

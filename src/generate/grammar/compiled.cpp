@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <list>
+#include <string>
 #include <unordered_map>
 
 #include "generate/grammar/tool_frames.h"
@@ -178,6 +179,24 @@ Options options_for(const text::ChatFormat& format, std::string_view prompt) {
 std::unique_ptr<TokenConstraint> constrain(std::shared_ptr<const Grammar> grammar,
                                            std::shared_ptr<const TokenTrie> trie) {
   return std::make_unique<GrammarConstraint>(std::move(grammar), std::move(trie));
+}
+
+std::string key_of(const Options& options) {
+  std::string key;
+  const auto add = [&key](const std::string& part) { (key += part) += '\0'; };
+  const auto add_number = [&add](auto number) { add(std::to_string(static_cast<int>(number))); };
+  add_number(options.white_space);
+  add_number(options.frame);
+  add_number(options.reasoning.has_value());
+  if (!options.reasoning) return key;
+  const Reasoning& reasoning = *options.reasoning;
+  add_number(reasoning.state);
+  add(reasoning.markers.open);
+  add(reasoning.markers.close);
+  add(reasoning.frame_after);
+  add_number(reasoning.stops.size());
+  for (const std::string& stop : reasoning.stops) add(stop);
+  return key;
 }
 
 bool matches(const Grammar& grammar, std::string_view text) {

@@ -48,7 +48,7 @@ struct Reasoning {
 struct Options {
   WhiteSpace white_space = WhiteSpace::kFlexible;
   /// Free text up to its closing marker and some white space come before the constrained text.
-  std::optional<Reasoning> reasoning;
+  std::optional<Reasoning> reasoning = {};
   /// Where the answer stands in the reply. Tool calls bring their own frame.
   text::ReplyFrame frame = text::ReplyFrame::kPlain;
 };
@@ -59,6 +59,10 @@ struct Options {
                                                     std::string_view prompt);
 /// What a constrained reply to `prompt` is like besides its constraint.
 [[nodiscard]] Options options_for(const text::ChatFormat& format, std::string_view prompt);
+
+/// Equal for options that compile a source to the same grammar, different for others: the
+/// beginning of a key for GrammarCache.
+[[nodiscard]] std::string key_of(const Options& options);
 
 /// All compilers throw Error when the source is broken, asks for what cannot be enforced (the
 /// keyword is named), can never be fulfilled, or exceeds the limits of size.

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 #include <thread>
 
 #include "generate/fake_tokenizer.h"
@@ -238,6 +240,29 @@ TEST(Automaton, AStateMovesToAYoungerOne) {
     if (a == Automaton::kDead) continue;
     EXPECT_EQ(old.accepting(a), young.accepting(b)) << rest;
   }
+}
+
+TEST(GrammarCache, KeysTellOptionsApart) {
+  Reasoning reasoning{.markers = {.open = "<a>", .close = "</a>"}};
+  std::vector<Options> all = {{},
+                              {.white_space = WhiteSpace::kNone},
+                              {.frame = text::ReplyFrame::kHarmony},
+                              {.reasoning = reasoning}};
+  const auto add = [&](const auto& change) {
+    all.push_back({.reasoning = reasoning});
+    change(*all.back().reasoning);
+  };
+  add([](Reasoning& each) { each.state = text::ReasoningState::kOpened; });
+  add([](Reasoning& each) { each.markers.open = "<a"; });
+  add([](Reasoning& each) { each.markers.close = "</b>"; });
+  add([](Reasoning& each) { each.frame_after = "x"; });
+  add([](Reasoning& each) { each.stops = {"x", "y"}; });
+  add([](Reasoning& each) { each.stops = {"x|y"}; });
+  add([](Reasoning& each) { each.stops = {"x"}; });
+  std::set<std::string> keys;
+  for (const Options& each : all) keys.insert(key_of(each));
+  EXPECT_EQ(keys.size(), all.size());
+  EXPECT_EQ(key_of({.reasoning = reasoning}), key_of(all[3]));
 }
 
 TEST(GrammarCache, KeepsTheLatest) {
