@@ -240,7 +240,7 @@ class ChatRenderer {
   const ServedModel& model_;
   const ChatRequest& request_;
   bool with_tools_;
-  const std::optional<generate::ChatPrompt>& chat_;
+  const generate::ChatPrompt* chat_;  // null: the model has no template
   text::ChatFormat format_;
   bool in_words_ = false;
   Json messages_, variables_;

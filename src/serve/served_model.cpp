@@ -16,6 +16,7 @@
 #include "state/prefix_cache.h"
 #include "state/snapshots.h"
 #include "support/error.h"
+#include "text/chat_template.h"
 
 namespace hearth::serve {
 namespace {
@@ -132,12 +133,21 @@ void ServedModel::make_scheduler(const ServedModelOptions& options) {
 }
 
 void ServedModel::make_chat() {
-  if (defaults_.chat_template.empty()) {
-    chat_ = generate::ChatPrompt::of(metadata());
-    tool_chat_ = generate::ChatPrompt::of(metadata(), /*with_tools=*/true);
-  } else {
-    chat_ = generate::ChatPrompt::with_template(defaults_.chat_template, metadata());
-    tool_chat_ = generate::ChatPrompt::with_template(defaults_.chat_template, metadata());
+  using generate::ChatPrompt;
+  const auto shared = [](ChatPrompt prompt) {
+    return std::make_shared<const ChatPrompt>(std::move(prompt));
+  };
+  if (!defaults_.chat_template.empty()) {
+    chat_ = tool_chat_ = shared(ChatPrompt::with_template(defaults_.chat_template, metadata()));
+    return;
+  }
+  if (auto own = ChatPrompt::of(metadata())) chat_ = shared(*std::move(own));
+  // Few models have a second one for tools: a template takes a while to compile and to probe.
+  const std::optional<std::string> source = text::find_chat_template(metadata(), true);
+  if (chat_ && source == chat_->chat_template().source()) {
+    tool_chat_ = chat_;
+  } else if (auto own = ChatPrompt::of(metadata(), /*with_tools=*/true)) {
+    tool_chat_ = shared(*std::move(own));
   }
 }
 

@@ -97,9 +97,9 @@ class ServedModel {
   [[nodiscard]] std::int64_t vocabulary() const noexcept { return model_->spec().vocabulary; }
   [[nodiscard]] std::int64_t context() const noexcept { return model_->setup().context; }
 
-  /// Nothing where the model has no chat template; `with_tools`: the template meant for that.
-  [[nodiscard]] const std::optional<generate::ChatPrompt>& chat(bool with_tools) const noexcept {
-    return with_tools ? tool_chat_ : chat_;
+  /// Null where the model has no chat template; `with_tools`: the template meant for that.
+  [[nodiscard]] const generate::ChatPrompt* chat(bool with_tools) const noexcept {
+    return with_tools ? tool_chat_.get() : chat_.get();
   }
 
   /// What structured output masks tokens with; built when it is first needed.
@@ -132,7 +132,7 @@ class ServedModel {
   generate::SamplerSettings sampling_;
   std::int64_t max_tokens_ = -1;
   ModelDefaults defaults_;
-  std::optional<generate::ChatPrompt> chat_, tool_chat_;
+  std::shared_ptr<const generate::ChatPrompt> chat_, tool_chat_;  // often one
   std::vector<std::string> warnings_;
   std::unique_ptr<Constraints> constraints_;
   std::once_flag trie_once_;

@@ -175,6 +175,18 @@ TEST_F(ModelsTest, WhatCannotBeReadOfItsSettingsIsSaid) {
   EXPECT_NE(said[0].find("parameters.temperature"), std::string::npos) << said[0];
 }
 
+TEST_F(ModelsTest, ItsOwnTemplateIsCompiledOnce) {
+  HEARTH_REQUIRE_FILE(stories());
+  start();
+  EXPECT_EQ(manager->use({.name = "a"})->chat(true), nullptr);
+  ModelExtras extras;
+  extras.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
+  directory.change("a", extras);
+  const ModelManager::Lease lease = manager->use({.name = "a"});
+  ASSERT_NE(lease->chat(true), nullptr);
+  EXPECT_EQ(lease->chat(true), lease->chat(false));
+}
+
 TEST_F(ModelsTest, ManyAskAtOnce) {
   HEARTH_REQUIRE_FILE(stories());
   ModelOptions options = TestServer::small().models;
