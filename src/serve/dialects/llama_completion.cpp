@@ -98,7 +98,7 @@ class LlamaWriter : public EventsOrBody {
                     const std::vector<TokenLogprob>& logprobs) override {
     if (event.kind != text::ReplyEvent::Kind::kText) return {};
     CollectedChoice& choice = choices_.at(static_cast<std::size_t>(index));
-    if (!options_.stream) {
+    if (!streams()) {
       choice.add(event, logprobs);
       return {};
     }
@@ -120,13 +120,13 @@ class LlamaWriter : public EventsOrBody {
     std::string bytes;
     for (std::size_t i = 0; i < choices_.size(); ++i) {
       Json whole = result(i, usage);
-      if (options_.stream) {
+      if (streams()) {
         bytes += sse(whole);
       } else {
         results.push_back(std::move(whole));
       }
     }
-    if (options_.stream) return bytes;
+    if (streams()) return bytes;
     return to_line(options_.list || results.size() != 1 ? results : results.front());
   }
 
@@ -154,7 +154,7 @@ class LlamaWriter : public EventsOrBody {
                  {"stop_type", stop_type(choice.end.reason)},
                  {"stopping_word", choice.end.stop_text},
                  {"timings", llama_timings(usage)}};
-    if (options_.probabilities && !options_.stream) {
+    if (options_.probabilities && !streams()) {
       json["completion_probabilities"] = probabilities(choice.logprobs);
     }
     return json;

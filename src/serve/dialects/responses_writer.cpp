@@ -34,7 +34,7 @@ class ResponsesWriter : public EventsOrBody {
 
   std::string begin(const ReplyHeader& header) override {
     header_ = header;
-    if (!options_.stream) return {};
+    if (!streams()) return {};
     const Json response = response_object("in_progress");
     std::string bytes = tell("response.created", {{"response", response}});
     return bytes + tell("response.in_progress", {{"response", response}});
@@ -55,7 +55,7 @@ class ResponsesWriter : public EventsOrBody {
       case Kind::kToolCallEnd:
         return end_call(event);
       case Kind::kToolCallDropped:
-        if (!options_.stream) open_.reset();
+        if (!streams()) open_.reset();
         return close("incomplete");
       case Kind::kProblem:
         break;
@@ -79,12 +79,12 @@ class ResponsesWriter : public EventsOrBody {
                          {"output_tokens", usage.completion_tokens},
                          {"output_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}},
                          {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
-    if (!options_.stream) return to_line(response);
+    if (!streams()) return to_line(response);
     return bytes + tell("response." + status, {{"response", std::move(response)}});
   }
 
   std::string fail(int status, std::string_view message) override {
-    if (!options_.stream) return EventsOrBody::fail(status, message);
+    if (!streams()) return EventsOrBody::fail(status, message);
     Json response = response_object("failed");
     response["output"] = output_;
     response["error"] = {{"code", status == 429 ? "rate_limit_exceeded" : "server_error"},
@@ -107,14 +107,14 @@ class ResponsesWriter : public EventsOrBody {
 
   /// One event; nothing in a collected reply.
   std::string tell(std::string_view type, Json members) {
-    if (!options_.stream) return {};
+    if (!streams()) return {};
     Json data = {{"type", type}, {"sequence_number", sequence_++}};
     data.update(members);
     return sse(type, data);
   }
   /// An event about the open item, perhaps about its only part.
   std::string tell_item(std::string_view type, Json members, bool part = false) {
-    if (!options_.stream) return {};
+    if (!streams()) return {};
     Json all = {{"item_id", open_->id}, {"output_index", output_.size()}};
     if (part) all["content_index"] = 0;
     all.update(members);
