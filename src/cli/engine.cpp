@@ -83,14 +83,15 @@ Engine::~Engine() {
 }
 
 void Engine::remember_texts(const RunOptions& load) {
-  const KvDisk disk = rest_of(load.kv_disk, model_->memory().disk);
-  if (!disk.folder.empty()) {
+  if (!load.kv_disk.folder.empty()) {
     state::DiskStoreOptions options;
-    options.folder = disk.folder;
-    options.most_bytes = disk.bytes;
+    options.folder = load.kv_disk.folder;
+    options.most_bytes = load.kv_disk.bytes;
     options.key = read_kv_key(load.kv_disk_key);
     options.warn = [](const std::string& warning) { fmt::print(stderr, "hearth: {}\n", warning); };
-    disk_ = std::make_unique<state::DiskStore>(options, model::store_identity(*model_));
+    options.most_bytes = state::bytes_for_texts(options, model_->memory().disk);
+    if (options.most_bytes > 0)
+      disk_ = std::make_unique<state::DiskStore>(options, model::store_identity(*model_));
   }
   prefixes_ = std::make_unique<state::PrefixCache>(
       model_->pool(), state::PrefixCache::limits_of(model_->pool()), disk_.get());

@@ -77,13 +77,6 @@ std::uint64_t parse_kv_budget(std::string_view value) {
               "for example --kv-budget 4G; 1M is the least", ExitCode::kUsage);
 }
 
-KvDisk rest_of(const KvDisk& disk, std::uint64_t spilled) {
-  if (spilled == 0) return disk;
-  const std::uint64_t left = disk.bytes - std::min(disk.bytes, spilled);
-  if (static_cast<double>(left) < kLeastBytes) return {};
-  return {disk.folder, left};
-}
-
 std::string show_kv_disk(const KvDisk& disk) {
   return disk.folder.empty() ? "off" : fmt::format("{}:{}", disk.folder.string(), disk.bytes);
 }

@@ -29,9 +29,6 @@ struct KvDisk {
 [[nodiscard]] std::shared_ptr<const state::StoreKey> read_kv_key(const std::string& file);
 /// --kv-budget: a size, or "off" (0). Throws Error (exit code 2).
 [[nodiscard]] std::uint64_t parse_kv_budget(std::string_view value);
-/// What is left of `disk` for conversations, beside `spilled` bytes of a context that has no room
-/// in memory; no folder when that is not worth it.
-[[nodiscard]] KvDisk rest_of(const KvDisk& disk, std::uint64_t spilled);
 /// As it could be given.
 [[nodiscard]] std::string show_kv_disk(const KvDisk& disk);
 

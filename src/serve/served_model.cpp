@@ -90,10 +90,10 @@ ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOpt
     embedder_ = std::make_unique<generate::Embedder>(*model_, generate::EmbedderOptions{});
     return;
   }
-  load_adapters(options.adapters);
   for (const std::string& problem : defaults_.problems) {
     if (options.warn) options.warn(fmt::format("{}: {}", printable(path.stem().string()), problem));
   }
+  load_adapters(options.adapters);
   make_chat();
   generate::RecommendedSettings recommended = generate::recommended_settings(metadata());
   sampling_ = std::move(recommended.settings);
@@ -109,15 +109,15 @@ ServedModel::~ServedModel() {
 }
 
 void ServedModel::remember_texts(const ServedModelOptions& options) {
-  // What is not taken by the context itself (Setup::kv_budget) is for conversations.
-  const std::uint64_t spilled = std::min(options.disk_bytes, model_->memory().disk);
-  if (!options.disk_folder.empty() && spilled < options.disk_bytes) {
+  if (!options.disk_folder.empty()) {
     state::DiskStoreOptions disk;
     disk.folder = options.disk_folder;
-    disk.most_bytes = options.disk_bytes - spilled;
+    disk.most_bytes = options.disk_bytes;
     disk.key = options.disk_key;
     disk.warn = options.warn;
-    disk_ = std::make_unique<state::DiskStore>(disk, model::store_identity(*model_));
+    disk.most_bytes = state::bytes_for_texts(disk, model_->memory().disk);
+    if (disk.most_bytes > 0)
+      disk_ = std::make_unique<state::DiskStore>(disk, model::store_identity(*model_));
   }
   prefixes_ = std::make_unique<state::PrefixCache>(
       model_->pool(), state::PrefixCache::limits_of(model_->pool()), disk_.get());

@@ -53,6 +53,9 @@ bool has_common_cells(const MemoryPool& pool) {
   });
 }
 
+/// A store of less is not worth its files.
+constexpr std::uint64_t kLeastBytes = 1'000'000;
+
 }  // namespace
 
 struct DiskStore::Impl {
@@ -305,6 +308,25 @@ struct DiskStore::Impl {
   std::set<std::string> warned;
   std::unique_ptr<SegmentQueue> queue;  // last: its thread uses the others
 };
+
+std::uint64_t bytes_for_texts(const DiskStoreOptions& options, std::uint64_t spilled) {
+  const auto tell = [&options](const char* what) {
+    if (options.warn) options.warn(what);
+  };
+  if (spilled > 0 && options.key) {
+    tell(
+        "the part of the context that has no room in memory (--kv-budget) is not encrypted on "
+        "disk: "
+        "--kv-disk-key is for conversations");
+  }
+  const std::uint64_t left = options.most_bytes - std::min(options.most_bytes, spilled);
+  if (spilled == 0 || left >= kLeastBytes) return left;
+  tell(
+      "conversations are not kept on disk: the context's own part there (--kv-budget) takes all "
+      "that "
+      "--kv-disk allows");
+  return 0;
+}
 
 DiskStore::DiskStore(const DiskStoreOptions& options, StoreIdentity identity)
     : impl_(std::make_unique<Impl>(options, std::move(identity))) {}

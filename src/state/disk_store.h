@@ -43,6 +43,11 @@ struct DiskStoreOptions {
   std::function<std::int64_t()> now = {};
 };
 
+/// What is left of `options.most_bytes` for texts, beside `spilled` bytes of a context that has no
+/// room in memory (MemoryLimits::kv_budget); 0 when that is not worth a store. `options.warn` is
+/// told what follows from that: nothing is kept, or not everything is encrypted.
+[[nodiscard]] std::uint64_t bytes_for_texts(const DiskStoreOptions& options, std::uint64_t spilled);
+
 /// A beginning of a text that is on disk.
 struct StoredPrefix {
   std::int64_t length = 0;
