@@ -175,6 +175,7 @@ struct Session::Run {
   PieceWriter writer;
   std::span<const float> logits;
   GenerateResult result;
+  std::vector<text::TokenId> waiting = {};  // forced tokens that one pass will evaluate
 };
 
 Sampler Session::make_sampler(std::span<const text::TokenId> prompt,
@@ -194,7 +195,8 @@ text::TokenId Session::next_token(Run& run) {
   return token;
 }
 
-/// Generates one token, passes its text on and evaluates it. Returns why the generation ends here,
+/// Generates one token, passes its text on and evaluates it, perhaps with those that are forced to
+/// follow. Returns why the generation ends here,
 /// if it does.
 std::optional<FinishReason> Session::step(Run& run) {
   const text::TokenId token = next_token(run);
@@ -207,9 +209,14 @@ std::optional<FinishReason> Session::step(Run& run) {
   if (run.result.generated_tokens == run.options.max_tokens) return FinishReason::kLength;
   if (cancelled(run.options)) return FinishReason::kCancelled;
   const std::int64_t context = evaluator_.context();
-  if (evaluator_.length() < context) {
-    run.logits = evaluator_.evaluate({&token, 1}, true);
-    tokens_.push_back(token);
+  if (const std::int64_t room = context - evaluator_.length(); room > 0) {
+    run.waiting.push_back(token);
+    // What must follow needs no logits.
+    const bool full = std::ssize(run.waiting) == std::min(room, evaluator_.batch_rows());
+    if (!forced_.empty() && !full) return std::nullopt;
+    run.logits = evaluator_.evaluate(run.waiting, true);
+    tokens_.insert(tokens_.end(), run.waiting.begin(), run.waiting.end());
+    run.waiting.clear();
     if (evaluator_.snapshot_due()) evaluator_.snapshot(tokens_, run.logits, false);
   } else if (run.options.overflow == Overflow::kShift && context >= 4) {
     run.logits = shift(token, run.options);

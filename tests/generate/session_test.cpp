@@ -279,6 +279,55 @@ TEST_F(SessionTest, ForcedTokensComeNext) {
   EXPECT_EQ(text, "23 789");
 }
 
+TEST_F(SessionTest, OnePassEvaluatesWhatIsForced) {
+  ScriptedEvaluator evaluator = counting(64, 4);
+  Session session(evaluator, tokenizer_);
+  options_.max_tokens = 12;
+  std::string text;
+  const auto force_six = [&](const Piece& piece) {
+    text += piece.text;
+    if (text == "23") session.force(Ids{5, 5, 5, 5, 5, 7});
+    return true;
+  };
+  session.generate(Ids{1}, options_, force_six);
+  EXPECT_EQ(text, "235555578901");
+  // The prompt, 2, and 3 with what is forced, four at a time; then one by one.
+  EXPECT_EQ(evaluator.passes, (std::vector<std::size_t>{1, 1, 4, 3, 1, 1, 1}));
+  EXPECT_EQ(evaluator.held, (Ids{1, 2, 3, 5, 5, 5, 5, 5, 7, 8, 9, 0}));
+  EXPECT_EQ(Ids(session.tokens().begin(), session.tokens().end()), evaluator.held);
+}
+
+/// The end comes among them, or the context does.
+TEST_F(SessionTest, WhatIsForcedEndsWhereAllElseDoes) {
+  for (const std::int64_t most : {3, 4, 5, 20}) {
+    ScriptedEvaluator evaluator = counting(8, 4);
+    Session session(evaluator, tokenizer_);
+    options_.max_tokens = most;
+    int pieces = 0;
+    const GenerateResult result = session.generate(Ids{1}, options_, [&](const Piece&) {
+      if (++pieces == 1) session.force(Ids{5, 5, 5, 5, 5, 5, 5, 5, 5, 5});
+      return true;
+    });
+    EXPECT_EQ(result.generated_tokens, std::min<std::int64_t>(most, 8));
+    EXPECT_EQ(result.finish, most == 20 ? FinishReason::kContext : FinishReason::kLength);
+    EXPECT_EQ(Ids(session.tokens().begin(), session.tokens().end()), evaluator.held);
+    // What was not evaluated is, when it is gone on with.
+    generate(session, {1, 2, 5, 5, 7});
+    EXPECT_TRUE(text_.starts_with("8")) << text_;
+  }
+  ScriptedEvaluator evaluator = counting(8, 4);
+  Session session(evaluator, tokenizer_);
+  options_.max_tokens = 20;
+  options_.overflow = Overflow::kShift;
+  int pieces = 0;
+  const GenerateResult result = session.generate(Ids{1}, options_, [&](const Piece&) {
+    if (++pieces == 1) session.force(Ids{5, 5, 5, 5, 5, 5, 5, 5, 5, 5});
+    return true;
+  });
+  EXPECT_EQ(result.generated_tokens, 20);
+  EXPECT_GT(result.shifts, 0);
+}
+
 TEST_F(SessionTest, AFailedPassLeavesTheSessionUsable) {
   ScriptedEvaluator evaluator = counting(64, 2);
   Session session(evaluator, tokenizer_);
