@@ -28,6 +28,7 @@ struct SamplingChanges {
   std::optional<std::vector<std::string>> dry_breakers;
   std::optional<std::uint64_t> seed;
   std::vector<std::pair<std::int32_t, float>> logit_bias;
+  std::vector<std::pair<std::string, float>> text_bias;  ///< of every token of a text
 };
 
 enum class ToolMode : std::uint8_t { kAuto, kNone, kRequired };
@@ -76,10 +77,19 @@ struct ChatRequest : GenerationRequest {
   std::vector<std::int32_t> earlier_tokens;
 };
 
+/// A piece of a prompt that mixes texts and ids: text, or ids when `ids` is not empty.
+struct PromptPart {
+  std::string text;
+  std::vector<std::int32_t> ids = {};
+};
+
 struct CompletionRequest : GenerationRequest {
   /// One entry per prompt: text, or ids when `tokens[i]` is not empty.
   std::vector<std::string> prompts;
   std::vector<std::vector<std::int32_t>> tokens;
+  /// Pieces that a prompt consists of instead. Shorter than `prompts`, or empty entries: of those
+  /// that do not.
+  std::vector<std::vector<PromptPart>> parts;
   std::string suffix;  ///< fill in the middle, when the model knows how
   bool echo = false;
 };

@@ -290,6 +290,21 @@ ChatTokens chat_tokens(const ServedModel& model, const ChatRequest& request) {
   return ChatRenderer(model, request).make();
 }
 
+std::vector<TokenId> mixed_tokens(const text::Tokenizer& tokenizer,
+                                  std::span<const PromptPart> parts,
+                                  const text::EncodeOptions& options, const char* parameter) {
+  std::vector<TokenId> tokens;
+  text::EncodeOptions each = options;
+  for (const PromptPart& part : parts) {
+    check_ids(tokenizer, part.ids, parameter);
+    const std::vector<TokenId> ids =
+        part.ids.empty() ? tokenizer.encode(part.text, each) : part.ids;
+    tokens.insert(tokens.end(), ids.begin(), ids.end());
+    each.add_special = false;
+  }
+  return tokens;
+}
+
 std::vector<TokenId> completion_tokens(const ServedModel& model, const CompletionRequest& request,
                                        std::size_t index) {
   const text::Tokenizer& tokenizer = model.tokenizer();
@@ -298,13 +313,28 @@ std::vector<TokenId> completion_tokens(const ServedModel& model, const Completio
     check_ids(tokenizer, tokens, "prompt");
     return tokens;
   }
+  // Completions are raw: who sends one writes the markup, control tokens included.
+  const auto tokens_of = [&tokenizer](const std::string& text) {
+    Prompt prompt;
+    prompt.append(text, Origin::kTemplate);
+    return generate::prompt_tokens(tokenizer, prompt);
+  };
+  if (index < request.parts.size() && !request.parts[index].empty()) {
+    std::span<const PromptPart> parts = request.parts[index];
+    std::vector<TokenId> tokens;
+    if (parts.front().ids.empty()) {  // which stands where a text begins
+      tokens = tokens_of(parts.front().text);
+      parts = parts.subspan(1);
+    }
+    const std::vector<TokenId> rest =
+        mixed_tokens(tokenizer, parts, {.parse_special = true}, "prompt");
+    tokens.insert(tokens.end(), rest.begin(), rest.end());
+    return tokens;
+  }
   const std::string& text = request.prompts.at(index);
   if (!request.suffix.empty())
     return fill_in_tokens(model, {.prefix = text, .suffix = request.suffix, .beginning = {}});
-  Prompt prompt;
-  // Completions are raw: who sends one writes the markup, control tokens included.
-  prompt.append(text, Origin::kTemplate);
-  std::vector<TokenId> tokens = generate::prompt_tokens(tokenizer, prompt);
+  std::vector<TokenId> tokens = tokens_of(text);
   if (tokens.empty())
     throw RequestFailure(400, "the prompt is empty, and this model has no token to begin with",
                          "empty_prompt", "prompt");

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +40,13 @@ struct ChatTokens {
 [[nodiscard]] std::vector<text::TokenId> completion_tokens(const ServedModel& model,
                                                            const CompletionRequest& request,
                                                            std::size_t index);
+
+/// The tokens of texts and ids in turn; special ones are added before the first piece, if that is a
+/// text. Throws RequestFailure: ids outside the vocabulary, in `parameter`.
+[[nodiscard]] std::vector<text::TokenId> mixed_tokens(const text::Tokenizer& tokenizer,
+                                                      std::span<const PromptPart> parts,
+                                                      const text::EncodeOptions& options,
+                                                      const char* parameter);
 
 /// What stands around a gap in a file, and other files beside it (name, text).
 struct Gap {

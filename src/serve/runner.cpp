@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <random>
@@ -21,6 +22,8 @@ using Clock = std::chrono::steady_clock;
 /// All choices of one request, whatever asks for them.
 constexpr int kMostChoices = 128;
 constexpr std::size_t kIdLength = 24;
+/// Every token that is sampled takes all of them into account.
+constexpr std::size_t kMostBiases = 65536;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -50,6 +53,17 @@ generate::SamplerSettings sampler_of(const ServedModel& model, const SamplingCha
           "invalid_value", "logit_bias");
     }
     settings.logit_bias.emplace_back(token, bias);
+  }
+  for (const auto& [text, bias] : changes.text_bias) {
+    std::vector<text::TokenId> tokens = model.tokenizer().encode(text, {});
+    std::sort(tokens.begin(), tokens.end());
+    tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+    if (settings.logit_bias.size() + tokens.size() > kMostBiases) {
+      throw RequestFailure(
+          400, fmt::format("logit_bias: its texts have more than {} tokens", kMostBiases),
+          "invalid_value", "logit_bias");
+    }
+    for (const text::TokenId token : tokens) settings.logit_bias.emplace_back(token, bias);
   }
   return settings;
 }

@@ -34,7 +34,7 @@ constexpr Field kControlFields[] = {
 constexpr Field kPrompt[] = {
     {.name = "prompt",
      .types = kString | kArray,
-     .what = "text, ids, or several of them",
+     .what = "text, ids, both mixed, or several of them",
      .required = true,
      .items = kString | kInteger | kArray},
 };
@@ -173,7 +173,7 @@ void refuse_true(const Json& body, const char* name) {
 }
 
 void read_controls(const Json& body, CompletionRequest& request, Options& options) {
-  read_generation(body, request);
+  read_generation(body, request, BiasKeys::kIdsAndTexts);
   if (const auto most = integer_member(body, "n_predict"); most) {
     request.max_tokens = *most < 0 ? -1 : *most;
   }
@@ -216,8 +216,7 @@ CompletionExchange read_llama_completion(std::string_view text) {
   Options options;
   read_controls(body, exchange.request, options);
   const Json& prompt = body["prompt"];
-  options.list = prompt.is_array() && !prompt.empty() && !prompt[0].is_number();
-  read_prompts(prompt, "prompt", exchange.request.prompts, exchange.request.tokens);
+  options.list = read_mixed_prompts(prompt, "prompt", exchange.request);
   check_choices(exchange.request);
   options.prompts = exchange.request.prompts;
   exchange.writer = std::make_unique<LlamaWriter>(std::move(options));

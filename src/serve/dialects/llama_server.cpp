@@ -17,7 +17,11 @@ namespace {
 
 constexpr Field kTokenizeFields[] = {
     {.name = "model"},
-    {.name = "content", .required = true},
+    {.name = "content",
+     .types = kString | kArray,
+     .what = "text, or texts and ids in turn",
+     .required = true,
+     .items = kString | kInteger},
     {.name = "add_special", .types = kBoolean},
     {.name = "parse_special", .types = kBoolean, .what = "on unless it is false"},
     {.name = "with_pieces", .types = kBoolean},
@@ -99,7 +103,7 @@ TokenizeRequest read_llama_tokenize(std::string_view text) {
   check_body(body, kLlamaTokenizeBody);
   TokenizeRequest request;
   request.model = text_member(body, "model");
-  request.content = text_member(body, "content");
+  request.content = read_parts(body["content"], "content");
   request.add_special = bool_member(body, "add_special").value_or(false);
   request.parse_special = bool_member(body, "parse_special").value_or(true);
   request.with_pieces = bool_member(body, "with_pieces").value_or(false);

@@ -29,7 +29,8 @@ struct InfillExchange {
 
 /// POST /tokenize. Throws RequestError.
 struct TokenizeRequest {
-  std::string model, content;
+  std::string model;
+  std::vector<PromptPart> content;
   bool add_special = false;
   bool parse_special = true;
   bool with_pieces = false;

@@ -168,9 +168,9 @@ const BodyFields kOpenAiChatBody = {.name = "CreateChatCompletionRequest",
 
 std::span<const Field> generation_fields() { return kGenerationFields; }
 
-void read_generation(const Json& body, GenerationRequest& request) {
+void read_generation(const Json& body, GenerationRequest& request, BiasKeys bias) {
   request.model = text_member(body, "model");
-  request.sampling = read_sampling(body);
+  request.sampling = read_sampling(body, bias);
   request.format = read_output_format(body);
   request.max_tokens = integer_member(body, "max_tokens").value_or(-1);
   request.choices = static_cast<int>(integer_member(body, "n").value_or(1));

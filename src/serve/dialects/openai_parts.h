@@ -44,11 +44,15 @@ void check_tool_choice(const ToolChoice& choice, const Json& tools, std::string_
 /// are refused.
 [[nodiscard]] OutputFormat read_output_format(const Json& body);
 
-/// The members that sampling_fields() describes, and logit_bias.
-[[nodiscard]] SamplingChanges read_sampling(const Json& body);
+/// What a bias may be given for: llama-server knows texts, too, whose tokens all get it.
+enum class BiasKeys : std::uint8_t { kIds, kIdsAndTexts };
 
-/// {"15043": -100} or [[15043, -1.5], [29871, false]].
-[[nodiscard]] std::vector<std::pair<std::int32_t, float>> read_logit_bias(const Json& bias);
+/// The members that sampling_fields() describes, and logit_bias.
+[[nodiscard]] SamplingChanges read_sampling(const Json& body, BiasKeys bias = BiasKeys::kIds);
+
+/// {"15043": -100} or [[15043, -1.5], [29871, false]]; with texts also {"no": false} and
+/// [["no", -1]].
+void read_logit_bias(const Json& bias, BiasKeys keys, SamplingChanges& changes);
 
 /// Applies an effort ("none", "minimal", … "max") to thinking and to the template's variable.
 void apply_effort(ChatRequest& request, std::string_view effort);

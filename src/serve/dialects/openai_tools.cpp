@@ -77,6 +77,39 @@ std::int32_t token_id(std::string_view text, const std::string& path) {
   return id;
 }
 
+/// "5" in an object is a token's id, in an array it is a text.
+void read_bias_object(const Json& bias, BiasKeys keys, SamplingChanges& changes) {
+  for (const auto& [key, value] : bias.items()) {
+    const bool digits = !key.empty() && key.find_first_not_of("0123456789") == std::string::npos;
+    const float number = bias_value(value, "logit_bias." + printable(key, 40));
+    if (digits || keys == BiasKeys::kIds) {
+      changes.logit_bias.emplace_back(token_id(key, "logit_bias"), number);
+    } else {
+      changes.text_bias.emplace_back(key, number);
+    }
+  }
+}
+
+void read_bias_pairs(const Json& bias, BiasKeys keys, SamplingChanges& changes) {
+  for (std::size_t i = 0; i < bias.size(); ++i) {
+    const std::string path = indexed("logit_bias", i);
+    const Json& pair = bias[i];
+    if (!pair.is_array() || pair.size() != 2) {
+      refuse(path + " must be [token id, bias]", path, "invalid_type");
+    }
+    const float number = bias_value(pair[1], path + "[1]");
+    if (pair[0].is_string() && keys == BiasKeys::kIdsAndTexts) {
+      changes.text_bias.emplace_back(pair[0].get<std::string>(), number);
+      continue;
+    }
+    const std::optional<std::int64_t> id = as_integer(pair[0]);
+    if (!id || *id < 0 || *id > INT32_MAX) {
+      refuse(path + "[0] must be a token id", path + "[0]", "invalid_type");
+    }
+    changes.logit_bias.emplace_back(static_cast<std::int32_t>(*id), number);
+  }
+}
+
 OutputFormat schema_format(const Json* schema, const std::string& path) {
   if (schema == nullptr) refuse(path + " is missing", path, "missing_required_parameter");
   if (!schema->is_object() && !schema->is_boolean()) {
@@ -240,33 +273,14 @@ std::optional<std::uint64_t> read_seed(const Json& body) {
   return static_cast<std::uint64_t>(*seed);
 }
 
-std::vector<std::pair<std::int32_t, float>> read_logit_bias(const Json& bias) {
-  std::vector<std::pair<std::int32_t, float>> result;
-  if (bias.is_object()) {
-    for (const auto& [key, value] : bias.items()) {
-      result.emplace_back(token_id(key, "logit_bias"), bias_value(value, "logit_bias." + key));
-    }
-    return result;
-  }
-  if (!bias.is_array()) {
+void read_logit_bias(const Json& bias, BiasKeys keys, SamplingChanges& changes) {
+  if (bias.is_object()) return read_bias_object(bias, keys, changes);
+  if (!bias.is_array())
     refuse("logit_bias must be an object or an array", "logit_bias", "invalid_type");
-  }
-  for (std::size_t i = 0; i < bias.size(); ++i) {
-    const std::string path = indexed("logit_bias", i);
-    const Json& pair = bias[i];
-    if (!pair.is_array() || pair.size() != 2) {
-      refuse(path + " must be [token id, bias]", path, "invalid_type");
-    }
-    const std::optional<std::int64_t> id = as_integer(pair[0]);
-    if (!id || *id < 0 || *id > INT32_MAX) {
-      refuse(path + "[0] must be a token id", path + "[0]", "invalid_type");
-    }
-    result.emplace_back(static_cast<std::int32_t>(*id), bias_value(pair[1], path + "[1]"));
-  }
-  return result;
+  read_bias_pairs(bias, keys, changes);
 }
 
-SamplingChanges read_sampling(const Json& body) {
+SamplingChanges read_sampling(const Json& body, BiasKeys bias_keys) {
   const auto integer = [&body](const char* name) -> std::optional<std::int32_t> {
     const std::optional<std::int64_t> value = integer_member(body, name);
     if (!value) return std::nullopt;
@@ -297,7 +311,7 @@ SamplingChanges read_sampling(const Json& body) {
   changes.xtc_threshold = float_member(body, "xtc_threshold");
   changes.seed = read_seed(body);
   if (const Json* bias = find_member(body, "logit_bias"); bias != nullptr) {
-    changes.logit_bias = read_logit_bias(*bias);
+    read_logit_bias(*bias, bias_keys, changes);
   }
   return changes;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "serve/chat_request.h"
+#include "serve/dialects/openai_parts.h"
 
 namespace hearth::serve {
 
@@ -28,7 +29,7 @@ struct OpenAiReplyOptions {
 
 /// Fills in what GenerationRequest has from members that generation_fields() describes, and
 /// sampling.
-void read_generation(const Json& body, GenerationRequest& request);
+void read_generation(const Json& body, GenerationRequest& request, BiasKeys bias = BiasKeys::kIds);
 [[nodiscard]] std::optional<double> read_keep_alive(const Json& body);
 
 }  // namespace hearth::serve

@@ -18,6 +18,15 @@ inline constexpr std::size_t kMostPrompts = 2048;
 void read_prompts(const Json& value, std::string_view path, std::vector<std::string>& texts,
                   std::vector<std::vector<std::int32_t>>& tokens);
 
+/// A string, or an array of strings and ids: one text in pieces. Neighbouring ids are one piece.
+/// Throws RequestError.
+[[nodiscard]] std::vector<PromptPart> read_parts(const Json& value, std::string_view path);
+
+/// As read_prompts(), except that an array with ids in it is one prompt, and may have texts in it,
+/// too. True when `value` is a list of prompts. Throws RequestError.
+[[nodiscard]] bool read_mixed_prompts(const Json& value, std::string_view path,
+                                      CompletionRequest& request);
+
 /// Throws RequestError when prompts times choices are more than kMostChoices.
 inline constexpr int kMostChoices = 128;
 void check_choices(const CompletionRequest& request);

@@ -35,7 +35,7 @@ inline constexpr auto kSamplingFields = std::to_array<Field>({
     {.name = "seed", .types = kInteger, .what = "-1: a random one"},
     {.name = "logit_bias",
      .types = kObject | kArray,
-     .what = "by token id; false in the array form [[id, bias]] bans",
+     .what = "{id: bias} or [[id, bias]]; false bans; texts for ids: /completion, /infill",
      .most_items = 65536},
 });
 

@@ -144,9 +144,10 @@ void add_tokens(RouteGroup& routes, const ServiceParts& parts) {
                                      .kind = std::nullopt,
                                      .given_up = patience(request.deadline, exchange)});
                const text::Tokenizer& tokenizer = lease->tokenizer();
-               const std::vector<text::TokenId> ids = tokenizer.encode(
-                   wanted.content,
-                   {.add_special = wanted.add_special, .parse_special = wanted.parse_special});
+               const std::vector<text::TokenId> ids = mixed_tokens(
+                   tokenizer, wanted.content,
+                   {.add_special = wanted.add_special, .parse_special = wanted.parse_special},
+                   "content");
                std::vector<std::string> pieces;
                if (wanted.with_pieces) {
                  for (const text::TokenId id : ids)

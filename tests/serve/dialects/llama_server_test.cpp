@@ -1,5 +1,7 @@
 #include "serve/dialects/llama_server.h"
 
+#include <cmath>
+
 #include "serve/dialects/dialect_test.h"
 
 namespace hearth::serve {
@@ -37,6 +39,58 @@ TEST(LlamaCompletion, Requests) {
   EXPECT_EQ(refused(R"({"post_sampling_probs":true})").parameter, "post_sampling_probs");
   EXPECT_EQ(refused(R"({"ignore_eos":true})").parameter, "ignore_eos");
   EXPECT_EQ(refused(R"({"lora":[{"id":0,"scale":1}]})").parameter, "lora");
+}
+
+TEST(LlamaCompletion, PromptsMayMixTextsAndIds) {
+  using Ids = std::vector<std::int32_t>;
+  const auto prompt = [](const char* text) {
+    return read((R"({"prompt":)" + std::string(text) + "}").c_str()).request;
+  };
+  const CompletionRequest one = prompt(R"([12,34,"string",56,"x","y"])");
+  ASSERT_EQ(one.prompts.size(), 1U);
+  EXPECT_EQ(one.prompts[0], "");
+  EXPECT_EQ(one.tokens[0], Ids());
+  const std::vector<PromptPart>& parts = one.parts.at(0);
+  ASSERT_EQ(parts.size(), 5U);
+  EXPECT_EQ(parts[0].ids, (Ids{12, 34}));
+  EXPECT_EQ(parts[1].text, "string");
+  EXPECT_EQ(parts[2].ids, Ids{56});
+  EXPECT_EQ(parts[3].text, "x");
+  EXPECT_EQ(parts[4].text, "y");
+
+  const CompletionRequest several = prompt(R"(["a",[1,2],["b",3]])");
+  EXPECT_EQ(several.prompts, (std::vector<std::string>{"a", "", ""}));
+  EXPECT_EQ(several.tokens, (std::vector<Ids>{{}, {1, 2}, {}}));
+  ASSERT_EQ(several.parts.size(), 3U);
+  EXPECT_TRUE(several.parts[0].empty());
+  EXPECT_TRUE(several.parts[1].empty());
+  EXPECT_EQ(several.parts[2].size(), 2U);
+
+  // One prompt is answered with one result, whatever it begins with.
+  const auto one_result = read(R"({"prompt":["a",7]})").writer;
+  static_cast<void>(one_result->begin(header()));
+  EXPECT_TRUE(Json::parse(one_result->end(usage())).is_object());
+
+  EXPECT_EQ(refused(R"({"prompt":["a",-1]})").parameter, "prompt[1]");
+  EXPECT_EQ(refused(R"({"prompt":[1,[2]]})").parameter, "prompt[1]");
+  EXPECT_EQ(refused(R"({"prompt":["a",["b"]]})").parameter, "prompt[1]");
+  EXPECT_EQ(refused(R"({"prompt":["a",[]]})").parameter, "prompt[1]");
+  EXPECT_EQ(refused(R"({"prompt":[]})").parameter, "prompt");
+}
+
+TEST(LlamaCompletion, BiasOfTexts) {
+  using Texts = std::vector<std::pair<std::string, float>>;
+  using Ids = std::vector<std::pair<std::int32_t, float>>;
+  const SamplingChanges pairs =
+      read(R"({"logit_bias":[[5,-1],["5",2],["no",false]]})").request.sampling;
+  EXPECT_EQ(pairs.logit_bias, (Ids{{5, -1}}));
+  EXPECT_EQ(pairs.text_bias, (Texts{{"5", 2}, {"no", -INFINITY}}));
+  const SamplingChanges object = read(R"({"logit_bias":{"5":false,"no":0.5}})").request.sampling;
+  EXPECT_EQ(object.logit_bias, (Ids{{5, -INFINITY}}));
+  EXPECT_EQ(object.text_bias, (Texts{{"no", 0.5F}}));
+  EXPECT_EQ(refused(R"({"logit_bias":[["no",true]]})").parameter, "logit_bias[0][1]");
+  EXPECT_EQ(refused(R"({"logit_bias":[[[5],1]]})").parameter, "logit_bias[0][0]");
+  EXPECT_EQ(refused(R"({"logit_bias":{"99999999999":1}})").parameter, "logit_bias");
 }
 
 TEST(LlamaCompletion, StreamEndsWithoutDone) {
