@@ -106,8 +106,7 @@ class Session {
   GenerateResult generate(std::span<const text::TokenId> prompt, const GenerateOptions& options,
                           const std::function<bool(const Piece&)>& on_piece);
 
-  /// Called from `on_piece`: the next tokens are these instead of sampled ones. One pass evaluates
-  /// as many of them as it has rows for.
+  /// Called from `on_piece`: the next tokens are these instead of sampled ones.
   void force(std::span<const text::TokenId> tokens);
 
   /// The tokens the sequence holds.

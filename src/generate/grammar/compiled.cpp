@@ -61,14 +61,10 @@ class GrammarConstraint final : public TokenConstraint {
     // The last token might have become another one together with what follows: it is left to the
     // model.
     if (text.size() < 2) return {};
-    std::vector<text::TokenId> tokens = trie_->tokenizer().encode(text, {});
+    std::vector<text::TokenId> tokens = tokens_of(text, {});
+    // SentencePiece puts a space before a text, but not behind a line's end.
+    if (tokens.empty()) tokens = tokens_of(text, "\n");
     if (!tokens.empty()) tokens.pop_back();
-    std::string_view rest = text;
-    for (const text::TokenId token : tokens) {
-      const std::string_view bytes = trie_->bytes(token);
-      if (bytes.empty() || trie_->is_markup(token) || !rest.starts_with(bytes)) return {};
-      rest.remove_prefix(bytes.size());
-    }
     return tokens;
   }
 
@@ -78,6 +74,22 @@ class GrammarConstraint final : public TokenConstraint {
   }
 
  private:
+  /// The tokens of exactly the bytes of `text`, as it is tokenized behind `before`; empty when
+  /// there are none.
+  std::vector<text::TokenId> tokens_of(std::string_view text, std::string before) const {
+    std::vector<text::TokenId> tokens = trie_->tokenizer().encode(before.append(text), {});
+    std::string bytes;
+    auto first = tokens.end();  // of `text`, from the end of which it is found
+    while (first != tokens.begin() && bytes.size() < text.size()) {
+      const text::TokenId token = *--first;
+      if (trie_->bytes(token).empty() || trie_->is_markup(token)) return {};
+      bytes.insert(0, trie_->bytes(token));
+    }
+    if (bytes != text) return {};
+    tokens.erase(tokens.begin(), first);
+    return tokens;
+  }
+
   void leave_full_automaton() {
     {
       const std::scoped_lock lock(shared_->mutex);
