@@ -12,11 +12,21 @@ namespace {
 // A block type says how kBytes are read: in kParts parts, each of kLanes sub-blocks of kSub
 // features that lie in the same bytes. sub(part, lane) is the number of a sub-block; step(block,
 // part, i, w) gives features 4 i .. 4 i + 3 of every lane, and where kAtOnce is 2 the next four of
-// every lane behind them (then i is even). Weights come with kZero added, as in dot_blocks32.h.
-// Scales(block).scale(sub) is the integer scale of a sub-block; unit(block) the float one of the
-// block. kMinimum: Scales has minima(), pairs of bytes for dot_pairs, and minimum_unit. kScaled:
-// there are integer scales. kShifts: shifts() are pairs of what the two eights of a sub-block of 16
-// have added to their weights; shift_bytes() the same for the bytes of step().
+// every lane behind them (then i is even). Weights are at most kLargest in magnitude, and come with
+// kZero added, as in dot_blocks32.h. Scales(block).pair(q) are the integer scales of sub-blocks
+// 2 q and 2 q + 1, 16 bits each; unit(block) the float one of the block times 2^pair_shift(kSub,
+// kLargest), which is the same for all formats that are expanded to the same one: where weights are
+// small beside kLargest they stand for multiples, so that rounding sums costs nothing.
+// kMinimum: Scales has minima(), pairs of bytes for dot_pairs, and minimum_unit. kScaled: there are
+// integer scales. kShifts: shifts() are pairs of what the two eights of a sub-block of 16 have
+// added to their weights; shift_bytes() the same for the bytes of step().
+
+/// x times 2^kPower. Additions, because it is multiplications that limit kernels.
+template <int kPower>
+inline F doubled(F x) {
+  for (int i = 0; i < kPower; ++i) x = add(x, x);
+  return x;
+}
 
 struct Block256 {
   static constexpr bool kScaled = true, kShifts = false;
@@ -25,28 +35,21 @@ struct Block256 {
 
 constexpr std::int64_t kHead = 64;  // [16] half units, and minima's or padding
 
-/// A signed byte per sub-block.
+/// A signed byte per sub-block: [pairs][16][2].
 struct ByteScales {
   const std::byte* bytes;
   explicit ByteScales(const std::byte* block) : bytes(block + kHead) {}
-  [[nodiscard]] I scale(int sub) const { return widen_s8(bytes + 16 * sub); }
+  [[nodiscard]] I pair(int q) const { return widen_signed_pairs(bytes + 32 * q); }
 };
 
-/// A nibble n per sub-block, for 2 n + 1: all are made at once.
-template <int kPairs>
+/// A nibble n per sub-block, for 2 n + 1.
 struct NibbleScales {
-  alignas(64) std::byte even[16 * kPairs];
-  alignas(64) std::byte odd[16 * kPairs];
-  explicit NibbleScales(const std::byte* block) {
-    const B one = bytes_of(1);
-    for (int i = 0; i < 16 * kPairs; i += 64) {
-      const B both = load_codes(block + kHead + i);
-      store_bytes(even + i, or_bytes(field<-1, 30>(both), one));
-      store_bytes(odd + i, or_bytes(field<3, 30>(both), one));
-    }
-  }
-  [[nodiscard]] I scale(int sub) const {
-    return widen_u8((sub % 2 == 0 ? even : odd) + 16 * (sub / 2));
+  const std::byte* bytes;
+  explicit NibbleScales(const std::byte* block) : bytes(block + kHead) {}
+  [[nodiscard]] I pair(int q) const {
+    const I both = widen_u8(bytes + 16 * q);
+    const I apart = or_int(shift_left<1>(both), shift_left<13>(both));
+    return or_int(and_int(apart, 0x001E001E), set_int(0x00010001));
   }
 };
 
@@ -59,10 +62,7 @@ template <int kPairs>
 struct PairScales {
   alignas(64) std::byte scales[32 * kPairs];
   alignas(64) std::byte lows[32 * kPairs];
-  [[nodiscard]] I scale(int sub) const {
-    const I both = widen_pairs(scales + 32 * (sub / 2));
-    return sub % 2 == 0 ? and_int(both, 0xFFFF) : shift_right<16>(both);
-  }
+  [[nodiscard]] I pair(int q) const { return widen_pairs(scales + 32 * q); }
   [[nodiscard]] const std::byte* minima() const { return lows; }
 };
 
@@ -97,7 +97,6 @@ struct NibbleParts : Block256 {
   static constexpr std::int64_t kBytes = kHeaderBytes + kHighBytes + 2048;
   static constexpr int kSub = 32, kLanes = 2, kParts = 4;
   static constexpr int sub(int part, int lane) { return 2 * part + lane; }
-  static F unit(const std::byte* block) { return load_half(block); }
   static F minimum_unit(const std::byte* block) { return load_half(block + 32); }
   static B both(const std::byte* block, int part, int i) {
     return load_codes(block + kHeader + kHighBytes + 512 * part + 64 * i);
@@ -107,7 +106,10 @@ struct NibbleParts : Block256 {
 struct Q4_KBlock : NibbleParts<kHead + 192, 0> {
   using Scales = KScales;
   static constexpr bool kMinimum = true;
-  static constexpr int kZero = 0;
+  static constexpr int kZero = 0, kLargest = 31;
+  static F unit(const std::byte* block) {
+    return doubled<pair_shift(kSub, kLargest)>(load_half(block));
+  }
   static void step(const std::byte* block, int part, int i, B (&w)[2]) {
     const B nibbles = both(block, part, i);
     w[0] = low_nibbles(nibbles);
@@ -118,7 +120,10 @@ struct Q4_KBlock : NibbleParts<kHead + 192, 0> {
 struct Q5_KBlock : NibbleParts<kHead + 192, 512> {
   using Scales = KScales;
   static constexpr bool kMinimum = true;
-  static constexpr int kZero = 0;
+  static constexpr int kZero = 0, kLargest = 31;
+  static F unit(const std::byte* block) {
+    return doubled<pair_shift(kSub, kLargest)>(load_half(block));
+  }
   static void step(const std::byte* block, int part, int i, B (&w)[2]) {
     const B nibbles = both(block, part, i);
     const B high = load_codes(block + kHeader + 64 * i);
@@ -127,11 +132,13 @@ struct Q5_KBlock : NibbleParts<kHead + 192, 512> {
   }
 };
 
-template <class Values, class ScaleBytes, std::int64_t kHeaderBytes>
+/// Values::kBytes are 2^kTimes times what the weights are in units of the file.
+template <class Values, int kTimes, class ScaleBytes, std::int64_t kHeaderBytes>
 struct NibbleTableBlock : NibbleParts<kHeaderBytes, 0> {
   using Scales = ScaleBytes;
   static constexpr bool kMinimum = false;
-  static constexpr int kZero = 128;
+  static constexpr int kZero = 128, kLargest = 127;
+  static F unit(const std::byte* block) { return doubled<kPairShift32 - kTimes>(load_half(block)); }
   static void step(const std::byte* block, int part, int i, B (&w)[2]) {
     const NibbleTable table(Values::kBytes);
     const B nibbles = NibbleParts<kHeaderBytes, 0>::both(block, part, i);
@@ -140,25 +147,23 @@ struct NibbleTableBlock : NibbleParts<kHeaderBytes, 0> {
   }
 };
 
-using IQ4_XSBlock = NibbleTableBlock<NonLinear4, ByteScales, kHead + 128>;
-
-/// Magnitudes of IQ3_S; from 8 on, negative.
+/// Eight times the magnitudes of IQ3_S; from 8 on, negative.
 struct IQ3_SValues {
-  static constexpr std::uint8_t kBytes[16] = {
-      whole(1),  whole(3),  whole(5),  whole(7),  whole(9),  whole(11),  whole(13),  whole(15),
-      whole(-1), whole(-3), whole(-5), whole(-7), whole(-9), whole(-11), whole(-13), whole(-15)};
+  static constexpr std::uint8_t kBytes[16] = {whole(8),   whole(24),  whole(40),   whole(56),
+                                              whole(72),  whole(88),  whole(104),  whole(120),
+                                              whole(-8),  whole(-24), whole(-40),  whole(-56),
+                                              whole(-72), whole(-88), whole(-104), whole(-120)};
 };
+/// Eight times those of IQ3_XXS: 1, 3 .. 13, 15.5.
 struct IQ3_XXSValues {
-  static constexpr std::uint8_t kBytes[16] = {whole(4),   whole(12),  whole(20),  whole(28),
-                                              whole(36),  whole(44),  whole(52),  whole(62),
-                                              whole(-4),  whole(-12), whole(-20), whole(-28),
-                                              whole(-36), whole(-44), whole(-52), whole(-62)};
+  static constexpr std::uint8_t kBytes[16] = {whole(8),   whole(24),  whole(40),   whole(56),
+                                              whole(72),  whole(88),  whole(104),  whole(124),
+                                              whole(-8),  whole(-24), whole(-40),  whole(-56),
+                                              whole(-72), whole(-88), whole(-104), whole(-124)};
 };
-using IQ3_SBlock = NibbleTableBlock<IQ3_SValues, NibbleScales<4>, kHead + 64>;
-
-struct IQ3_XXSBlock : NibbleTableBlock<IQ3_XXSValues, NibbleScales<4>, kHead + 64> {
-  static F unit(const std::byte* block) { return mul(load_half(block), set(0.25F)); }
-};
+using IQ4_XSBlock = NibbleTableBlock<NonLinear4, 0, ByteScales, kHead + 128>;
+using IQ3_SBlock = NibbleTableBlock<IQ3_SValues, 3, NibbleScales, kHead + 64>;
+using IQ3_XXSBlock = NibbleTableBlock<IQ3_XXSValues, 3, NibbleScales, kHead + 64>;
 
 /// 4 parts, each: the upper bits of 16 features of four quarters, the nibbles of quarters 0 and 2,
 /// and those of 1 and 3.
@@ -167,9 +172,9 @@ struct Q6_KBlock : Block256 {
   static constexpr std::int64_t kBytes = kHead + 256 + 3072;
   static constexpr int kSub = 16, kLanes = 4, kParts = 4;
   static constexpr bool kMinimum = false;
-  static constexpr int kZero = 32;
+  static constexpr int kZero = 32, kLargest = 43;
   static constexpr int sub(int part, int lane) { return part / 2 * 8 + 2 * lane + part % 2; }
-  static F unit(const std::byte* block) { return load_half(block); }
+  static F unit(const std::byte* block) { return doubled<kPairShift16>(load_half(block)); }
   static void step(const std::byte* block, int part, int i, B (&w)[4]) {
     const std::byte* const p = block + kHead + 256 + 768 * part + 64 * i;
     const B high = load_codes(p);
@@ -190,30 +195,39 @@ struct TwoBitParts : Block256 {
   static constexpr std::int64_t kBytes = kHeaderBytes + 1024;
   static constexpr int kSub = 16, kLanes = 4, kParts = 4;
   static constexpr int sub(int part, int lane) { return part / 2 * 8 + 2 * lane + part % 2; }
-  static F unit(const std::byte* block) { return load_half(block); }
-  static F minimum_unit(const std::byte* block) { return load_half(block + 32); }
+  /// 2^kTimes times codes 0 .. 3.
+  template <int kTimes = 0>
   static void codes(const std::byte* block, int part, int i, B (&w)[4]) {
     const B four = load_codes(block + kHeader + 256 * part + 64 * i);
-    w[0] = field<0, 3>(four);
-    w[1] = field<2, 3>(four);
-    w[2] = field<4, 3>(four);
-    w[3] = field<6, 3>(four);
+    w[0] = field<0 - kTimes, 3 << kTimes>(four);
+    w[1] = field<2 - kTimes, 3 << kTimes>(four);
+    w[2] = field<4 - kTimes, 3 << kTimes>(four);
+    w[3] = field<6 - kTimes, 3 << kTimes>(four);
   }
 };
 
 struct Q2_KBlock : TwoBitParts<kHead + 256> {
   using Scales = Q2_KScales;
   static constexpr bool kMinimum = true;
-  static constexpr int kZero = 0;
+  static constexpr int kZero = 0, kLargest = 3;
+  static F unit(const std::byte* block) { return load_half(block); }
+  static F minimum_unit(const std::byte* block) { return load_half(block + 32); }
   static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
 };
 
+/// Sixteen times -1, 0 or 1, or 2, which a file can say too. Without scales parts 2 h and 2 h + 1
+/// are one.
 struct TernaryBlock : TwoBitParts<kHead> {
   using Scales = NoScales;
+  static constexpr int kSub = 32, kParts = 2;
+  static constexpr int sub(int part, int lane) { return 4 * part + lane; }
   static constexpr bool kScaled = false;
   static constexpr bool kMinimum = false;
-  static constexpr int kZero = 1;
-  static void step(const std::byte* block, int part, int i, B (&w)[4]) { codes(block, part, i, w); }
+  static constexpr int kZero = 16, kLargest = 127;
+  static F unit(const std::byte* block) { return doubled<kPairShift32 - 4>(load_half(block)); }
+  static void step(const std::byte* block, int part, int i, B (&w)[4]) {
+    codes<4>(block, 2 * part, i, w);
+  }
 };
 
 /// Three bits of four sub-blocks of 16, two quads of each at once: three bytes hold eight codes,
@@ -226,7 +240,6 @@ struct ThreeBitParts : Block256 {
   static constexpr std::int64_t kBytes = kHeader + 1536;
   static constexpr int kSub = 16, kLanes = 4, kParts = 4, kAtOnce = 2;
   static constexpr int sub(int part, int lane) { return part / 2 * 8 + 2 * lane + part % 2; }
-  static F unit(const std::byte* block) { return load_half(block); }
   /// Weights from pairs of codes: first(pairs) makes those of bits 0 to 2, second(pairs) those of
   /// bits 3 to 5; the topmost bits are of others.
   template <class First, class Second>
@@ -248,25 +261,27 @@ struct ThreeBitParts : Block256 {
   }
 };
 
+/// Eight times -4 .. 3.
 struct Q3_KBlock : ThreeBitParts<256> {
   using Scales = ByteScales;
   static constexpr bool kMinimum = false;
-  static constexpr int kZero = 4;
+  static constexpr int kZero = 32, kLargest = 43;
+  static F unit(const std::byte* block) { return mul(load_half(block), set(0.5F)); }
   static void step(const std::byte* block, int part, int i, B (&w)[8]) {
     weights(
-        block, part, i, w, [](B pairs) { return field<0, 7>(pairs); },
-        [](B pairs) { return field<3, 7>(pairs); });
+        block, part, i, w, [](B pairs) { return field<-3, 0x38>(pairs); },
+        [](B pairs) { return field<0, 0x38>(pairs); });
   }
 };
 
 /// IQ2_XXS, IQ2_XS and IQ2_S: a magnitude and, in the third bit, a sign.
 struct IQ2Block : ThreeBitParts<128> {
-  using Scales = NibbleScales<8>;
+  using Scales = NibbleScales;
   static constexpr bool kMinimum = false;
-  static constexpr int kZero = 128;
+  static constexpr int kZero = 128, kLargest = 43;
   static constexpr std::uint8_t kValues[8] = {whole(8),  whole(25),  whole(43),  whole(0),
                                               whole(-8), whole(-25), whole(-43), whole(0)};
-  static F unit(const std::byte* block) { return mul(load_half(block), set(0.125F)); }
+  static F unit(const std::byte* block) { return mul(load_half(block), set(0.5F)); }
   static void step(const std::byte* block, int part, int i, B (&w)[8]) {
     const PairTables<kValues> tables;
     weights(
@@ -275,44 +290,40 @@ struct IQ2Block : ThreeBitParts<128> {
   }
 };
 
-/// IQ1_S and IQ1_M: eight times -1, 0 or 1, plus or minus one, the same for eight features: a
+/// IQ1_S and IQ1_M: 32 times -1, 0 or 1, plus or minus four, the same for eight features: a
 /// lane's int32 has a bit for each eight, those of even ones in its lower half; set for minus.
 struct IQ1Block : TwoBitParts<kHead + 128 + 64> {
-  using Scales = NibbleScales<8>;
+  using Scales = NibbleScales;
   static constexpr bool kMinimum = false, kShifts = true;
-  static constexpr int kZero = 8;
+  static constexpr int kZero = 32, kLargest = 43;
   static F unit(const std::byte* block) { return mul(load_half(block), set(0.125F)); }
   static I bits(const std::byte* block, int sub) {
     return and_int(shift_right_by(load_int(block + kHead + 128), sub), 0x00010001);
   }
-  /// 16-bit 1 or -1, one for each eight of the sub-block.
+  /// 16-bit 4 or -4, one for each eight of the sub-block.
   static I shifts(const std::byte* block, int sub) {
-    return or_int(sub_words(zero_int(), bits(block, sub)), set_int(0x00010001));
+    return sub_words(set_int(0x00040004), shift_left<3>(bits(block, sub)));
   }
   static B shift_bytes(const std::byte* block, int sub, int i) {
     const int bit = i / 2 == 0 ? 0 : 16;
-    return select_lanes(bits(block, sub), bit, bytes_of(-1), bytes_of(1));
+    return select_lanes(bits(block, sub), bit, bytes_of(-4), bytes_of(4));
   }
-  /// Codes times eight.
   static void step(const std::byte* block, int part, int i, B (&w)[4]) {
-    const B four = load_codes(block + kHeader + 256 * part + 64 * i);
-    w[0] = field<-3, 0x18>(four);
-    w[1] = field<-1, 0x18>(four);
-    w[2] = field<1, 0x18>(four);
-    w[3] = field<3, 0x18>(four);
+    codes<5>(block, part, i, w);
   }
 };
 
-// What the others are expanded to: [16] float units (and minima's), [sub-blocks][16] int32 scales
-// (and pairs of minima), weights.
+// What the others are expanded to: [16] float units (and minima's), [pairs][16][2] int16 scales
+// (and pairs of minima as bytes), weights.
 
-template <int kSubFeatures, bool kHasMinimum>
+template <int kSubFeatures, bool kHasMinimum, int kLargestWeight>
 struct Wide256Block : Block256 {
   static constexpr int kSub = kSubFeatures, kSubs = 256 / kSub;
   static constexpr bool kMinimum = kHasMinimum;
   static constexpr int kZero = kHasMinimum ? 0 : 128;
+  static constexpr int kLargest = kLargestWeight;
   static constexpr std::int64_t kScales = kHasMinimum ? 128 : 64;
-  static constexpr std::int64_t kMinima = kScales + 64 * kSubs;
+  static constexpr std::int64_t kMinima = kScales + 32 * kSubs;
   static constexpr std::int64_t kWeights = kMinima + (kHasMinimum ? 16 * kSubs : 0);
   static constexpr std::int64_t kBytes = kWeights + 4096;
   static constexpr int kLanes = 1, kParts = kSubs;
@@ -320,7 +331,7 @@ struct Wide256Block : Block256 {
   struct Scales {
     const std::byte* block;
     explicit Scales(const std::byte* p) : block(p) {}
-    [[nodiscard]] I scale(int sub) const { return load_int(block + kScales + 64 * sub); }
+    [[nodiscard]] I pair(int q) const { return load_int(block + kScales + 64 * q); }
     [[nodiscard]] const std::byte* minima() const { return block + kMinima; }
   };
   static F unit(const std::byte* block) { return load(reinterpret_cast<const float*>(block)); }

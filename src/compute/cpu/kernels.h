@@ -83,28 +83,51 @@ struct Row32Layout {
   std::int64_t half_minus128;  // int32 per 16: -128 times their sum
   std::int64_t bytes;
 };
+
+/// Products with blocks of 256 apply scales to two sub-blocks at once: their sums become 16-bit
+/// halves of a lane. The least shift that makes every sum of `features` products of weights of
+/// magnitudes up to `largest` with activations -127 .. 127 fit, rounded.
+constexpr int pair_shift(int features, int largest) {
+  const int most = features * 127 * largest;
+  int shift = 0;
+  while ((most + (1 << shift) / 2) >> shift > 0x7FFF) ++shift;
+  return shift;
+}
+/// What sums of sub-block `sub` start at, so that shifting them rounds to nearest: by turns half a
+/// unit too much and too little, so that the errors of a pair have no mean.
+constexpr std::int32_t pair_rounding(int shift, int sub) {
+  return shift == 0 ? 0 : (1 << shift) / 2 - sub % 2;
+}
+/// Shifts of the formats whose weights are signed, by the size of their sub-blocks.
+inline constexpr int kPairShift32 = pair_shift(32, 127), kPairShift16 = pair_shift(16, 43);
+
 struct Row256Layout {
   explicit constexpr Row256Layout(std::int64_t columns)
       : scales(columns),
-        minus32(columns + columns / 64),
-        sub_scales(minus32 + columns / 8),
-        half_sums(sub_scales + columns / 8),
-        half_minus32(half_sums + columns / 16),
-        sums16(half_minus32 + columns / 4),
+        starts(columns + columns / 64),
+        sub_scales(starts + columns / 8),
+        twin_sub_scales(sub_scales + columns / 16),
+        half_sums(twin_sub_scales + columns / 8),
+        half_starts32(half_sums + columns / 16),
+        half_starts128(half_starts32 + columns / 4),
+        sums16(half_starts128 + columns / 4),
         sums8(sums16 + columns / 8),
         bytes(sums8 + columns / 4) {}
-  std::int64_t scales;        // float per 256: a value is scale * sub-scale * int8
-  std::int64_t minus32;       // int32 per 32: -32 times the sum of the int8 values
-  std::int64_t sub_scales;    // int32 per 32: 1 .. kSubScales
-  std::int64_t half_sums;     // int16 per 32: half of sub-scale times the sum of the int8 values
-  std::int64_t half_minus32;  // int32 per 16: -32 times their sum
-  std::int64_t sums16;        // int16 per 16: sub-scale times their sum
-  std::int64_t sums8;         // int16 per 8: their sum
+  std::int64_t scales;  // float per 256: a value is scale * sub-scale * int8
+  /// int32 per 32: -128 times the sum of the int8 values, plus pair_rounding(kPairShift32)
+  std::int64_t starts;
+  std::int64_t sub_scales;       // int16 per 32: 1 .. kSubScales
+  std::int64_t twin_sub_scales;  // two int16 per 32: the same twice
+  std::int64_t half_sums;        // int16 per 32: half of sub-scale times the sum of the int8 values
+  /// int32 per 16: -32 and -128 times their sum, plus pair_rounding(kPairShift16)
+  std::int64_t half_starts32, half_starts128;
+  std::int64_t sums16;  // int16 per 16: sub-scale times their sum
+  std::int64_t sums8;   // int16 per 8: their sum
   std::int64_t bytes;
 };
-/// Sub-scales halve the rounding error of one scale per 256 values at one multiplication per 32.
-/// The largest integer sums, those of Q6_K and IQ4_XS, are 256 * 32 * 127 * 128 * kSubScales <
-/// 2^31; half a sum of 32 is at most 32 * 127 * kSubScales / 2, and one of 16 as much, < 2^15.
+/// Sub-scales halve the rounding error of one scale per 256 values. Half a sum of 32 is at most
+/// 32 * 127 * kSubScales / 2, and one of 16 as much, < 2^15. The largest integer sums, those of
+/// Q6_K, are 256 * 32 * 127 * 128 * kSubScales >> kPairShift16 < 2^31.
 inline constexpr int kSubScales = 16;
 
 /// out[c * out_stride ...][16] = panel (16 rows of `columns` features) times activation rows c = 0

@@ -154,15 +154,19 @@ void pack_small(const KernelTable& kernels, const WeightSource& source, PanelFor
 
 // ---- Blocks of 256 ------------------------------------------------------------------------------
 
-/// The twelve bytes of scales and minima, those of pairs beside each other.
-void put_k_scales(const std::byte* from, std::int64_t lane, std::byte* block) noexcept {
-  for (int i = 0; i < 12; ++i) block[64 + 32 * (i / 2) + 2 * lane + i % 2] = from[i];
+/// Byte i of the scales of a block: those of pairs lie beside each other.
+std::byte& scale_at(std::byte* block, std::int64_t lane, int i) noexcept {
+  return block[64 + 32 * (i / 2) + 2 * lane + i % 2];
+}
+
+void put_scales(const std::byte* from, int count, std::int64_t lane, std::byte* block) noexcept {
+  for (int i = 0; i < count; ++i) scale_at(block, lane, i) = from[i];
 }
 
 void stage_q6_k(const std::byte* from, std::int64_t lane, std::byte* block,
                 std::byte* to) noexcept {
   put_half(from + 208, block, lane);
-  for (int j = 0; j < 16; ++j) block[64 + 16 * j + lane] = from[192 + j];
+  put_scales(from + 192, 16, lane, block);
   for (int part = 0; part < 4; ++part, to += 48) {
     const std::byte* const nibbles = from + part / 2 * 64 + part % 2 * 16;
     std::memcpy(to, from + 128 + part / 2 * 32 + part % 2 * 16, 16);
@@ -192,7 +196,7 @@ void stage_q3_k(const std::byte* from, std::int64_t lane, std::byte* block,
   for (int j = 0; j < 16; ++j) {
     const unsigned low = j < 8 ? byte_at(s, j) & 15 : byte_at(s, j - 8) >> 4;
     const unsigned high = byte_at(s, 8 + j % 4) >> (2 * (j / 4)) & 3;
-    block[64 + 16 * j + lane] = static_cast<std::byte>(static_cast<int>(low | high << 4) - 32);
+    scale_at(block, lane, j) = static_cast<std::byte>(static_cast<int>(low | high << 4) - 32);
   }
   // Of eight parts and pairs: features 128 h + 32 g + l to l + 7 of lane g.
   for (int i = 0; i < 8; ++i, to += 12) {
@@ -218,7 +222,7 @@ void stage_iq4_xs(const std::byte* from, std::int64_t lane, std::byte* block,
   for (int j = 0; j < 8; ++j) {
     const unsigned low = byte_at(from, 4 + j / 2) >> (4 * (j % 2)) & 15U;
     const unsigned bits = low | (high >> (2 * j) & 3U) << 4;
-    block[64 + 16 * j + lane] = static_cast<std::byte>(static_cast<int>(bits) - 32);
+    scale_at(block, lane, j) = static_cast<std::byte>(static_cast<int>(bits) - 32);
   }
   // Weights i and i + 16 of a sub-block share a byte; here those of two sub-blocks do.
   for (int pair = 0; pair < 4; ++pair, to += 32) {
@@ -316,13 +320,13 @@ void stage_256(DType dtype, PanelFormat format, const std::byte* from, std::int6
     case PanelFormat::kQ5_K:
       put_half(from, block, lane);
       put_half(from + 2, block + 32, lane);
-      put_k_scales(from + 4, lane, block);
+      put_scales(from + 4, 12, lane, block);
       std::memcpy(to, from + 16, format == PanelFormat::kQ5_K ? 160 : 128);
       return;
     case PanelFormat::kQ2_K:
       put_half(from + 80, block, lane);
       put_half(from + 82, block + 32, lane);
-      for (int i = 0; i < 16; ++i) block[64 + 32 * (i / 2) + 2 * lane + i % 2] = from[i];
+      put_scales(from, 16, lane, block);
       std::memcpy(to, from + 16, 64);
       return;
     case PanelFormat::kQ6_K:

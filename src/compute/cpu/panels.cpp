@@ -129,13 +129,13 @@ Geometry geometry(PanelFormat format) noexcept {
     case PanelFormat::kWide16:
       return {32, 128 + 512};
     case PanelFormat::kWide256x32:
-      return {256, 64 + 512 + 4096};
+      return {256, 64 + 256 + 4096};
     case PanelFormat::kWide256x32Minimum:
-      return {256, 128 + 512 + 128 + 4096};
+      return {256, 128 + 256 + 128 + 4096};
     case PanelFormat::kWide256x16:
-      return {256, 64 + 1024 + 4096};
+      return {256, 64 + 512 + 4096};
     case PanelFormat::kWide256x16Minimum:
-      return {256, 128 + 1024 + 256 + 4096};
+      return {256, 128 + 512 + 256 + 4096};
   }
   return {};
 }
@@ -160,6 +160,7 @@ PanelFormat wide_format(PanelFormat format) noexcept {
     case PanelFormat::kIQ4_XS:
     case PanelFormat::kIQ3_XXS:
     case PanelFormat::kIQ3_S:
+    case PanelFormat::kTernary:
       return PanelFormat::kWide256x32;
     case PanelFormat::kQ4_K:
     case PanelFormat::kQ5_K:
@@ -168,7 +169,6 @@ PanelFormat wide_format(PanelFormat format) noexcept {
     case PanelFormat::kQ3_K:
     case PanelFormat::kIQ2:
     case PanelFormat::kIQ1:
-    case PanelFormat::kTernary:
       return PanelFormat::kWide256x16;
     case PanelFormat::kQ2_K:
       return PanelFormat::kWide256x16Minimum;

@@ -17,11 +17,11 @@
 //     kQ4_K, kQ5_K: [3][2 pairs][16][2] scale and minimum bytes as in the file; kQ5_K: 8 quad
 //     vectors of fifth bits (bit j: sub-block j); 4 times 8 quad vectors of nibbles (low: sub-block
 //     2p, high: 2p + 1);
-//     kIQ4_XS, kIQ3_*: [8][16] scale bytes or [4][16] bytes of two scale nibbles; nibbles as kQ4_K;
-//     kQ6_K: [16][16] scales, 4 parts of 4 quad vectors of upper bits and 8 of nibbles, in the
+//     kIQ4_XS, kIQ3_*: [4 pairs][16][2] scale bytes or [4][16] bytes of two scale nibbles; nibbles
+//     as kQ4_K; kQ6_K: [8 pairs][16][2] scales, 4 parts of 4 quad vectors of upper bits and 8 of nibbles, in the
 //     order in which they are used; two bits each: 16 quad vectors; bits 2g of vector 8h + i:
 //     features 128h + 32g + 4i ... kQ2_K: [8][16][2] bytes of scale and minimum; kTernary: no
-//     scales; kQ3_K, kIQ2: [16][16] scale bytes, or [8][16] of two nibbles; 24 quad vectors: three
+//     scales; kQ3_K, kIQ2: [8 pairs][16][2] scale bytes, or [8][16] of two nibbles; 24 quad vectors: three
 //     have eight codes of three bits (dot_blocks256.h, ThreeBitParts): two quads of features
 //     128h + 32g + 8l .. for all g, l running first; kIQ1: [8][16] of two nibbles, [16] int32 of
 //     shift signs (bit: feature / 8).

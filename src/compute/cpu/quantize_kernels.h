@@ -101,10 +101,12 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
   constexpr std::int64_t kBlockRuns = 256 / kRunSize;
   const Row256Layout layout(columns);
   auto* const scales = reinterpret_cast<float*>(row + layout.scales);
-  auto* const minus32 = reinterpret_cast<std::int32_t*>(row + layout.minus32);
-  auto* const sub_scales = reinterpret_cast<std::int32_t*>(row + layout.sub_scales);
+  auto* const starts = reinterpret_cast<std::int32_t*>(row + layout.starts);
+  auto* const sub_scales = reinterpret_cast<std::int16_t*>(row + layout.sub_scales);
+  auto* const twin_sub_scales = reinterpret_cast<std::int32_t*>(row + layout.twin_sub_scales);
   auto* const half_sums = reinterpret_cast<std::int16_t*>(row + layout.half_sums);
-  auto* const half_minus32 = reinterpret_cast<std::int32_t*>(row + layout.half_minus32);
+  auto* const half_starts32 = reinterpret_cast<std::int32_t*>(row + layout.half_starts32);
+  auto* const half_starts128 = reinterpret_cast<std::int32_t*>(row + layout.half_starts128);
   auto* const sums16 = reinterpret_cast<std::int16_t*>(row + layout.sums16);
   auto* const sums8 = reinterpret_cast<std::int16_t*>(row + layout.sums8);
   alignas(64) float values[kRuns];
@@ -136,14 +138,17 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
       sums8[4 * r + e] = static_cast<std::int16_t>(eights[e]);
     }
     for (std::int64_t h = 0; h < 2 * count; ++h) {
-      half_minus32[2 * r + h] = -32 * halves[h];
+      const std::int32_t half = pair_rounding(kPairShift16, static_cast<int>(h));
+      half_starts32[2 * r + h] = half - 32 * halves[h];
+      half_starts128[2 * r + h] = half - 128 * halves[h];
       sums16[2 * r + h] = static_cast<std::int16_t>(run_scales[h / 2] * halves[h]);
     }
     std::int32_t sums[kRuns];
     add_pairs(halves, sums);
     for (std::int64_t i = 0; i < count; ++i) {
-      sub_scales[r + i] = run_scales[i];
-      minus32[r + i] = -32 * sums[i];
+      sub_scales[r + i] = static_cast<std::int16_t>(run_scales[i]);
+      twin_sub_scales[r + i] = run_scales[i] * 0x10001;
+      starts[r + i] = pair_rounding(kPairShift32, static_cast<int>(i)) - 128 * sums[i];
       half_sums[r + i] = static_cast<std::int16_t>(run_scales[i] * sums[i] / 2);
     }
   }

@@ -172,6 +172,11 @@ inline I widen_pairs(const void* p) {
   return {_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes)),
           _mm256_cvtepu8_epi16(_mm_loadu_si128(bytes + 1))};
 }
+inline I widen_signed_pairs(const void* p) {
+  const auto* bytes = static_cast<const __m128i*>(p);
+  return {_mm256_cvtepi8_epi16(_mm_loadu_si128(bytes)),
+          _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes + 1))};
+}
 inline I and_int(I x, std::int32_t mask) {
   const __m256i bits = _mm256_set1_epi32(mask);
   return {_mm256_and_si256(x.a, bits), _mm256_and_si256(x.b, bits)};
@@ -284,12 +289,19 @@ inline I dot_byte(I sum, B w, const std::int8_t* p) {
   return {add_products(sum.a, _mm256_abs_epi8(w.a), _mm256_sign_epi8(y, w.a)),
           add_products(sum.b, _mm256_abs_epi8(w.b), _mm256_sign_epi8(y, w.b))};
 }
-inline I dot_wide_pairs(I sum, I w, const std::byte* y) {
-  std::int32_t value;
-  __builtin_memcpy(&value, y, 4);
-  const __m256i pair = _mm256_set1_epi32(value);
-  return {_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, pair)),
-          _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, pair))};
+template <int kBits>
+inline I pack_words(I x, I y) {
+  const auto pack = [](__m256i low, __m256i high) {
+    return _mm256_blend_epi16(_mm256_srli_epi32(low, kBits), _mm256_slli_epi32(high, 16 - kBits),
+                              0xAA);
+  };
+  return {pack(x.a, y.a), pack(x.b, y.b)};
+}
+inline I mul_words(I x, I y) {
+  return {_mm256_mullo_epi16(x.a, y.a), _mm256_mullo_epi16(x.b, y.b)};
+}
+inline I dot_words(I sum, I x, I y) {
+  return {add_word_products(sum.a, x.a, y.a), add_word_products(sum.b, x.b, y.b)};
 }
 inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
   std::int32_t value;

@@ -218,18 +218,29 @@ inline std::int32_t four_bytes(const std::int8_t* p) {
 inline I sum_fours(const std::int8_t* p) {
   return _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), _mm512_loadu_si512(p));
 }
-/// Adds, in each lane, the products of its four bytes of w with y[0..3]. Weights are 0 .. 63.
+/// Adds, in each lane, the products of its four bytes of w with y[0..3]. Weights are 0 .. 64.
 inline I dot_small(I sum, B w, const std::int8_t* y) {
   return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(four_bytes(y)));
 }
 /// The same for weights of a whole byte as pack() stores them (biased here: the caller starts at
 /// -128 times the sum of y).
 inline I dot_byte(I sum, B w, const std::int8_t* y) { return dot_small(sum, w, y); }
-/// Adds, in each lane, the products of its two 16-bit halves with the pair at y.
+/// In each lane a >> kBits in the low 16 bits and b >> kBits in the high ones.
+template <int kBits>
+inline I pack_words(I a, I b) {
+  // c ? a : b
+  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(a, kBits), _mm512_slli_epi32(b, 16 - kBits),
+                                   _mm512_set1_epi32(0xFFFF), 0xE4);
+}
+/// Products of 16-bit halves, which must fit them.
+inline I mul_words(I a, I b) { return _mm512_mullo_epi16(a, b); }
+/// Adds, in each lane, the products of the 16-bit halves of a and b.
+inline I dot_words(I sum, I a, I b) { return _mm512_dpwssd_epi32(sum, a, b); }
+/// The same with the pair at y.
 inline I dot_wide_pairs(I sum, I w, const std::byte* y) {
   std::int32_t pair;
   __builtin_memcpy(&pair, y, 4);
-  return _mm512_dpwssd_epi32(sum, w, _mm512_set1_epi32(pair));
+  return dot_words(sum, w, _mm512_set1_epi32(pair));
 }
 /// Adds, in each lane, the products of its two unsigned bytes of w (32 bytes in all) with y[0..1].
 inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {

@@ -288,6 +288,16 @@ inline I widen_pairs(const void* p) {
           vreinterpretq_s32_u16(vmovl_u8(vget_low_u8(second))),
           vreinterpretq_s32_u16(vmovl_high_u8(second))};
 }
+/// The same of signed bytes.
+inline I widen_signed_pairs(const void* p) {
+  const auto* const bytes = static_cast<const std::int8_t*>(p);
+  const int8x16_t first = vld1q_s8(bytes);
+  const int8x16_t second = vld1q_s8(bytes + 16);
+  return {vreinterpretq_s32_s16(vmovl_s8(vget_low_s8(first))),
+          vreinterpretq_s32_s16(vmovl_high_s8(first)),
+          vreinterpretq_s32_s16(vmovl_s8(vget_low_s8(second))),
+          vreinterpretq_s32_s16(vmovl_high_s8(second))};
+}
 inline B load_table(const std::uint8_t (&values)[16]) {
   const uint8x16_t table = vld1q_u8(values);
   return {table, table, table, table};
@@ -322,9 +332,8 @@ inline int8x16_t spread_four(const std::int8_t* p) {
 }
 /// Lane i: the sum of the signed bytes 4 i .. 4 i + 3.
 inline I sum_fours(const std::int8_t* p) {
-  return each<I>(load_bytes(p), [](uint8x16_t x) {
-    return vpaddlq_s16(vpaddlq_s8(vreinterpretq_s8_u8(x)));
-  });
+  return each<I>(load_bytes(p),
+                 [](uint8x16_t x) { return vpaddlq_s16(vpaddlq_s8(vreinterpretq_s8_u8(x))); });
 }
 /// Adds, in each lane, the products of its four signed bytes.
 inline int32x4_t add_products(int32x4_t total, int8x16_t w, int8x16_t y) {
@@ -342,7 +351,7 @@ inline I dot_byte(I total, B w, const std::int8_t* p) {
     return add_products(t, vreinterpretq_s8_u8(bytes), y);
   });
 }
-/// Weights are 0 .. 63: the same signed or not.
+/// Weights are 0 .. 64: the same signed or not.
 inline I dot_small(I total, B w, const std::int8_t* p) { return dot_byte(total, w, p); }
 inline int16x8_t spread_pair(const void* p) {
   std::int32_t pair;
@@ -353,12 +362,30 @@ inline int32x4_t add_word_products(int32x4_t total, int16x8_t w, int16x8_t y) {
   const int32x4_t low = vmull_s16(vget_low_s16(w), vget_low_s16(y));
   return vaddq_s32(total, vpaddq_s32(low, vmull_high_s16(w, y)));
 }
-/// Adds, in each lane, the products of its two 16-bit halves of w with the two at y.
-inline I dot_wide_pairs(I total, I w, const std::byte* y) {
-  const int16x8_t pair = spread_pair(y);
-  return each<I>(total, w, [&](int32x4_t t, int32x4_t x) {
-    return add_word_products(t, vreinterpretq_s16_s32(x), pair);
+/// In each lane x >> kBits in the low 16 bits and y >> kBits in the high ones.
+template <int kBits>
+inline I pack_words(I x, I y) {
+  return each<I>(x, y, [](int32x4_t low, int32x4_t high) {
+    if constexpr (kBits > 0) {
+      low = vshrq_n_s32(low, kBits);
+      high = vshrq_n_s32(high, kBits);
+    }
+    return vsliq_n_s32(low, high, 16);
   });
+}
+/// Products of 16-bit halves, which must fit them.
+inline I mul_words(I x, I y) {
+  return each<I>(x, y, [](int32x4_t p, int32x4_t q) {
+    return vreinterpretq_s32_s16(vmulq_s16(vreinterpretq_s16_s32(p), vreinterpretq_s16_s32(q)));
+  });
+}
+/// Adds, in each lane, the products of the 16-bit halves of x and y.
+inline I dot_words(I total, I x, I y) {
+  const auto add_products_of = [](int32x4_t t, int32x4_t p, int32x4_t q) {
+    return add_word_products(t, vreinterpretq_s16_s32(p), vreinterpretq_s16_s32(q));
+  };
+  return {add_products_of(total.a, x.a, y.a), add_products_of(total.b, x.b, y.b),
+          add_products_of(total.c, x.c, y.c), add_products_of(total.d, x.d, y.d)};
 }
 /// Adds, in each lane, the products of its two unsigned bytes of w (32 bytes in all) with y[0..1].
 inline I dot_pairs(I total, const void* w, const std::int16_t* y) {

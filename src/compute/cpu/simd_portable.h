@@ -179,6 +179,10 @@ inline I widen_pairs(const void* p) {
   const auto* bytes = static_cast<const std::uint8_t*>(p);
   return make<I>([&](int i) { return bytes[2 * i] | bytes[2 * i + 1] << 16; });
 }
+inline I widen_signed_pairs(const void* p) {
+  const auto* bytes = static_cast<const std::int8_t*>(p);
+  return make<I>([&](int i) { return (bytes[2 * i] & 0xFFFF) | bytes[2 * i + 1] * 0x10000; });
+}
 inline I and_int(I a, std::int32_t mask) {
   return make<I>([&](int i) { return a.v[i] & mask; });
 }
@@ -262,12 +266,22 @@ inline I sum_fours(const std::int8_t* p) {
 }
 inline I dot_small(I sum, B w, const std::int8_t* y) { return dot_bytes<std::uint8_t>(sum, w, y); }
 inline I dot_byte(I sum, B w, const std::int8_t* y) { return dot_bytes<std::int8_t>(sum, w, y); }
-inline I dot_wide_pairs(I sum, I w, const std::byte* y) {
-  std::int16_t pair[2];
-  std::memcpy(pair, y, sizeof pair);
+inline std::int32_t low_word(std::int32_t x) { return static_cast<std::int16_t>(x); }
+template <int kBits>
+inline I pack_words(I a, I b) {
+  return make<I>(
+      [&](int i) { return wrap((bits(a.v[i]) >> kBits & 0xFFFFU) | bits(b.v[i]) >> kBits << 16); });
+}
+inline I mul_words(I a, I b) {
   return make<I>([&](int i) {
-    const auto low = static_cast<std::int16_t>(w.v[i]);
-    return sum.v[i] + low * pair[0] + (w.v[i] >> 16) * pair[1];
+    const std::uint32_t low = bits(low_word(a.v[i]) * low_word(b.v[i]));
+    const std::uint32_t high = bits((a.v[i] >> 16) * (b.v[i] >> 16));
+    return wrap((low & 0xFFFFU) | high << 16);
+  });
+}
+inline I dot_words(I sum, I a, I b) {
+  return make<I>([&](int i) {
+    return sum.v[i] + low_word(a.v[i]) * low_word(b.v[i]) + (a.v[i] >> 16) * (b.v[i] >> 16);
   });
 }
 inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {

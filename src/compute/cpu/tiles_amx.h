@@ -212,22 +212,6 @@ inline void multiply_tiles32(const DotArguments& a) {
   for (int c = 0; c < kTileColumns; ++c) store(a.out + c * a.out_stride, total[c]);
 }
 
-/// The minima's part of a block of 256, as in dot_kernels.h.
-template <class Block>
-inline F minima256(const std::byte* p, const typename Block::Scales& scales, const std::byte* row,
-                   std::int64_t k, const Row256Layout& layout) {
-  I minima = zero_int();
-  const std::byte* const sums =
-      row + (Block::kSub == 32 ? layout.half_sums + k / 16 : layout.sums16 + k / 8);
-  for (int pair = 0; pair < 128 / Block::kSub; ++pair) {
-    minima = dot_pairs(minima, scales.minima() + 32 * pair,
-                       reinterpret_cast<const std::int16_t*>(sums + 4 * pair));
-  }
-  F low = Block::minimum_unit(p);
-  if constexpr (Block::kSub == 32) low = add(low, low);
-  return mul(low, to_float(minima));
-}
-
 /// An expanded panel of blocks of 256.
 template <class Block>
 inline void multiply_tiles256(const DotArguments& a) {
@@ -240,36 +224,23 @@ inline void multiply_tiles256(const DotArguments& a) {
   const std::byte* p = a.panel;
   for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes) {
     const typename Block::Scales scales(p);
+    const Sub256<Block> subs{layout, k};
     const std::byte* const x = inputs.features(k, 256);
     I totals[kTileColumns];
     for (I& lanes : totals) lanes = zero_int();
-    for (int first = 0; first < Block::kSubs; first += 2) {
-      const std::byte* const weights = p + Block::kWeights + 16 * Block::kSub * first;
-      tiles.multiply_two(x + Block::kSub * first, inputs.stride(), weights,
+    for (int q = 0; q < Block::kSubs / 2; ++q) {
+      const std::byte* const weights = p + Block::kWeights + 32 * Block::kSub * q;
+      tiles.multiply_two(x + 2 * Block::kSub * q, inputs.stride(), weights,
                          weights + 16 * Block::kSub, products);
+      I sums[2][kTileColumns];
       for (int i = 0; i < 2; ++i) {
-        const int sub_block = first + i;
-        const I scale = scales.scale(sub_block);
         for (int c = 0; c < kTileColumns; ++c) {
-          const std::byte* const row = inputs.rows()[c];
-          const std::byte* const minus =
-              row + (Block::kSub == 32 ? layout.minus32 + k / 8 : layout.half_minus32 + k / 4);
-          const I sum =
-              add_int(load_int(products[i][c]), offset<Block::kZero, 5>(minus + 4 * sub_block));
-          const I sub_scale =
-              set_int(int_at(row + layout.sub_scales + k / 8 + 4 * (sub_block * Block::kSub / 32)));
-          totals[c] = add_int(totals[c], mul_int(mul_int(sum, scale), sub_scale));
+          sums[i][c] = add_int(load_int(products[i][c]), subs.start(inputs.rows()[c], 2 * q + i));
         }
       }
+      subs.add_pair(scales, inputs.rows(), q, sums[0], sums[1], totals);
     }
-    for (int c = 0; c < kTileColumns; ++c) {
-      const std::byte* const row = inputs.rows()[c];
-      F value = mul(Block::unit(p), to_float(totals[c]));
-      if constexpr (Block::kMinimum) {
-        value = sub(value, minima256<Block>(p, scales, row, k, layout));
-      }
-      total[c] = fma(value, set(float_at(row + layout.scales + k / 64)), total[c]);
-    }
+    subs.finish(p, scales, inputs.rows(), totals, total);
   }
   for (int c = 0; c < kTileColumns; ++c) store(a.out + c * a.out_stride, total[c]);
 }

@@ -96,69 +96,22 @@ inline void two_panels32(const DotArguments& a) {
   store_totals(a, total);
 }
 
-/// totals += the scaled sums of features 32 g .. 32 g + 31 of a block.
+/// The sums of sub-block `sub`.
 template <class Block>
-inline void add_group256(const std::byte* const (&blocks)[2],
-                         const std::byte* const (&rows)[kPairColumns], std::int64_t k, int g,
-                         const Row256Layout& layout, PairSums& totals) {
-  constexpr int kParts = 32 / Block::kSub;
-  PairSums scaled;
-  for (int part = 0; part < kParts; ++part) {
-    const int sub = kParts * g + part;
-    PairSums sums;
-    start_sums<Block::kZero, 5>(
-        rows, (kParts == 1 ? layout.minus32 + k / 8 : layout.half_minus32 + k / 4) + 4 * sub, sums);
-    const std::int64_t at = Block::kWeights + 16 * Block::kSub * sub;
-    const std::byte* const weights[2] = {blocks[0] + at, blocks[1] + at};
-    add_products_of_two<Block::kZero, Block::kSub / 4>(weights, rows, k + Block::kSub * sub, sums);
-    for (int p = 0; p < 2; ++p) {
-      const I scale = typename Block::Scales(blocks[p]).scale(sub);
-      for (int c = 0; c < kPairColumns; ++c) {
-        const I product = mul_int(sums[p][c], scale);
-        scaled[p][c] = part == 0 ? product : add_int(scaled[p][c], product);
-      }
-    }
-  }
-  for (int c = 0; c < kPairColumns; ++c) {
-    const I sub_scale = set_int(int_at(rows[c] + layout.sub_scales + k / 8 + 4 * g));
-    for (int p = 0; p < 2; ++p) {
-      totals[p][c] = add_int(totals[p][c], mul_int(scaled[p][c], sub_scale));
-    }
-  }
-}
-
-/// total[panel] += what the integer sums of the block of features k .. k + 255 stand for.
-template <class Block>
-inline void finish_block256(const std::byte* block, const std::byte* const (&rows)[kPairColumns],
-                            std::int64_t k, const Row256Layout& layout,
-                            const I (&sums)[kPairColumns], F (&total)[kPairColumns]) {
-  I minima[kPairColumns];
-  F low = zero();
-  if constexpr (Block::kMinimum) {
-    for (I& lanes : minima) lanes = zero_int();
-    const typename Block::Scales scales(block);
-    const std::int64_t at = Block::kSub == 32 ? layout.half_sums + k / 16 : layout.sums16 + k / 8;
-#pragma GCC unroll 8
-    for (int pair = 0; pair < 128 / Block::kSub; ++pair) {
-      for (int c = 0; c < kPairColumns; ++c) {
-        minima[c] = dot_pairs(minima[c], scales.minima() + 32 * pair,
-                              reinterpret_cast<const std::int16_t*>(rows[c] + at + 4 * pair));
-      }
-    }
-    low = Block::minimum_unit(block);
-    if constexpr (Block::kSub == 32) low = add(low, low);
-  }
-  const F unit = Block::unit(block);
-  for (int c = 0; c < kPairColumns; ++c) {
-    F value = mul(unit, to_float(sums[c]));
-    if constexpr (Block::kMinimum) value = sub(value, mul(low, to_float(minima[c])));
-    total[c] = fma(value, set(float_at(rows[c] + layout.scales + k / 64)), total[c]);
-  }
+inline void sums_of_two(const std::byte* const (&blocks)[2],
+                        const std::byte* const (&rows)[kPairColumns], const Sub256<Block>& subs,
+                        int sub, PairSums& sums) {
+  for (int c = 0; c < kPairColumns; ++c) sums[0][c] = sums[1][c] = subs.start(rows[c], sub);
+  const std::int64_t at = Block::kWeights + 16 * Block::kSub * sub;
+  const std::byte* const weights[2] = {blocks[0] + at, blocks[1] + at};
+  add_products_of_two<Block::kZero, Block::kSub / 4>(weights, rows, subs.k + Block::kSub * sub,
+                                                     sums);
 }
 
 /// Expanded panels of blocks of 256.
 template <class Block>
 inline void two_panels256(const DotArguments& a) {
+  using Scales = typename Block::Scales;
   const Row256Layout layout(a.columns);
   PairInputs in(a);
   PairTotals total;
@@ -166,17 +119,26 @@ inline void two_panels256(const DotArguments& a) {
     for (F& lanes : of_panel) lanes = zero();
   }
   for (std::int64_t k = 0; k < a.columns; k += 256) {
-    PairSums sums;
-    for (auto& of_panel : sums) {
+    const Sub256<Block> subs{layout, k};
+    PairSums totals;
+    for (auto& of_panel : totals) {
       for (I& lanes : of_panel) lanes = zero_int();
     }
-    // Unrolled, two groups would be mixed, and registers not suffice.
+    // Unrolled, two pairs would be mixed, and registers not suffice.
 #pragma GCC unroll 1
-    for (int g = 0; g < 8; ++g) add_group256<Block>(in.panels, in.rows, k, g, layout, sums);
+    for (int q = 0; q < Block::kSubs / 2; ++q) {
+      PairSums first;
+      PairSums second;
+      sums_of_two(in.panels, in.rows, subs, 2 * q, first);
+      sums_of_two(in.panels, in.rows, subs, 2 * q + 1, second);
+      for (int p = 0; p < 2; ++p) {
+        subs.add_pair(Scales(in.panels[p]), in.rows, q, first[p], second[p], totals[p]);
+      }
+    }
     // So that nothing of what follows is fetched into registers before.
     asm volatile("" ::: "memory");
     for (int p = 0; p < 2; ++p) {
-      finish_block256<Block>(in.panels[p], in.rows, k, layout, sums[p], total[p]);
+      subs.finish(in.panels[p], Scales(in.panels[p]), in.rows, totals[p], total[p]);
       in.panels[p] += Block::kBytes;
     }
   }
