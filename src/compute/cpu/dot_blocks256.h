@@ -15,11 +15,15 @@ namespace {
 // every lane behind them (then i is even). Weights are at most kLargest in magnitude, and come with
 // kZero added, as in dot_blocks32.h. Scales(block).pair(q) are the integer scales of sub-blocks
 // 2 q and 2 q + 1, 16 bits each; unit(block) the float one of the block times 2^pair_shift(kSub,
-// kLargest), which is the same for all formats that are expanded to the same one: where weights are
-// small beside kLargest they stand for multiples, so that rounding sums costs nothing.
-// kMinimum: Scales has minima(), pairs of bytes for dot_pairs, and minimum_unit. kScaled: there are
-// integer scales. kShifts: shifts() are pairs of what the two eights of a sub-block of 16 have
-// added to their weights; shift_bytes() the same for the bytes of step().
+// kLargest). Where kLargest is more than the format has, weights are multiples of its own, so that
+// rounding sums costs nothing, or formats share what lies in rows for one shift. kMinimum: Scales
+// has minima(), pairs of bytes for dot_pairs, and minimum_unit. kScaled: there are integer scales.
+// kShifts: shifts() are pairs of what the two eights of a sub-block of 16 have added to their
+// weights; shift_bytes() the same for the bytes of step().
+
+/// The largest magnitude of weights in the format that blocks are expanded to.
+template <int kSub, bool kMinimum>
+constexpr int kLargestExpanded = kSub == 32 ? (kMinimum ? 31 : 127) : (kMinimum ? 3 : 43);
 
 /// x times 2^kPower. Additions, because it is multiplications that limit kernels.
 template <int kPower>
@@ -106,7 +110,7 @@ struct NibbleParts : Block256 {
 struct Q4_KBlock : NibbleParts<kHead + 192, 0> {
   using Scales = KScales;
   static constexpr bool kMinimum = true;
-  static constexpr int kZero = 0, kLargest = 31;
+  static constexpr int kZero = 0, kLargest = 15;
   static F unit(const std::byte* block) {
     return doubled<pair_shift(kSub, kLargest)>(load_half(block));
   }
@@ -316,12 +320,12 @@ struct IQ1Block : TwoBitParts<kHead + 128 + 64> {
 // What the others are expanded to: [16] float units (and minima's), [pairs][16][2] int16 scales
 // (and pairs of minima as bytes), weights.
 
-template <int kSubFeatures, bool kHasMinimum, int kLargestWeight>
+template <int kSubFeatures, bool kHasMinimum>
 struct Wide256Block : Block256 {
   static constexpr int kSub = kSubFeatures, kSubs = 256 / kSub;
   static constexpr bool kMinimum = kHasMinimum;
   static constexpr int kZero = kHasMinimum ? 0 : 128;
-  static constexpr int kLargest = kLargestWeight;
+  static constexpr int kLargest = kLargestExpanded<kSub, kMinimum>;
   static constexpr std::int64_t kScales = kHasMinimum ? 128 : 64;
   static constexpr std::int64_t kMinima = kScales + 32 * kSubs;
   static constexpr std::int64_t kWeights = kMinima + (kHasMinimum ? 16 * kSubs : 0);

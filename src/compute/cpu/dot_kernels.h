@@ -336,7 +336,11 @@ inline void expand32(const std::byte* panel, std::int64_t columns, std::byte* to
 
 template <class Block>
 inline void expand256(const std::byte* panel, std::int64_t columns, std::byte* to) {
-  using Wide = Wide256Block<Block::kSub, Block::kMinimum, Block::kLargest>;
+  using Wide = Wide256Block<Block::kSub, Block::kMinimum>;
+  // Twice the weights and a shift by one more give the same integers, to the bit.
+  constexpr int kTimes =
+      pair_shift(Wide::kSub, Wide::kLargest) - pair_shift(Block::kSub, Block::kLargest);
+  static_assert(kTimes >= 0 && (kTimes == 0 || Block::kZero == 0));
   for (std::int64_t k = 0; k < columns; k += 256, panel += Block::kBytes, to += Wide::kBytes) {
     const typename Block::Scales scales(panel);
     store(reinterpret_cast<float*>(to), Block::unit(panel));
@@ -355,6 +359,7 @@ inline void expand256(const std::byte* panel, std::int64_t columns, std::byte* t
       part_quads<Block>(panel, part, [&](B w, int lane, int quad) {
         const int sub = Block::sub(part, lane);
         B wide = widened<Block>(w);
+        for (int i = 0; i < kTimes; ++i) wide = add_bytes(wide, wide);
         if constexpr (Block::kShifts) {
           wide = add_bytes(wide, Block::shift_bytes(panel, sub, quad));
         }

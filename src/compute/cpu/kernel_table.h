@@ -21,9 +21,9 @@ template <class Block>
 constexpr DotFunction narrow256 = dot_tiles<Tiles256<Block>, kNarrowTile>;
 template <class Block>
 constexpr DotFunction wide32 = dot_tiles<Tiles32<Block>, kMaxTile>;
-template <int kSub, bool kMinimum, int kLargest>
-constexpr DotFunction wide256 =
-    dot_tiles<Tiles256<Wide256Block<kSub, kMinimum, kLargest>>, kMaxTile>;
+template <int kSub, bool kMinimum>
+constexpr DotFunction wide256 = dot_tiles<Tiles256<Wide256Block<kSub, kMinimum>>, kMaxTile>;
+
 
 /// Kernels for two panels need thirty registers. Those for sub-blocks of 16 would need more, and
 /// are slower than for one.
@@ -35,9 +35,9 @@ constexpr DotFunction two_panels_dot([[maybe_unused]] PanelFormat format) {
       case PanelFormat::kWide32Minimum:
         return two_panels32<Wide32MinimumBlock>;
       case PanelFormat::kWide256x32:
-        return two_panels256<Wide256Block<32, false, 127>>;
+        return two_panels256<Wide256Block<32, false>>;
       case PanelFormat::kWide256x32Minimum:
-        return two_panels256<Wide256Block<32, true, 31>>;
+        return two_panels256<Wide256Block<32, true>>;
       default:
         break;
     }
@@ -61,17 +61,17 @@ constexpr KernelTable make_table(const char* name,
       .biased_weights = kBiasedWeights,
       .bfloat_pairs = kHasBf16Dot,
       // In the order of PanelFormat. Formats that are expanded for many columns have small tiles.
-      .dot = {wide_float<F32Panel>,    wide_float<F16Panel>,    wide_float<BF16Panel>,
-              bfloat_pairs_dot(),      narrow32<Q8_0Block>,     narrow32<Q4_0Block>,
-              narrow32<Q4_1Block>,     narrow32<Q5_0Block>,     narrow32<Q5_1Block>,
-              narrow32<IQ4_NLBlock>,   narrow32<MXFP4Block>,    narrow32<NVFP4Block>,
-              narrow32<Q1_0Block>,     narrow32<Q2_0Block>,     narrow256<Q2_KBlock>,
-              narrow256<Q3_KBlock>,    narrow256<Q4_KBlock>,    narrow256<Q5_KBlock>,
-              narrow256<Q6_KBlock>,    narrow256<IQ4_XSBlock>,  narrow256<IQ3_XXSBlock>,
-              narrow256<IQ3_SBlock>,   narrow256<IQ2Block>,     narrow256<IQ1Block>,
-              narrow256<TernaryBlock>, wide32<Wide32Block>,     wide32<Wide32MinimumBlock>,
-              wide32<Wide16Block>,     wide256<32, false, 127>, wide256<32, true, 31>,
-              wide256<16, false, 43>,  wide256<16, true, 3>},
+      .dot = {wide_float<F32Panel>,    wide_float<F16Panel>,   wide_float<BF16Panel>,
+              bfloat_pairs_dot(),      narrow32<Q8_0Block>,    narrow32<Q4_0Block>,
+              narrow32<Q4_1Block>,     narrow32<Q5_0Block>,    narrow32<Q5_1Block>,
+              narrow32<IQ4_NLBlock>,   narrow32<MXFP4Block>,   narrow32<NVFP4Block>,
+              narrow32<Q1_0Block>,     narrow32<Q2_0Block>,    narrow256<Q2_KBlock>,
+              narrow256<Q3_KBlock>,    narrow256<Q4_KBlock>,   narrow256<Q5_KBlock>,
+              narrow256<Q6_KBlock>,    narrow256<IQ4_XSBlock>, narrow256<IQ3_XXSBlock>,
+              narrow256<IQ3_SBlock>,   narrow256<IQ2Block>,    narrow256<IQ1Block>,
+              narrow256<TernaryBlock>, wide32<Wide32Block>,    wide32<Wide32MinimumBlock>,
+              wide32<Wide16Block>,     wide256<32, false>,     wide256<32, true>,
+              wide256<16, false>,      wide256<16, true>},
       .dot_two = {},
       .expand = {nullptr,
                  nullptr,

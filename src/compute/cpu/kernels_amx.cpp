@@ -11,10 +11,9 @@ namespace {
 
 template <class Block>
 constexpr DotFunction tiles32 = tiles_or_vectors<multiply_tiles32<Block>, wide32<Block>>;
-template <int kSub, bool kMinimum, int kLargest>
-constexpr DotFunction tiles256 =
-    tiles_or_vectors<multiply_tiles256<Wide256Block<kSub, kMinimum, kLargest>>,
-                     wide256<kSub, kMinimum, kLargest>>;
+template <int kSub, bool kMinimum>
+constexpr DotFunction tiles256 = tiles_or_vectors<multiply_tiles256<Wide256Block<kSub, kMinimum>>,
+                                                  wide256<kSub, kMinimum>>;
 
 #if !defined(HEARTH_AMX_EMULATED)
 std::int64_t measure_tiles(std::int64_t rounds, std::int32_t* sink) {
@@ -33,10 +32,10 @@ constexpr KernelTable make_tiles_table() {
   dot(PanelFormat::kWide32) = tiles32<Wide32Block>;
   dot(PanelFormat::kWide32Minimum) = tiles32<Wide32MinimumBlock>;
   dot(PanelFormat::kWide16) = tiles32<Wide16Block>;
-  dot(PanelFormat::kWide256x32) = tiles256<32, false, 127>;
-  dot(PanelFormat::kWide256x32Minimum) = tiles256<32, true, 31>;
-  dot(PanelFormat::kWide256x16) = tiles256<16, false, 43>;
-  dot(PanelFormat::kWide256x16Minimum) = tiles256<16, true, 3>;
+  dot(PanelFormat::kWide256x32) = tiles256<32, false>;
+  dot(PanelFormat::kWide256x32Minimum) = tiles256<32, true>;
+  dot(PanelFormat::kWide256x16) = tiles256<16, false>;
+  dot(PanelFormat::kWide256x16Minimum) = tiles256<16, true>;
 #if !defined(HEARTH_AMX_EMULATED)
   table.int8_peak = measure_tiles;
 #endif
