@@ -10,6 +10,11 @@
 namespace hearth::generate::grammar {
 namespace {
 
+// What a step of these operations costs, in steps of the subset construction (regex.cpp).
+constexpr std::size_t kProductSteps = 2;
+constexpr std::size_t kRefinementSteps = 8;     // per state
+constexpr std::size_t kEdgesPerRefinement = 4;  // per step
+
 [[noreturn]] void too_large() {
   throw Error("the pattern or its combination with other limits needs too many states",
               "use a simpler pattern, or smaller lengths and repetitions");
@@ -78,6 +83,14 @@ Dfa trimmed(const Dfa& a) {
 
 }  // namespace
 
+void DfaWork::spend(std::size_t steps) {
+  done_ += std::min(steps, kMost + 1);
+  if (done_ > kMost) {
+    throw Error("the patterns and limits of the grammar or schema take too much work",
+                "use fewer or simpler ones, and smaller repetition counts");
+  }
+}
+
 bool Dfa::accepts(std::u32string_view text) const {
   if (states.empty()) return false;
   std::uint32_t at = 0;
@@ -143,8 +156,10 @@ Dfa exactly(std::span<const std::u32string> words) {
   return trimmed(result);
 }
 
-Dfa intersection(const Dfa& a, const Dfa& b) {
+Dfa intersection(const Dfa& a, const Dfa& b, DfaWork* work) {
   if (a.empty() || b.empty()) return {};
+  DfaWork own;
+  if (work == nullptr) work = &own;
   std::unordered_map<std::uint64_t, std::uint32_t> numbers;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> pairs;
   const auto number = [&](std::uint32_t x, std::uint32_t y) {
@@ -160,6 +175,7 @@ Dfa intersection(const Dfa& a, const Dfa& b) {
     const auto [x, y] = pairs[i];
     const Dfa::State& left = a.states[x];
     const Dfa::State& right = b.states[y];
+    work->spend(kProductSteps * (1 + left.edges.size() + right.edges.size()));
     Dfa::State state;
     state.accepting = left.accepting && right.accepting;
     for (std::size_t l = 0, r = 0; l < left.edges.size() && r < right.edges.size();) {
@@ -177,7 +193,9 @@ Dfa intersection(const Dfa& a, const Dfa& b) {
   return trimmed(result);
 }
 
-Dfa complement(const Dfa& a) {
+Dfa complement(const Dfa& a, DfaWork* work) {
+  DfaWork own;
+  if (work == nullptr) work = &own;
   Dfa result = a;
   if (result.states.empty()) return any_string();
   const auto rest = static_cast<std::uint32_t>(result.states.size());
@@ -185,6 +203,7 @@ Dfa complement(const Dfa& a) {
   for (Dfa::Edge& edge : result.states.back().edges) edge.target = rest;
   result.states.back().accepting = false;
   for (Dfa::State& state : result.states) {
+    work->spend(kProductSteps * (2 + state.edges.size()));
     state.accepting = !state.accepting;
     std::vector<CodePointRange> covered;
     for (const Dfa::Edge& edge : state.edges) covered.push_back({edge.first, edge.last});
@@ -196,20 +215,30 @@ Dfa complement(const Dfa& a) {
   return trimmed(result);
 }
 
-Dfa difference(const Dfa& a, const Dfa& b) { return intersection(a, complement(b)); }
+Dfa difference(const Dfa& a, const Dfa& b, DfaWork* work) {
+  return intersection(a, complement(b, work), work);
+}
 
-bool disjoint(const Dfa& a, const Dfa& b) { return intersection(a, b).empty(); }
+bool disjoint(const Dfa& a, const Dfa& b, DfaWork* work) {
+  return intersection(a, b, work).empty();
+}
 
-Dfa minimal(const Dfa& a) {
+Dfa minimal(const Dfa& a, DfaWork* work) {
   // Moore's partition refinement: states are told apart by what they accept, then by where their
   // letters lead, until nothing changes. Good enough for the sizes that are allowed.
   Dfa result = trimmed(a);
   constexpr std::size_t kWorthIt = 300;  // beyond, it takes longer than it saves
   if (result.states.size() < 3 || result.states.size() > kWorthIt) return result;
+  DfaWork own;
+  if (work == nullptr) work = &own;
+  std::size_t round = 0;  // steps that one takes
+  for (const Dfa::State& state : result.states)
+    round += kRefinementSteps + state.edges.size() / kEdgesPerRefinement;
   std::vector<std::uint32_t> block(result.states.size());
   for (std::size_t i = 0; i < block.size(); ++i) block[i] = result.states[i].accepting ? 1 : 0;
   std::size_t blocks = 0;
   while (true) {
+    work->spend(round);
     std::map<std::vector<std::uint64_t>, std::uint32_t> signatures;
     std::vector<std::uint32_t> refined(block.size());
     for (std::size_t i = 0; i < block.size(); ++i) {

@@ -95,7 +95,8 @@ Expression JsonSyntax::any_key() {
 
 Expression JsonSyntax::key_of(Dfa names) {
   if (style_.kind != ValueStyle::Kind::kQuoteToken) return string_of(std::move(names));
-  return syntax_.string_of(intersection(names, compile_pattern(kBareKey)));
+  return syntax_.string_of(
+      intersection(names, compile_pattern(kBareKey, {.work = &syntax_.work()}), &syntax_.work()));
 }
 
 Expression JsonSyntax::quoted(char quote, Expression content) {
@@ -116,7 +117,9 @@ Expression JsonSyntax::between_tokens(Expression content) {
 }
 
 Dfa JsonSyntax::without_token(const Dfa& content) {
-  return difference(content, compile_pattern(literal_pattern(style_.quote_token)));
+  return difference(content,
+                    compile_pattern(literal_pattern(style_.quote_token), {.work = &syntax_.work()}),
+                    &syntax_.work());
 }
 
 Expression JsonSyntax::character(char quote) {

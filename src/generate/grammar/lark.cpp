@@ -138,8 +138,9 @@ class LarkReader : public EbnfReader {
       if (known.name != name) continue;
       const Rule rule = rule_named(alias);
       if (!syntax_.defined(rule))
-        syntax_.define(rule,
-                       syntax_.string_of(compile_pattern(known.pattern, {Anchoring::kWhole})));
+        syntax_.define(
+            rule, syntax_.string_of(compile_pattern(
+                      known.pattern, {.anchoring = Anchoring::kWhole, .work = &syntax_.work()})));
       return;
     }
     fail("common." + printable(name, 40) + " is not known");
@@ -234,7 +235,7 @@ class LarkReader : public EbnfReader {
       pattern += peek();
     }
     skip(1);
-    RegexOptions options{.anchoring = Anchoring::kWhole};
+    RegexOptions options{.anchoring = Anchoring::kWhole, .work = &syntax_.work()};
     for (; is_letter(peek()); skip(1)) {
       if (peek() == 'i') {
         options.ignore_case = true;

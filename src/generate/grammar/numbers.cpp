@@ -163,10 +163,9 @@ RegexNode optional_fraction(int places) {
   return choice(std::move(ways));
 }
 
-Dfa compiled(const RegexNode& node) { return determinise(node); }
-
-Dfa with_one_digit_or_more(int places) {
-  return compiled(sequence({whole_numbers(0, power_of_ten(31) - 1), optional_fraction(places)}));
+Dfa with_one_digit_or_more(int places, DfaWork& work) {
+  return determinise(sequence({whole_numbers(0, power_of_ten(31) - 1), optional_fraction(places)}),
+                     work);
 }
 
 /// The digits of a bound's fraction, and whether the bound itself is left out. Of more digits than
@@ -185,7 +184,7 @@ FractionBound fraction_bound(const Bound& bound, int places, bool above) {
 }
 
 /// Numbers without sign that are at least `bound` (or more), of up to `places` digits of fraction.
-Dfa at_least(const Bound& bound, int places) {
+Dfa at_least(const Bound& bound, int places, DfaWork& work) {
   const Int128 whole = bound.value.floor();
   const auto [part, exclusive] = fraction_bound(bound, places, true);
   std::vector<RegexNode> ways;
@@ -197,10 +196,11 @@ Dfa at_least(const Bound& bound, int places) {
     RegexNode fraction_part = fraction(part, places, true, exclusive);
     ways.push_back(sequence({text_of(to_text(whole) + "."), std::move(fraction_part)}));
   }
-  return intersection(compiled(choice(std::move(ways))), with_one_digit_or_more(places));
+  return intersection(determinise(choice(std::move(ways)), work),
+                      with_one_digit_or_more(places, work), &work);
 }
 
-Dfa at_most(const Bound& bound, int places) {
+Dfa at_most(const Bound& bound, int places, DfaWork& work) {
   if (bound.value.unscaled < 0) return {};
   const Int128 whole = bound.value.floor();
   const auto [part, exclusive] = fraction_bound(bound, places, false);
@@ -211,7 +211,8 @@ Dfa at_most(const Bound& bound, int places) {
     RegexNode fraction_part = fraction(part, places, false, exclusive);
     ways.push_back(sequence({text_of(to_text(whole) + "."), std::move(fraction_part)}));
   }
-  return intersection(compiled(choice(std::move(ways))), with_one_digit_or_more(places));
+  return intersection(determinise(choice(std::move(ways)), work),
+                      with_one_digit_or_more(places, work), &work);
 }
 
 /// `texts` behind a minus sign.
@@ -245,7 +246,7 @@ Dfa either(const Dfa& positive, const Dfa& negative) {
 
 /// Digits with up to `scale` places after the point whose value × 10^scale is a multiple of
 /// `divisor`; with a sign or not.
-Dfa multiples_of(Int128 divisor, int scale) {
+Dfa multiples_of(Int128 divisor, int scale, DfaWork& work) {
   if (divisor > kMaxDivisor || divisor * (scale + 2) > static_cast<Int128>(kMaxDfaStates / 2)) {
     throw Error("\"multipleOf\" has too many digits to be enforced",
                 "use a multiple with fewer digits");
@@ -257,6 +258,7 @@ Dfa multiples_of(Int128 divisor, int scale) {
   const auto part = [&](int places, std::uint32_t remainder) {
     return 3 + count * static_cast<std::uint32_t>(places + 1) + remainder;
   };
+  work.spend(10 * count * static_cast<std::size_t>(scale + 2));
   Dfa result;
   result.states.resize(3 + count * static_cast<std::size_t>(scale + 2));
   const auto add_digits = [&](std::uint32_t from, std::uint32_t remainder, char32_t first,
@@ -284,7 +286,7 @@ Dfa multiples_of(Int128 divisor, int scale) {
         add_digits(part(places, r), r, U'0', [&](std::uint32_t n) { return part(places + 1, n); });
     }
   }
-  return minimal(result);
+  return minimal(result, &work);
 }
 
 int whole_digits(const Decimal& value) {
@@ -311,7 +313,9 @@ int fraction_digits(const NumberLimits& limits) {
 
 }  // namespace
 
-Dfa integer_texts(const NumberLimits& limits) {
+Dfa integer_texts(const NumberLimits& limits, DfaWork* shared) {
+  DfaWork own;
+  DfaWork& work = shared != nullptr ? *shared : own;
   Int128 first = -(power_of_ten(kDigits) - 1);
   Int128 last = -first;
   if (limits.minimum) {
@@ -330,9 +334,9 @@ Dfa integer_texts(const NumberLimits& limits) {
   last = std::min(last, power_of_ten(19));
   if (first > last) return {};
   Dfa positive, negative;
-  if (last >= 0) positive = compiled(whole_numbers(std::max<Int128>(first, 0), last));
+  if (last >= 0) positive = determinise(whole_numbers(std::max<Int128>(first, 0), last), work);
   if (first < 0)
-    negative = behind_minus(compiled(whole_numbers(std::max<Int128>(-last, 1), -first)));
+    negative = behind_minus(determinise(whole_numbers(std::max<Int128>(-last, 1), -first), work));
   Dfa result = either(positive, negative);
   for (const Decimal& multiple : limits.multiples) {
     // v × 10^scale is a multiple of p exactly where v is one of p / gcd(p, 10^scale).
@@ -344,17 +348,19 @@ Dfa integer_texts(const NumberLimits& limits) {
       b = rest;
     }
     divisor /= a;
-    if (divisor != 1) result = intersection(result, multiples_of(divisor, 0));
+    if (divisor != 1) result = intersection(result, multiples_of(divisor, 0, work), &work);
   }
-  return minimal(result);
+  return minimal(result, &work);
 }
 
-Dfa number_texts(const NumberLimits& limits) {
+Dfa number_texts(const NumberLimits& limits, DfaWork* shared) {
   if (!limits.minimum && !limits.maximum && limits.multiples.empty()) {
     static const Dfa kAny = compile_pattern(
         "-?(0|[1-9][0-9]{0,14})(\\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?", {Anchoring::kWhole});
     return kAny;
   }
+  DfaWork own;
+  DfaWork& work = shared != nullptr ? *shared : own;
   const int places = fraction_digits(limits);
   const Bound zero{};
   const Int128 end = power_of_ten(kDigits);
@@ -364,17 +370,18 @@ Dfa number_texts(const NumberLimits& limits) {
   if (!limits.minimum && last.value <= Decimal{-end, 0}) first = {{-power_of_ten(30), 0}, false};
   Dfa positive, negative;
   const Bound low = first.value.unscaled < 0 ? zero : first;
-  positive = intersection(at_least(low, places), at_most(last, places));
+  positive = intersection(at_least(low, places, work), at_most(last, places, work), &work);
   if (first.value.unscaled < 0) {
     const Bound smallest =
         last.value.unscaled > 0 ? zero : Bound{last.value.negated(), last.exclusive};
     const Bound largest{first.value.negated(), first.exclusive};
-    negative = behind_minus(intersection(at_least(smallest, places), at_most(largest, places)));
+    negative = behind_minus(
+        intersection(at_least(smallest, places, work), at_most(largest, places, work), &work));
   }
   Dfa result = either(positive, negative);
   for (const Decimal& multiple : limits.multiples)
-    result = intersection(result, multiples_of(multiple.unscaled, multiple.scale));
-  return minimal(result);
+    result = intersection(result, multiples_of(multiple.unscaled, multiple.scale, work), &work);
+  return minimal(result, &work);
 }
 
 bool ranges_disjoint(const NumberLimits& a, const NumberLimits& b) {

@@ -11,7 +11,6 @@ namespace hearth::generate::grammar {
 namespace {
 
 constexpr std::size_t kMaxNfaStates = 60'000;
-constexpr std::size_t kMaxWork = 30'000'000;  // states looked at while making the automaton
 
 [[noreturn]] void too_large() {
   throw Error("the regular expression needs too many states",
@@ -27,9 +26,11 @@ struct Nfa {
     const CodePointSet* set = nullptr;
   };
   std::vector<State> states;
+  DfaWork& work;
 
   std::uint32_t add(State state) {
     if (states.size() >= kMaxNfaStates) too_large();
+    work.spend(1);
     states.push_back(state);
     return static_cast<std::uint32_t>(states.size() - 1);
   }
@@ -82,7 +83,7 @@ struct Nfa {
 /// The subset construction.
 class Determiniser {
  public:
-  explicit Determiniser(const Nfa& nfa) : nfa_(nfa) {}
+  Determiniser(const Nfa& nfa, DfaWork& work) : nfa_(nfa), work_(work) {}
 
   Dfa run(std::uint32_t start) {
     seen_.assign(nfa_.states.size(), 0);
@@ -91,29 +92,29 @@ class Determiniser {
       const std::vector<std::uint32_t> set = sets_[i];
       dfa_.states[i].edges = edges_of(set);
     }
-    return minimal(dfa_);
+    return minimal(dfa_, &work_);
   }
 
  private:
   /// What can be reached without a letter; `at_begin`, `at_end`: whether the anchors hold.
-  std::vector<std::uint32_t> closure(std::vector<std::uint32_t> work, bool at_begin, bool at_end) {
+  std::vector<std::uint32_t> closure(std::vector<std::uint32_t> open, bool at_begin, bool at_end) {
     ++round_;
     std::vector<std::uint32_t> result;
-    while (!work.empty()) {
-      const std::uint32_t state = work.back();
-      work.pop_back();
+    while (!open.empty()) {
+      const std::uint32_t state = open.back();
+      open.pop_back();
       if (seen_[state] == round_) continue;
       seen_[state] = round_;
-      if (++work_done_ > kMaxWork) too_large();
+      work_.spend(1);
       const Nfa::State& s = nfa_.states[state];
       if (s.kind == Nfa::Kind::kSplit) {
-        work.push_back(s.next);
-        work.push_back(s.other);
+        open.push_back(s.next);
+        open.push_back(s.other);
       } else if (s.kind == Nfa::Kind::kBegin) {
-        if (at_begin) work.push_back(s.next);
+        if (at_begin) open.push_back(s.next);
       } else {
         result.push_back(state);
-        if (s.kind == Nfa::Kind::kEnd && at_end) work.push_back(s.next);
+        if (s.kind == Nfa::Kind::kEnd && at_end) open.push_back(s.next);
       }
     }
     std::sort(result.begin(), result.end());
@@ -149,8 +150,7 @@ class Determiniser {
     std::vector<Dfa::Edge> edges;
     for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
       std::vector<std::uint32_t> targets;
-      work_done_ += set.size();
-      if (work_done_ > kMaxWork) too_large();
+      work_.spend(set.size());
       for (const std::uint32_t s : set) {
         if (nfa_.states[s].kind == Nfa::Kind::kSet && nfa_.states[s].set->contains(cuts[i]))
           targets.push_back(nfa_.states[s].next);
@@ -169,9 +169,10 @@ class Determiniser {
   }
 
   const Nfa& nfa_;
+  DfaWork& work_;
   std::vector<std::uint32_t> seen_;
   std::uint32_t round_ = 0;
-  std::size_t work_done_ = 0, edge_count_ = 0;
+  std::size_t edge_count_ = 0;
   std::map<std::vector<std::uint32_t>, std::uint32_t> numbers_;
   std::vector<std::vector<std::uint32_t>> sets_;
   Dfa dfa_;
@@ -179,22 +180,24 @@ class Determiniser {
 
 }  // namespace
 
-Dfa determinise(const RegexNode& node) {
-  Nfa nfa;
+Dfa determinise(const RegexNode& node, DfaWork& work) {
+  Nfa nfa{{}, work};
   const std::uint32_t accept = nfa.add({Nfa::Kind::kAccept, 0, 0, nullptr});
-  return Determiniser(nfa).run(nfa.build(node, accept));
+  return Determiniser(nfa, work).run(nfa.build(node, accept));
 }
 
 Dfa compile_pattern(std::string_view pattern, const RegexOptions& options) {
   RegexNode tree = parse_regex(pattern, options);
-  if (options.anchoring == Anchoring::kWhole) return determinise(tree);
+  DfaWork own;
+  DfaWork& work = options.work != nullptr ? *options.work : own;
+  if (options.anchoring == Anchoring::kWhole) return determinise(tree, work);
   RegexNode any_text{.kind = RegexNode::Kind::kRepeat};
   any_text.maximum = UINT32_MAX;
   any_text.children.push_back({.kind = RegexNode::Kind::kSet});
   any_text.children[0].set = CodePointSet::all();
   RegexNode found{.kind = RegexNode::Kind::kSequence};
   found.children = {any_text, std::move(tree), any_text};
-  return determinise(found);
+  return determinise(found, work);
 }
 
 std::string literal_pattern(std::string_view text) {

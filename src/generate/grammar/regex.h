@@ -18,6 +18,7 @@ struct RegexOptions {
   Anchoring anchoring = Anchoring::kSearch;
   bool ignore_case = false;  ///< of ASCII letters
   bool dot_matches_all = false;
+  DfaWork* work = nullptr;  ///< of all patterns of a source; null: of this one alone
 };
 
 /// Throws Error for a broken or unsupported expression (saying where) and for one that needs too

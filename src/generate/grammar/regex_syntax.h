@@ -21,8 +21,8 @@ struct RegexNode {
 
 [[nodiscard]] RegexNode parse_regex(std::string_view pattern, const RegexOptions& options);
 
-/// The strings that match all of `node`.
-[[nodiscard]] Dfa determinise(const RegexNode& node);
+/// The strings that match all of `node`. Counts what it does in `work`.
+[[nodiscard]] Dfa determinise(const RegexNode& node, DfaWork& work);
 
 /// A class by the name in \p{…}: a general category ("L", "Lu", "Letter"…). Throws Error for
 /// others.

@@ -212,7 +212,7 @@ bool SchemaReader::disjoint_strings(const Alternative& a, const Alternative& b) 
   }
   const std::optional<Dfa> left = string_texts(a);
   const std::optional<Dfa> right = string_texts(b);
-  return left && right && grammar::disjoint(*left, *right);
+  return left && right && grammar::disjoint(*left, *right, &automata_);
 }
 
 bool SchemaReader::disjoint_lists(const SchemaList& a, const SchemaList& b, int depth) {

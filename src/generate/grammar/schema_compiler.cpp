@@ -80,9 +80,10 @@ Expression SchemaCompiler::alternative(const Alternative& alternative) {
 Expression SchemaCompiler::number(const Alternative& alternative) {
   const NumberLimits limits = reader_.number_limits(alternative);
   const bool free = !limits.minimum && !limits.maximum && limits.multiples.empty();
+  DfaWork& work = json_.syntax().work();
   if ((alternative.types & kFractionType) == 0)
-    return free ? json_.any_integer() : json_.syntax().string_of(integer_texts(limits));
-  return free ? json_.any_number() : json_.syntax().string_of(number_texts(limits));
+    return free ? json_.any_integer() : json_.syntax().string_of(integer_texts(limits, &work));
+  return free ? json_.any_number() : json_.syntax().string_of(number_texts(limits, &work));
 }
 
 std::optional<Dfa> SchemaCompiler::plain_strings(const Alternative& alternative) {
@@ -98,7 +99,7 @@ std::optional<Dfa> SchemaCompiler::plain_strings(const Alternative& alternative)
         "use less than 20,000");
   }
   const Dfa lengths = strings_of_length(length.minimum, maximum);
-  return texts ? intersection(*texts, lengths) : lengths;
+  return texts ? intersection(*texts, lengths, &json_.syntax().work()) : lengths;
 }
 
 Expression SchemaCompiler::string(const Alternative& alternative) {

@@ -18,7 +18,8 @@ namespace hearth::generate::grammar {
 class SchemaCompiler {
  public:
   /// Both must outlive the compiler.
-  SchemaCompiler(JsonSyntax& json, const Json& root) : json_(json), reader_(root) {}
+  SchemaCompiler(JsonSyntax& json, const Json& root)
+      : json_(json), reader_(root, json.syntax().work()) {}
 
   /// JSON texts of values for which all `schemas` hold (they are in the document). Throws Error as
   /// compile_json_schema() does.

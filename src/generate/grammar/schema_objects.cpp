@@ -61,7 +61,7 @@ class ObjectWriter {
 
   Expression other_member(Dfa names, bool any_name, Expression value) {
     if (form_ == ObjectForm::kKeywords) {
-      const Expression name = syntax_.string_of(intersection(names, keywords()));
+      const Expression name = syntax_.string_of(intersection(names, keywords(), &syntax_.work()));
       return syntax_.sequence({name, syntax_.bytes("="), value});
     }
     return json_.member(any_name ? json_.any_key() : json_.key_of(std::move(names)), value);
@@ -166,6 +166,7 @@ class ObjectWriter {
 
   /// All names but the declared ones.
   Dfa other_names() {
+    DfaWork* const work = &syntax_.work();
     Dfa names = any_string();
     for (const Json* source : alternative_.sources) {
       const Json* schema = member_of(*source, "propertyNames");
@@ -179,27 +180,28 @@ class ObjectWriter {
           if (value.is_string())
             words.push_back(code_points_of(value.get<std::string>(), "a property's name"));
         }
-        names = intersection(names, exactly(words));
+        names = intersection(names, exactly(words), work);
       } else if ((parts[0].types & kStringType) == 0) {
         return {};
       } else if (const std::optional<Dfa> texts = compiler_.plain_strings(parts[0])) {
-        names = intersection(names, *texts);
+        names = intersection(names, *texts, work);
       }
     }
     std::vector<std::u32string> words;
     for (const std::string& name : order_)
       words.push_back(code_points_of(name, "a property's name"));
-    return words.empty() ? names : difference(names, exactly(words));
+    return words.empty() ? names : difference(names, exactly(words), work);
   }
 
   void add_others(Dfa names, const std::vector<std::string>& patterns, std::uint32_t matched,
                   std::vector<Expression>& ways) {
+    DfaWork* const work = &syntax_.work();
     std::set<std::string> chosen;
     for (std::size_t i = 0; i < patterns.size(); ++i) {
       const Dfa& pattern = compiler_.reader().pattern(patterns[i]);
       const bool is_chosen = (matched >> i & 1U) != 0;
       if (is_chosen) chosen.insert(patterns[i]);
-      names = is_chosen ? intersection(names, pattern) : difference(names, pattern);
+      names = is_chosen ? intersection(names, pattern, work) : difference(names, pattern, work);
     }
     if (names.empty()) return;
     SchemaList schemas;

@@ -434,14 +434,15 @@ NumberLimits SchemaReader::number_limits(const Alternative& alternative) {
 
 const Dfa& SchemaReader::pattern(const std::string& text) {
   std::unique_ptr<const Dfa>& dfa = patterns_[text];
-  if (dfa == nullptr) dfa = std::make_unique<const Dfa>(compile_pattern(text));
+  if (dfa == nullptr)
+    dfa = std::make_unique<const Dfa>(compile_pattern(text, {.work = &automata_}));
   return *dfa;
 }
 
 std::optional<Dfa> SchemaReader::string_texts(const Alternative& alternative) {
   std::optional<Dfa> texts;
   const auto restrict_to = [&](const Dfa& more) {
-    texts = texts ? intersection(*texts, more) : more;
+    texts = texts ? intersection(*texts, more, &automata_) : more;
   };
   for (const Json* source : alternative.sources) {
     if (const Json* text = member_of(*source, "pattern")) {

@@ -57,8 +57,8 @@ struct ItemSchemas {
 
 class SchemaReader {
  public:
-  /// `root` must outlive the reader; references begin there.
-  explicit SchemaReader(const Json& root) : root_(root) {}
+  /// Both must outlive the reader; references begin at `root`, automata are counted in `automata`.
+  SchemaReader(const Json& root, DfaWork& automata) : root_(root), automata_(automata) {}
 
   /// The alternatives of a value for which all of `schemas` hold; none when they contradict each
   /// other. Throws Error for keywords that cannot be enforced, broken schemas, "oneOf" whose
@@ -116,6 +116,7 @@ class SchemaReader {
   static constexpr std::size_t kMaxWork = 400'000;
 
   const Json& root_;
+  DfaWork& automata_;
   std::unordered_map<std::string, std::unique_ptr<const Dfa>> patterns_;
   std::unordered_set<const Json*> checked_;
   std::vector<const Json*> open_;  // references that are being followed

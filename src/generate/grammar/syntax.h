@@ -54,6 +54,7 @@ class Syntax {
   [[nodiscard]] Expression bytes(std::string_view text);
   [[nodiscard]] Expression markup(std::string_view text);
   [[nodiscard]] Expression one_of(CodePointSet set);
+  /// Throws Error when all automata have too many states.
   [[nodiscard]] Expression string_of(Dfa dfa, Spelling spelling = Spelling::kPlain);
   [[nodiscard]] Expression sequence(std::vector<Expression> children);
   [[nodiscard]] Expression choice(std::vector<Expression> children);
@@ -82,6 +83,9 @@ class Syntax {
   [[nodiscard]] const CodePointSet& set(std::uint32_t index) const { return sets_[index]; }
   [[nodiscard]] const Dfa& dfa(std::uint32_t index) const { return dfas_[index]; }
 
+  /// What the automata of this grammar cost so far.
+  [[nodiscard]] DfaWork& work() { return work_; }
+
   /// Rewrites rules that begin with themselves (A: A x | y becomes A: y x*). Throws Error naming
   /// the rule where that is not possible: when it begins with itself through another rule.
   void remove_left_recursion();
@@ -102,6 +106,8 @@ class Syntax {
   std::vector<RuleEntry> rules_;
   std::vector<CodePointSet> sets_;
   std::vector<Dfa> dfas_;
+  std::size_t dfa_states_ = 0;
+  DfaWork work_;
   Expression root_ = 0;
 };
 

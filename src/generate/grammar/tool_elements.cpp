@@ -275,14 +275,16 @@ Expression ElementWriter::texts(std::size_t tool, const Alternative& part,
 /// it, and without what it would read as a value of another type.
 Expression ElementWriter::raw_text(std::optional<Dfa> allowed, const std::string& markers,
                                    unsigned types) {
-  Dfa text = complement(compile_pattern(markers));
+  const RegexOptions options{.work = &syntax_.work()};
+  Dfa text = complement(compile_pattern(markers, options), options.work);
   const bool knows_text = (types & text::kStringType) != 0;
   const unsigned others = knows_text ? types & ~text::kStringType : ~0U;
   if ((others & (text::kNumberType | text::kArrayType | text::kObjectType)) != 0)
-    text = difference(text, compile_pattern("^\\s*[-+.0-9\\[{(\"']"));
+    text = difference(text, compile_pattern("^\\s*[-+.0-9\\[{(\"']", options), options.work);
   if ((others & (text::kBooleanType | text::kNullType)) != 0)
-    text = difference(text, compile_pattern("^\\s*(?:[Tt]rue|[Ff]alse|null|None)\\s*$"));
-  if (allowed) text = intersection(text, *allowed);
+    text = difference(text, compile_pattern("^\\s*(?:[Tt]rue|[Ff]alse|null|None)\\s*$", options),
+                      options.work);
+  if (allowed) text = intersection(text, *allowed, options.work);
   return syntax_.string_of(std::move(text));
 }
 

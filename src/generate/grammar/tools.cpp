@@ -133,8 +133,10 @@ class ToolSyntax {
       std::string names;
       for (const std::string& name : names_of_tools(declared_))
         names += (names.empty() ? "" : "|") + literal_pattern(name);
-      const Dfa line = difference(compile_pattern("^[^\\s{][^\\n\\r{]*$"),
-                                  compile_pattern("^\\s*(?:" + names + ")\\s*$"));
+      const RegexOptions options{.work = &syntax_.work()};
+      const Dfa line =
+          difference(compile_pattern("^[^\\s{][^\\n\\r{]*$", options),
+                     compile_pattern("^\\s*(?:" + names + ")\\s*$", options), options.work);
       const Expression rest =
           syntax_.sequence({syntax_.one_of({{U'\n', U'\n'}, {U'\r', U'\r'}, {U'{', U'{'}}), text});
       return syntax_.sequence({syntax_.string_of(line), syntax_.optional(rest)});

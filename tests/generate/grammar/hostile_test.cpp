@@ -167,6 +167,41 @@ TEST(Hostile, Patterns) {
                Error);
 }
 
+// Each of them is small enough; together they would take minutes and gigabytes.
+TEST(Hostile, ManyPatterns) {
+  const auto patterned = [](int count, const std::string& pattern) {
+    std::string source = "start: \"a\"";
+    for (int i = 0; i < count; ++i) source += "|/" + pattern + "/";
+    return source;
+  };
+  EXPECT_NO_THROW((void)compile_lark(patterned(5, "(a|b)*a(a|b){8}")));
+  EXPECT_THROW((void)compile_lark(patterned(800, "(a|b)*a(a|b){13}")), Error);
+  // Few states, and most of the work is to see that there cannot be fewer.
+  std::string ignores = "start: \"a\"\n";
+  for (int i = 0; i < 10'000; ++i) ignores += "%ignore /[a-z]{1,40}x/\n";
+  EXPECT_THROW((void)compile_lark(ignores), Error);
+  Json schema{{"type", "object"}, {"properties", Json::object()}};
+  for (int i = 0; i < 200; ++i)
+    schema["properties"]["p" + number(i)] = {{"type", "string"},
+                                             {"pattern", "^(a|b)*a(a|b){12}" + number(i) + "$"}};
+  EXPECT_THROW((void)compile_json_schema(schema), Error);
+  // Nothing is left of these, however much work they are.
+  Json numbers{{"type", "object"}, {"properties", Json::object()}};
+  for (int i = 0; i < 2000; ++i)
+    numbers["properties"]["p" + number(i)] = {{"type", "number"},
+                                              {"multipleOf", 0.37},
+                                              {"exclusiveMinimum", 0.1},
+                                              {"maximum", 0.3 + 0.00001 * i}};
+  EXPECT_THROW((void)compile_json_schema(numbers), Error);
+  Json texts{{"type", "object"}, {"properties", Json::object()}};
+  for (int i = 0; i < 2000; ++i)
+    texts["properties"]["p" + number(i)] = {
+        {"type", "string"},
+        {"maxLength", 3000 + i},
+        {"allOf", {{{"pattern", "^(a|b)*a(a|b){11}$"}}, {{"pattern", "^(a|b)*b(a|b){11}$"}}}}};
+  EXPECT_THROW((void)compile_json_schema(texts), Error);
+}
+
 TEST(Hostile, Grammars) {
   std::string chain = "root ::= r0\n";
   for (int i = 0; i < 4990; ++i) chain += "r" + number(i) + " ::= r" + number(i + 1) + "?\n";
