@@ -1,5 +1,6 @@
 // GBNF, the grammar notation of the GGML world: rules "name ::= alternatives", literals, classes,
 // groups, repetitions and comments.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -117,6 +118,21 @@ class GbnfReader : public EbnfReader {
   }
 };
 
+/// Whether the first statement is a name and "::=". Elsewhere "::=" can be part of a text.
+bool begins_as_gbnf(std::string_view source) {
+  const auto skip = [&](std::string_view characters) {
+    source.remove_prefix(std::min(source.find_first_not_of(characters), source.size()));
+  };
+  skip(" \t\r\n");
+  while (source.starts_with('#') || source.starts_with("//")) {
+    source.remove_prefix(std::min(source.find('\n'), source.size()));
+    skip(" \t\r\n");
+  }
+  while (!source.empty() && is_name_character(source.front())) source.remove_prefix(1);
+  skip(" \t");
+  return source.starts_with("::=");
+}
+
 }  // namespace
 
 std::shared_ptr<const Grammar> compile_gbnf(std::string_view source, const Options& options) {
@@ -127,8 +143,7 @@ std::shared_ptr<const Grammar> compile_gbnf(std::string_view source, const Optio
 }
 
 std::shared_ptr<const Grammar> compile_grammar(std::string_view source, const Options& options) {
-  return source.find("::=") != std::string_view::npos ? compile_gbnf(source, options)
-                                                      : compile_lark(source, options);
+  return begins_as_gbnf(source) ? compile_gbnf(source, options) : compile_lark(source, options);
 }
 
 }  // namespace hearth::generate::grammar

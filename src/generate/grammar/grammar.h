@@ -90,7 +90,7 @@ struct Options {
 [[nodiscard]] std::shared_ptr<const Grammar> compile_lark(std::string_view source,
                                                           const Options& options = {});
 
-/// GBNF or Lark's EBNF, told apart by "::=".
+/// GBNF or Lark's EBNF, told apart by what follows the first name: "::=", or anything else.
 [[nodiscard]] std::shared_ptr<const Grammar> compile_grammar(std::string_view source,
                                                              const Options& options = {});
 

@@ -133,6 +133,12 @@ TEST(Lark, MistakesAndWhatIsNotSupported) {
 TEST(Notation, IsToldApart) {
   EXPECT_TRUE(matches(*compile_grammar("root ::= \"a\""), "a"));
   EXPECT_TRUE(matches(*compile_grammar("start: \"a\""), "a"));
+  // By the first statement: the other notation's sign may be in a text or a remark.
+  EXPECT_TRUE(matches(*compile_grammar("start: \"x ::= \" /[a-z]::=/"), "x ::= y::="));
+  EXPECT_TRUE(matches(*compile_grammar("// name ::= text\n\nstart: \"a\""), "a"));
+  EXPECT_TRUE(matches(*compile_grammar("%ignore \"::=\"\n?start: \"a\""), "a"));
+  EXPECT_TRUE(
+      matches(*compile_grammar("# start: x\n\n root-1 ::= \"a: \"\nroot ::= root-1"), "a: "));
 }
 
 }  // namespace
