@@ -14,6 +14,7 @@
 #include "hub/sha256.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/whole_io.h"
 
 namespace hearth::hub {
 namespace {
@@ -173,26 +174,13 @@ void PartFile::reserve() const {
 }
 
 void PartFile::write(std::uint64_t offset, std::span<const std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t wrote =
-        ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) fail("write");
-    offset += static_cast<std::uint64_t>(wrote);
-    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-  }
+  if (!write_whole_at(descriptor_, offset, bytes)) fail("write");
 }
 
 void PartFile::read(std::uint64_t offset, std::span<std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t got =
-        ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got == 0) errno = EIO;
-    if (got <= 0) fail("read");
-    offset += static_cast<std::uint64_t>(got);
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
-  }
+  const std::optional<std::size_t> got = read_whole_at(descriptor_, offset, bytes);
+  if (got && *got < bytes.size()) errno = EIO;
+  if (got != bytes.size()) fail("read");
 }
 
 void PartFile::save() const {

@@ -11,6 +11,8 @@
 #include <set>
 #include <utility>
 
+#include "support/whole_io.h"
+
 namespace hearth::machine {
 namespace {
 
@@ -169,27 +171,11 @@ DirectFile::~DirectFile() {
 }
 
 bool DirectFile::write(std::span<const std::byte> bytes, std::uint64_t offset) const noexcept {
-  while (!bytes.empty()) {
-    const ssize_t wrote =
-        ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-    offset += static_cast<std::uint64_t>(wrote);
-  }
-  return true;
+  return write_whole_at(descriptor_, offset, bytes);
 }
 
 bool DirectFile::read(std::span<std::byte> bytes, std::uint64_t offset) const noexcept {
-  while (!bytes.empty()) {
-    const ssize_t got =
-        ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
-    offset += static_cast<std::uint64_t>(got);
-  }
-  return true;
+  return read_whole_at(descriptor_, offset, bytes) == bytes.size();
 }
 
 bool DirectFile::sync() const noexcept { return ::fdatasync(descriptor_) == 0; }

@@ -6,12 +6,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "support/error.h"
 #include "support/hash64.h"
+#include "support/whole_io.h"
 
 namespace hearth {
 namespace fs = std::filesystem;
@@ -39,6 +42,11 @@ void make_private_folder(const fs::path& folder) {
     throw Error("the folder '" + printable(folder.string(), 300) + "' belongs to another user",
                 "name one of your own");
   }
+}
+
+void close_to_others(const fs::path& folder) {
+  struct stat status = {};
+  if (::stat(folder.c_str(), &status) != 0) fail("examine", folder);
   if ((status.st_mode & 077) != 0 && ::chmod(folder.c_str(), 0700) != 0) fail("close", folder);
 }
 
@@ -60,23 +68,11 @@ UnpublishedFile::~UnpublishedFile() {
 }
 
 void UnpublishedFile::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = ::write(descriptor_, bytes.data(), bytes.size());
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) fail("write in", folder_);
-    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-  }
+  if (!write_whole(descriptor_, bytes)) fail("write in", folder_);
 }
 
 void UnpublishedFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote =
-        ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) fail("write in", folder_);
-    offset += static_cast<std::uint64_t>(wrote);
-    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-  }
+  if (!write_whole_at(descriptor_, offset, bytes)) fail("write in", folder_);
 }
 
 void UnpublishedFile::sync() {
@@ -123,15 +119,9 @@ ReadFile::~ReadFile() {
 }
 
 void ReadFile::read(std::uint64_t offset, std::span<std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t got =
-        ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("read", path_);
-    if (got == 0) throw Error("'" + printable(path_.string(), 300) + "' ends early");
-    offset += static_cast<std::uint64_t>(got);
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
-  }
+  const std::optional<std::size_t> got = read_whole_at(descriptor_, offset, bytes);
+  if (!got) fail("read", path_);
+  if (*got < bytes.size()) throw Error("'" + printable(path_.string(), 300) + "' ends early");
 }
 
 void ReadFile::require_secret() const {
@@ -168,24 +158,29 @@ void write_secret_file(const fs::path& path, std::span<const std::byte> bytes) {
   const int descriptor =
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (descriptor < 0) fail("make", path);
-  const ssize_t wrote = ::write(descriptor, bytes.data(), bytes.size());
-  const bool whole = wrote == static_cast<ssize_t>(bytes.size()) && ::fsync(descriptor) == 0;
+  const bool whole = write_whole(descriptor, bytes) && ::fsync(descriptor) == 0;
   const int reason = errno;
   ::close(descriptor);
-  if (whole) return;
-  ::unlink(path.c_str());
-  errno = reason;
-  fail("write", path);
+  if (!whole) {
+    ::unlink(path.c_str());
+    errno = reason;
+    fail("write", path);
+  }
+  sync_folder(path.has_parent_path() ? path.parent_path() : fs::path("."));
 }
 
-bool overwrite(const fs::path& path, std::uint64_t offset,
-               std::span<const std::byte> bytes) noexcept {
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+bool overwrite(const fs::path& path, std::uint64_t offset, std::span<const std::byte> bytes,
+               std::uint64_t known_at, std::span<const std::byte> known) noexcept {
+  std::array<std::byte, 64> found{};
+  if (known.size() > found.size()) return false;
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
   if (descriptor < 0) return false;
-  const ssize_t wrote =
-      ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+  const auto there = std::span(found).first(known.size());
+  const bool whole = read_whole_at(descriptor, known_at, there) == known.size() &&
+                     std::equal(known.begin(), known.end(), there.begin()) &&
+                     write_whole_at(descriptor, offset, bytes);
   ::close(descriptor);
-  return wrote == static_cast<ssize_t>(bytes.size());
+  return whole;
 }
 
 void sync_folder(const fs::path& folder) {

@@ -12,9 +12,11 @@
 namespace hearth {
 
 /// Makes `folder` (and what is above it) if needed. Throws Error when it cannot be made, is not a
-/// folder, or belongs to somebody else. A new one is readable by its owner only (0700); one that
-/// others can read is closed to them.
+/// folder, or belongs to somebody else. A new one is readable by its owner only (0700); one that is
+/// there stays as it is: what else is in it is not ours to close.
 void make_private_folder(const std::filesystem::path& folder);
+/// Closes a folder to everybody but its owner (0700). Throws Error.
+void close_to_others(const std::filesystem::path& folder);
 
 /// A file being written under a temporary name (".tmp-" and six characters) in the folder it will
 /// be in, mode 0600, locked as long as it is open, so that what a killed process left behind can
@@ -75,12 +77,15 @@ class ReadFile {
 /// bytes, belongs to another user, or when anyone but its owner may read or write it.
 [[nodiscard]] std::vector<std::byte> read_secret_file(const std::filesystem::path& path,
                                                       std::size_t most);
-/// Writes one (0600), durably. Throws Error when there is a file of that name already.
+/// Writes one (0600); it and its name are durable. Throws Error when there is a file of that name
+/// already.
 void write_secret_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
-/// Overwrites a few bytes in place, without changing the file's size. False when it cannot.
+/// Overwrites a few bytes in place, without changing the file's size; only if `known` (up to 64
+/// bytes) is what is at `known_at`. False when it cannot or is not.
 bool overwrite(const std::filesystem::path& path, std::uint64_t offset,
-               std::span<const std::byte> bytes) noexcept;
+               std::span<const std::byte> bytes, std::uint64_t known_at = 0,
+               std::span<const std::byte> known = {}) noexcept;
 
 /// Makes the names in a folder durable. Throws Error.
 void sync_folder(const std::filesystem::path& folder);

@@ -12,6 +12,7 @@
 
 #include "support/error.h"
 #include "support/private_file.h"
+#include "support/whole_io.h"
 
 namespace hearth {
 namespace fs = std::filesystem;
@@ -82,35 +83,21 @@ bool SpillFile::works_directly() const noexcept {
 }
 
 void SpillFile::write(std::uint64_t offset, std::span<const std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t wrote =
-        ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) fail("write", folder_);
-    offset += static_cast<std::uint64_t>(wrote);
-    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-  }
+  if (!write_whole_at(descriptor_, offset, bytes)) fail("write", folder_);
 }
 
 void SpillFile::read(std::uint64_t offset, std::span<std::byte> bytes) const {
-  const std::uint64_t begin = offset;
-  while (!bytes.empty()) {
-    const ssize_t got =
-        ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("read", folder_);
-    if (got == 0) {
-      throw Error("the file of keys and values in '" + printable(folder_.string(), 300) +
-                      "' is shorter than it was made",
-                  "start again: something is wrong with that disk");
-    }
-    offset += static_cast<std::uint64_t>(got);
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
+  const std::optional<std::size_t> got = read_whole_at(descriptor_, offset, bytes);
+  if (!got) fail("read", folder_);
+  if (*got < bytes.size()) {
+    throw Error("the file of keys and values in '" + printable(folder_.string(), 300) +
+                    "' is shorter than it was made",
+                "start again: something is wrong with that disk");
   }
   // Read again only after everything else was: keeping it would push out what is of more use.
   if (!direct_) {
-    (void)::posix_fadvise(descriptor_, static_cast<off_t>(begin),
-                          static_cast<off_t>(offset - begin), POSIX_FADV_DONTNEED);
+    (void)::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes.size()),
+                          POSIX_FADV_DONTNEED);
   }
 }
 

@@ -18,7 +18,8 @@ class SpillFile {
   /// What offsets, sizes and addresses must be multiples of.
   static constexpr std::size_t kAlignment = 512;
 
-  /// Throws Error when the folder cannot be used or the disk has not `size` bytes left.
+  /// Makes the folder if needed; one that is there keeps its permissions, as the file needs none of
+  /// them. Throws Error when the folder cannot be used or the disk has not `size` bytes left.
   SpillFile(const std::filesystem::path& folder, std::uint64_t size);
   SpillFile(const SpillFile&) = delete;
   SpillFile& operator=(const SpillFile&) = delete;

@@ -1,9 +1,11 @@
 // Files for what has no room in memory.
 #include "support/spill_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
-#include <cstdlib>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -11,6 +13,7 @@
 
 #include "support/error.h"
 #include "support/private_file.h"
+#include "temporary_folder.h"
 
 namespace hearth {
 namespace {
@@ -21,11 +24,6 @@ constexpr std::size_t kBlock = SpillFile::kAlignment;
 
 class SpillFileTest : public ::testing::Test {
  protected:
-  SpillFileTest() {
-    std::string name = (fs::temp_directory_path() / "hearth-spill-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-  }
-  ~SpillFileTest() override { fs::remove_all(folder_); }
   /// Aligned memory of three blocks, every byte `value`.
   static std::span<std::byte> blocks(unsigned char value) {
     alignas(kBlock) static std::byte memory[2][3 * kBlock];
@@ -33,7 +31,8 @@ class SpillFileTest : public ::testing::Test {
     std::memset(bytes, value, 3 * kBlock);
     return {bytes, 3 * kBlock};
   }
-  fs::path folder_;
+  hearth::testing::TemporaryFolder home_;
+  fs::path folder_ = home_.path();
 };
 
 TEST_F(SpillFileTest, GivesBackWhatWasWrittenAndHasNoName) {
@@ -41,6 +40,10 @@ TEST_F(SpillFileTest, GivesBackWhatWasWrittenAndHasNoName) {
   EXPECT_EQ(file.size(), 10 * kBlock);
   EXPECT_TRUE(fs::is_empty(folder_ / "new"));
   EXPECT_EQ(fs::status(folder_ / "new").permissions(), fs::perms::owner_all);
+  constexpr auto kOpen = fs::perms::owner_all | fs::perms::others_read | fs::perms::others_exec;
+  fs::permissions(folder_, kOpen);
+  EXPECT_NO_THROW(SpillFile(folder_, kBlock));
+  EXPECT_EQ(fs::status(folder_).permissions(), kOpen) << "what else is there is not ours to close";
   file.write(7 * kBlock, blocks(7));
   file.write(0, blocks(3));
   const std::span<std::byte> read = blocks(0);
@@ -48,6 +51,35 @@ TEST_F(SpillFileTest, GivesBackWhatWasWrittenAndHasNoName) {
   EXPECT_EQ(std::memcmp(read.data(), blocks(7).data(), read.size()), 0);
   file.read(0, read);
   EXPECT_EQ(std::memcmp(read.data(), blocks(3).data(), read.size()), 0);
+}
+
+/// Whether files in `folder` can be read past the page cache, in blocks of kAlignment bytes.
+bool reads_directly(const fs::path& folder) {
+  const fs::path path = folder / "probe";
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (descriptor < 0 || ::ftruncate(descriptor, 2 * kBlock) != 0) return false;
+  alignas(kBlock) std::array<std::byte, kBlock> block{};
+  const bool can = ::fcntl(descriptor, F_SETFL, O_DIRECT) == 0 &&
+                   ::pwrite(descriptor, block.data(), kBlock, kBlock) == ssize_t{kBlock} &&
+                   ::pread(descriptor, block.data(), kBlock, kBlock) == ssize_t{kBlock};
+  ::close(descriptor);
+  fs::remove(path);
+  return can;
+}
+
+// Both ways give the same; each is the one that it should be.
+TEST_F(SpillFileTest, PassesByTheCacheWhereTheFileSystemCan) {
+  const SpillFile large(folder_, 4 * kBlock);
+  EXPECT_EQ(large.direct(), reads_directly(folder_));
+  const SpillFile small(folder_, kBlock);  // too small to try
+  EXPECT_FALSE(small.direct());
+  const auto first = [](std::span<std::byte> bytes) { return bytes.first(kBlock); };
+  for (const SpillFile* file : {&large, &small}) {
+    file->write(0, first(blocks(9)));
+    const std::span<std::byte> read = first(blocks(0));
+    file->read(0, read);
+    EXPECT_EQ(std::memcmp(read.data(), blocks(9).data(), read.size()), 0) << file->direct();
+  }
 }
 
 TEST_F(SpillFileTest, TakesItsSpaceWhenItIsMade) {
