@@ -1,6 +1,7 @@
 #include "state/disk_store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <set>
@@ -179,6 +180,17 @@ struct DiskStore::Impl {
     if (options.warn) options.warn("the conversation is not kept on disk: " + problem);
   }
 
+  /// Segments from the first one of a text to this one.
+  [[nodiscard]] std::size_t links(Hash128 id) const {
+    std::size_t count = 0;
+    for (; !id.zero() && count < SegmentFolder::kMostChain; ++count) {
+      const SegmentHeader* header = stored_or_pending(id);
+      if (header == nullptr) break;
+      id = header->parent;
+    }
+    return count;
+  }
+
   /// Where a new segment of these tokens begins, and whose child it is.
   void choose_parent(const Chain& chain, const MemoryPool& pool, SegmentHeader& header) const {
     header.begin = 0;
@@ -188,8 +200,11 @@ struct DiskStore::Impl {
     for (std::int64_t length = header.end; length >= rows; --length) {
       const SegmentHeader* base = segment_with(chain, length, /*inside=*/true, true);
       if (base == nullptr) continue;
-      header.begin = length - length % rows;
-      header.parent = header.begin > base->begin ? base->id : base->parent;
+      const std::int64_t begin = length - length % rows;
+      const Hash128 parent = begin > base->begin ? base->id : base->parent;
+      if (links(parent) >= SegmentFolder::kMostChain) return;  // it is written whole
+      header.begin = begin;
+      header.parent = parent;
       return;
     }
   }
@@ -248,14 +263,38 @@ struct DiskStore::Impl {
     }
   }
 
-  void read(std::vector<SegmentReader>& readers, const StoredPrefix& prefix,
-            SequenceState& sequence, std::vector<float>* logits) const {
-    for (std::size_t i = 0; i < readers.size(); ++i) {
-      readers[i].seek(0);
-      sequence.load_cells(readers[i],
-                          i + 1 < readers.size() ? readers[i + 1].header().begin : prefix.length);
+  /// Reads a chain's files one after the other: a long chain has more of them than may be open at
+  /// once. The headers of all, for touch(); nothing when one is gone, cannot be opened or does not
+  /// fit: the sequence is then empty.
+  std::optional<std::vector<SegmentHeader>> read(const std::vector<std::filesystem::path>& paths,
+                                                 const StoredPrefix& prefix,
+                                                 SequenceState& sequence,
+                                                 std::vector<float>* logits) {
+    std::vector<SegmentHeader> headers;
+    std::unique_ptr<SegmentReader> next;
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+      const std::unique_ptr<SegmentReader> reader = i == 0 ? open(paths[0]) : std::move(next);
+      if (i == 0 && (reader == nullptr || !fits(reader->header(), nullptr, prefix, 0)))
+        return std::nullopt;
+      headers.push_back(reader->header());
+      std::int64_t until = prefix.length;
+      if (i + 1 < paths.size()) {
+        next = open(paths[i + 1]);
+        if (next == nullptr || !fits(next->header(), &headers.back(), prefix, i + 1)) {
+          sequence.abandon_load();
+          return std::nullopt;
+        }
+        until = next->header().begin;
+      }
+      sequence.load_cells(*reader, until);
+      if (i + 1 == paths.size()) finish(*reader, prefix, sequence, logits);
     }
-    SegmentReader& last = readers.back();
+    return headers;
+  }
+
+  /// What comes after all cells.
+  static void finish(SegmentReader& last, const StoredPrefix& prefix, SequenceState& sequence,
+                     std::vector<float>* logits) {
     const SegmentHeader& header = last.header();
     if (prefix.length < header.end) {
       sequence.finish_load(prefix.length);
@@ -270,32 +309,32 @@ struct DiskStore::Impl {
     std::copy(bytes.begin(), bytes.end(), std::as_writable_bytes(std::span(*logits)).begin());
   }
 
-  /// False when one is gone: another process removed it.
-  bool open(const std::vector<std::filesystem::path>& paths,
-            std::vector<SegmentReader>& readers) const {
+  /// Null when the file is gone: another process removed it. Or when the system refuses it: then
+  /// somebody is told why, as the text has to be evaluated again.
+  std::unique_ptr<SegmentReader> open(const std::filesystem::path& path) {
     try {
-      for (const std::filesystem::path& path : paths) readers.emplace_back(path, folder.key());
+      return std::make_unique<SegmentReader>(path, folder.key());
     } catch (const DamagedSegment&) {
       throw;
-    } catch (const Error&) {
-      return false;
+    } catch (const Error& error) {
+      std::error_code ignored;
+      if (options.warn && std::filesystem::exists(path, ignored) &&
+          !warned_of_reading.exchange(true))
+        options.warn(std::string("a conversation on disk is not used: ") + error.what());
+      return nullptr;
     }
-    return true;
   }
 
-  /// Files may have been written anew since they were found.
-  [[nodiscard]] static bool fit_together(const std::vector<SegmentReader>& readers,
-                                         const StoredPrefix& prefix) {
-    for (std::size_t i = 0; i < readers.size(); ++i) {
-      const SegmentHeader& header = readers[i].header();
-      if (header.id != prefix.chain[i]) return false;
-      if (i == 0 ? header.begin != 0 : header.parent != prefix.chain[i - 1]) return false;
-      if (i > 0 && (header.begin > readers[i - 1].header().end ||
-                    header.begin <= readers[i - 1].header().begin))
-        return false;
-    }
-    return !readers.empty() && readers.back().header().begin < prefix.length &&
-           readers.back().header().end >= prefix.length;
+  /// Files may have been written anew since they were found: whether segment `i` of the chain goes
+  /// on from the one before.
+  [[nodiscard]] static bool fits(const SegmentHeader& header, const SegmentHeader* before,
+                                 const StoredPrefix& prefix, std::size_t i) {
+    if (header.id != prefix.chain[i]) return false;
+    if (before == nullptr ? header.begin != 0 : header.parent != before->id) return false;
+    if (before != nullptr && (header.begin > before->end || header.begin <= before->begin))
+      return false;
+    return i + 1 < prefix.chain.size() ||
+           (header.begin < prefix.length && header.end >= prefix.length);
   }
 
   DiskStoreOptions options;
@@ -306,6 +345,7 @@ struct DiskStore::Impl {
   std::set<Hash128> indexed;
   std::unordered_map<Hash128, Hash128, HashOfHash> steps;  // chain of a beginning: its segment
   std::set<std::string> warned;
+  std::atomic<bool> warned_of_reading{false};
   std::unique_ptr<SegmentQueue> queue;  // last: its thread uses the others
 };
 
@@ -368,7 +408,7 @@ std::optional<StoredPrefix> DiskStore::find(const PrefixKey& key, const MemoryPo
 bool DiskStore::load(const StoredPrefix& stored, SequenceState& sequence,
                      std::vector<float>* logits) {
   if (logits != nullptr) logits->clear();
-  std::vector<SegmentReader> readers;
+  std::optional<std::vector<SegmentHeader>> headers;
   try {
     std::vector<std::filesystem::path> paths;
     {
@@ -379,17 +419,21 @@ bool DiskStore::load(const StoredPrefix& stored, SequenceState& sequence,
         paths.push_back(impl_->folder.file_of(*header));
       }
     }
-    if (!impl_->open(paths, readers)) return false;
-    if (!Impl::fit_together(readers, stored)) return false;
-    impl_->read(readers, stored, sequence, logits);
+    headers = impl_->read(paths, stored, sequence, logits);
   } catch (const DamagedSegment& error) {
+    sequence.abandon_load();
     if (logits != nullptr) logits->clear();
     impl_->warn(error.what());
     remove_damaged(stored);
     return false;
   }
   const std::lock_guard lock(impl_->mutex);
-  for (const Hash128& id : stored.chain) impl_->folder.touch(id, impl_->now());
+  if (!headers) {
+    impl_->folder.forget(stored.chain);
+    impl_->index_segments();
+    return false;
+  }
+  for (const SegmentHeader& header : *headers) impl_->folder.touch(header, impl_->now());
   return true;
 }
 

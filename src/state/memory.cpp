@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "state/pages.h"
 #include "state/snapshots.h"
 #include "support/error.h"
 #include "support/huge_pages.h"
@@ -20,10 +21,6 @@ using tensor::Tensor;
 
 namespace {
 
-std::size_t bytes_of(const Tensor& shape) noexcept {
-  return tensor::row_bytes(shape.dtype, static_cast<std::size_t>(shape.elements()));
-}
-
 std::size_t block_bytes(const Tensor& t) noexcept { return tensor::info(t.dtype).block_bytes; }
 
 template <class Number>
@@ -33,10 +30,6 @@ Number round_up(Number value, Number to) noexcept {
 
 /// Pages that are coded with one call: more are coded in several.
 constexpr std::int64_t kPairs = 64;
-
-std::int64_t pages_for(std::int64_t cells) noexcept {
-  return (cells + kPageCells - 1) / kPageCells;
-}
 
 std::int64_t cells_of(const CellGroup& group, const MemoryLimits& limits, std::int64_t rows) {
   return group.encoder ? std::min(rows, limits.context) : rows / group.rows_per_cell;

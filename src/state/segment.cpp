@@ -351,7 +351,8 @@ void write_uses(const fs::path& path, const SegmentHeader& header, const Segment
   if (!header.sealed) {
     (void)overwrite(path, kUsesAt, pack_uses(header, uses));
   } else if (key != nullptr) {
-    (void)overwrite(path, kSealedUsesAt, seal_uses(key->file(header.salt), uses));
+    (void)overwrite(path, kSealedUsesAt, seal_uses(key->file(header.salt), uses), kSaltAt,
+                    header.salt);
   }
 }
 

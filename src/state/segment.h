@@ -136,7 +136,8 @@ class SegmentVersion : public Error {
 };
 
 /// Puts new numbers into a file, in place: all or nothing even when power fails, as they lie within
-/// one sector.
+/// one sector. A sealed file that is not the one of `header` any more stays as it is: its numbers
+/// are sealed otherwise.
 void write_uses(const std::filesystem::path& path, const SegmentHeader& header,
                 const SegmentUses& uses, const StoreKey* key = nullptr) noexcept;
 

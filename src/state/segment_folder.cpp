@@ -17,7 +17,6 @@ namespace {
 constexpr std::string_view kMarker = "hearth-kv";  // the file that says whose folder this is
 constexpr std::string_view kMarkerText = "hearth kv store, schema ";
 constexpr std::string_view kSuffix = ".kv";
-constexpr std::size_t kMostChain = 4096;
 
 std::string shown(const fs::path& path) { return "'" + printable(path.string(), 300) + "'"; }
 
@@ -53,6 +52,8 @@ SegmentFolder::SegmentFolder(fs::path path, bool create, std::shared_ptr<const S
     : path_(std::move(path)), key_(std::move(key)) {
   if (create) make_private_folder(path_);
   check_marker(create);
+  // Only now: a folder of something else was refused and is as it was.
+  if (create) close_to_others(path_);
 }
 
 void SegmentFolder::check_marker(bool create) const {
@@ -108,12 +109,13 @@ bool SegmentFolder::refresh() {
   damaged_.clear();
   foreign_.clear();
   locked_.clear();
+  unread_.clear();
   for (const std::string& name : names) read_new(path_ / name);
   // Clocks of file systems tick every few milliseconds: what happens in the same tick is not seen.
   constexpr std::int64_t kSettled = 100'000'000;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const std::int64_t age = std::chrono::nanoseconds(now).count() - file_stamp(path_).modified;
-  stamp_ = age > kSettled ? stamp : 0;
+  stamp_ = age > kSettled && unread_.empty() ? stamp : 0;
   return true;
 }
 
@@ -137,7 +139,9 @@ void SegmentFolder::read_new(const fs::path& path) {
   } catch (const DamagedSegment&) {
     damaged_.push_back(path);
   } catch (const Error&) {
-    // Gone since the folder was listed, or the disk fails: not there, as far as we are concerned.
+    // Gone since the folder was listed; or the disk fails, or there are too many open files.
+    std::error_code ignored;
+    if (fs::exists(fs::symlink_status(path, ignored))) unread_.push_back(path);
   }
 }
 
@@ -251,14 +255,17 @@ std::uint64_t SegmentFolder::total_bytes() const {
   for (const fs::path& path : damaged_) total += size_of(path);
   for (const fs::path& path : foreign_) total += size_of(path);
   for (const fs::path& path : locked_) total += size_of(path);
+  for (const fs::path& path : unread_) total += size_of(path);
   return total;
 }
 
-/// Other processes count, too.
+/// Other processes count, too, and write files anew.
 void SegmentFolder::read_uses() {
   for (auto& [id, segment] : segments_) {
     try {
-      (void)read_header(ReadFile(file_of(segment.header)), &segment.uses, key_.get());
+      const ReadFile file(file_of(segment.header));
+      segment.header = read_header(file, &segment.uses, key_.get());
+      segment.file_bytes = file.size();
     } catch (const Error&) {
       // It keeps the numbers it had.
     }
@@ -306,25 +313,55 @@ void SegmentFolder::clean() {
   UnpublishedFile::remove_abandoned(path_);
   for (const fs::path& path : damaged_) remove_file(path);
   damaged_.clear();
-  std::vector<Hash128> orphans;
-  for (const auto& [id, segment] : segments_) {
-    if (!usable(id)) orphans.push_back(id);
+  if (!unread_.empty()) return;
+  const std::vector<Hash128> alone = orphans();
+  if (!alone.empty()) remove(alone);
+}
+
+/// What goes on from nothing that is there, or that it fits onto, and what goes on from that.
+std::vector<Hash128> SegmentFolder::orphans() const {
+  // A segment begins before those that go on from it.
+  std::vector<const SegmentHeader*> headers;
+  for (const auto& [id, segment] : segments_) headers.push_back(&segment.header);
+  std::sort(headers.begin(), headers.end(),
+            [](const auto* a, const auto* b) { return a->begin < b->begin; });
+  std::set<Hash128> whole;
+  std::vector<Hash128> result;
+  for (const SegmentHeader* header : headers) {
+    const auto parent = segments_.find(header->parent);
+    const bool fits = parent != segments_.end() && whole.contains(header->parent) &&
+                      parent->second.header.end >= header->begin &&
+                      parent->second.header.begin < header->begin;
+    if (header->parent.zero() || fits) {
+      whole.insert(header->id);
+    } else {
+      result.push_back(header->id);
+    }
   }
-  if (!orphans.empty()) remove(orphans);
+  return result;
 }
 
 void SegmentFolder::clean_all() {
   clean();
   for (const fs::path& path : foreign_) remove_file(path);
   for (const fs::path& path : locked_) remove_file(path);
+  for (const fs::path& path : unread_) remove_file(path);
   foreign_.clear();
   locked_.clear();
+  unread_.clear();
   sync_folder(path_);
 }
 
-void SegmentFolder::touch(const Hash128& id, std::int64_t now) {
-  const auto found = segments_.find(id);
+void SegmentFolder::forget(std::span<const Hash128> ids) {
+  for (const Hash128& id : ids) segments_.erase(id);
+  stamp_ = 0;
+}
+
+void SegmentFolder::touch(const SegmentHeader& header, std::int64_t now) {
+  const auto found = segments_.find(header.id);
   if (found == segments_.end()) return;
+  found->second.header = header;
+  found->second.file_bytes = header.file_bytes();
   ++found->second.uses.count;
   found->second.uses.last = now;
   write_uses(file_of(found->second.header), found->second.header, found->second.uses, key_.get());

@@ -43,6 +43,8 @@ class SegmentFolder {
   [[nodiscard]] const Segments& segments() const noexcept { return segments_; }
   /// Segments whose ancestors are all there, as after the last refresh().
   [[nodiscard]] bool usable(const Hash128& id) const;
+  /// Segments that a chain can have; longer ones are not usable.
+  static constexpr std::size_t kMostChain = 4096;
   [[nodiscard]] std::filesystem::path file_of(const SegmentHeader& header) const {
     return path_ / header.file_name();
   }
@@ -74,13 +76,16 @@ class SegmentFolder {
   /// Removes what has the lowest score until all files have at most `most_bytes`. `keep` and its
   /// ancestors stay.
   void evict(std::uint64_t most_bytes, const Hash128& keep, std::int64_t now);
-  /// Removes files that can never be read again: damaged ones, older schemas, orphans, what killed
-  /// processes left.
+  /// Removes files that can never be read again: damaged ones, orphans, what killed processes left.
+  /// Orphans stay as long as some file cannot be read: it may be what they go on from.
   void clean();
-  /// The same, and files of all other schemas and keys.
+  /// The same, and files of all other schemas and keys, and those that cannot be read.
   void clean_all();
-  /// Counts a use.
-  void touch(const Hash128& id, std::int64_t now);
+  /// Counts a use of a file whose header was just read: another process may have written it anew
+  /// since refresh() did.
+  void touch(const SegmentHeader& header, std::int64_t now);
+  /// What is known of these is out of date: the next refresh() reads them.
+  void forget(std::span<const Hash128> ids);
 
   /// The segments that `id` builds on, first to last, itself included; empty when one is missing.
   [[nodiscard]] std::vector<Hash128> chain(const Hash128& id) const;
@@ -96,12 +101,14 @@ class SegmentFolder {
   void check_marker(bool create) const;
   void read_new(const std::filesystem::path& path);
   void read_uses();
+  [[nodiscard]] std::vector<Hash128> orphans() const;
   [[nodiscard]] std::uint64_t total_bytes() const;
 
   std::filesystem::path path_;
   Segments segments_;
   std::shared_ptr<const StoreKey> key_;
   std::vector<std::filesystem::path> damaged_, foreign_, locked_;
+  std::vector<std::filesystem::path> unread_;  // there, but the system refuses them at the moment
   std::string why_locked_, how_to_unlock_;
   std::uint64_t stamp_ = 0;
 };

@@ -5,19 +5,12 @@
 #include <cstdint>
 #include <string>
 
+#include "state/pages.h"
 #include "support/error.h"
 
 namespace hearth::state {
 
 using spec::CellGroup;
-
-namespace {
-
-std::int64_t pages_for(std::int64_t cells) noexcept {
-  return (cells + kPageCells - 1) / kPageCells;
-}
-
-}  // namespace
 
 SequenceState::SequenceState(MemoryPool& pool, std::int64_t first_position)
     : pool_(&pool), first_position_(first_position) {

@@ -118,8 +118,10 @@ class SequenceState {
   /// Without windows and recurrent state: the sequence has `length` rows, for which there must be
   /// cells.
   void finish_load(std::int64_t length);
+  /// No load_cells() will follow the ones before: the sequence is empty, as when one fails.
+  void abandon_load() noexcept;
 
-  /// Takes everything that loading `length` rows can want, so that the four functions above touch
+  /// Takes everything that loading `length` rows can want, so that the functions above touch
   /// nothing that is shared: they may run on another thread than the one that uses the pool, which
   /// waits with everything else for settle(). When they fail, the sequence is good for nothing but
   /// to be destroyed, by that one. Throws Error when there is no room; the sequence must be empty.

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "state/pages.h"
 #include "state/sequence.h"
 #include "support/error.h"
 
@@ -36,14 +37,6 @@ std::int64_t take_number(ByteSource& source, std::int64_t low, std::int64_t high
   return value;
 }
 
-std::size_t size_of(const tensor::Tensor& t) {
-  return t ? tensor::row_bytes(t.dtype, static_cast<std::size_t>(t.elements())) : 0;
-}
-
-std::int64_t pages_for(std::int64_t cells) noexcept {
-  return (cells + kPageCells - 1) / kPageCells;
-}
-
 /// Bytes in memory.
 class SpanSource final : public ByteSource {
  public:
@@ -68,7 +61,7 @@ void write_row(compute::Backend& backend, const tensor::Tensor& t, std::int64_t 
                std::vector<std::byte>& scratch, const ByteSink& sink) {
   if (!t) return;
   const tensor::Tensor view = t.rows(row, 1);
-  scratch.resize(size_of(view));
+  scratch.resize(bytes_of(view));
   backend.read(view, scratch.data());
   sink(scratch);
 }
@@ -77,7 +70,7 @@ void read_row(compute::Backend& backend, const tensor::Tensor& t, std::int64_t r
               ByteSource& source) {
   if (!t) return;
   const tensor::Tensor view = t.rows(row, 1);
-  backend.write(view, source.take(size_of(view)).data());
+  backend.write(view, source.take(bytes_of(view)).data());
 }
 
 }  // namespace
@@ -343,17 +336,21 @@ void SequenceState::finish_load(std::int64_t length) {
     }
     check_loaded(length);
   } catch (...) {
-    if (!reserve_) clear();
+    abandon_load();
     throw;
   }
   length_ = length;
+}
+
+void SequenceState::abandon_load() noexcept {
+  if (!reserve_) clear();
 }
 
 void SequenceState::load_state(ByteSource& source) {
   try {
     read_state(source);
   } catch (...) {
-    if (!reserve_) clear();
+    abandon_load();
     throw;
   }
 }
