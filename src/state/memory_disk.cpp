@@ -3,6 +3,7 @@
 #include <string>
 
 #include "state/memory.h"
+#include "state/pages.h"
 #include "state/sequence.h"
 #include "support/error.h"
 
@@ -17,12 +18,8 @@ constexpr std::int64_t kBroughtBack = 8;
 /// The ring takes an eighth of the budget, as long as that makes reading faster.
 constexpr std::uint64_t kRingShare = 8;
 constexpr std::uint64_t kMostRing = std::uint64_t{128} << 20;
-/// Coded pages that are pinned at once, while they are made, and some more.
-constexpr std::int64_t kLeastCodedFrames = 32;
-
-std::size_t bytes_of(const tensor::Tensor& t) noexcept {
-  return tensor::row_bytes(t.dtype, static_cast<std::size_t>(t.elements()));
-}
+/// Coded pages that are made at once, and pinned meanwhile (SequenceState::code_pages).
+constexpr std::int64_t kCodedAtOnce = 16;
 
 std::string megabytes(std::uint64_t bytes) {
   const std::uint64_t tenths = (bytes + 99'999) / 100'000;
@@ -43,12 +40,12 @@ std::int64_t MemoryPool::longest_unit() const noexcept {
   return PageStream::unit_end(last) - PageStream::unit_begin(last);
 }
 
-/// Pages that passes pin: those they write, with the rest of the parts these are in, and one that
-/// is copied per sequence.
+/// Pages that passes pin: those they write or make, with the rest of the parts that the sequences
+/// end in, and, of raw ones, one that is copied per sequence.
 std::int64_t MemoryPool::least_frames(std::size_t group) const noexcept {
   const Group& pool = pools_[group];
   const std::int64_t least = pool.coded_group
-                                 ? kLeastCodedFrames
+                                 ? kCodedAtOnce + longest_unit() * limits_.sequences
                                  : pass_pages() + (longest_unit() + 1) * limits_.sequences;
   return std::min(least, pool.growing().count());
 }
@@ -145,11 +142,12 @@ void MemoryPool::open_disk() {
   stream_ = std::make_unique<PageStream>(framed_, disk_.get(), *ring_, slot_pages_);
 }
 
-/// Makes sure that a frame is free.
+/// Makes sure that a frame is free, and that it may be written: what a pass that failed announced
+/// may still be read, from frames that were given back since.
 void MemoryPool::free_a_frame(std::size_t group) {
   PageFrames& frames = pools_[group].frames;
-  if (frames.free_frames() > 0) return;
   stream_->stop();
+  if (frames.free_frames() > 0) return;
   const std::int32_t page = frames.oldest();
   if (page < 0) {
     throw Error("all pages of the KV cache that have room in memory are in use",
@@ -170,7 +168,6 @@ void MemoryPool::pin(std::size_t group, std::int32_t page) {
 
 void MemoryPool::load_page(std::size_t group, std::int32_t number) {
   free_a_frame(group);
-  stream_->stop();
   PageFrames& frames = pools_[group].frames;
   const std::int32_t frame = frames.place(number);
   try {

@@ -12,6 +12,7 @@
 #include "model/cost.h"
 #include "model/loaded_model.h"
 #include "support/error.h"
+#include "temporary_folder.h"
 
 namespace hearth::testing {
 namespace {
@@ -22,21 +23,6 @@ using state::SequenceState;
 
 constexpr std::int64_t kContext = 5120;
 constexpr std::size_t kBatch = 96;
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "hearth-kv-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// A model of which two are compared: one has all keys and values in memory.
 class Model {
@@ -257,6 +243,35 @@ TEST_F(DiskKvFolder, LongContextsGiveTheSameToo) {
         results.emplace_back(model->run(*sequence, text(golden, 14'500, 1)));
     const std::vector<float> more = model->run(*sequence, text(golden, 20, 2), 1);
     logits.insert(logits.end(), more.begin(), more.end());
+  }
+  EXPECT_GT(tight.loaded->pool().stream()->pass_bytes(), 0U);
+  EXPECT_EQ(results[0], results[1]);
+}
+
+// Parts are larger there; each sequence that a pass goes on with keeps its last one in memory.
+TEST_F(DiskKvFolder, LongCodedContextsOfSeveralSequencesToo) {
+  constexpr std::int64_t kLong = 10'000;
+  constexpr std::size_t kSequences = 3;
+  const GoldenCase golden("llama-plain");
+  const Model all(golden, "tq4", false, kSequences, 0, {}, kLong);
+  const Model tight(golden, "tq4", false, kSequences, tight_budget(all), folder_.path(), kLong);
+  std::vector<std::vector<float>> results;
+  for (const Model* const model : {&all, &tight}) {
+    std::vector<std::unique_ptr<SequenceState>> sequences;
+    for (std::size_t i = 0; i < kSequences; ++i) {
+      sequences.push_back(model->loaded->new_sequence());
+      (void)model->run(*sequences[i], text(golden, 8'300 + 250 * i, i));
+    }
+    std::vector<float>& logits = results.emplace_back();
+    for (int pass = 0; pass < 3; ++pass) {
+      std::vector<BatchRow> rows;
+      for (std::size_t i = 0; i < kSequences; ++i)
+        rows.push_back({.sequence = sequences[i].get(),
+                        .token = text(golden, 9, i)[static_cast<std::size_t>(pass)],
+                        .wants_logits = i < 2});
+      const std::span<const float> more = model->loaded->run(rows);
+      logits.insert(logits.end(), more.begin(), more.end());
+    }
   }
   EXPECT_GT(tight.loaded->pool().stream()->pass_bytes(), 0U);
   EXPECT_EQ(results[0], results[1]);
