@@ -228,20 +228,24 @@ void run_rm(const Options& options) {
   const auto opened = open_folder(path, options);
   if (!opened && options.all) return;
   SegmentFolder& folder = required(opened, path);
-  const FileLock lock = folder.lock();
-  folder.refresh();
-  std::set<Hash128> gone;
-  for (const std::string& word : options.ids) {  // all or none
-    for (const Hash128& id : folder.only_of(find_id(folder, plain_word(word)))) gone.insert(id);
-  }
-  if (options.all) {
-    for (const auto& [id, segment] : folder.segments()) gone.insert(id);
-  }
+  std::vector<Hash128> asked;  // all or none
+  for (const std::string& word : options.ids) asked.push_back(find_id(folder, plain_word(word)));
   if (!options.yes && is_terminal(STDIN_FILENO) &&
       !agreed(options.all ? "Delete all stored conversations?"
                           : fmt::format("Delete {} stored conversations?", options.ids.size()))) {
     fmt::print("They stay.\n");
     return;
+  }
+  // Nobody who wants to write waits for the answer; so what is there may be something else by now.
+  const FileLock lock = folder.lock();
+  folder.refresh();
+  std::set<Hash128> gone;
+  for (const Hash128& id : asked) {
+    if (!folder.segments().contains(id)) continue;
+    for (const Hash128& part : folder.only_of(id)) gone.insert(part);
+  }
+  if (options.all) {
+    for (const auto& [id, segment] : folder.segments()) gone.insert(id);
   }
   const std::uint64_t bytes = folder.remove({std::vector<Hash128>(gone.begin(), gone.end())});
   if (options.all) folder.clean_all();

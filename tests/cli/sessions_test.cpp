@@ -8,6 +8,7 @@
 #include "program.h"
 #include "shared_dir.h"
 #include "support/file.h"
+#include "support/file_lock.h"
 
 namespace hearth::testing {
 namespace {
@@ -116,6 +117,23 @@ TEST_F(Sessions, AreListedShownExportedAndDeleted) {
   EXPECT_EQ(told(" a", keep_).at("tokens").at("reused"), 0);
   EXPECT_EQ(with({"sessions", "rm", "--all", "-y"}).exit_code, 0);
   EXPECT_TRUE(list().empty());
+}
+
+// Whoever is asked may take his time: others write meanwhile.
+TEST_F(Sessions, AreDeletedByWhoeverIsAskedWithoutHoldingUpOthers) {
+  (void)told(" a", keep_);
+  const std::string id = list().at(0).at("id");
+  for (const bool yes : {false, true}) {
+    Terminal terminal(
+        Program({"sessions", "--folder", folder_.string(), "rm", id}).home(home_.path()));
+    ASSERT_TRUE(terminal.wait_for("[y/N]"));
+    EXPECT_TRUE(FileLock::try_take(folder_ / "lock").has_value());
+    if (yes) (void)told(" the doctor", keep_);
+    terminal.type(yes ? "y\n" : "\n");
+    EXPECT_EQ(terminal.finish(), 0);
+    EXPECT_EQ(list().size(), 1U);
+  }
+  EXPECT_NE(list().at(0).at("id"), id) << "what was written meanwhile stays";
 }
 
 TEST_F(Sessions, AreSealedWithAKey) {
