@@ -502,17 +502,6 @@ TEST_F(SchedulerCrowd, TheDiskHoldsUpNobodyElse) {
   EXPECT_EQ(disk.forgotten, (std::vector<std::uint64_t>{slow[1]}));
 }
 
-/// Before anything else runs, too; and a deadline passes while all wait.
-TEST_F(SchedulerCrowd, DeadlinesPassWhileTheDiskIsWaitedFor) {
-  load({.sequences = 2});
-  SlowPrefixes::Disk disk;
-  Scheduler scheduler = served_->start({.parallel = 2}, std::make_unique<SlowPrefixes>(disk, 1));
-  GenerateRequest request = request_of(served_->prompt(60, 1), 5);
-  request.deadline = std::chrono::steady_clock::now() + 1ms;
-  const auto recorder = submit(scheduler, std::move(request));
-  EXPECT_EQ(recorder->wait().result.finish, FinishReason::kCancelled);
-}
-
 // ---- Adapters, turns ----------------------------------------------------------------------------
 
 TEST_F(SchedulerCrowd, RequestsWithOtherAdaptersTakeTurns) {

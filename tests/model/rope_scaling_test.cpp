@@ -23,10 +23,10 @@ spec::ModelSpec described(const std::string& name, const char* scaling) {
   return describe_model(gguf::File::open(golden(name)), options);
 }
 
-const spec::RopeAngles& angles_of(const spec::ModelSpec& spec, std::size_t layer = 0) {
-  return std::get<spec::Attention>(
-             spec.stacks.at(0).layers.at(layer).sublayers.at(0).branches.at(0).body)
-      .rope->angles;
+const spec::RopeAngles& angles_of(const spec::ModelSpec& spec) {
+  const auto& body = spec.stacks.at(0).layers.at(0).sublayers.at(0).branches.at(0).body;
+  if (const auto* latent = std::get_if<spec::LatentAttention>(&body)) return latent->rope->angles;
+  return std::get<spec::Attention>(body).rope->angles;
 }
 
 TEST(RopeScaling, LinearDividesPositions) {
@@ -103,7 +103,9 @@ TEST(RopeScaling, ScaledModelsSeePositionsCloserTogether) {
 TEST(RopeScaling, TakesTheFilesPlace) {
   for (const char* name : {"deepseek2", "gpt-oss"}) {
     HEARTH_REQUIRE_FILE(golden(name));
-    EXPECT_NE(described(name, "yarn:2:512").context_length, 0) << name;
+    const spec::ModelSpec scaled = described(name, "yarn:2:512");
+    EXPECT_EQ(scaled.context_length, 1024) << name;
+    EXPECT_EQ(angles_of(scaled).frequency_scale, 0.5F) << name;
   }
   HEARTH_REQUIRE_FILE(golden("gpt-oss"));
   const spec::ModelSpec own = described("gpt-oss", nullptr);
