@@ -36,8 +36,8 @@ struct DiskStoreOptions {
   std::uint64_t reserve_bytes = std::uint64_t{256} << 20;
   /// Files are sealed with it, and only those that are are found. Null: they are plain.
   std::shared_ptr<const StoreKey> key = nullptr;
-  /// Told, once per kind of trouble, that something could not be kept. Called on any thread; may
-  /// be empty.
+  /// Told, once per kind of trouble, that something could not be kept or read back. Called on any
+  /// thread; may be empty.
   std::function<void(const std::string&)> warn = {};
   /// Unix seconds; empty: the computer's clock.
   std::function<std::int64_t()> now = {};
@@ -73,8 +73,8 @@ class DiskStore {
                                                  std::span<const std::int32_t> tokens,
                                                  std::int64_t most, std::int64_t least = 0);
   /// Reads it into an empty sequence. With `logits`, those after its last token, empty when they
-  /// are not stored. False when a file is gone or damaged (then it is removed): the sequence is
-  /// empty. Throws Error when the pool is full.
+  /// are not stored. False when a file is gone, cannot be opened or is damaged (then it is
+  /// removed): the sequence is empty. Throws Error when the pool is full.
   [[nodiscard]] bool load(const StoredPrefix& stored, SequenceState& sequence,
                           std::vector<float>* logits = nullptr);
   /// Writes `sequence`, whose rows are `tokens`, unless it is there already: only what no stored
