@@ -125,16 +125,16 @@ TEST_P(CpuMatmul, FastModeDoesNotDependOnTheBatchEither) {
   Random random(13);
   Bench cpu = cpu_bench(GetParam().instruction_set, 2);
   // Two pairs of panels and a part of one; rows for kernels that take eight, six and fewer: of
-  // panels as they are, all of them, and of expanded ones (ReadyPanels::kExpandRows) those at the
+  // panels as they are, all of them, and of expanded ones (ReadyPanels::are_many) those at the
   // ends of what a kernel takes.
   const Product few = random_product(dtype, 75, 15, random);
-  const Product many = random_product(dtype, 75, 39, random);
+  const Product many = random_product(dtype, 75, 103, random);
   for (const bool plain : {false, true}) {
     std::vector<float> batched = multiply(cpu, few, dtype, Residency::kPacked, plain);
     for (std::int64_t t = 0; t < few.batch; ++t)
       expect_same_alone(cpu, few, dtype, plain, t, batched);
     batched = multiply(cpu, many, dtype, Residency::kPacked, plain);
-    for (const std::int64_t t : {0, 5, 6, 7, 8, 35, 36, 38})
+    for (const std::int64_t t : {0, 5, 6, 7, 8, 95, 96, 101, 102})
       expect_same_alone(cpu, many, dtype, plain, t, batched);
   }
 }

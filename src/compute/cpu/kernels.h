@@ -335,6 +335,8 @@ struct KernelTable {
   bool biased_weights;
   /// Whether BF16 and F16 weights are kept as kBF16Pairs (but not for exact results).
   bool bfloat_pairs;
+  /// Whether kernels for expanded panels are so much faster that every format is expanded early.
+  bool tiles = false;
   DotFunction dot[kPanelFormats];
   /// The same for two panels and kPairColumns columns: out[c * out_stride ...][2][16], to the bit
   /// what `dot` makes of each. Null where that is no faster.

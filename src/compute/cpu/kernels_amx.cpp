@@ -29,6 +29,7 @@ constexpr KernelTable make_tiles_table() {
     return table.dot[static_cast<int>(format)];
   };
   for (DotFunction& two : table.dot_two) two = nullptr;
+  table.tiles = true;
   dot(PanelFormat::kWide32) = tiles32<Wide32Block>;
   dot(PanelFormat::kWide32Minimum) = tiles32<Wide32MinimumBlock>;
   dot(PanelFormat::kWide16) = tiles32<Wide16Block>;

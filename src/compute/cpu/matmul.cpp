@@ -67,18 +67,56 @@ void CpuWeight::pack(WeightSlabs& slabs, ThreadTeam& team, const KernelTable& ke
   });
 }
 
+namespace {
+
+/// Rows from which on expanding panels is worth it: for codes that become weights by one or two
+/// instructions the second.
+constexpr std::int64_t kManyRows = 33, kManyRowsOfSimple = 97;
+
+bool is_simple(PanelFormat format) noexcept {
+  switch (format) {
+    case PanelFormat::kQ8_0:
+    case PanelFormat::kQ4_0:
+    case PanelFormat::kQ4_1:
+    case PanelFormat::kIQ4_NL:
+    case PanelFormat::kMXFP4:
+    case PanelFormat::kQ4_K:
+    case PanelFormat::kIQ4_XS:
+    case PanelFormat::kIQ3_S:
+    case PanelFormat::kTernary:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool ReadyPanels::are_many(const KernelTable& kernels, const CpuWeight& weight,
+                           std::int64_t rows) noexcept {
+  // A panel that must be made takes longer, and has room for itself only, an expanded one more.
+  const bool simple = !kernels.tiles && weight.is_packed() && is_simple(weight.format());
+  return rows >= (simple ? kManyRowsOfSimple : kManyRows);
+}
+
+bool ReadyPanels::expands(const KernelTable& kernels, const CpuWeight& weight,
+                          std::int64_t rows) noexcept {
+  return kernels.expand[static_cast<int>(weight.format())] != nullptr &&
+         are_many(kernels, weight, rows);
+}
+
 ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, std::int64_t matrix,
                          std::int64_t first, std::int64_t count, std::int64_t rows,
                          std::byte* native, std::byte* wide) noexcept
     : columns_(weight.columns()) {
-  const ExpandFunction expand = kernels.expand[static_cast<int>(weight.format())];
-  if (rows < kExpandRows || expand == nullptr) {
+  if (!expands(kernels, weight, rows)) {
     start_ = weight.panel(matrix, first, kernels, native);
     stride_ = weight.panel_bytes();
     multiply_ = kernels.dot[static_cast<int>(weight.format())];
     if (weight.is_packed()) last_ = weight.panel(matrix, weight.panels() - 1, kernels, native);
     return;
   }
+  const ExpandFunction expand = kernels.expand[static_cast<int>(weight.format())];
   const PanelFormat format = wide_format(weight.format());
   start_ = wide;
   stride_ = bytes_of(format, columns_);
@@ -97,10 +135,9 @@ const std::byte* ReadyPanels::next(std::int64_t index) const noexcept {
 
 std::int64_t ReadyPanels::together(const KernelTable& kernels, const CpuWeight& weight,
                                    std::int64_t left, std::int64_t rows) noexcept {
-  const auto format = static_cast<int>(weight.format());
   const auto wide = static_cast<int>(wide_format(weight.format()));
-  const bool can = kernels.expand[format] != nullptr && kernels.dot_two[wide] != nullptr;
-  return can && rows >= kExpandRows ? std::min(left, kPairPanels) : 1;
+  const bool can = kernels.dot_two[wide] != nullptr && expands(kernels, weight, rows);
+  return can ? std::min(left, kPairPanels) : 1;
 }
 
 void ReadyPanels::multiply(std::int64_t index, std::int64_t panels,
@@ -297,7 +334,11 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
   if (convert_here) convert(0, pass.rows);
   // For few rows, panels of all projections in turn. They are not expanded, and those that must be
   // made have room for one only.
-  const bool few = pass.rows < ReadyPanels::kExpandRows;
+  const bool few =
+      std::none_of(projections.begin(), projections.end(), [&](const Projection& projection) {
+        return ReadyPanels::are_many(kernels_, static_cast<const CpuWeight&>(*projection.weight),
+                                     pass.rows);
+      });
   PanelQueue queue(panels, bytes, pass.rows, alone ? 1 : threads);
   const auto multiply_panels = [&](PanelQueue::Range range, int thread) {
     for (const Projection& projection : projections) {

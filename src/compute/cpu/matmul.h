@@ -87,9 +87,13 @@ struct ActivationRows {
 /// expanded, so that their codes are read once and not once per tile.
 class ReadyPanels {
  public:
-  /// At least this many rows make expanding worth it: from memory it takes as long as about seven
-  /// rows, and makes each of them about a tenth faster.
-  static constexpr std::int64_t kExpandRows = 33;
+  /// Whether so many rows are worth expanding panels of a format that can be: from memory it takes
+  /// as long as seven to ten rows, and makes each of them faster, the more so the longer codes take
+  /// to decode (measured with AVX-512 without AMX: docs/benchmarks.md).
+  [[nodiscard]] static bool are_many(const KernelTable& kernels, const CpuWeight& weight,
+                                     std::int64_t rows) noexcept;
+  [[nodiscard]] static bool expands(const KernelTable& kernels, const CpuWeight& weight,
+                                    std::int64_t rows) noexcept;
 
   /// `native`: room for a panel that must be made; `wide`: for `count` expanded panels.
   ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, std::int64_t matrix,
