@@ -207,9 +207,7 @@ struct Sub256 {
   void finish(const std::byte* block, const typename Block::Scales& scales,
               const std::byte* const* row, const I (&totals)[kColumns],
               F (&total)[kColumns]) const {
-    const F unit = Block::unit(block);
     F values[kColumns];
-    for (int c = 0; c < kColumns; ++c) values[c] = mul(unit, to_float(totals[c]));
     if constexpr (Block::kMinimum) {
       // Pairs of sub-blocks; for those of 32 the sums are halved to fit.
       I minima[kColumns];
@@ -222,11 +220,17 @@ struct Sub256 {
                                 reinterpret_cast<const std::int16_t*>(row[c] + at + 4 * pair));
         }
       }
+      // Totals that are in memory are fetched only now that minima want no registers.
+      asm volatile("" ::: "memory");
+      const F unit = Block::unit(block);
       F low = Block::minimum_unit(block);
       if constexpr (Block::kSub == 32) low = add(low, low);
       for (int c = 0; c < kColumns; ++c) {
-        values[c] = sub(values[c], mul(low, to_float(minima[c])));
+        values[c] = sub(mul(unit, to_float(totals[c])), mul(low, to_float(minima[c])));
       }
+    } else {
+      const F unit = Block::unit(block);
+      for (int c = 0; c < kColumns; ++c) values[c] = mul(unit, to_float(totals[c]));
     }
     for (int c = 0; c < kColumns; ++c) {
       total[c] = fma(values[c], set(float_at(row[c] + layout.scales + k / 64)), total[c]);

@@ -135,9 +135,11 @@ inline void two_panels256(const DotArguments& a) {
         subs.add_pair(Scales(in.panels[p]), in.rows, q, first[p], second[p], totals[p]);
       }
     }
-    // So that nothing of what follows is fetched into registers before.
-    asm volatile("" ::: "memory");
     for (int p = 0; p < 2; ++p) {
+      // So that nothing of what follows is fetched into registers before. The sums of rows for
+      // minima are fetched anew for the second panel: as operands of products they cost nothing,
+      // and kept for it they would be spilled.
+      asm volatile("" ::: "memory");
       subs.finish(in.panels[p], Scales(in.panels[p]), in.rows, totals[p], total[p]);
       in.panels[p] += Block::kBytes;
     }
