@@ -243,13 +243,10 @@ void print(const char* name, const std::vector<Seen>& clients, double seconds, d
   }
 }
 
-/// Megabytes by the second, in the background. Pages of the context are memory only from their
-/// first use on, and the pool gives out those that were used before others do: what is used for the
-/// first time because more is held than ever before is no leak, and told apart.
+/// The process's megabytes by the second, in the background.
 class MemoryWatch {
  public:
-  MemoryWatch(const Scheduler& scheduler, double bytes_per_cell)
-      : scheduler_(scheduler), bytes_per_cell_(bytes_per_cell), thread_([this] { run(); }) {}
+  MemoryWatch() : thread_([this] { run(); }) {}
   ~MemoryWatch() {
     {
       const std::lock_guard lock(mutex_);
@@ -260,40 +257,23 @@ class MemoryWatch {
     if (samples_.size() < 4) return;
     const std::size_t from = samples_.size() > 120 ? 60 : samples_.size() / 2;
     const double minutes = static_cast<double>(samples_.size() - 1 - from) / 60;
-    const Sample& first = samples_[from];
-    const Sample& last = samples_.back();
-    const double context = last.context - first.context;
     std::printf(
-        "resident: %.1f MB at the start, %.1f MB at the end; since second %zu %+.1f MB of context "
-        "that was never used before, and %+.2f MB/min besides\n",
-        samples_.front().resident, last.resident, from, context,
-        (last.resident - first.resident - context) / minutes);
+        "resident: %.1f MB at the start, %.1f MB in second %zu, %.1f MB at the end: %+.2f MB/min\n",
+        samples_.front(), samples_[from], from, samples_.back(),
+        (samples_.back() - samples_[from]) / minutes);
   }
 
  private:
-  struct Sample {
-    double resident = 0, context = 0;  // megabytes; of the context, the most that was ever held
-  };
   void run() {
-    constexpr int kLooks = 50;  // a second
     std::unique_lock lock(mutex_);
-    std::int64_t most = 0;
-    for (int look = 0;; ++look) {
-      most = std::max(most, scheduler_.statistics().kv_cells_used);
-      if (look % kLooks == 0) {
-        samples_.push_back({static_cast<double>(machine::process_memory().resident) / 1e6,
-                            static_cast<double>(most) * bytes_per_cell_ / 1e6});
-      }
-      const auto pause = std::chrono::milliseconds(1000 / kLooks);
-      if (ends_changed_.wait_for(lock, pause, [this] { return ends_; })) return;
-    }
+    do {
+      samples_.push_back(static_cast<double>(machine::process_memory().resident) / 1e6);
+    } while (!ends_changed_.wait_for(lock, std::chrono::seconds(1), [this] { return ends_; }));
   }
-  const Scheduler& scheduler_;
-  double bytes_per_cell_;
   std::mutex mutex_;
   std::condition_variable ends_changed_;
   bool ends_ = false;
-  std::vector<Sample> samples_;
+  std::vector<double> samples_;
   std::thread thread_;
 };
 
@@ -324,8 +304,7 @@ void run(double seconds, int streams, const std::string& shape_name, tensor::DTy
   print("one stream", one, alone_seconds, 0, before, after);
   const double alone = static_cast<double>(one.front().tokens) / alone_seconds;
 
-  const double cells = static_cast<double>(scheduler.statistics().kv_cells);
-  const MemoryWatch memory(scheduler, static_cast<double>(model->memory().kv) / cells);
+  const MemoryWatch memory;
   for (const bool with_long : {false, true}) {
     before = scheduler.statistics();
     const double part = seconds / 2;
