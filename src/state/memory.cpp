@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <numeric>
+#include <optional>
 #include <tuple>
 #include <utility>
 
+#include "machine/cpu.h"
 #include "state/pages.h"
 #include "state/snapshots.h"
 #include "support/error.h"
 #include "support/huge_pages.h"
+#include "support/thread_team.h"
 
 namespace hearth::state {
 
@@ -222,9 +226,29 @@ void MemoryPool::make_memory(const spec::KvMemory& memory, std::size_t index) {
 }
 
 void MemoryPool::populate() {
+  // The system clears pages at some GB/s per core.
+  constexpr std::size_t kSlice = std::size_t{64} << 20;
+  std::vector<std::span<std::byte>> slices;
   for (const std::unique_ptr<tensor::Buffer>& buffer : buffers_) {
-    if (std::byte* const bytes = buffer->host()) hearth::populate({bytes, buffer->size()});
+    std::byte* const bytes = buffer->host();
+    if (bytes == nullptr) continue;
+    for (std::size_t at = 0; at < buffer->size(); at += kSlice)
+      slices.emplace_back(bytes + at, std::min(kSlice, buffer->size() - at));
   }
+  std::mutex mutex;
+  std::optional<Error> problem;
+  ThreadTeam team(std::min<int>(machine::usable_cores(), static_cast<int>(slices.size())));
+  team.for_chunks(static_cast<std::int64_t>(slices.size()), 1,
+                  [&](std::int64_t begin, std::int64_t end, int) {
+                    try {
+                      for (std::int64_t i = begin; i < end; ++i)
+                        hearth::populate(slices[static_cast<std::size_t>(i)]);
+                    } catch (const Error& error) {
+                      const std::lock_guard lock(mutex);
+                      problem = error;
+                    }
+                  });
+  if (problem) throw *problem;
 }
 
 std::int64_t MemoryPool::pass_pages() const noexcept {

@@ -1,10 +1,13 @@
 #include "state/sequence.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
@@ -349,6 +352,20 @@ TEST_F(SequenceTest, SavedStatesLackNothingThatIsRead) {
   EXPECT_EQ(pool->free_pages(0), pool->pages(0));
   target.load(saved);
   EXPECT_EQ(target.length(), 130);
+}
+
+TEST_F(SequenceTest, MemoryThatIsTakenAtOnceKeepsWhatItHolds) {
+  const auto cpu = compute::make_cpu_backend({});
+  MemoryPool pool(*cpu, memories(true, true), {200 * kPageCells, 4, 32, tensor::DType::kF32});
+  const tensor::Tensor& keys = pool.keys(0);
+  keys.buffer->host()[keys.offset + 5] = std::byte{42};
+  pool.populate();
+  EXPECT_EQ(keys.buffer->host()[keys.offset + 5], std::byte{42});
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> resident((keys.buffer->size() + page - 1) / page);
+  ASSERT_GT(resident.size(), 10U);
+  ASSERT_EQ(mincore(keys.buffer->host(), keys.buffer->size(), resident.data()), 0);
+  for (const unsigned char each : resident) ASSERT_EQ(each & 1, 1);
 }
 
 // A snapshot holds one state and what windows reach; the pool's plan has room for as many as it was
