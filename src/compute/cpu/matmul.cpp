@@ -101,8 +101,10 @@ bool ReadyPanels::are_many(const KernelTable& kernels, const CpuWeight& weight,
 
 bool ReadyPanels::expands(const KernelTable& kernels, const CpuWeight& weight,
                           std::int64_t rows) noexcept {
-  return kernels.expand[static_cast<int>(weight.format())] != nullptr &&
-         are_many(kernels, weight, rows);
+  if (kernels.expand[static_cast<int>(weight.format())] == nullptr) return false;
+  // Multiplied as it is, a packed panel of Q4_K is as fast as an expanded one and half as large.
+  const bool never = !kernels.tiles && weight.is_packed() && weight.format() == PanelFormat::kQ4_K;
+  return !never && are_many(kernels, weight, rows);
 }
 
 ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, std::int64_t matrix,
