@@ -30,8 +30,8 @@ inline const std::byte* row_of(const DotArguments& a, int c) {
   return a.row_table != nullptr ? a.row_table[c] : a.rows + c * a.row_stride;
 }
 
-/// -kZero times the sum of int8 values, from -2^kShift times it at `minus`.
-template <int kZero, int kShift>
+/// -kZero times the sum of int8 values, from -128 times it at `minus`.
+template <int kZero>
 inline I offset(const std::byte* minus) {
   constexpr int kLog = kZero == 128  ? 7
                        : kZero == 32 ? 5
@@ -41,10 +41,8 @@ inline I offset(const std::byte* minus) {
                                      : 0;
   if constexpr (kZero == 0 || (kZero == 128 && !kBiasedWeights)) {
     return zero_int();
-  } else if constexpr (kLog > kShift) {
-    return shift_left<kLog - kShift>(set_int(int_at(minus)));
-  } else if constexpr (kLog < kShift) {
-    return shift_right<kShift - kLog>(set_int(int_at(minus)));
+  } else if constexpr (kLog < 7) {
+    return shift_right<7 - kLog>(set_int(int_at(minus)));
   } else {
     return set_int(int_at(minus));
   }
@@ -88,10 +86,10 @@ inline void dot32(const DotArguments& a, int first) {
     for (int c = 0; c < kColumns; ++c) {
       if constexpr (Block::kHalves) {
         const std::byte* const minus = row[c] + layout.half_minus128 + 8 * b;
-        sums[0][c] = offset<Block::kZero, 7>(minus);
-        sums[1][c] = offset<Block::kZero, 7>(minus + 4);
+        sums[0][c] = offset<Block::kZero>(minus);
+        sums[1][c] = offset<Block::kZero>(minus + 4);
       } else {
-        sums[0][c] = offset<Block::kZero, 7>(row[c] + layout.minus128 + 4 * b);
+        sums[0][c] = offset<Block::kZero>(row[c] + layout.minus128 + 4 * b);
       }
     }
     if constexpr (Block::kHalves) {
@@ -174,7 +172,7 @@ struct Sub256 {
     } else if constexpr (Block::kSub == 32) {
       // What is shifted out where weights are multiples of 2^kShift, may be any rounding.
       static_assert(kShift == kPairShift32 && (kZero == 128 || kZero == 16));
-      return offset<kZero, 7>(row + layout.starts + k / 8 + 4 * sub);
+      return offset<kZero>(row + layout.starts + k / 8 + 4 * sub);
     } else {
       static_assert(kShift == kPairShift16 && (kZero == 128 || kZero == 32));
       const std::int64_t starts = kZero == 128 ? layout.half_starts128 : layout.half_starts32;

@@ -109,7 +109,6 @@ inline I set_int(std::int32_t x) { return _mm512_set1_epi32(x); }
 inline I load_int(const void* p) { return _mm512_loadu_si512(p); }
 inline I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
 inline I sub_int(I a, I b) { return _mm512_sub_epi32(a, b); }
-inline I mul_int(I a, I b) { return _mm512_mullo_epi32(a, b); }
 template <int kBits>
 inline I shift_right(I a) {
   return _mm512_srai_epi32(a, kBits);

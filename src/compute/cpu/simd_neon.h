@@ -171,9 +171,6 @@ inline I add_int(I x, I y) {
 inline I sub_int(I x, I y) {
   return each<I>(x, y, [](int32x4_t p, int32x4_t q) { return vsubq_s32(p, q); });
 }
-inline I mul_int(I x, I y) {
-  return each<I>(x, y, [](int32x4_t p, int32x4_t q) { return vmulq_s32(p, q); });
-}
 template <int kBits>
 inline I shift_right(I x) {
   return {vshrq_n_s32(x.a, kBits), vshrq_n_s32(x.b, kBits), vshrq_n_s32(x.c, kBits),

@@ -138,9 +138,6 @@ inline I add_int(I a, I b) {
 inline I sub_int(I a, I b) {
   return make<I>([&](int i) { return wrap(bits(a.v[i]) - bits(b.v[i])); });
 }
-inline I mul_int(I a, I b) {
-  return make<I>([&](int i) { return wrap(bits(a.v[i]) * bits(b.v[i])); });
-}
 template <int kBits>
 inline I shift_right(I a) {
   return make<I>([&](int i) { return a.v[i] >> kBits; });

@@ -154,13 +154,13 @@ inline F scaled32(const std::byte* group, std::int64_t b, const TileSums* produc
                   const std::byte* row, const Row32Layout& layout) {
   if constexpr (Block::kHalves) {
     const std::byte* const minus = row + layout.half_minus128 + 8 * b;
-    const I first = add_int(load_int(products[0][c]), offset<Block::kZero, 7>(minus));
-    const I second = add_int(load_int(products[1][c]), offset<Block::kZero, 7>(minus + 4));
+    const I first = add_int(load_int(products[0][c]), offset<Block::kZero>(minus));
+    const I second = add_int(load_int(products[1][c]), offset<Block::kZero>(minus + 4));
     const F value = mul(to_float(first), Block::half_scale(group, 0, 0));
     return fma(to_float(second), Block::half_scale(group, 0, 1), value);
   } else {
     const I sum =
-        add_int(load_int(products[0][c]), offset<Block::kZero, 7>(row + layout.minus128 + 4 * b));
+        add_int(load_int(products[0][c]), offset<Block::kZero>(row + layout.minus128 + 4 * b));
     return mul(to_float(sum), Block::scale(group, 0));
   }
 }

@@ -2,9 +2,8 @@
 // meets both panels, so that twelve products cost eight loads instead of fourteen. The arithmetic
 // is that of dot_kernels.h, to the bit.
 //
-// What limits these kernels on Zen 4 are the two pipes that multiply, integers or floats, whatever
-// the instruction: additions, conversions and shifts go elsewhere. 32 features of a row cost 8
-// products and 2 multiplications for scales, so 80 % of the int8 peak is the most to be had.
+// In blocks of 32, the features of a block cost a row 8 products and 2 multiplications for scales in
+// the two pipes that limit these kernels (dot_kernels.h): 80 % of the int8 peak is the most to be had.
 //
 // Included only by kernels_*.cpp, after the header of its instruction set.
 #pragma once
@@ -54,12 +53,12 @@ inline void add_products_of_two(const std::byte* const (&weights)[2],
   }
 }
 
-/// Sums begin at what undoes the offset of the weights, from -2^kShift times the sums at `minus`.
-template <int kZero, int kShift>
+/// Sums begin at what undoes the offset of the weights, from -128 times the sums at `minus`.
+template <int kZero>
 inline void start_sums(const std::byte* const (&rows)[kPairColumns], std::int64_t minus,
                        PairSums& sums) {
   for (int c = 0; c < kPairColumns; ++c) {
-    sums[0][c] = sums[1][c] = offset<kZero, kShift>(rows[c] + minus);
+    sums[0][c] = sums[1][c] = offset<kZero>(rows[c] + minus);
   }
 }
 
@@ -77,7 +76,7 @@ inline void two_panels32(const DotArguments& a) {
   const std::byte* groups[2] = {in.panels[0], in.panels[1]};
   for (std::int64_t b = 0; b < a.columns / 32; ++b) {
     PairSums sums;
-    start_sums<Block::kZero, 7>(in.rows, layout.minus128 + 4 * b, sums);
+    start_sums<Block::kZero>(in.rows, layout.minus128 + 4 * b, sums);
     const std::byte* const weights[2] = {groups[0] + Block::kHeader, groups[1] + Block::kHeader};
     add_products_of_two<Block::kZero, 8>(weights, in.rows, 32 * b, sums);
     for (int p = 0; p < 2; ++p) {
