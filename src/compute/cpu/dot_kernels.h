@@ -53,20 +53,28 @@ inline I dot_step(I sum, B w, const std::byte* y) {
   return kZero == 128 ? dot_byte(sum, w, int8s(y)) : dot_small(sum, w, int8s(y));
 }
 
-/// Fetches `bytes` bytes of the next panel into the second-level cache. The first rows read this
-/// panel from memory, which keeps it busy; the others find it in the caches, and memory would be
-/// idle.
-template <int kColumns>
-struct FetchNext {
-  std::ptrdiff_t ahead = 0;
-  FetchNext(const DotArguments& a, int first)
-      : ahead(kColumns > 1 && first > 0 && a.next != nullptr ? a.next - a.panel : 0) {}
-  void operator()(const std::byte* p, std::int64_t bytes) const {
+/// Fetches the next panel into the second-level cache while this one is multiplied, with every row
+/// an equal share of each block: memory works beside the arithmetic, and few lines are awaited at a
+/// time.
+template <int kColumns, int kBlockBytes>
+class FetchNext {
+ public:
+  FetchNext(const DotArguments& a, int first) {
+    const int row = a.next_row + first;
+    if (kColumns == 1 || row >= a.next_rows) return;
+    constexpr int kLines = kBlockBytes / 64;
+    const int rows = row + kColumns < a.next_rows ? row + kColumns : a.next_rows;
+    begin_ = a.next - a.panel + 64 * (kLines * row / a.next_rows);
+    end_ = a.next - a.panel + 64 * (kLines * rows / a.next_rows);
+  }
+  void operator()(const std::byte* block) const {
     if constexpr (kColumns > 1) {
-      if (ahead == 0) return;
-      for (std::int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + ahead + i, 0, 2);
+      for (std::ptrdiff_t i = begin_; i < end_; i += 64) __builtin_prefetch(block + i, 0, 2);
     }
   }
+
+ private:
+  std::ptrdiff_t begin_ = 0, end_ = 0;  // bytes from a block of this panel to its share
 };
 
 template <class Block, int kColumns>
@@ -125,9 +133,9 @@ inline void dot32(const DotArguments& a, int first) {
   constexpr std::int64_t kGroupBytes = Block::kHeader + Block::kUnits * Block::kUnitBytes;
   const std::byte* group = a.panel;
   std::int64_t b = 0;
-  const FetchNext<kColumns> fetch(a, first);
+  const FetchNext<kColumns, kGroupBytes> fetch(a, first);
   for (; b + Block::kUnits <= blocks; b += Block::kUnits, group += kGroupBytes) {
-    fetch(group, kGroupBytes);
+    fetch(group);
     for (int unit = 0; unit < Block::kUnits; ++unit) add_unit(b + unit, group, unit);
   }
   for (int unit = 0; b + unit < blocks; ++unit) add_unit(b + unit, group, unit);
@@ -298,9 +306,9 @@ inline void dot256(const DotArguments& a, int first) {
     total[c] = zero();
   }
   const std::byte* p = a.panel;
-  const FetchNext<kColumns> fetch(a, first);
+  const FetchNext<kColumns, Block::kBytes> fetch(a, first);
   for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes) {
-    fetch(p, Block::kBytes);
+    fetch(p);
     block256(p, row, Sub256<Block>{layout, k}, total);
   }
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * a.out_stride, total[c]);
@@ -414,7 +422,9 @@ inline void dot_float(const DotArguments& a, int first) {
   const std::byte* p = a.panel;
   const std::int64_t steps = Panel::steps(a.columns);
   std::int64_t k = 0;
+  const FetchNext<kColumns, 2 * Panel::kBytes> fetch(a, first);
   for (; k + 2 <= steps; k += 2, p += 2 * Panel::kBytes) {
+    fetch(p);
     const auto w0 = Panel::lanes(p);
     const auto w1 = Panel::lanes(p + Panel::kBytes);
     for (int c = 0; c < kColumns; ++c) {

@@ -143,8 +143,11 @@ struct DotArguments {
   int count = 0;
   float* out = nullptr;
   std::int64_t out_stride = kPanelRows;
-  /// The panel that will be read next, or null: it may be fetched meanwhile.
+  /// The panel that will be read next: it may be fetched meanwhile, a share of it with every one of
+  /// the first `next_rows` rows that meet this panel, of which this call has those from `next_row`
+  /// on.
   const std::byte* next = nullptr;
+  int next_row = 0, next_rows = 0;
   std::size_t panel_stride = 0;  // bytes from one panel to the next, for kernels that take two
 };
 using DotFunction = void (*)(const DotArguments&);

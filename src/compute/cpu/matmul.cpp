@@ -31,6 +31,13 @@ std::size_t bytes_of(PanelFormat format, std::int64_t columns) noexcept {
   return (panel_bytes(format, columns) + 63) / 64 * 64;
 }
 
+/// How many of `rows` rows fetch the next panel while they meet one (DotArguments::next_rows): fewer
+/// than four are waiting for memory as it is, and reads ahead only stand in their way.
+int fetching_rows(std::int64_t rows) noexcept {
+  constexpr std::int64_t kLeast = 4, kMost = 24;
+  return rows < kLeast ? 0 : static_cast<int>(std::min(rows, kMost));
+}
+
 }  // namespace
 
 std::int64_t padded_stride(std::int64_t bytes) noexcept {
@@ -286,10 +293,12 @@ void MatmulEngine::multiply(const Pass& pass, const Unit& unit, int thread) cons
       const float* const bias =
           unit.projection.bias ? floats_of(unit.projection.bias) + first : nullptr;
       dot.out_stride = whole ? to.strides[0] : width;
+      dot.next = ready.next(i);
+      dot.next_rows = dot.next == nullptr ? 0 : fetching_rows(stop - start);
       for (std::int64_t t = start; t < stop; t += columns) {
         dot.rows = rows + t * dot.row_stride;
         dot.count = static_cast<int>(std::min(columns, stop - t));
-        dot.next = t == unit.begin ? ready.next(i) : nullptr;
+        dot.next_row = static_cast<int>(t - unit.begin);
         dot.out = whole ? out + t * to.strides[0] + first : tile;
         ready.multiply(i, panels, dot);
         if (whole) continue;
