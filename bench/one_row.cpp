@@ -121,8 +121,9 @@ class Bench {
         return kernels_.to_bfloat(x_, kColumns, activations_);
       case RowFormat::kBlocks32:
         return kernels_.quantize32(x_, kColumns, activations_);
-      case RowFormat::kBlocks256:
-        return kernels_.quantize256(x_, kColumns, activations_);
+      case RowFormat::kBlocks256x32:
+      case RowFormat::kBlocks256x16:
+        return kernels_.quantize256(x_, kColumns, {true, true}, activations_);
     }
   }
 

@@ -65,7 +65,10 @@ enum class RowFormat : std::uint8_t {
   kFloat,     // as they are
   kBFloat,    // rounded to bfloat16
   kBlocks32,  // int8 with a float scale per 32 values
-  kBlocks256  // int8 with a float scale per 256 values and a small integer scale per 32
+  // int8 with a float scale per 256 values and a small integer scale per 32, with the sums that
+  // weights want whose own scales are for 32 or for 16
+  kBlocks256x32,
+  kBlocks256x16
 };
 
 /// Where the parts of a quantized activation row of `columns` values are, in bytes from its start
@@ -101,29 +104,42 @@ constexpr std::int32_t pair_rounding(int shift, int sub) {
 /// Shifts of the formats whose weights are signed, by the size of their sub-blocks.
 inline constexpr int kPairShift32 = pair_shift(32, 127), kPairShift16 = pair_shift(16, 43);
 
+/// The sums for sub-blocks of 32 come before those for sub-blocks of 16: rows may end behind either.
 struct Row256Layout {
   explicit constexpr Row256Layout(std::int64_t columns)
       : scales(columns),
-        starts(columns + columns / 64),
-        sub_scales(starts + columns / 8),
-        twin_sub_scales(sub_scales + columns / 16),
-        half_sums(twin_sub_scales + columns / 8),
-        half_starts32(half_sums + columns / 16),
+        sub_scales(columns + columns / 64),
+        half_sums(sub_scales + columns / 16),
+        starts(half_sums + columns / 16),
+        bytes_for_32(starts + columns / 8),
+        twin_sub_scales(bytes_for_32),
+        half_starts32(twin_sub_scales + columns / 8),
         half_starts128(half_starts32 + columns / 4),
         sums16(half_starts128 + columns / 4),
         sums8(sums16 + columns / 8),
         bytes(sums8 + columns / 4) {}
   std::int64_t scales;  // float per 256: a value is scale * sub-scale * int8
+  // For sub-blocks of 32.
+  std::int64_t sub_scales;  // int16 per 32: 1 .. kSubScales
+  std::int64_t half_sums;   // int16 per 32: half of sub-scale times the sum of the int8 values
   /// int32 per 32: -128 times the sum of the int8 values, plus pair_rounding(kPairShift32)
   std::int64_t starts;
-  std::int64_t sub_scales;       // int16 per 32: 1 .. kSubScales
-  std::int64_t twin_sub_scales;  // two int16 per 32: the same twice
-  std::int64_t half_sums;        // int16 per 32: half of sub-scale times the sum of the int8 values
+  std::int64_t bytes_for_32;
+  // For sub-blocks of 16.
+  std::int64_t twin_sub_scales;  // two int16 per 32: the sub-scale twice
   /// int32 per 16: -32 and -128 times their sum, plus pair_rounding(kPairShift16)
   std::int64_t half_starts32, half_starts128;
   std::int64_t sums16;  // int16 per 16: sub-scale times their sum
   std::int64_t sums8;   // int16 per 8: their sum
   std::int64_t bytes;
+};
+/// Which sums of a row of blocks of 256 are wanted.
+struct Row256Parts {
+  bool for_32 = false, for_16 = false;
+  [[nodiscard]] std::int64_t bytes(std::int64_t columns) const noexcept {
+    const Row256Layout layout(columns);
+    return for_16 ? layout.bytes : for_32 ? layout.bytes_for_32 : 0;
+  }
 };
 /// Sub-scales halve the rounding error of one scale per 256 values. Half a sum of 32 is at most
 /// 32 * 127 * kSubScales / 2, and one of 16 as much, < 2^15. The largest integer sums, those of
@@ -353,7 +369,7 @@ struct KernelTable {
   void (*to_bfloat)(const float* x, std::int64_t size, std::byte* to);
 
   void (*quantize32)(const float* x, std::int64_t columns, std::byte* row);
-  void (*quantize256)(const float* x, std::int64_t columns, std::byte* row);
+  void (*quantize256)(const float* x, std::int64_t columns, Row256Parts parts, std::byte* row);
 
   void (*norm_rms)(const NormRow&);
   void (*norm_layer)(const NormRow&);

@@ -172,8 +172,10 @@ void ActivationRows::want(RowFormat format, std::int64_t columns) noexcept {
     case RowFormat::kBlocks32:
       blocks32.stride = padded_stride(Row32Layout(columns).bytes);
       return;
-    case RowFormat::kBlocks256:
-      blocks256.stride = padded_stride(Row256Layout(columns).bytes);
+    case RowFormat::kBlocks256x32:
+    case RowFormat::kBlocks256x16:
+      (format == RowFormat::kBlocks256x32 ? parts256.for_32 : parts256.for_16) = true;
+      blocks256.stride = padded_stride(parts256.bytes(columns));
       return;
   }
 }
@@ -189,22 +191,23 @@ void ActivationRows::convert(const KernelTable& kernels, const float* x, std::in
                              std::int64_t row) const noexcept {
   if (blocks32.stride > 0) kernels.quantize32(x, columns, blocks32.first + row * blocks32.stride);
   if (blocks256.stride > 0) {
-    kernels.quantize256(x, columns, blocks256.first + row * blocks256.stride);
+    kernels.quantize256(x, columns, parts256, blocks256.first + row * blocks256.stride);
   }
   if (bfloats.stride > 0) kernels.to_bfloat(x, columns, bfloats.first + row * bfloats.stride);
 }
 
 const ActivationRows::Part& ActivationRows::part(RowFormat format) const noexcept {
-  return format == RowFormat::kBlocks32    ? blocks32
-         : format == RowFormat::kBlocks256 ? blocks256
-                                           : bfloats;
+  return format == RowFormat::kBlocks32 ? blocks32
+         : format == RowFormat::kBFloat ? bfloats
+                                        : blocks256;
 }
 
 void MatmulEngine::reserve(std::int64_t rows, std::int64_t columns) {
   rows_ = std::max({rows_, kLeastRows, std::min(rows, kSlabRows)});
   columns_ = std::max(columns_, round_up(columns, 256));
   ActivationRows wanted;
-  for (const RowFormat format : {RowFormat::kBlocks32, RowFormat::kBlocks256, RowFormat::kBFloat}) {
+  for (const RowFormat format : {RowFormat::kBlocks32, RowFormat::kBlocks256x32,
+                                 RowFormat::kBlocks256x16, RowFormat::kBFloat}) {
     if (wanted_[static_cast<std::size_t>(format)]) wanted.want(format, columns_);
   }
   const auto bytes = static_cast<std::size_t>(rows_ * wanted.bytes_per_row());

@@ -69,6 +69,7 @@ struct ActivationRows {
     std::int64_t stride = 0;
   };
   Part blocks32, blocks256, bfloats;
+  Row256Parts parts256;
 
   /// Adds what `format` wants for rows of `columns` values.
   void want(RowFormat format, std::int64_t columns) noexcept;
@@ -162,7 +163,7 @@ class MatmulEngine {
   std::shared_ptr<Ledger> ledger_;
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
-  std::array<bool, 4> wanted_ = {};  // by RowFormat
+  std::array<bool, 5> wanted_ = {};  // by RowFormat
   std::size_t native_bytes_ = 0;
   std::size_t wide_bytes_ = 0;
   AccountedPages activations_;

@@ -191,9 +191,10 @@ RowFormat row_format(PanelFormat format) noexcept {
       return RowFormat::kBlocks32;
     case PanelFormat::kWide256x32:
     case PanelFormat::kWide256x32Minimum:
+      return RowFormat::kBlocks256x32;
     case PanelFormat::kWide256x16:
     case PanelFormat::kWide256x16Minimum:
-      return RowFormat::kBlocks256;
+      return RowFormat::kBlocks256x16;
     default:
       return row_format(wide_format(format));
   }

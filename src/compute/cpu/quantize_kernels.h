@@ -97,18 +97,65 @@ inline F least_sub_scales(F most, F unit) {
   return select_less(zero(), unit, scale, one);
 }
 
-inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row) {
+/// to[0 .. kPerRun * count) = from, of the runs that there are.
+template <int kPerRun, class T>
+inline void put_runs(const T (&from)[kPerRun * kRuns], std::int64_t count, std::byte* to) {
+  if (count == kRuns) {
+    __builtin_memcpy(to, from, sizeof from);
+  } else {
+    __builtin_memcpy(to, from, sizeof(T) * kPerRun * static_cast<std::size_t>(count));
+  }
+}
+
+/// What weights with sub-blocks of 32 want of sixteen runs from run `r` on.
+inline void put_for_32(const std::int32_t (&sub_scales)[kRuns],
+                       const std::int32_t (&halves)[2 * kRuns], const Row256Layout& layout,
+                       std::int64_t r, std::int64_t count, std::byte* row) {
+  std::int16_t scales[kRuns];
+  std::int16_t half_sums[kRuns];
+  std::int32_t starts[kRuns];
+  std::int32_t sums[kRuns];
+  add_pairs(halves, sums);
+  for (int i = 0; i < kRuns; ++i) {
+    scales[i] = static_cast<std::int16_t>(sub_scales[i]);
+    half_sums[i] = static_cast<std::int16_t>(sub_scales[i] * sums[i] / 2);
+    starts[i] = pair_rounding(kPairShift32, i) - 128 * sums[i];
+  }
+  put_runs<1>(scales, count, row + layout.sub_scales + 2 * r);
+  put_runs<1>(half_sums, count, row + layout.half_sums + 2 * r);
+  put_runs<1>(starts, count, row + layout.starts + 4 * r);
+}
+
+/// What weights with sub-blocks of 16 want of them.
+inline void put_for_16(const std::int32_t (&sub_scales)[kRuns],
+                       const std::int32_t (&eights)[4 * kRuns],
+                       const std::int32_t (&halves)[2 * kRuns], const Row256Layout& layout,
+                       std::int64_t r, std::int64_t count, std::byte* row) {
+  std::int32_t twins[kRuns];
+  std::int32_t starts32[2 * kRuns];
+  std::int32_t starts128[2 * kRuns];
+  std::int16_t sums16[2 * kRuns];
+  std::int16_t sums8[4 * kRuns];
+  for (int i = 0; i < kRuns; ++i) twins[i] = sub_scales[i] * 0x10001;
+  for (int h = 0; h < 2 * kRuns; ++h) {
+    const std::int32_t half = pair_rounding(kPairShift16, h);
+    starts32[h] = half - 32 * halves[h];
+    starts128[h] = half - 128 * halves[h];
+    sums16[h] = static_cast<std::int16_t>(sub_scales[h / 2] * halves[h]);
+  }
+  for (int e = 0; e < 4 * kRuns; ++e) sums8[e] = static_cast<std::int16_t>(eights[e]);
+  put_runs<1>(twins, count, row + layout.twin_sub_scales + 4 * r);
+  put_runs<2>(starts32, count, row + layout.half_starts32 + 8 * r);
+  put_runs<2>(starts128, count, row + layout.half_starts128 + 8 * r);
+  put_runs<2>(sums16, count, row + layout.sums16 + 4 * r);
+  put_runs<4>(sums8, count, row + layout.sums8 + 8 * r);
+}
+
+inline void quantize_row256(const float* x, std::int64_t columns, Row256Parts parts,
+                            std::byte* row) {
   constexpr std::int64_t kBlockRuns = 256 / kRunSize;
   const Row256Layout layout(columns);
   auto* const scales = reinterpret_cast<float*>(row + layout.scales);
-  auto* const starts = reinterpret_cast<std::int32_t*>(row + layout.starts);
-  auto* const sub_scales = reinterpret_cast<std::int16_t*>(row + layout.sub_scales);
-  auto* const twin_sub_scales = reinterpret_cast<std::int32_t*>(row + layout.twin_sub_scales);
-  auto* const half_sums = reinterpret_cast<std::int16_t*>(row + layout.half_sums);
-  auto* const half_starts32 = reinterpret_cast<std::int32_t*>(row + layout.half_starts32);
-  auto* const half_starts128 = reinterpret_cast<std::int32_t*>(row + layout.half_starts128);
-  auto* const sums16 = reinterpret_cast<std::int16_t*>(row + layout.sums16);
-  auto* const sums8 = reinterpret_cast<std::int16_t*>(row + layout.sums8);
   alignas(64) float values[kRuns];
   alignas(64) std::int32_t run_scales[kRuns];
   alignas(64) std::int32_t fours[8 * kRuns] = {};
@@ -134,23 +181,8 @@ inline void quantize_row256(const float* x, std::int64_t columns, std::byte* row
     std::int32_t halves[2 * kRuns];
     add_pairs(fours, eights);
     add_pairs(eights, halves);
-    for (std::int64_t e = 0; e < 4 * count; ++e) {
-      sums8[4 * r + e] = static_cast<std::int16_t>(eights[e]);
-    }
-    for (std::int64_t h = 0; h < 2 * count; ++h) {
-      const std::int32_t half = pair_rounding(kPairShift16, static_cast<int>(h));
-      half_starts32[2 * r + h] = half - 32 * halves[h];
-      half_starts128[2 * r + h] = half - 128 * halves[h];
-      sums16[2 * r + h] = static_cast<std::int16_t>(run_scales[h / 2] * halves[h]);
-    }
-    std::int32_t sums[kRuns];
-    add_pairs(halves, sums);
-    for (std::int64_t i = 0; i < count; ++i) {
-      sub_scales[r + i] = static_cast<std::int16_t>(run_scales[i]);
-      twin_sub_scales[r + i] = run_scales[i] * 0x10001;
-      starts[r + i] = pair_rounding(kPairShift32, static_cast<int>(i)) - 128 * sums[i];
-      half_sums[r + i] = static_cast<std::int16_t>(run_scales[i] * sums[i] / 2);
-    }
+    if (parts.for_32) put_for_32(run_scales, halves, layout, r, count, row);
+    if (parts.for_16) put_for_16(run_scales, eights, halves, layout, r, count, row);
   }
 }
 
