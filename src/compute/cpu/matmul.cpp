@@ -38,6 +38,15 @@ int fetching_rows(std::int64_t rows) noexcept {
   return rows < kLeast ? 0 : static_cast<int>(std::min(rows, kMost));
 }
 
+/// Stores wait in order for their lines, each from far away: they are asked for before the products.
+void fetch_outputs(const DotArguments& dot, std::int64_t width) noexcept {
+  for (int c = 0; c < dot.count; ++c) {
+    for (std::int64_t i = 0; i < width; i += kPanelRows) {
+      __builtin_prefetch(dot.out + c * dot.out_stride + i, 1);
+    }
+  }
+}
+
 }  // namespace
 
 std::int64_t padded_stride(std::int64_t bytes) noexcept {
@@ -303,6 +312,7 @@ void MatmulEngine::multiply(const Pass& pass, const Unit& unit, int thread) cons
         dot.count = static_cast<int>(std::min(columns, stop - t));
         dot.next_row = static_cast<int>(t - unit.begin);
         dot.out = whole ? out + t * to.strides[0] + first : tile;
+        if (whole) fetch_outputs(dot, width);
         ready.multiply(i, panels, dot);
         if (whole) continue;
         for (int c = 0; c < dot.count; ++c) {
