@@ -363,7 +363,7 @@ void MatmulEngine::run_slab(const Tensor& x, std::span<const Projection> project
         return ReadyPanels::are_many(kernels_, static_cast<const CpuWeight&>(*projection.weight),
                                      pass.rows);
       });
-  PanelQueue queue(panels, bytes, pass.rows, alone ? 1 : threads);
+  PanelQueue queue(panels, bytes, pass.rows, threads);
   const auto multiply_panels = [&](PanelQueue::Range range, int thread) {
     for (const Projection& projection : projections) {
       const auto& weight = static_cast<const CpuWeight&>(*projection.weight);
