@@ -72,9 +72,13 @@ class KvStore {
                              });
     }
     const auto element = static_cast<std::int64_t>(tensor::info(pool_.dtype).block_bytes);
+    const auto place = [&](std::int64_t i) {
+      return element * place_in_page(layout_, part_, cells_, size_, slot, i);
+    };
+    // As many values as lie beside each other are on one line.
     const std::int64_t step = layout_ == KvLayout::kPairs ? 2 : 1;
-    const std::int64_t stride = element * (step == 2 ? 2 * kAttentionTile : kPanelRows);
-    const std::byte* at = to + element * place_in_page(layout_, part_, cells_, size_, slot, 0);
+    const std::int64_t stride = place(step) - place(0);
+    const std::byte* at = to + place(0);
     for (std::int64_t i = 0; i < size_; i += step, at += stride) __builtin_prefetch(at, 1, 2);
   }
 
