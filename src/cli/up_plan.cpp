@@ -139,12 +139,13 @@ void take_exact_memory(UpPlan& plan, const gguf::File& file, const machine::Mach
 /// at all, the memory is the loader's own plan.
 void estimate_file(UpPlan& plan, const gguf::File& file, const machine::Machine& machine) {
   plan.estimate = {};
+  bool exact = plan.kv_budget > 0;
   try {
     plan.estimate = plan::estimate(plan::counted_workload(file), machine, conditions_of(plan));
   } catch (const Error&) {
-    take_exact_memory(plan, file, machine);
+    exact = true;
   }
-  if (plan.kv_budget > 0) take_exact_memory(plan, file, machine);
+  if (exact) take_exact_memory(plan, file, machine);
   require_kv_folder(plan);
 }
 
