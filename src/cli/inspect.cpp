@@ -438,8 +438,8 @@ void add_inspect_command(CLI::App& app) {
   command
       ->add_option("--kv-budget", options->kv_budget,
                    "Most memory for keys and values; the rest is on disk, as --kv-disk of run has "
-                   "it. How fast "
-                   "that is needs this machine's measurements, which are made the first time")
+                   "it. How fast that is needs this machine's measurements, which are made the "
+                   "first time")
       ->type_name("SIZE");
   command
       ->add_option("--machine", options->machine,

@@ -196,8 +196,7 @@ text::TokenId Session::next_token(Run& run) {
 }
 
 /// Generates one token, passes its text on and evaluates it, perhaps with those that are forced to
-/// follow. Returns why the generation ends here,
-/// if it does.
+/// follow. Returns why the generation ends here, if it does.
 std::optional<FinishReason> Session::step(Run& run) {
   const text::TokenId token = next_token(run);
   run.sampler.accept(token);

@@ -356,15 +356,13 @@ std::uint64_t bytes_for_texts(const DiskStoreOptions& options, std::uint64_t spi
   if (spilled > 0 && options.key) {
     tell(
         "the part of the context that has no room in memory (--kv-budget) is not encrypted on "
-        "disk: "
-        "--kv-disk-key is for conversations");
+        "disk: --kv-disk-key is for conversations");
   }
   const std::uint64_t left = options.most_bytes - std::min(options.most_bytes, spilled);
   if (spilled == 0 || left >= kLeastBytes) return left;
   tell(
       "conversations are not kept on disk: the context's own part there (--kv-budget) takes all "
-      "that "
-      "--kv-disk allows");
+      "that --kv-disk allows");
   return 0;
 }
 
