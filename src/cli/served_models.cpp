@@ -50,6 +50,15 @@ std::vector<hub::StoredModel> usable_models() {
   return models;
 }
 
+/// The model of the store whose first file this is, if it can be used.
+std::optional<hub::StoredModel> usable_model(const std::filesystem::path& file) {
+  const hub::Store store = model_store();
+  if (file.parent_path() != std::filesystem::absolute(store.models())) return std::nullopt;
+  std::optional<hub::StoredModel> model = store.find_file(file.filename().string());
+  if (model && !model->problem.empty()) model.reset();
+  return model;
+}
+
 /// It may have been made anew, or fetched again, since the server began.
 AvailableModel as_it_is_now(const AvailableModel& model,
                             const std::vector<hub::StoredModel>& stored) {
@@ -108,7 +117,9 @@ std::vector<AvailableModel> LocalModels::list() {
 
 std::optional<AvailableModel> LocalModels::find_named(std::string_view name) const {
   for (const AvailableModel& model : named_) {
-    if (bare(model.name) == bare(name)) return as_it_is_now(model, usable_models());
+    if (bare(model.name) != bare(name)) continue;
+    const std::optional<hub::StoredModel> stored = usable_model(model.path);
+    return stored ? of_stored(*stored) : model;
   }
   return std::nullopt;
 }

@@ -51,6 +51,15 @@ std::string stem(const std::string& file_name) {
   return file_name.ends_with(".gguf") ? file_name.substr(0, file_name.size() - 5) : file_name;
 }
 
+Manifest read_manifest(const fs::path& path) {
+  Manifest manifest = parse_manifest(read_file(path, kMaxManifestBytes), path.string());
+  if (manifest.name != path.stem().string()) {
+    throw Error(fmt::format("{} cannot be used: it is of a model called '{}'", shown(path),
+                            printable(manifest.name)));
+  }
+  return manifest;
+}
+
 /// The blob that a link in models/ names, or nothing when it is something else.
 std::optional<std::string> linked_blob(const fs::path& path) {
   std::error_code error;
@@ -156,17 +165,9 @@ std::vector<std::string> Store::prepare() const {
 std::vector<Manifest> Store::read_manifests(std::vector<std::string>& warnings, bool locked) const {
   std::vector<Manifest> result;
   std::vector<fs::path> malformed;
-  const auto read = [](const fs::path& path) {
-    Manifest manifest = parse_manifest(read_file(path, kMaxManifestBytes), path.string());
-    if (manifest.name != path.stem().string()) {
-      throw Error(fmt::format("{} cannot be used: it is of a model called '{}'", shown(path),
-                              printable(manifest.name)));
-    }
-    return manifest;
-  };
   for (const fs::path& path : files_in(folder_ / "manifests", ".json")) {
     try {
-      result.push_back(read(path));
+      result.push_back(read_manifest(path));
     } catch (const Error&) {
       std::error_code ignored;
       if (fs::exists(path, ignored)) malformed.push_back(path);
@@ -180,7 +181,7 @@ std::vector<Manifest> Store::read_manifests(std::vector<std::string>& warnings, 
   }
   for (const fs::path& path : malformed) {
     try {
-      result.push_back(read(path));  // it was replaced meanwhile
+      result.push_back(read_manifest(path));  // it was replaced meanwhile
     } catch (const Error& error) {
       std::error_code ignored;
       if (!fs::exists(path, ignored)) continue;
@@ -301,19 +302,21 @@ void Store::add_unfinished(Listing& listing) const {
   }
 }
 
+StoredModel Store::stored(Manifest manifest) const {
+  StoredModel model;
+  model.problem = problem_of(manifest);
+  model.path = models() / manifest.files.front().name;
+  model.used = last_use(manifest.name);
+  model.manifest = std::move(manifest);
+  return model;
+}
+
 Listing Store::list() const {
   Listing listing;
   (void)version(listing.warnings);
   const std::vector<Manifest> manifests = read_manifests(listing.warnings, false);
   add_by_hand(listing.models, manifests);
-  for (const Manifest& manifest : manifests) {
-    StoredModel model;
-    model.manifest = manifest;
-    model.problem = problem_of(manifest);
-    model.path = models() / manifest.files.front().name;
-    model.used = last_use(manifest.name);
-    listing.models.push_back(std::move(model));
-  }
+  for (const Manifest& manifest : manifests) listing.models.push_back(stored(manifest));
   std::stable_sort(
       listing.models.begin(), listing.models.end(),
       [](const StoredModel& a, const StoredModel& b) { return a.manifest.name < b.manifest.name; });
@@ -324,6 +327,22 @@ Listing Store::list() const {
 std::optional<StoredModel> Store::find(std::string_view name) const {
   for (StoredModel& model : list().models) {
     if (model.manifest.name == name) return std::move(model);
+  }
+  return std::nullopt;
+}
+
+std::optional<StoredModel> Store::find_file(std::string_view file_name) const {
+  const fs::path file(file_name);
+  // The first file of a model is called NAME.gguf or NAME-00001-of-00003.gguf.
+  for (const std::string& name : {file.stem().string(), stem(file.string())}) {
+    try {
+      Manifest manifest = read_manifest(manifest_path(name));
+      if (manifest.files.front().name == file_name) return stored(std::move(manifest));
+    } catch (const Error&) {  // there is none, or list() sees to it
+    }
+  }
+  for (StoredModel& model : list().models) {
+    if (model.manifest.files.front().name == file_name) return std::move(model);
   }
   return std::nullopt;
 }

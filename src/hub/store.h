@@ -65,6 +65,9 @@ class Store {
   [[nodiscard]] Listing list() const;
   /// The model called `name`, by hand or not. Nothing when there is none.
   [[nodiscard]] std::optional<StoredModel> find(std::string_view name) const;
+  /// The model whose first file is called `file_name` in models(). Of models that Hearth put there
+  /// only this one's manifest is read.
+  [[nodiscard]] std::optional<StoredModel> find_file(std::string_view file_name) const;
 
   /// Makes the folders and brings an older layout up to date. Call before writing. Returns what was
   /// found malformed and set aside.
@@ -98,6 +101,7 @@ class Store {
   [[nodiscard]] std::vector<Manifest> read_manifests(std::vector<std::string>& warnings,
                                                      bool locked) const;
   [[nodiscard]] std::string problem_of(const Manifest& manifest) const;
+  [[nodiscard]] StoredModel stored(Manifest manifest) const;
   void add_by_hand(std::vector<StoredModel>& models, std::span<const Manifest> manifests) const;
   void add_unfinished(Listing& listing) const;
   [[nodiscard]] std::string last_use(std::string_view name) const;

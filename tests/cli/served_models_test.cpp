@@ -71,5 +71,37 @@ TEST(ServedModels, ThoseOfTheCommandLineAreAsTheyAreNow) {
   }
 }
 
+// Every request asks for its model: that must not cost more in a large store.
+TEST(ServedModels, FindingANamedOneReadsNoOthersManifest) {
+  const OwnData own;
+  const hub::Store store = model_store();
+  store.prepare();
+  make(store, "one", "Be brief.");
+  const testing::TemporaryFolder folder;
+  std::ofstream(folder / "plain.gguf") << "some";
+  LocalModels models({.named = {"named", (folder / "plain.gguf").string()},
+                      .aliases = {{"other", "plain"}},
+                      .only_named = false});
+  // Who reads it sets it aside.
+  const std::filesystem::path malformed = store.folder() / "manifests" / "malformed.json";
+  std::ofstream(malformed) << "no manifest";
+  EXPECT_EQ(models.find("named")->extras.system, "Be brief.");
+  EXPECT_EQ(models.find("Plain.gguf")->bytes, 4U);
+  EXPECT_EQ(models.find("other")->bytes, 4U);
+  EXPECT_TRUE(std::filesystem::exists(malformed));
+  (void)models.list();
+  EXPECT_FALSE(std::filesystem::exists(malformed));
+}
+
+TEST(ServedModels, ANamedOneThatIsGoneIsWhatItWas) {
+  const OwnData own;
+  const hub::Store store = model_store();
+  store.prepare();
+  const std::string digest = make(store, "one", "Be brief.");
+  LocalModels models({.named = {"named"}, .aliases = {}, .only_named = true});
+  store.remove("named");
+  EXPECT_EQ(models.find("named")->digest, digest);
+}
+
 }  // namespace
 }  // namespace hearth::cli

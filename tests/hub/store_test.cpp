@@ -70,6 +70,36 @@ TEST_F(Stores, list_what_was_committed) {
   EXPECT_EQ(fs::read_symlink(store_.models() / "a.gguf"), "../blobs/sha256-" + sha256_of("one"));
 }
 
+TEST_F(Stores, find_models_by_their_first_file) {
+  ASSERT_TRUE(store_.commit(add_blob(store_, "a", "one")));
+  Manifest split = add_blob(store_, "b", "two");
+  split.files.push_back(add_blob(store_, "c", "three").files.front());
+  split.files[0].name = "b-00001-of-00002.gguf";
+  split.files[1].name = "b-00002-of-00002.gguf";
+  ASSERT_TRUE(store_.commit(split));
+  Manifest odd = add_blob(store_, "d", "four");
+  odd.files[0].name = "of-another-name.gguf";
+  ASSERT_TRUE(store_.commit(odd));
+  Manifest part = add_blob(store_, "e-00001-of-00002", "five");
+  ASSERT_TRUE(store_.commit(part));
+  write_file_atomically(store_.models() / "mine.gguf", "mine");
+  const auto name = [&](const char* file) -> std::string {
+    const auto found = store_.find_file(file);
+    return found ? found->manifest.name : "";
+  };
+  EXPECT_EQ(name("a.gguf"), "a");
+  EXPECT_EQ(name("b-00001-of-00002.gguf"), "b");
+  EXPECT_EQ(name("b-00002-of-00002.gguf"), "");
+  EXPECT_EQ(name("of-another-name.gguf"), "d");
+  EXPECT_EQ(name("e-00001-of-00002.gguf"), "e-00001-of-00002");
+  EXPECT_EQ(name("mine.gguf"), "mine");
+  EXPECT_TRUE(store_.find_file("mine.gguf")->by_hand);
+  EXPECT_EQ(name("nothing.gguf"), "");
+  EXPECT_EQ(store_.find_file("a.gguf")->path, store_.find("a")->path);
+  fs::remove(store_.blob_path(sha256_of("one")));
+  EXPECT_EQ(store_.find_file("a.gguf")->problem, store_.find("a")->problem);
+}
+
 TEST_F(Stores, refuse_a_model_whose_blob_is_gone) {
   const Manifest manifest = add_blob(store_, "a", "one");
   fs::remove(store_.blob_path(sha256_of("one")));
