@@ -1,8 +1,6 @@
 #include "state/sequence.h"
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstring>
@@ -11,6 +9,7 @@
 
 #include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
+#include "resident_pages.h"
 #include "support/error.h"
 
 namespace hearth::state {
@@ -361,11 +360,9 @@ TEST_F(SequenceTest, MemoryThatIsTakenAtOnceKeepsWhatItHolds) {
   keys.buffer->host()[keys.offset + 5] = std::byte{42};
   pool.populate();
   EXPECT_EQ(keys.buffer->host()[keys.offset + 5], std::byte{42});
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  std::vector<unsigned char> resident((keys.buffer->size() + page - 1) / page);
-  ASSERT_GT(resident.size(), 10U);
-  ASSERT_EQ(mincore(keys.buffer->host(), keys.buffer->size(), resident.data()), 0);
-  for (const unsigned char each : resident) ASSERT_EQ(each & 1, 1);
+  const auto pages = testing::resident_pages({keys.buffer->host(), keys.buffer->size()});
+  EXPECT_GT(pages.all, 10U);
+  EXPECT_EQ(pages.in_memory, pages.all);
 }
 
 // A snapshot holds one state and what windows reach; the pool's plan has room for as many as it was
