@@ -64,6 +64,16 @@ class CreatedModelTest : public ::testing::Test {
     const Json body = {{"model", model}, {"messages", std::move(messages)}};
     return server.post_json("/apply-template", body)["prompt"];
   }
+  /// Of the likeliest first token: other weights, another number.
+  [[nodiscard]] double first_logprob(const std::string& model) const {
+    const Json body = {{"model", model},
+                       {"prompt", "Once"},
+                       {"max_tokens", 1},
+                       {"temperature", 0},
+                       {"logprobs", 1}};
+    return server.post_json("/v1/completions", body)["choices"][0]["logprobs"]["token_logprobs"][0]
+        .get<double>();
+  }
   static Json question() { return {{{"role", "user"}, {"content", "Where?"}}}; }
 
   TestServer server{options()};
@@ -148,29 +158,20 @@ TEST_F(CreatedModelTest, IsMadeAnewWhileItIsLoaded) {
 TEST_F(CreatedModelTest, OfAnotherFileIsLoadedAnewAndWithAnotherLicenseIsNot) {
   HEARTH_REQUIRE_FILE(stories());
   start();
-  const auto likely = [&] {
-    const Json body = {{"model", "base"},
-                       {"prompt", "Once"},
-                       {"max_tokens", 1},
-                       {"temperature", 0},
-                       {"logprobs", 1}};
-    return server.post_json("/v1/completions", body)["choices"][0]["logprobs"]["token_logprobs"][0]
-        .get<double>();
-  };
-  const double before = likely();
+  const double before = first_logprob("base");
   const std::shared_ptr<ServedModel> first = server.models().loaded().front().model;
   const std::string digest = "sha256:" + hub::sha256_of(read_file(stories()));
   create({{"model", "base"}, {"files", {{"a.gguf", digest}}}, {"license", "free"}});
-  EXPECT_EQ(likely(), before);
+  EXPECT_EQ(first_logprob("base"), before);
   EXPECT_EQ(server.models().loaded().front().model, first);
 
   std::string other = read_file(stories());
   std::fill_n(other.end() - 40'000, 4096, '\0');  // weights
   create({{"model", "base"}, {"files", {{"a.gguf", upload(other)}}}});
-  EXPECT_NE(likely(), before);
+  EXPECT_NE(first_logprob("base"), before);
   EXPECT_EQ(server.models().loaded().size(), 1U);
   create({{"model", "base"}, {"files", {{"a.gguf", upload(read_file(stories()))}}}});
-  EXPECT_EQ(likely(), before);
+  EXPECT_EQ(first_logprob("base"), before);
 }
 
 std::string adapter_file() {
@@ -191,16 +192,7 @@ TEST_F(CreatedModelTest, AppliesItsAdapters) {
   start();
   const std::string digest = upload(adapter_file());
   create({{"model", "bent"}, {"from", "base"}, {"adapters", {{"lora.gguf", digest}}}});
-  const auto first_token = [&](const char* model) {
-    const Json body = {{"model", model},
-                       {"prompt", "Once"},
-                       {"max_tokens", 1},
-                       {"temperature", 0},
-                       {"logprobs", 1}};
-    return server.post_json("/v1/completions", body)["choices"][0]["logprobs"]["token_logprobs"][0]
-        .get<double>();
-  };
-  EXPECT_NE(first_token("bent"), first_token("base"));
+  EXPECT_NE(first_logprob("bent"), first_logprob("base"));
   const Json listed = Json::parse(server.get("/lora-adapters?model=bent").body);
   ASSERT_EQ(listed.size(), 1U);
   EXPECT_EQ(listed[0]["scale"], 1.0);
