@@ -8,6 +8,7 @@
 #include "model/cost.h"
 #include "model/families/registry.h"
 #include "model/fitting.h"
+#include "model/load_errors.h"
 #include "support/error.h"
 
 namespace hearth::model {
@@ -56,9 +57,10 @@ Resolved with_defaults(const Describe& describe, const spec::Setup& given) {
   setup.mapped = setup.mapped || setup.exact;
   const std::int64_t limit = resolved.spec.position_limit;
   if (limit > 0 && setup.context > limit) {
-    throw Error("a context of " + std::to_string(setup.context) + " tokens is more than the " +
-                    std::to_string(limit) + " positions the model knows",
-                "use --ctx " + std::to_string(limit) + " or less", ExitCode::kDoesNotFit);
+    throw ContextTooLong("a context of " + std::to_string(setup.context) +
+                             " tokens is more than the " + std::to_string(limit) +
+                             " positions the model knows",
+                         "use --ctx " + std::to_string(limit) + " or less");
   }
   if (setup.context == 0) {
     setup.context = default_context(resolved.spec);
@@ -89,11 +91,12 @@ void fit_into_memory(Resolved& resolved, const gguf::File& file, const Describe&
             fitting_kv_format(resolved.spec, setup, backend, available - without_kv);
         if (format) hint = "--kv " + format->name() + " would fit; else " + hint;
       }
-      throw Error("the model needs " + bytes_text(needed) + " of memory (weights " +
-                      bytes_text(memory.weights) + ", KV cache for " +
-                      std::to_string(setup.context) + " tokens " + bytes_text(memory.kv) + " in " +
-                      setup.kv_type.name() + ") and " + bytes_text(available) + " are available",
-                  hint, ExitCode::kDoesNotFit);
+      throw MemoryShortage("the model needs " + bytes_text(needed) + " of memory (weights " +
+                               bytes_text(memory.weights) + ", KV cache for " +
+                               std::to_string(setup.context) + " tokens " + bytes_text(memory.kv) +
+                               " in " + setup.kv_type.name() + ") and " + bytes_text(available) +
+                               " are available",
+                           hint, needed - available);
     }
     if (!resolved.spec.causal || resolved.spec.encoder) setup.batch_rows = setup.context / 2;
     setup.context /= 2;

@@ -11,6 +11,7 @@
 #include "generate/compute_turn.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
+#include "model/load_errors.h"
 #include "serve/dialects/ollama.h"
 #include "serve/request_failure.h"
 #include "support/error.h"
@@ -34,6 +35,12 @@ RequestFailure not_enough_memory(const Error& error, std::size_t busy) {
   RequestFailure failure(503, std::move(message), "not_enough_memory");
   if (busy > 0) failure.retry_after = std::chrono::seconds(30);
   return failure;
+}
+
+RequestFailure cannot_load(const std::string& name, const Error& error, int status) {
+  const std::string hint = error.hint().empty() ? "" : "; " + error.hint();
+  return {status, fmt::format("the model '{}' cannot be loaded: {}{}", printable(name),
+                              error.what(), hint)};
 }
 
 std::string_view what_it_makes(ModelKind kind) {
@@ -84,6 +91,8 @@ struct ModelManager::Impl {
   std::shared_ptr<ServedModel> try_load(Entry& entry, std::optional<std::int64_t> context,
                                         bool shrink);
   bool evict(std::unique_lock<std::mutex>& lock);
+  [[nodiscard]] std::size_t idle_bytes() const;
+  [[nodiscard]] std::size_t in_use() const;
   void remove(std::unique_lock<std::mutex>& lock, Entry& entry);
   void wait(std::unique_lock<std::mutex>& lock, const Wish& wish);
   void release(const std::shared_ptr<ServedModel>& model,
@@ -128,6 +137,20 @@ bool ModelManager::Impl::evict(std::unique_lock<std::mutex>& lock) {
   if (oldest == nullptr) return false;
   remove(lock, *oldest);
   return true;
+}
+
+/// What unloading all that is idle would give back.
+std::size_t ModelManager::Impl::idle_bytes() const {
+  std::size_t bytes = 0;
+  for (const Entry& entry : entries) {
+    if (entry.users == 0 && entry.model) bytes += entry.model->model().memory().total();
+  }
+  return bytes;
+}
+
+std::size_t ModelManager::Impl::in_use() const {
+  return static_cast<std::size_t>(std::count_if(
+      entries.begin(), entries.end(), [](const Entry& entry) { return entry.users > 0; }));
 }
 
 /// With `busy` set by the caller. The model ends without the lock: that may take a moment.
@@ -180,14 +203,17 @@ std::shared_ptr<ServedModel> ModelManager::Impl::load(std::unique_lock<std::mute
       std::shared_ptr<ServedModel> model = try_load(entry, context, alone);
       lock.lock();
       return model;
+    } catch (const model::ContextTooLong& error) {
+      lock.lock();
+      throw cannot_load(entry.name, error, context ? 400 : 500);
+    } catch (const model::MemoryShortage& error) {
+      lock.lock();
+      // What would be too little leaves nobody's model.
+      if (error.missing > idle_bytes() || !evict(lock)) throw not_enough_memory(error, in_use());
     } catch (const Error& error) {
       lock.lock();
-      if (error.exit_code() != ExitCode::kDoesNotFit) {
-        const std::string hint = error.hint().empty() ? "" : "; " + error.hint();
-        throw RequestFailure(500, fmt::format("the model '{}' cannot be loaded: {}{}",
-                                              printable(entry.name), error.what(), hint));
-      }
-      if (!evict(lock)) throw not_enough_memory(error, entries.size() - 1);
+      if (error.exit_code() != ExitCode::kDoesNotFit) throw cannot_load(entry.name, error, 500);
+      if (!evict(lock)) throw not_enough_memory(error, in_use());
     } catch (const LoadCancelled&) {
       lock.lock();
       throw RequestFailure(503, "the server is stopping");

@@ -121,6 +121,22 @@ TEST_F(ModelsTest, WhatDoesNotFitSaysWhy) {
   EXPECT_EQ(loaded(), Names{});
 }
 
+// Whoever asks for too much gets nothing, and costs nobody else their model.
+TEST_F(ModelsTest, OthersStayWhereTheirLeavingWouldNotHelp) {
+  HEARTH_REQUIRE_FILE(stories());
+  const std::filesystem::path limited = testing::goldens_dir() / "arch" / "gpt2.gguf";
+  HEARTH_REQUIRE_FILE(limited);
+  start();
+  directory.add("limited", limited);
+  manager->preload("a");
+  manager->preload("b");
+  EXPECT_EQ(status_of({.name = "c", .context = std::int64_t{1} << 29}), 503);
+  EXPECT_EQ(loaded(), (Names{"a", "b"}));
+  // No memory would be enough for more positions than a model has.
+  EXPECT_EQ(status_of({.name = "limited", .context = 100'000}), 400);
+  EXPECT_EQ(loaded(), (Names{"a", "b"}));
+}
+
 TEST_F(ModelsTest, BrokenFilesAreTold) {
   HEARTH_REQUIRE_FILE(stories());
   start();
