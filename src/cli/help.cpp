@@ -36,13 +36,24 @@ std::string entry(const std::string& term, std::string_view text) {
   return result + explanation.substr(kTextColumn);
 }
 
+/// What stands for an option's value. CLI11 appends what it checks, "N:INT in [1 - 9]" or
+/// "KIND:{a,b}"; that is for error messages. "FILE[:SCALE]" is ours.
+std::string placeholder(const CLI::Option& option) {
+  std::string type = option.get_type_name();
+  for (;;) {
+    const std::size_t colon = type.rfind(':');
+    if (colon == std::string::npos || type.find_first_of(" {", colon) == std::string::npos)
+      return type;
+    type.resize(colon);
+  }
+}
+
 std::string option_term(const CLI::Option& option) {
   std::string term;
   for (const std::string& name : option.get_snames()) term += (term.empty() ? "-" : ", -") + name;
   for (const std::string& name : option.get_lnames()) term += (term.empty() ? "--" : ", --") + name;
   if (term.empty()) return option.get_name();
-  // CLI11 appends what it checks, "N:INT in [1 - 9]"; that is for error messages.
-  const std::string type = option.get_type_name().substr(0, option.get_type_name().find(':'));
+  const std::string type = placeholder(option);
   if (option.get_items_expected_max() > 0 && !type.empty()) term += " " + type;
   return term;
 }
@@ -50,6 +61,7 @@ std::string option_term(const CLI::Option& option) {
 /// What the words that are taken as they are stand for.
 std::string free_words(const CLI::App& command) {
   if (!command.get_allow_extras()) return "";
+  if (command.get_name() == "serve") return " [MODEL…]";
   if (command.get_name() == "tokenize") return " TEXT|-";
   if (command.get_name() == "detokenize") return " IDS…";
   if (command.get_name() == "embed") return " [TEXT…|-]";

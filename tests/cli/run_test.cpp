@@ -416,6 +416,18 @@ TEST(Help, IsThereForEveryCommand) {
   EXPECT_EQ(hearth({"--version"}).run().exit_code, 0);
 }
 
+TEST(Help, SaysWhatAnOptionsValueIs) {
+  const std::string serve = hearth({"serve", "--help"}).run().output;
+  for (const char* line : {"Usage\n  hearth serve [MODEL…] [OPTIONS]", "--lora FILE[:SCALE]  ",
+                           "--control-vector FILE[:STRENGTH]\n", "--port PORT  ",
+                           "--parallel N  "}) {  // and not what is checked
+    EXPECT_NE(serve.find(line), std::string::npos) << line;
+  }
+  EXPECT_NE(hearth({"inspect", "--help"}).run().output.find("--rope-scaling KIND:FACTOR\n"),
+            std::string::npos);
+  EXPECT_NE(hearth({"embed", "--help"}).run().output.find("--pooling KIND  "), std::string::npos);
+}
+
 TEST(Completion, KnowsEveryOption) {
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const ProgramResult result = hearth({"completion", shell}).run();
