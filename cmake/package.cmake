@@ -24,6 +24,20 @@ add_custom_command(
   COMMENT "Merging the rooms into libhearth.a"
   VERBATIM)
 add_custom_target(hearth_library ALL DEPENDS ${library})
+# The same rooms as one shared library, which shows nothing but the functions of hearth/hearth.h and needs neither libstdc++
+# nor the libraries that exist as archives.
+if(HEARTH_SHARED AND NOT HEARTH_SANITIZE)
+  set(symbols ${CMAKE_SOURCE_DIR}/cmake/library_symbols.map)
+  add_library(hearth_shared SHARED $<TARGET_OBJECTS:hearth_capi>)
+  target_link_libraries(hearth_shared PRIVATE hearth_capi)
+  target_link_options(hearth_shared PRIVATE LINKER:--version-script=${symbols},--no-undefined,--as-needed,--gc-sections)
+  target_include_directories(hearth_shared INTERFACE ${CMAKE_SOURCE_DIR}/include)
+  # As find_package() has it: what runs with one minor version need not run with the next.
+  set_target_properties(hearth_shared PROPERTIES OUTPUT_NAME hearth LINKER_LANGUAGE CXX LINK_DEPENDS ${symbols}
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib VERSION ${PROJECT_VERSION}
+    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  add_dependencies(hearth_library hearth_shared)
+endif()
 if(HEARTH_SANITIZE)
   set_target_properties(hearth_library PROPERTIES EXCLUDE_FROM_ALL ON)
   return()
@@ -46,9 +60,15 @@ add_custom_target(hearth_pages ALL DEPENDS ${pages}/hearth.1)
 add_custom_target(hearth_installable DEPENDS hearth_pages hearth_library)
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)
 
-string(REPLACE ";" " " HEARTH_LIBRARY_DEPENDENCIES "${HEARTH_LIBRARY_DEPENDENCIES}")
+string(REPLACE ";" " " dependencies "${HEARTH_LIBRARY_DEPENDENCIES}")
+if(HEARTH_SHARED)  # pkg-config --static also names what is private
+  set(HEARTH_PC_LIBS "")
+  set(HEARTH_PC_PRIVATE_LIBS "${dependencies}")
+else()
+  set(HEARTH_PC_LIBS " ${dependencies}")
+  set(HEARTH_PC_PRIVATE_LIBS "")
+endif()
 configure_file(packaging/hearth.pc.in ${pages}/hearth.pc @ONLY)
-string(REPLACE " " ";" HEARTH_LIBRARY_DEPENDENCIES "${HEARTH_LIBRARY_DEPENDENCIES}")
 configure_package_config_file(packaging/hearthConfig.cmake.in ${pages}/hearthConfig.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hearth
   PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
@@ -63,6 +83,9 @@ install(FILES ${pages}/hearth.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/ven
 install(FILES packaging/hearth.service DESTINATION lib/systemd/user COMPONENT program)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT program)
 install(FILES ${library} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
+if(HEARTH_SHARED)
+  install(TARGETS hearth_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
+endif()
 install(FILES include/hearth/hearth.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/hearth COMPONENT library)
 install(FILES ${pages}/hearth.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT library)
 install(FILES ${pages}/hearthConfig.cmake ${pages}/hearthConfigVersion.cmake

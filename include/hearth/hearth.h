@@ -23,6 +23,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__ /* libhearth.so shows these functions and no others */
+#pragma GCC visibility push(default)
+#endif
 
 typedef enum hearth_status {
   HEARTH_OK = 0,
@@ -165,6 +168,9 @@ hearth_status hearth_generate(hearth_model *model, const hearth_request *request
 hearth_status hearth_embed(hearth_model *model, const char *const *texts, size_t count,
                            float *vectors, size_t capacity, hearth_error **error);
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif
