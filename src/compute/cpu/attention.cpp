@@ -343,7 +343,11 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
     for (std::size_t i = 0; i < heads.size(); ++i) tiles[i].begin(result_of(i));
     for (std::int64_t cell = begin / kTile * kTile; cell < end; cell += kTile) {
       for (std::size_t i = 0; i < heads.size(); ++i) {
-        if (!coded.attend(i, cell, begin, end)) tiles[i].attend(cell, begin, end, result_of(i));
+        if (coded.attend(i, cell, begin, end)) continue;
+        const bool same_cells = i + 1 < heads.size();
+        const std::int64_t next = same_cells ? cell : cell + kTile;
+        tiles[i].expect(next < end ? &tiles[same_cells ? i + 1 : 0] : nullptr, next);
+        tiles[i].attend(cell, begin, end, result_of(i));
       }
     }
     for (std::size_t i = 0; i < heads.size(); ++i) {

@@ -15,9 +15,23 @@ namespace {
 constexpr int kTileQueries = 6;
 /// Bytes of a pair of elements of 64 keys.
 constexpr std::int64_t kTileRow = 4 * kAttentionTile;
-/// How far ahead of what is read the next is fetched into the second-level cache, in bytes: fetched
-/// into the first, it keeps the few buffers busy that reading itself needs (half the speed).
-constexpr std::int64_t kAhead = 8192;
+
+/// Fetches what follows into the second-level cache, line by line: fetched into the first, it would
+/// keep the few buffers busy that reading itself needs (half the speed).
+class Fetcher {
+ public:
+  /// Where there is nothing to fetch, lines of `present` are, which costs next to nothing.
+  Fetcher(const std::byte* ahead, const std::byte* present)
+      : at_(ahead != nullptr ? ahead : present), step_(ahead != nullptr ? kCacheLine : 0) {}
+  template <std::int64_t kLines>
+  void next() {
+    for (std::int64_t i = 0; i < kLines; ++i, at_ += step_) prefetch(at_);
+  }
+
+ private:
+  const std::byte* at_;
+  std::int64_t step_;
+};
 
 template <PairFormat kFormat>
 inline B load_pairs(const std::byte* p) {
@@ -30,23 +44,27 @@ template <PairFormat kFormat, int kQueries>
 inline void score_queries(const ScoreTile& a, int first) {
   constexpr int kPanels = 4;
   F sums[kQueries][kPanels];
-  for (auto& row : sums) {
-    for (F& lanes : row) lanes = zero();
+  // Loops over sums are unrolled: else the compiler keeps these in memory and copies them.
+#pragma GCC unroll 8
+  for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; ++p) sums[q][p] = zero();
   }
   const std::uint16_t* const queries = a.queries + first * a.query_stride;
   const std::byte* from = a.keys;
+  Fetcher fetcher(first == 0 ? a.ahead : nullptr, a.keys);
   for (std::int64_t pair = 0; pair < a.pairs; ++pair, from += kTileRow) {
     B keys[kPanels];
-    for (int p = 0; p < kPanels; ++p) {
-      keys[p] = load_pairs<kFormat>(from + 64 * p);
-      prefetch(from + 64 * p + kAhead);
-    }
+    for (int p = 0; p < kPanels; ++p) keys[p] = load_pairs<kFormat>(from + 64 * p);
+    fetcher.next<fetched_key_lines(kFormat)>();
     for (int q = 0; q < kQueries; ++q) {
       const B query = set_pair(queries + q * a.query_stride + 2 * pair);
       for (int p = 0; p < kPanels; ++p) sums[q][p] = dot_bf16(sums[q][p], keys[p], query);
     }
   }
+#pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
       store(a.scores + (first + q) * kAttentionTile + 16 * p, sums[q][p]);
     }
@@ -96,36 +114,43 @@ inline void score_blocks(const ScoreTile& a, int first, std::int64_t panel) {
   const std::byte* scales = a.keys + 32 * panel;
   const std::byte* from = a.keys + blocks * kScaleRow + 32 * panel;
   const auto* query = reinterpret_cast<const std::byte*>(a.queries + first * a.query_stride);
+  Fetcher fetcher(first == 0 && panel == 0 ? a.ahead : nullptr, a.keys);
   F sums[kQueries][kPanels];
-  for (auto& row : sums) {
-    for (F& lanes : row) lanes = zero();
+#pragma GCC unroll 8
+  for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; ++p) sums[q][p] = zero();
   }
   for (std::int64_t block = 0; block < blocks; ++block, scales += kScaleRow) {
     I products[kQueries][kPanels];
-    for (auto& row : products) {
-      for (I& lanes : row) lanes = zero_int();
+#pragma GCC unroll 8
+    for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) products[q][p] = zero_int();
     }
     for (int pair = 0; pair < kBlockPairs; ++pair, from += kByteRow, query += 4) {
       I keys[kPanels];
-      for (int p = 0; p < kPanels; ++p) {
-        keys[p] = widen_signed_pairs(from + 32 * p);
-        if (p % 2 == 0) prefetch(from + 32 * p + kAhead);
-      }
+      for (int p = 0; p < kPanels; ++p) keys[p] = widen_signed_pairs(from + 32 * p);
+      fetcher.next<fetched_key_lines(PairFormat::kBlocks)>();
       for (int q = 0; q < kQueries; ++q) {
         for (int p = 0; p < kPanels; ++p) {
           products[q][p] = dot_wide_pairs(products[q][p], keys[p], query + 2 * q * a.query_stride);
         }
       }
     }
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
       const F scale = load_half(scales + 32 * p);
+#pragma GCC unroll 8
       for (int q = 0; q < kQueries; ++q) {
         sums[q][p] = fma(to_float(products[q][p]), scale, sums[q][p]);
       }
     }
   }
+#pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q) {
     const F scale = set(a.query_scales[first + q]);
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
       store(a.scores + (first + q) * kAttentionTile + 16 * (panel + p), mul(sums[q][p], scale));
     }
@@ -161,34 +186,67 @@ inline F power_of_two(F x) {
   return times_power(polynomial(sub(x, n), kMinimax), n);
 }
 
-/// One query's 64 scores become weights relative to the running maximum.
-inline void weigh_query(const WeighTile& a, std::int64_t q) {
+/// One query's 64 scores become weights relative to the running maximum. Calls fetch() four times.
+template <class Fetch>
+inline void weigh_query(const WeighTile& a, std::int64_t q, Fetch fetch) {
   constexpr float kLog2E = 1.44269504088896341F;
   const float* const scores = a.scores + q * kAttentionTile;
   F x[4];
   for (int i = 0; i < 4; ++i) x[i] = load(scores + 16 * i);
   const float before = a.maxima[q];
-  const float most = largest(max(max(x[0], x[1]), max(x[2], x[3])));
-  const float maximum = before < most ? most : before;
+  float maximum = before;
+  // In most tiles nothing is larger than what was seen before: then no factor is needed, which
+  // would be 1.
+  const F most_lanes = max(max(x[0], x[1]), max(x[2], x[3]));
+  const bool grows = any_greater(most_lanes, set(before));
+  if (grows) {
+    const float most = largest(most_lanes);
+    if (before < most) maximum = most;
+  }
   // Where all scores are minus infinity their weights must be zero, not NaN.
   const float reference = maximum < -3e38F ? 0.0F : maximum;
   const F base = set(reference * kLog2E - a.shift);
-  const F factor = power_of_two(set((before - reference) * kLog2E));
-  F total = mul(load(a.sums + 16 * q), factor);
+  F total = load(a.sums + 16 * q);
+  a.factors[q] = 1;
+  if (grows) {
+    const F factor = power_of_two(set((before - reference) * kLog2E));
+    total = mul(total, factor);
+    a.maxima[q] = maximum;
+    a.factors[q] = first_lane(factor);
+  }
+#pragma GCC unroll 4
   for (F& lanes : x) {
     lanes = power_of_two(sub_product(lanes, set(kLog2E), base));
     total = add(total, lanes);
+    fetch();
   }
   std::uint16_t* const weights = a.weights + q * kAttentionTile;
   store_bytes(weights, to_bf16(x[0], x[1]));
   store_bytes(weights + 32, to_bf16(x[2], x[3]));
   store(a.sums + 16 * q, total);
-  a.maxima[q] = maximum;
-  a.factors[q] = first_lane(factor);
+}
+
+/// Lines [done, wanted) of a stretch.
+inline void fetch_lines(const std::byte* from, std::int64_t done, std::int64_t wanted) {
+  for (; done < wanted; ++done) prefetch(from + kCacheLine * done);
 }
 
 inline void weigh_tile(const WeighTile& a) {
-  for (std::int64_t q = 0; q < a.count; ++q) weigh_query(a, q);
+  if (a.ahead_keys == nullptr && a.ahead_values == nullptr) {
+    for (std::int64_t q = 0; q < a.count; ++q) weigh_query(a, q, [] {});
+    return;
+  }
+  const std::int64_t steps = 4 * a.count;
+  const std::int64_t keys = (a.ahead_key_lines + steps - 1) / steps;
+  const std::int64_t values = (a.ahead_value_lines + steps - 1) / steps;
+  std::int64_t step = 0;
+  for (std::int64_t q = 0; q < a.count; ++q) {
+    weigh_query(a, q, [&] {
+      fetch_lines(a.ahead_keys, keys * step, keys * (step + 1));
+      fetch_lines(a.ahead_values, values * step, values * (step + 1));
+      ++step;
+    });
+  }
 }
 
 // ---- Values: lanes are elements of the values, pairs are neighbouring cells --------------------
@@ -199,8 +257,15 @@ inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
   const std::byte* const values = a.values + panel * 32 * kAttentionTile;
   const std::uint16_t* const weights = a.weights + first * kAttentionTile;
   float* const to = a.sums + first * a.stride + 16 * panel;
+  const std::byte* const ahead =
+      first == 0 && a.ahead != nullptr
+          ? a.ahead + kAttentionTile / 2 * kCacheLine * fetched_value_lines(panel)
+          : nullptr;
+  Fetcher fetcher(ahead, values);
   F sums[kQueries][kPanels];
+#pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
       sums[q][p] = mul(load(to + q * a.stride + 16 * p), set(a.factors[first + q]));
     }
@@ -208,10 +273,9 @@ inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
   const auto step = [&](std::int64_t pair, auto change) __attribute__((always_inline)) {
     B cells[kPanels];
     for (int p = 0; p < kPanels; ++p) {
-      const std::byte* const from = values + pair * kRow + 64 * p;
-      cells[p] = change(load_pairs<kFormat>(from));
-      prefetch(from + kAhead);
+      cells[p] = change(load_pairs<kFormat>(values + pair * kRow + 64 * p));
     }
+    fetcher.next<fetched_value_lines(kPanels)>();
     for (int q = 0; q < kQueries; ++q) {
       const B weight = set_pair(weights + q * kAttentionTile + 2 * pair);
       for (int p = 0; p < kPanels; ++p) sums[q][p] = dot_bf16(sums[q][p], cells[p], weight);
@@ -223,7 +287,9 @@ inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
   }
   // The second cell of the last pair may never have been written.
   if (a.end_cell % 2 != 0) step(end, [](B pairs) { return first_of_pairs(pairs); });
+#pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) store(to + q * a.stride + 16 * p, sums[q][p]);
   }
 }
@@ -272,16 +338,21 @@ inline void add_blocks(const ValueTile& a, int first, std::int64_t element) {
                                   weights[q][b]);
     }
   }
+  const std::byte* const ahead =
+      first == 0 && a.ahead != nullptr
+          ? a.ahead + element / kValueBlock * kAttentionTile / 2 * kCacheLine
+          : nullptr;
+  Fetcher fetcher(ahead, values);
   I products[kQueries][kPanels];
-  for (auto& row : products) {
-    for (I& lanes : row) lanes = zero_int();
+#pragma GCC unroll 8
+  for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; ++p) products[q][p] = zero_int();
   }
   for (std::int64_t pair = a.first_cell / 2; pair < (a.end_cell + 1) / 2; ++pair) {
     I cells[kPanels];
-    for (int p = 0; p < kPanels; ++p) {
-      cells[p] = widen_signed_pairs(values + pair * kRow + 32 * p);
-      if (p % 2 == 0) prefetch(values + pair * kRow + 32 * p + kAhead);
-    }
+    for (int p = 0; p < kPanels; ++p) cells[p] = widen_signed_pairs(values + pair * kRow + 32 * p);
+    fetcher.next<1>();
     for (int q = 0; q < kQueries; ++q) {
       for (int p = 0; p < kPanels; ++p) {
         const auto* const weight = reinterpret_cast<const std::byte*>(weights[q][p / 2] + 2 * pair);
@@ -289,8 +360,10 @@ inline void add_blocks(const ValueTile& a, int first, std::int64_t element) {
       }
     }
   }
+#pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q) {
     float* const to = a.sums + (first + q) * a.stride + element;
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
       const F before = mul(load(to + 16 * p), set(a.factors[first + q]));
       store(to + 16 * p, fma(to_float(products[q][p]), set(steps[q][p / 2]), before));

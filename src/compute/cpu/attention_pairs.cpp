@@ -17,19 +17,18 @@ constexpr float kHalfWeightShift = 100;
 
 constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
+/// Lines of the next values that the kernel for values fetches.
+std::int64_t value_lines_fetched(PairFormat format, std::int64_t panels) noexcept {
+  const std::int64_t blocks = (panels * kPanelRows + kValueBlock - 1) / kValueBlock;
+  return kTile / 2 * (format == PairFormat::kBlocks ? blocks : fetched_value_lines(panels));
+}
+
 PairFormat pair_format_of(DType type) noexcept {
   if (tensor::info(type).quantized) return PairFormat::kBlocks;
   return type == DType::kF16 ? PairFormat::kF16 : PairFormat::kBF16;
 }
 
 }  // namespace
-
-/// Where a tile's panels are: in the pool, converted or gathered.
-struct PairTiles::Panels {
-  PairFormat key_format = PairFormat::kBF16, value_format = PairFormat::kBF16;
-  const std::byte* keys = nullptr;
-  const std::byte* values = nullptr;
-};
 
 bool PairTiles::can_attend(const AttendArguments& a, const KernelTable& kernels) noexcept {
   if (kernels.pair_attention == nullptr) return false;
@@ -59,7 +58,18 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
       value_format_(unit.a->values ? pair_format_of(unit.a->values.dtype) : key_format_),
       integers_(key_format_ == PairFormat::kBlocks && unit.a->values),
       convert_(unit.count() > kFewQueries),
-      padded_key_size_(round_up(unit.key_size, 2)) {
+      adjusted_(unit.a->softcap > 0 || unit.a->slopes || unit.a->distance_bias),
+      padded_key_size_(round_up(unit.key_size, 2)),
+      all_begin_(int_at(unit.a->row_begin, unit.first_row)),
+      all_end_(int_at(unit.a->row_end, unit.first_row)),
+      key_pages_(pages_of(unit.a->keys, KvPart::kKeys, unit.key_size)) {
+  if (unit.a->values) {
+    value_pages_ = pages_of(unit.a->values, KvPart::kValues, unit.value_size);
+  }
+  for (std::int64_t row = unit.first_row + 1; row < unit.first_row + unit.rows; ++row) {
+    all_begin_ = std::max<std::int64_t>(all_begin_, int_at(unit.a->row_begin, row));
+    all_end_ = std::min<std::int64_t>(all_end_, int_at(unit.a->row_end, row));
+  }
   const std::int64_t count = unit.count();
   queries_ = own.take_halves(count * padded_key_size_);
   sums_ = own.take(count * kPanelRows);
@@ -94,6 +104,7 @@ float PairTiles::output_scale() const noexcept {
 
 /// From the first to the last query that sees any of the cells [first, first + kTile).
 PairTiles::Range PairTiles::visible_queries(std::int64_t first) const noexcept {
+  if (all_begin_ < first + kTile && all_end_ > first) return {0, unit_->count()};
   const AttendArguments& a = *unit_->a;
   Range rows{unit_->rows, 0};
   for (std::int64_t r = 0; r < unit_->rows; ++r) {
@@ -136,25 +147,31 @@ void PairTiles::gather_values(std::int64_t first, std::int64_t low, std::int64_t
   }
 }
 
-/// The tile in the pool, as far as it is kept in pairs.
-PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
-  const AttendArguments& a = *unit_->a;
-  const auto place = [&](const Tensor& pool, KvPart part, std::int64_t size) -> const std::byte* {
-    if (kv_layout(pool, part, *kernels_) != KvLayout::kPairs) return nullptr;
-    return bytes_of(pool) +
-           pool_bytes(pool, unit_->table[first / unit_->page_cells] * pool.strides[0] +
-                                unit_->kv_head * pool.strides[1] +
-                                first % unit_->page_cells * size);
-  };
-  return {key_format_, value_format_, place(a.keys, KvPart::kKeys, unit_->key_size),
-          a.values ? place(a.values, KvPart::kValues, unit_->value_size) : nullptr};
+PairTiles::Pages PairTiles::pages_of(const Tensor& pool, KvPart part,
+                                     std::int64_t size) const noexcept {
+  if (kv_layout(pool, part, *kernels_) != KvLayout::kPairs) return {};
+  return {bytes_of(pool) + pool_bytes(pool, unit_->kv_head * pool.strides[1]),
+          pool_bytes(pool, pool.strides[0]), pool_bytes(pool, kTile * size)};
 }
 
-/// `last`: whether no tile follows in the chunk.
-PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::int64_t high,
-                                    bool last) noexcept {
+/// The tile in the pool, as far as it is kept in pairs.
+PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
+  const std::int64_t page = unit_->table[first / unit_->page_cells];
+  const std::int64_t tile = first % unit_->page_cells / kTile;
+  const auto place = [&](const Pages& pages) -> const std::byte* {
+    if (pages.head == nullptr) return nullptr;
+    return pages.head + page * pages.page_bytes + tile * pages.tile_bytes;
+  };
+  return {key_format_, value_format_, place(key_pages_), place(value_pages_)};
+}
+
+void PairTiles::expect(const PairTiles* next, std::int64_t first) noexcept {
+  ahead_ = next == nullptr || next->unit_->is_coded(first) ? Panels() : next->stored(first);
+}
+
+PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,
+                                    std::int64_t high) noexcept {
   Panels tile = stored(first);
-  const Panels next = last || unit_->is_coded(first + kTile) ? tile : stored(first + kTile);
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   auto* const keys = reinterpret_cast<std::byte*>(keys_);
   auto* const values = reinterpret_cast<std::byte*>(values_);
@@ -176,7 +193,7 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::i
     tile.keys = keys;
     tile.key_format = PairFormat::kBF16;
   }
-  take_over(tile.key_format, tile.keys, kTile * padded_key_size_, keys, next.keys);
+  take_over(tile.key_format, tile.keys, kTile * padded_key_size_, keys, ahead_.keys);
   if (in_keys) {
     pair_kernels.turn(tile.keys, (unit_->value_size + 1) / 2, values);
     tile.values = values;
@@ -184,7 +201,7 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low, std::i
     return tile;
   }
   if (tile.values == nullptr) gather_values(first, low, high);
-  take_over(tile.value_format, tile.values, kTile * unit_->value_stride, values, next.values);
+  take_over(tile.value_format, tile.values, kTile * unit_->value_stride, values, ahead_.values);
   return tile;
 }
 
@@ -201,11 +218,11 @@ void PairTiles::end(const AttentionPartial& result) noexcept {
 
 void PairTiles::mask_scores(std::int64_t first, Range queries) noexcept {
   const AttendArguments& a = *unit_->a;
-  const bool adjusted = a.softcap > 0 || a.slopes || a.distance_bias;
+  if (!adjusted_ && all_begin_ <= first && all_end_ >= first + kTile) return;
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
     const std::int64_t row = unit_->row(q);
     const bool whole = int_at(a.row_begin, row) <= first && int_at(a.row_end, row) >= first + kTile;
-    if (whole && !adjusted) continue;
+    if (whole && !adjusted_) continue;
     float* const scores = scores_ + q * kTile;
     if (!adjust_scores(a, *kernels_, row, unit_->head(q), first, scores)) {
       std::fill_n(scores, kTile, kMinusInfinity);
@@ -218,13 +235,17 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   const Range seen = visible_queries(first);
   if (seen.begin >= seen.end) return;
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
-  const Panels tile =
-      panels(first, std::max(first, begin), std::min(first + kTile, end), first + kTile >= end);
+  const Panels tile = panels(first, std::max(first, begin), std::min(first + kTile, end));
   const int queries = static_cast<int>(seen.end - seen.begin);
+  // What is converted fetches by itself.
+  const Panels stored_tile = stored(first);
+  const bool reads_keys = tile.keys == stored_tile.keys && ahead_.keys != nullptr;
+  const bool reads_values = tile.values == stored_tile.values && ahead_.values != nullptr;
 
   ScoreTile score;
   score.format = tile.key_format;
   score.keys = tile.keys;
+  score.ahead = reads_keys ? ahead_.keys : nullptr;
   score.queries = queries_ + seen.begin * padded_key_size_;
   score.query_scales = query_scales_ + seen.begin;
   score.query_stride = padded_key_size_;
@@ -242,13 +263,23 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   weigh.factors = factors_ + seen.begin;
   weigh.shift = value_format_ == PairFormat::kF16 ? kHalfWeightShift : 0.0F;
   weigh.count = queries;
+  ValueTile value;
+  value.panels = unit_->value_stride / kPanelRows;
+  if (reads_keys) {
+    const std::int64_t fetched = score.pairs * fetched_key_lines(tile.key_format);
+    weigh.ahead_keys = ahead_.keys + fetched * kCacheLine;
+    weigh.ahead_key_lines = key_pages_.tile_bytes / kCacheLine - fetched;
+  }
+  if (reads_values) {
+    const std::int64_t lines = value_pages_.tile_bytes / kCacheLine;
+    weigh.ahead_values = ahead_.values;
+    weigh.ahead_value_lines = lines - value_lines_fetched(tile.value_format, value.panels);
+    value.ahead = ahead_.values + weigh.ahead_value_lines * kCacheLine;
+  }
   pair_kernels.weigh(weigh);
 
-  ValueTile value;
   value.format = tile.value_format;
   value.values = tile.values;
-
-  value.panels = unit_->value_stride / kPanelRows;
   value.first_cell = std::max<std::int64_t>(0, begin - first) / 2 * 2;
   value.end_cell = std::min(kTile, end - first);
   value.weights = weigh.weights;

@@ -82,6 +82,8 @@ struct AttentionUnit {
                                  float* scores) noexcept;
 
 /// The interface of both: begin(), attend() for tiles of one chunk in ascending order, end().
+/// expect() names the tile that is read after the next call of attend(): that of `next`, from cell
+/// `first` on; null where nothing is.
 class FloatTiles {
  public:
   /// Queries that share a tile at most.
@@ -97,6 +99,7 @@ class FloatTiles {
   FloatTiles(const AttentionUnit& unit, const KernelTable& kernels, Workspace& own,
              Workspace shared, const CodedScheme* coded = nullptr) noexcept;
   void begin(const AttentionPartial& result) noexcept;
+  void expect(const FloatTiles* /*next*/, std::int64_t /*first*/) noexcept {}
   /// Attention to those of the cells [first, first + 64) that are in [begin, end).
   void attend(std::int64_t first, std::int64_t begin, std::int64_t end,
               const AttentionPartial& result) noexcept;
@@ -139,6 +142,7 @@ class PairTiles {
   PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Workspace& own,
             Workspace shared) noexcept;
   void begin(const AttentionPartial& result) noexcept;
+  void expect(const PairTiles* next, std::int64_t first) noexcept;
   void attend(std::int64_t first, std::int64_t begin, std::int64_t end,
               const AttentionPartial& result) noexcept;
   void end(const AttentionPartial& result) noexcept;
@@ -147,14 +151,24 @@ class PairTiles {
   [[nodiscard]] float output_scale() const noexcept;
 
  private:
-  struct Panels;
+  /// Where a tile's panels are: in the pool, converted or gathered.
+  struct Panels {
+    PairFormat key_format = PairFormat::kBF16, value_format = PairFormat::kBF16;
+    const std::byte* keys = nullptr;
+    const std::byte* values = nullptr;
+  };
   struct Range {
     std::int64_t begin = 0, end = 0;
   };
+  /// A KV head's pages in a pool that keeps them in pairs; else `head` is null.
+  struct Pages {
+    const std::byte* head = nullptr;
+    std::int64_t page_bytes = 0, tile_bytes = 0;
+  };
+  [[nodiscard]] Pages pages_of(const Tensor& pool, KvPart part, std::int64_t size) const noexcept;
   [[nodiscard]] Range visible_queries(std::int64_t first) const noexcept;
   [[nodiscard]] Panels stored(std::int64_t first) const noexcept;
-  [[nodiscard]] Panels panels(std::int64_t first, std::int64_t low, std::int64_t high,
-                              bool last) noexcept;
+  [[nodiscard]] Panels panels(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void gather_keys(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void gather_values(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void mask_scores(std::int64_t first, Range queries) noexcept;
@@ -164,7 +178,11 @@ class PairTiles {
   PairFormat key_format_ = PairFormat::kBF16, value_format_ = PairFormat::kBF16;  // as stored
   bool integers_ = false;  // queries meet bytes
   bool convert_ = false;   // halves become bfloat16 first
+  bool adjusted_ = false;  // scores are capped or biased
   std::int64_t padded_key_size_ = 0;
+  std::int64_t all_begin_ = 0, all_end_ = 0;  // the cells that all queries see
+  Pages key_pages_, value_pages_;
+  Panels ahead_;  // what expect() named
   std::uint16_t *queries_ = nullptr, *keys_ = nullptr, *values_ = nullptr, *weights_ = nullptr;
   float *scores_ = nullptr, *factors_ = nullptr, *sums_ = nullptr, *query_scales_ = nullptr;
 };

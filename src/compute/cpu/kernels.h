@@ -288,10 +288,23 @@ inline constexpr std::int64_t kValueBlock = 64;
 /// (Q8_0, kv_layout.h) are multiplied as bytes with integers of 16 bits.
 enum class PairFormat : std::uint8_t { kBF16, kF16, kBlocks };
 
+/// Of the tile that is read next, the kernels fetch each their share into the second-level cache,
+/// and spread it evenly over their work: memory that rests while softmax weights are made is lost
+/// (at four queries and a head size of 64 as much as a third of its bandwidth). Per row of keys
+/// that is scored, and per pair of cells and `panels` (4 or less) of values, so many lines.
+constexpr std::int64_t fetched_key_lines(PairFormat format) noexcept {
+  return format == PairFormat::kBlocks ? 1 : 3;
+}
+constexpr std::int64_t fetched_value_lines(std::int64_t panels) noexcept {
+  return panels - panels / 4;
+}
+inline constexpr std::int64_t kCacheLine = 64;
+
 /// scores[query][64] = keys times queries.
 struct ScoreTile {
   PairFormat format = PairFormat::kBF16;
   const std::byte* keys = nullptr;
+  const std::byte* ahead = nullptr;        // the beginning of the next keys, or null
   const std::uint16_t* queries = nullptr;  // [count][pairs][2] bfloat16, or integers for blocks
   const float* query_scales = nullptr;     // for blocks: what one stands for
   std::int64_t query_stride = 0;           // numbers
@@ -310,6 +323,9 @@ struct WeighTile {
   float* factors = nullptr;
   float shift = 0;
   int count = 0;
+  /// Lines of the next keys and values that the other kernels do not fetch.
+  const std::byte *ahead_keys = nullptr, *ahead_values = nullptr;
+  std::int64_t ahead_key_lines = 0, ahead_value_lines = 0;
 };
 
 /// sums[query] = factors[query] * sums[query] + weights[query] times values of the cells first_cell
@@ -317,7 +333,8 @@ struct WeighTile {
 struct ValueTile {
   PairFormat format = PairFormat::kBF16;
   const std::byte* values = nullptr;
-  std::int64_t panels = 0;  // of 16 elements
+  const std::byte* ahead = nullptr;  // the last part of the next values, or null
+  std::int64_t panels = 0;           // of 16 elements
   std::int64_t first_cell = 0, end_cell = 0;
   const std::uint16_t* weights = nullptr;
   const float* factors = nullptr;

@@ -320,6 +320,8 @@ inline F times_power(F x, F n) { return _mm512_scalef_ps(x, n); }
 /// a * b - c
 inline F sub_product(F a, F b, F c) { return _mm512_fmsub_ps(a, b, c); }
 inline float first_lane(F x) { return _mm512_cvtss_f32(x); }
+/// Whether any lane of a is greater than that of b.
+inline bool any_greater(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 #endif
 
 }  // namespace
