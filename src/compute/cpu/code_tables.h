@@ -1,4 +1,4 @@
-// Codes of three and four bits that share bytes, and what they stand for.
+// Codes of three to six bits that share bytes, and what they stand for.
 //
 // Included only by kernels_*.cpp, after the header of its instruction set.
 #pragma once
@@ -81,6 +81,25 @@ inline B three_tops(B a, B b, B c) {
   return select_bits<0x0F>(low, shift_words_right<2>(c));
 #else
   return or_bytes(or_bytes(field<6, 0x03>(a), field<4, 0x0C>(b)), field<2, 0x30>(c));
+#endif
+}
+
+/// Three codes of five bits from the topmost three bits of five vectors: of the first and second,
+/// of the third and fourth, and of the fifth and what these leave, in the second and the fourth.
+inline void tops_of_five(const B (&from)[5], B (&codes)[3]) {
+#ifdef __AVX512F__
+  const B rest = select_bits<0x08>(shift_words_right<2>(from[1]), shift_words_right<1>(from[3]));
+  const auto code = [](B low, B high) {
+    return field<0, 0x1F>(select_bits<0x07>(shift_words_right<5>(low), high));
+  };
+  codes[0] = code(from[0], shift_words_right<3>(from[1]));
+  codes[1] = code(from[2], shift_words_right<3>(from[3]));
+  codes[2] = code(from[4], rest);
+#else
+  const B rest = or_bytes(field<2, 0x08>(from[1]), field<1, 0x10>(from[3]));
+  codes[0] = or_bytes(field<5, 0x07>(from[0]), field<3, 0x18>(from[1]));
+  codes[1] = or_bytes(field<5, 0x07>(from[2]), field<3, 0x18>(from[3]));
+  codes[2] = or_bytes(field<5, 0x07>(from[4]), rest);
 #endif
 }
 

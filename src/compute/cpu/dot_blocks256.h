@@ -46,14 +46,35 @@ struct ByteScales {
   [[nodiscard]] I pair(int q) const { return widen_signed_pairs(bytes + 32 * q); }
 };
 
+/// The same where a block is two halves of kHalf bytes, each beginning with its own scales. Memory
+/// feeds a core better the more nearly it is read front to back: with all scales in front, to which
+/// the kernel comes back after every half, one row took up to a third longer.
+template <std::int64_t kHalf>
+struct HalvedByteScales {
+  const std::byte* bytes;
+  explicit HalvedByteScales(const std::byte* block) : bytes(block + kHead) {}
+  [[nodiscard]] I pair(int q) const {
+    return widen_signed_pairs(bytes + q / 4 * kHalf + 32 * (q % 4));
+  }
+};
+
 /// A nibble n per sub-block, for 2 n + 1.
 struct NibbleScales {
   const std::byte* bytes;
   explicit NibbleScales(const std::byte* block) : bytes(block + kHead) {}
-  [[nodiscard]] I pair(int q) const {
-    const I both = widen_u8(bytes + 16 * q);
+  [[nodiscard]] I pair(int q) const { return of(bytes + 16 * q); }
+  static I of(const std::byte* nibbles) {
+    const I both = widen_u8(nibbles);
     const I apart = or_int(shift_left<1>(both), shift_left<13>(both));
     return or_int(and_int(apart, 0x001E001E), set_int(0x00010001));
+  }
+};
+template <std::int64_t kHalf>
+struct HalvedNibbleScales {
+  const std::byte* bytes;
+  explicit HalvedNibbleScales(const std::byte* block) : bytes(block + kHead) {}
+  [[nodiscard]] I pair(int q) const {
+    return NibbleScales::of(bytes + q / 4 * kHalf + 16 * (q % 4));
   }
 };
 
@@ -121,18 +142,28 @@ struct Q4_KBlock : NibbleParts<kHead + 192, 0> {
   }
 };
 
-struct Q5_KBlock : NibbleParts<kHead + 192, 512> {
+/// Four parts of two sub-blocks. Five vectors hold four quads of both: one in the lower five bits
+/// of each, three in what is left.
+struct Q5_KBlock : Block256 {
   using Scales = KScales;
+  static constexpr std::int64_t kHeader = kHead + 192;
+  static constexpr std::int64_t kBytes = kHeader + 2560;
+  static constexpr int kSub = 32, kLanes = 2, kParts = 4, kAtOnce = 4;
   static constexpr bool kMinimum = true;
   static constexpr int kZero = 0, kLargest = 31;
+  static constexpr int sub(int part, int lane) { return 2 * part + lane; }
   static F unit(const std::byte* block) {
     return doubled<pair_shift(kSub, kLargest)>(load_half(block));
   }
-  static void step(const std::byte* block, int part, int i, B (&w)[2]) {
-    const B nibbles = both(block, part, i);
-    const B high = load_codes(block + kHeader + 64 * i);
-    w[0] = with_high_bits<1>(low_nibbles(nibbles), high, 2 * part);
-    w[1] = with_high_bits<1>(high_nibbles(nibbles), high, 2 * part + 1);
+  static F minimum_unit(const std::byte* block) { return load_half(block + 32); }
+  static void step(const std::byte* block, int part, int i, B (&w)[8]) {
+    const std::byte* const p = block + kHeader + 640 * part + 80 * i;
+    const B five[5] = {load_codes(p), load_codes(p + 64), load_codes(p + 128), load_codes(p + 192),
+                       load_codes(p + 256)};
+    B tops[3];
+    tops_of_five(five, tops);
+    for (int j = 0; j < 5; ++j) w[j] = field<0, 0x1F>(five[j]);
+    for (int j = 0; j < 3; ++j) w[5 + j] = tops[j];
   }
 };
 
@@ -169,25 +200,22 @@ using IQ4_XSBlock = NibbleTableBlock<NonLinear4, 0, ByteScales, kHead + 128>;
 using IQ3_SBlock = NibbleTableBlock<IQ3_SValues, 3, NibbleScales, kHead + 64>;
 using IQ3_XXSBlock = NibbleTableBlock<IQ3_XXSValues, 3, NibbleScales, kHead + 64>;
 
-/// 4 parts, each: the upper bits of 16 features of four quarters, the nibbles of quarters 0 and 2,
-/// and those of 1 and 3.
+/// Two halves of two parts of four sub-blocks. Three vectors hold a quad of each: three in their
+/// lower six bits, the fourth in the upper two.
 struct Q6_KBlock : Block256 {
-  using Scales = ByteScales;
-  static constexpr std::int64_t kBytes = kHead + 256 + 3072;
+  static constexpr std::int64_t kHalf = 128 + 2 * 768;
+  using Scales = HalvedByteScales<kHalf>;
+  static constexpr std::int64_t kBytes = kHead + 2 * kHalf;
   static constexpr int kSub = 16, kLanes = 4, kParts = 4;
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 32, kLargest = 43;
   static constexpr int sub(int part, int lane) { return part / 2 * 8 + 2 * lane + part % 2; }
   static F unit(const std::byte* block) { return doubled<kPairShift16>(load_half(block)); }
   static void step(const std::byte* block, int part, int i, B (&w)[4]) {
-    const std::byte* const p = block + kHead + 256 + 768 * part + 64 * i;
-    const B high = load_codes(p);
-    const B even = load_codes(p + 256);
-    const B odd = load_codes(p + 512);
-    w[0] = with_high_bits<2>(low_nibbles(even), high, 0);
-    w[1] = with_high_bits<2>(low_nibbles(odd), high, 2);
-    w[2] = with_high_bits<2>(high_nibbles(even), high, 4);
-    w[3] = with_high_bits<2>(high_nibbles(odd), high, 6);
+    const std::byte* const p = block + kHead + part / 2 * kHalf + 128 + part % 2 * 768 + 192 * i;
+    const B three[3] = {load_codes(p), load_codes(p + 64), load_codes(p + 128)};
+    for (int j = 0; j < 3; ++j) w[j] = field<0, 0x3F>(three[j]);
+    w[3] = field<0, 0x3F>(three_tops(three[0], three[1], three[2]));
   }
 };
 
@@ -237,11 +265,11 @@ struct TernaryBlock : TwoBitParts<kHead> {
 /// Three bits of four sub-blocks of 16, two quads of each at once: three bytes hold eight codes,
 /// the first bits 0 to 2 of the first byte, the second bits 3 to 5, two more the second and two the
 /// third byte; the seventh and eighth are in the topmost two bits of the three. Parts as in
-/// TwoBitParts.
+/// TwoBitParts; before those of each half of the block its kScaleBytes of scales.
 template <std::int64_t kScaleBytes>
 struct ThreeBitParts : Block256 {
-  static constexpr std::int64_t kHeader = kHead + kScaleBytes;
-  static constexpr std::int64_t kBytes = kHeader + 1536;
+  static constexpr std::int64_t kHalf = kScaleBytes + 2 * 384;
+  static constexpr std::int64_t kBytes = kHead + 2 * kHalf;
   static constexpr int kSub = 16, kLanes = 4, kParts = 4, kAtOnce = 2;
   static constexpr int sub(int part, int lane) { return part / 2 * 8 + 2 * lane + part % 2; }
   /// Weights from pairs of codes: first(pairs) makes those of bits 0 to 2, second(pairs) those of
@@ -249,7 +277,8 @@ struct ThreeBitParts : Block256 {
   template <class First, class Second>
   static void weights(const std::byte* block, int part, int i, B (&w)[8], First first,
                       Second second) {
-    const std::byte* const p = block + kHeader + 384 * part + 96 * i;
+    const std::byte* const p =
+        block + kHead + part / 2 * kHalf + kScaleBytes + part % 2 * 384 + 96 * i;
     const B b0 = load_codes(p);
     const B b1 = load_codes(p + 64);
     const B b2 = load_codes(p + 128);
@@ -266,8 +295,8 @@ struct ThreeBitParts : Block256 {
 };
 
 /// Eight times -4 .. 3.
-struct Q3_KBlock : ThreeBitParts<256> {
-  using Scales = ByteScales;
+struct Q3_KBlock : ThreeBitParts<128> {
+  using Scales = HalvedByteScales<kHalf>;
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 32, kLargest = 43;
   static F unit(const std::byte* block) { return mul(load_half(block), set(0.5F)); }
@@ -279,8 +308,8 @@ struct Q3_KBlock : ThreeBitParts<256> {
 };
 
 /// IQ2_XXS, IQ2_XS and IQ2_S: a magnitude and, in the third bit, a sign.
-struct IQ2Block : ThreeBitParts<128> {
-  using Scales = NibbleScales;
+struct IQ2Block : ThreeBitParts<64> {
+  using Scales = HalvedNibbleScales<kHalf>;
   static constexpr bool kMinimum = false;
   static constexpr int kZero = 128, kLargest = 43;
   static constexpr std::uint8_t kValues[8] = {whole(8),  whole(25),  whole(43),  whole(0),

@@ -45,10 +45,10 @@ struct Quads {
   alignas(64) std::byte bytes[kPanelRows][kBytes];
 
   [[nodiscard]] std::byte* of(std::int64_t lane) noexcept { return bytes[lane]; }
-  void interleave(const KernelTable& kernels, std::int64_t quads, bool flip,
-                  std::byte* to) const noexcept {
+  void interleave(const KernelTable& kernels, std::int64_t quads, bool flip, std::byte* to,
+                  std::int64_t first = 0) const noexcept {
     const std::byte* rows[kPanelRows];
-    for (int lane = 0; lane < kLanes; ++lane) rows[lane] = bytes[lane];
+    for (int lane = 0; lane < kLanes; ++lane) rows[lane] = bytes[lane] + 4 * first;
     kernels.interleave_quads(rows, quads, flip, to);
   }
 };
@@ -158,20 +158,73 @@ void pack_small(const KernelTable& kernels, const WeightSource& source, PanelFor
 std::byte& scale_at(std::byte* block, std::int64_t lane, int i) noexcept {
   return block[64 + 32 * (i / 2) + 2 * lane + i % 2];
 }
+/// Of blocks whose halves begin with scales of their own.
+std::int64_t half_bytes(PanelFormat format) noexcept {
+  return (static_cast<std::int64_t>(panel_bytes(format, 256)) - 64) / 2;
+}
+std::byte& scale_at(PanelFormat format, std::byte* block, std::int64_t lane, int i) noexcept {
+  return scale_at(block + i / 8 * half_bytes(format), lane, i % 8);
+}
 
 void put_scales(const std::byte* from, int count, std::int64_t lane, std::byte* block) noexcept {
   for (int i = 0; i < count; ++i) scale_at(block, lane, i) = from[i];
 }
 
+std::uint32_t quad_at(const std::byte* p) noexcept {
+  std::uint32_t quad;
+  std::memcpy(&quad, p, 4);
+  return quad;
+}
+
+/// Codes of five bits as Q5_KBlock (dot_blocks256.h) has them: code(lane, quad) are four bytes.
+template <class Code>
+void put_fives(Code code, std::byte* to) noexcept {
+  const std::uint32_t c[8] = {code(0, 0), code(1, 0), code(0, 1), code(1, 1),
+                              code(0, 2), code(1, 2), code(0, 3), code(1, 3)};
+  const auto low = [](std::uint32_t x) { return (x & 0x07070707U) << 5; };
+  const auto high = [](std::uint32_t x) { return (x & 0x18181818U) << 3; };
+  const std::uint32_t quads[5] = {c[0] | low(c[5]), c[1] | high(c[5]) | (c[7] & 0x08080808U) << 2,
+                                  c[2] | low(c[6]), c[3] | high(c[6]) | (c[7] & 0x10101010U) << 1,
+                                  c[4] | low(c[7])};
+  std::memcpy(to, quads, sizeof quads);
+}
+
+void stage_q5_k(const std::byte* from, std::int64_t lane, std::byte* block,
+                std::byte* to) noexcept {
+  put_half(from, block, lane);
+  put_half(from + 2, block + 32, lane);
+  put_scales(from + 4, 12, lane, block);
+  for (int i = 0; i < 8; ++i, to += 20) {
+    const int part = i / 2;
+    const auto code = [&](int sub, int quad) {
+      const int l = i % 2 * 16 + 4 * quad;
+      const std::uint32_t nibbles = quad_at(from + 48 + 32 * part + l) >> (4 * sub);
+      const std::uint32_t fifth = quad_at(from + 16 + l) >> (2 * part + sub);
+      return (nibbles & 0x0F0F0F0FU) | (fifth & 0x01010101U) << 4;
+    };
+    put_fives(code, to);
+  }
+}
+
+/// Three quads hold those of four quarters of a half: three in their lower six bits.
 void stage_q6_k(const std::byte* from, std::int64_t lane, std::byte* block,
                 std::byte* to) noexcept {
   put_half(from + 208, block, lane);
-  put_scales(from + 192, 16, lane, block);
-  for (int part = 0; part < 4; ++part, to += 48) {
-    const std::byte* const nibbles = from + part / 2 * 64 + part % 2 * 16;
-    std::memcpy(to, from + 128 + part / 2 * 32 + part % 2 * 16, 16);
-    std::memcpy(to + 16, nibbles, 16);
-    std::memcpy(to + 32, nibbles + 32, 16);
+  for (int i = 0; i < 16; ++i) {
+    scale_at(PanelFormat::kQ6_K, block, lane, i) = from[192 + i];
+  }
+  for (int i = 0; i < 16; ++i, to += 12) {
+    const int half = i / 8;
+    const int l = i % 8 * 4;
+    const auto code = [&](int quarter) {
+      const std::uint32_t nibbles = quad_at(from + 64 * half + quarter % 2 * 32 + l);
+      const std::uint32_t upper = quad_at(from + 128 + 32 * half + l) >> (2 * quarter);
+      return (nibbles >> (quarter / 2 * 4) & 0x0F0F0F0FU) | (upper & 0x03030303U) << 4;
+    };
+    const std::uint32_t last = code(3);
+    const auto top = [last](int j) { return (last >> (2 * j) & 0x03030303U) << 6; };
+    const std::uint32_t quads[3] = {code(0) | top(0), code(1) | top(1), code(2) | top(2)};
+    std::memcpy(to, quads, sizeof quads);
   }
 }
 
@@ -196,7 +249,8 @@ void stage_q3_k(const std::byte* from, std::int64_t lane, std::byte* block,
   for (int j = 0; j < 16; ++j) {
     const unsigned low = j < 8 ? byte_at(s, j) & 15 : byte_at(s, j - 8) >> 4;
     const unsigned high = byte_at(s, 8 + j % 4) >> (2 * (j / 4)) & 3;
-    scale_at(block, lane, j) = static_cast<std::byte>(static_cast<int>(low | high << 4) - 32);
+    scale_at(PanelFormat::kQ3_K, block, lane, j) =
+        static_cast<std::byte>(static_cast<int>(low | high << 4) - 32);
   }
   // Of eight parts and pairs: features 128 h + 32 g + l to l + 7 of lane g.
   for (int i = 0; i < 8; ++i, to += 12) {
@@ -279,7 +333,8 @@ void stage_levels(DType dtype, PanelFormat format, const std::byte* from, std::i
       return;
     }
     case PanelFormat::kIQ2: {
-      put_nibble_scales(levels.scales, 16, 1, lane, block);
+      put_nibble_scales(levels.scales, 8, 1, lane, block);
+      put_nibble_scales(levels.scales + 8, 8, 1, lane, block + half_bytes(format));
       for (int i = 0; i < 256; ++i) {
         const int magnitude = q[i] < 0 ? -q[i] : q[i];  // 8, 25, 43
         codes[i] = static_cast<std::uint8_t>(magnitude / 16 + (q[i] < 0 ? 4 : 0));
@@ -317,11 +372,10 @@ void stage_256(DType dtype, PanelFormat format, const std::byte* from, std::int6
                std::byte* block, std::byte* to) noexcept {
   switch (format) {
     case PanelFormat::kQ4_K:
-    case PanelFormat::kQ5_K:
       put_half(from, block, lane);
       put_half(from + 2, block + 32, lane);
       put_scales(from + 4, 12, lane, block);
-      std::memcpy(to, from + 16, format == PanelFormat::kQ5_K ? 160 : 128);
+      std::memcpy(to, from + 16, 128);
       return;
     case PanelFormat::kQ2_K:
       put_half(from + 80, block, lane);
@@ -329,6 +383,8 @@ void stage_256(DType dtype, PanelFormat format, const std::byte* from, std::int6
       put_scales(from, 16, lane, block);
       std::memcpy(to, from + 16, 64);
       return;
+    case PanelFormat::kQ5_K:
+      return stage_q5_k(from, lane, block, to);
     case PanelFormat::kQ6_K:
       return stage_q6_k(from, lane, block, to);
     case PanelFormat::kQ3_K:
@@ -340,25 +396,32 @@ void stage_256(DType dtype, PanelFormat format, const std::byte* from, std::int6
   }
 }
 
-/// Bytes before the quads.
-std::int64_t header_bytes(PanelFormat format) noexcept {
+/// What a block of a panel is made of, behind its units: `pieces` times scales and quads.
+struct Pieces {
+  std::int64_t pieces;
+  std::int64_t scale_bytes;
+};
+
+Pieces pieces_of(PanelFormat format) noexcept {
   switch (format) {
     case PanelFormat::kQ4_K:
     case PanelFormat::kQ5_K:
     case PanelFormat::kIQ1:
-      return 64 + 192;
+      return {1, 192};
     case PanelFormat::kQ2_K:
+      return {1, 256};
     case PanelFormat::kQ3_K:
     case PanelFormat::kQ6_K:
-      return 64 + 256;
+      return {2, 128};
     case PanelFormat::kIQ4_XS:
+      return {1, 128};
     case PanelFormat::kIQ2:
-      return 64 + 128;
+      return {2, 64};
     case PanelFormat::kIQ3_XXS:
     case PanelFormat::kIQ3_S:
-      return 64 + 64;
+      return {1, 64};
     default:
-      return 64;
+      return {1, 0};
   }
 }
 
@@ -366,15 +429,20 @@ void pack_256(const KernelTable& kernels, const WeightSource& source, PanelForma
               const Rows& rows, std::byte* panel) noexcept {
   const auto stride = static_cast<std::int64_t>(tensor::info(source.dtype).block_bytes);
   const auto block_bytes = static_cast<std::int64_t>(panel_bytes(format, 256));
-  const std::int64_t header = header_bytes(format);
+  const auto [pieces, scale_bytes] = pieces_of(format);
+  const std::int64_t piece_bytes = (block_bytes - 64) / pieces;
+  const std::int64_t quads = (piece_bytes - scale_bytes) / 64;
   Quads staged = {};
   for (std::int64_t b = 0; b < source.columns / 256; ++b, panel += block_bytes) {
-    std::memset(panel, 0, static_cast<std::size_t>(header));
+    std::memset(panel, 0, static_cast<std::size_t>(block_bytes));
     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
       if (rows.start[lane] == nullptr) continue;
       stage_256(source.dtype, format, rows.start[lane] + b * stride, lane, panel, staged.of(lane));
     }
-    staged.interleave(kernels, (block_bytes - header) / 64, false, panel + header);
+    for (std::int64_t i = 0; i < pieces; ++i) {
+      staged.interleave(kernels, quads, false, panel + 64 + i * piece_bytes + scale_bytes,
+                        i * quads);
+    }
   }
 }
 

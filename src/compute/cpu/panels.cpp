@@ -105,20 +105,20 @@ Geometry geometry(PanelFormat format) noexcept {
     case PanelFormat::kQ2_K:
       return {256, 64 + 256 + 1024};
     case PanelFormat::kQ3_K:
-      return {256, 64 + 256 + 512 + 1024};
+      return {256, 64 + 2 * (128 + 768)};
     case PanelFormat::kQ4_K:
       return {256, 64 + 192 + 2048};
     case PanelFormat::kQ5_K:
-      return {256, 64 + 192 + 512 + 2048};
+      return {256, 64 + 192 + 2560};
     case PanelFormat::kQ6_K:
-      return {256, 64 + 256 + 3072};
+      return {256, 64 + 2 * (128 + 1536)};
     case PanelFormat::kIQ4_XS:
       return {256, 64 + 128 + 2048};
     case PanelFormat::kIQ3_XXS:
     case PanelFormat::kIQ3_S:
       return {256, 64 + 64 + 2048};
     case PanelFormat::kIQ2:
-      return {256, 64 + 128 + 512 + 1024};
+      return {256, 64 + 2 * (64 + 768)};
     case PanelFormat::kIQ1:
       return {256, 64 + 128 + 64 + 1024};
     case PanelFormat::kTernary:

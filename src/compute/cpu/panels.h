@@ -1,6 +1,7 @@
 // Panels: how the CPU backend keeps weights. Sixteen rows (output features) are interleaved so that
 // one 64-byte load holds four consecutive features of all sixteen, a product is one broadcast and
-// one dot instruction, scales are vectors, and a panel is read front to back as a single stream.
+// one dot instruction, scales are vectors, and a panel is read front to back as a single stream:
+// what does not lie in the order in which kernels read it makes them wait for memory.
 //
 // Layouts. A lane is a row within the panel; a quad vector is 64 bytes: four of lane 0, four of
 // lane 1, and so on.
@@ -14,17 +15,17 @@
 //     as kQ4_0; kQ1_0: a vector of bits, as the fifth ones; kQ2_0: 2 quad vectors, two bits of 8s +
 //     4i + j each.
 //   Blocks of 256: [16] half units d, [16] half dmin or 32 bytes of padding, scales, weights.
-//     kQ4_K, kQ5_K: [3][2 pairs][16][2] scale and minimum bytes as in the file; kQ5_K: 8 quad
-//     vectors of fifth bits (bit j: sub-block j); 4 times 8 quad vectors of nibbles (low: sub-block
-//     2p, high: 2p + 1);
+//     kQ4_K, kQ5_K: [3][2 pairs][16][2] scale and minimum bytes as in the file; kQ4_K: 4 times 8
+//     quad vectors of nibbles (low: sub-block 2p, high: 2p + 1); kQ5_K: 8 times 5, which have eight
+//     codes of five bits (dot_blocks256.h, Q5_KBlock): four quads of sub-blocks 2p and 2p + 1;
 //     kIQ4_XS, kIQ3_*: [4 pairs][16][2] scale bytes or [4][16] bytes of two scale nibbles; nibbles
-//     as kQ4_K; kQ6_K: [8 pairs][16][2] scales, 4 parts of 4 quad vectors of upper bits and 8 of nibbles, in the
-//     order in which they are used; two bits each: 16 quad vectors; bits 2g of vector 8h + i:
-//     features 128h + 32g + 4i ... kQ2_K: [8][16][2] bytes of scale and minimum; kTernary: no
-//     scales; kQ3_K, kIQ2: [8 pairs][16][2] scale bytes, or [8][16] of two nibbles; 24 quad vectors: three
-//     have eight codes of three bits (dot_blocks256.h, ThreeBitParts): two quads of features
-//     128h + 32g + 8l .. for all g, l running first; kIQ1: [8][16] of two nibbles, [16] int32 of
-//     shift signs (bit: feature / 8).
+//     as kQ4_K; two bits each: 16 quad vectors; bits 2g of vector 8h + i: features 128h + 32g +
+//     4i ... kQ2_K: [8][16][2] bytes of scale and minimum; kTernary: no scales; kIQ1: [8][16] of
+//     two nibbles, [16] int32 of shift signs (bit: feature / 8); kQ6_K, kQ3_K, kIQ2: for each half
+//     h [4 pairs][16][2] scale bytes, or [4][16] of two nibbles, and then its weights. kQ6_K: 8
+//     times 3 quad vectors, which have four codes of six bits (Q6_KBlock): a quad of features 128h
+//     + 32g + 4l .. for all g, l running first; kQ3_K, kIQ2: 4 times 3 with eight codes of three
+//     bits (ThreeBitParts): two quads of features 128h + 32g + 8l ..
 // These hold the integers and scales of the file, unchanged in value: codebook indices become the
 // values of their grid as codes. kBF16Pairs holds F16 weights rounded to bfloat16 (relative error
 // at most 2^-9, a tenth of what int8 activations cost), since two of those are multiplied at a
