@@ -77,6 +77,29 @@ class FetchNext {
   std::ptrdiff_t begin_ = 0, end_ = 0;  // bytes from a block of this panel to its share
 };
 
+/// With one row a kernel waits for memory, and what is behind a weight that has not come is not
+/// looked at: where panels, which pass through the first-level cache, have pushed the row out of
+/// it, each of its lines would be a wait of its own. So they are fetched this many features ahead.
+constexpr std::int64_t kRowAhead = 512;
+
+/// Fetches `bytes` bytes of a row into the first-level cache.
+inline void fetch_row(const std::byte* p, std::int64_t bytes) {
+  for (std::int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 3);
+}
+
+/// What blocks b to b + 7 want of a row.
+template <class Block>
+inline void fetch_row32(const std::byte* row, const Row32Layout& layout, std::int64_t b) {
+  fetch_row(row + 32 * b, 256);
+  fetch_row(row + layout.scales + 4 * b, 32);
+  if constexpr (Block::kMinimum) fetch_row(row + layout.scaled_sums + 4 * b, 32);
+  if constexpr (Block::kHalves) {
+    fetch_row(row + layout.half_minus128 + 8 * b, 64);
+  } else if constexpr (Block::kZero != 0) {
+    fetch_row(row + layout.minus128 + 4 * b, 32);
+  }
+}
+
 template <class Block, int kColumns>
 inline void dot32(const DotArguments& a, int first) {
   const Row32Layout layout(a.columns);
@@ -136,6 +159,7 @@ inline void dot32(const DotArguments& a, int first) {
   const FetchNext<kColumns, kGroupBytes> fetch(a, first);
   for (; b + Block::kUnits <= blocks; b += Block::kUnits, group += kGroupBytes) {
     fetch(group);
+    if (kColumns == 1 && b % 8 == 0) fetch_row32<Block>(row[0], layout, b + kRowAhead / 32);
     for (int unit = 0; unit < Block::kUnits; ++unit) add_unit(b + unit, group, unit);
   }
   for (int unit = 0; b + unit < blocks; ++unit) add_unit(b + unit, group, unit);
@@ -172,6 +196,25 @@ struct Sub256 {
   const Row256Layout& layout;
   std::int64_t k;
 
+  // Where a row has it for the first sub-block.
+  [[nodiscard]] std::int64_t starts() const {
+    if (Block::kSub == 32) return layout.starts + k / 8;
+    return (Block::kZero == 128 ? layout.half_starts128 : layout.half_starts32) + k / 4;
+  }
+  [[nodiscard]] std::int64_t sub_scales() const {
+    return Block::kSub == 32 ? layout.sub_scales + k / 16 : layout.twin_sub_scales + k / 8;
+  }
+  [[nodiscard]] std::int64_t sums() const {
+    return Block::kSub == 32 ? layout.half_sums + k / 16 : layout.sums16 + k / 8;
+  }
+
+  void fetch(const std::byte* row) const {
+    fetch_row(row + k, 256);
+    fetch_row(row + sub_scales(), 512 / Block::kSub);
+    if constexpr (Block::kZero != 0) fetch_row(row + starts(), 1024 / Block::kSub);
+    if constexpr (Block::kMinimum) fetch_row(row + sums(), 512 / Block::kSub);
+  }
+
   /// What undoes the offset of the weights, plus pair_rounding(kShift).
   [[nodiscard]] I start(const std::byte* row, int sub) const {
     constexpr int kZero = Block::kZero;
@@ -180,18 +223,15 @@ struct Sub256 {
     } else if constexpr (Block::kSub == 32) {
       // What is shifted out where weights are multiples of 2^kShift, may be any rounding.
       static_assert(kShift == kPairShift32 && (kZero == 128 || kZero == 16));
-      return offset<kZero>(row + layout.starts + k / 8 + 4 * sub);
+      return offset<kZero>(row + starts() + 4 * sub);
     } else {
       static_assert(kShift == kPairShift16 && (kZero == 128 || kZero == 32));
-      const std::int64_t starts = kZero == 128 ? layout.half_starts128 : layout.half_starts32;
-      return set_int(int_at(row + starts + k / 4 + 4 * sub));
+      return set_int(int_at(row + starts() + 4 * sub));
     }
   }
   /// The sub-scales of sub-blocks 2 q and 2 q + 1.
-  [[nodiscard]] I sub_scales(const std::byte* row, int q) const {
-    const std::byte* const pairs =
-        row + (Block::kSub == 32 ? layout.sub_scales + k / 16 : layout.twin_sub_scales + k / 8);
-    return set_int(int_at(pairs + 4 * q));
+  [[nodiscard]] I pair_of_sub_scales(const std::byte* row, int q) const {
+    return set_int(int_at(row + sub_scales() + 4 * q));
   }
   /// totals += scaled sums of sub-blocks 2 q (`first`) and 2 q + 1 (`second`).
   template <int kColumns>
@@ -203,9 +243,9 @@ struct Sub256 {
     };
     if constexpr (Block::kScaled) {
       const I pair = scales.pair(q);
-      for (int c = 0; c < kColumns; ++c) add(c, mul_words(pair, sub_scales(row[c], q)));
+      for (int c = 0; c < kColumns; ++c) add(c, mul_words(pair, pair_of_sub_scales(row[c], q)));
     } else {
-      for (int c = 0; c < kColumns; ++c) add(c, sub_scales(row[c], q));
+      for (int c = 0; c < kColumns; ++c) add(c, pair_of_sub_scales(row[c], q));
     }
   }
   /// total += what the block's integer totals stand for.
@@ -218,12 +258,11 @@ struct Sub256 {
       // Pairs of sub-blocks; for those of 32 the sums are halved to fit.
       I minima[kColumns];
       for (I& lanes : minima) lanes = zero_int();
-      const std::int64_t at = Block::kSub == 32 ? layout.half_sums + k / 16 : layout.sums16 + k / 8;
 #pragma GCC unroll 8
       for (int pair = 0; pair < 128 / Block::kSub; ++pair) {
         for (int c = 0; c < kColumns; ++c) {
           minima[c] = dot_pairs(minima[c], scales.minima() + 32 * pair,
-                                reinterpret_cast<const std::int16_t*>(row[c] + at + 4 * pair));
+                                reinterpret_cast<const std::int16_t*>(row[c] + sums() + 4 * pair));
         }
       }
       // Totals that are in memory are fetched only now that minima want no registers.
@@ -309,6 +348,7 @@ inline void dot256(const DotArguments& a, int first) {
   const FetchNext<kColumns, Block::kBytes> fetch(a, first);
   for (std::int64_t k = 0; k < a.columns; k += 256, p += Block::kBytes) {
     fetch(p);
+    if constexpr (kColumns == 1) Sub256<Block>{layout, k + kRowAhead}.fetch(row[0]);
     block256(p, row, Sub256<Block>{layout, k}, total);
   }
   for (int c = 0; c < kColumns; ++c) store(a.out + (first + c) * a.out_stride, total[c]);
