@@ -85,7 +85,7 @@ void CpuWeight::pack(WeightSlabs& slabs, ThreadTeam& team, const KernelTable& ke
 
 namespace {
 
-/// Rows from which on expanding panels is worth it: for codes that become weights by one or two
+/// Rows from which on expanding panels is worth it: for codes that become weights by one to three
 /// instructions the second.
 constexpr std::int64_t kManyRows = 33, kManyRowsOfSimple = 97;
 
@@ -97,6 +97,7 @@ bool is_simple(PanelFormat format) noexcept {
     case PanelFormat::kIQ4_NL:
     case PanelFormat::kMXFP4:
     case PanelFormat::kQ4_K:
+    case PanelFormat::kQ5_K:
     case PanelFormat::kIQ4_XS:
     case PanelFormat::kIQ3_S:
     case PanelFormat::kTernary:
