@@ -45,11 +45,11 @@ struct Quads {
   alignas(64) std::byte bytes[kPanelRows][kBytes];
 
   [[nodiscard]] std::byte* of(std::int64_t lane) noexcept { return bytes[lane]; }
-  void interleave(const KernelTable& kernels, std::int64_t quads, bool flip, std::byte* to,
+  void interleave(const KernelTable& kernels, std::int64_t quads, std::byte* to,
                   std::int64_t first = 0) const noexcept {
     const std::byte* rows[kPanelRows];
     for (int lane = 0; lane < kLanes; ++lane) rows[lane] = bytes[lane] + 4 * first;
-    kernels.interleave_quads(rows, quads, flip, to);
+    kernels.interleave_quads(rows, quads, false, to);
   }
 };
 
@@ -122,7 +122,41 @@ void stage_small(PanelFormat format, const std::byte* from, std::int64_t lane, s
     from += 4;
     to += 4;
   }
-  std::memcpy(to, from, format == PanelFormat::kQ8_0 ? 32 : 16);
+  std::memcpy(to, from, 16);
+}
+
+/// Q8_0, whose panels take the longest to write: sizes are constants, and of every row eight blocks
+/// are read at a time.
+void pack_bytes(const KernelTable& kernels, const WeightSource& source, const Rows& rows,
+                std::byte* panel) noexcept {
+  constexpr std::int64_t kBlock = 34, kAtOnce = 8;
+  constexpr std::int64_t kHeader = 64, kGroup = kHeader + 2 * 512;  // two blocks
+  const std::int64_t blocks = source.columns / 32;
+  Quads staged = {};
+  for (std::int64_t b = 0; b < blocks; b += kAtOnce) {
+    const std::int64_t count = std::min(kAtOnce, blocks - b);
+    // A block without a second one has zeros beside it.
+    if (count % 2 != 0) std::memset(panel + kGroup * (count / 2), 0, kGroup);
+    for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+      const std::byte* const row = rows.start[lane];
+      for (std::int64_t i = 0; i < count; ++i) {
+        std::byte* const scales = panel + kGroup * (i / 2) + 32 * (i % 2);
+        if (row == nullptr) {
+          std::memset(scales + 2 * lane, 0, 2);
+          continue;
+        }
+        const std::byte* const from = row + kBlock * (b + i);
+        put_half(from, scales, lane);
+        std::memcpy(staged.of(lane) + 32 * i, from + 2, 32);
+      }
+    }
+    for (std::int64_t i = 0; i < count; i += 2, panel += kGroup) {
+      const std::byte* quads[kPanelRows];
+      for (std::int64_t lane = 0; lane < kPanelRows; ++lane) quads[lane] = staged.of(lane) + 32 * i;
+      kernels.interleave_quads(quads, 8 * std::min<std::int64_t>(2, count - i),
+                               kernels.biased_weights, panel + kHeader);
+    }
+  }
 }
 
 void pack_small(const KernelTable& kernels, const WeightSource& source, PanelFormat format,
@@ -147,8 +181,7 @@ void pack_small(const KernelTable& kernels, const WeightSource& source, PanelFor
                     staged.of(lane) + 4 * quads * i);
       }
     }
-    staged.interleave(kernels, quads * count,
-                      format == PanelFormat::kQ8_0 && kernels.biased_weights, panel + 64);
+    staged.interleave(kernels, quads * count, panel + 64);
   }
 }
 
@@ -440,8 +473,7 @@ void pack_256(const KernelTable& kernels, const WeightSource& source, PanelForma
       stage_256(source.dtype, format, rows.start[lane] + b * stride, lane, panel, staged.of(lane));
     }
     for (std::int64_t i = 0; i < pieces; ++i) {
-      staged.interleave(kernels, quads, false, panel + 64 + i * piece_bytes + scale_bytes,
-                        i * quads);
+      staged.interleave(kernels, quads, panel + 64 + i * piece_bytes + scale_bytes, i * quads);
     }
   }
 }
@@ -474,8 +506,7 @@ void pack_floats(const KernelTable& kernels, const WeightSource& source, PanelFo
       decode_piece(source, rows.start[lane], k, count, to);
       if (pairs) kernels.to_bfloat(values, count, staged.of(lane));
     }
-    staged.interleave(kernels, pairs ? (count + 1) / 2 : count, false,
-                      panel + k * (pairs ? 32 : 64));
+    staged.interleave(kernels, pairs ? (count + 1) / 2 : count, panel + k * (pairs ? 32 : 64));
   }
 }
 
@@ -508,6 +539,7 @@ void pack_panel(const KernelTable& kernels, const WeightSource& source, PanelFor
   if (tensor::info(source.dtype).block_elements == 256) {
     return pack_256(kernels, source, format, rows, panel);
   }
+  if (format == PanelFormat::kQ8_0) return pack_bytes(kernels, source, rows, panel);
   pack_small(kernels, source, format, rows, panel);
 }
 
