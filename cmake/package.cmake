@@ -26,7 +26,7 @@ add_custom_command(
 add_custom_target(hearth_library ALL DEPENDS ${library})
 # The same rooms as one shared library, which shows nothing but the functions of hearth/hearth.h and needs neither libstdc++
 # nor the libraries that exist as archives.
-if(HEARTH_SHARED AND NOT HEARTH_SANITIZE)
+if(HEARTH_SHARED_LIBRARY AND NOT HEARTH_SANITIZE)
   set(symbols ${CMAKE_SOURCE_DIR}/cmake/library_symbols.map)
   add_library(hearth_shared SHARED $<TARGET_OBJECTS:hearth_capi>)
   target_link_libraries(hearth_shared PRIVATE hearth_capi)
@@ -61,7 +61,7 @@ add_custom_target(hearth_installable DEPENDS hearth_pages hearth_library)
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)
 
 string(REPLACE ";" " " dependencies "${HEARTH_LIBRARY_DEPENDENCIES}")
-if(HEARTH_SHARED)  # pkg-config --static also names what is private
+if(HEARTH_SHARED_LIBRARY)  # pkg-config --static also names what is private
   set(HEARTH_PC_LIBS "")
   set(HEARTH_PC_PRIVATE_LIBS "${dependencies}")
 else()
@@ -83,7 +83,7 @@ install(FILES ${pages}/hearth.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/ven
 install(FILES packaging/hearth.service DESTINATION lib/systemd/user COMPONENT program)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT program)
 install(FILES ${library} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
-if(HEARTH_SHARED)
+if(HEARTH_SHARED_LIBRARY)
   install(TARGETS hearth_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 endif()
 install(FILES include/hearth/hearth.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/hearth COMPONENT library)

@@ -8,7 +8,7 @@ add_library(hearth_flags INTERFACE)
 target_include_directories(hearth_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 target_compile_options(hearth_flags INTERFACE -Wall -Wextra -Wpedantic -Werror -Wshadow -Wno-psabi -ffp-contract=off)
 target_link_libraries(hearth_flags INTERFACE Threads::Threads)
-if(HEARTH_SHARED)
+if(HEARTH_SHARED_LIBRARY)
   # For libhearth.so. What is hidden is called and inlined as in a program; hearth/hearth.h shows what is not.
   set(CMAKE_POSITION_INDEPENDENT_CODE ON)
   target_compile_options(hearth_flags INTERFACE -fvisibility=hidden)
