@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <string>
 
 namespace hearth::testing {
 
@@ -17,6 +19,21 @@ inline std::filesystem::path shared_dir() {
 inline std::filesystem::path goldens_dir() {
   const char* given = std::getenv("HEARTH_GOLDENS");
   return given != nullptr ? std::filesystem::path(given) : shared_dir() / "goldens";
+}
+
+inline std::filesystem::path golden_model(const std::string& name) {
+  return goldens_dir() / "arch" / (name + ".gguf");
+}
+inline std::filesystem::path stories_model() {
+  return shared_dir() / "models" / "stories260K.gguf";
+}
+
+/// What GoogleTest takes as the name of a golden case.
+inline std::string case_name(const ::testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  return name;
 }
 
 }  // namespace hearth::testing

@@ -21,6 +21,7 @@
 #include "cli/measurements.h"
 #include "cli/models.h"
 #include "cli/output.h"
+#include "cli/said.h"
 #include "cli/settings.h"
 #include "cli/suggest.h"
 #include "cli/terminal.h"
@@ -45,7 +46,7 @@ constexpr std::int64_t kMostSequences = 64;
 /// Of random weights, contexts from this depth on are made up: they would take minutes to evaluate.
 constexpr std::int64_t kMadeUpFrom = 16384;
 
-struct Options {
+struct BenchOptions {
   std::string model, type, depths = "0", batches = "1", kv = "f16", rope_scaling = "file",
                            export_file;
   std::int64_t prompt = 512, generated = 64;
@@ -102,7 +103,7 @@ measure::Shape chosen_shape(const std::string& name, std::optional<tensor::DType
   return measure::known_shape(name, dtype);
 }
 
-measure::BenchPlan plan_of(const Options& options) {
+measure::BenchPlan plan_of(const BenchOptions& options) {
   measure::BenchPlan plan;
   plan.prompt = options.prompt;
   plan.generated = options.generated;
@@ -129,7 +130,7 @@ struct Subject {
   std::filesystem::path path;  // of a file
 };
 
-Subject open_subject(const Options& options) {
+Subject open_subject(const BenchOptions& options) {
   const std::optional<tensor::DType> dtype = chosen_type(options.type);
   Subject subject;
   if (options.model.starts_with(kShapePrefix)) {
@@ -292,7 +293,7 @@ void print_text(const Subject& subject, const BenchResult& result, const measure
 }
 
 /// Files that cannot be written are told before anything is timed.
-void check_export(const Options& options, const Subject& subject) {
+void check_export(const BenchOptions& options, const Subject& subject) {
   if (options.export_file.empty()) return;
   const std::filesystem::path out = options.export_file;
   std::error_code ignored;
@@ -330,7 +331,7 @@ bool keeps_measurements() {
   }
 }
 
-void bench(const Options& options) {
+void bench(const BenchOptions& options) {
   measure::BenchPlan plan = plan_of(options);
   spec::Setup setup;
   setup.threads = options.threads;
@@ -372,10 +373,10 @@ void bench(const Options& options) {
   if (!options.json) return print_text(subject, result, plan);
   Json rows = Json::array();
   for (const BenchRow& row : result.rows) rows.push_back(to_json(subject, result, row, plan));
-  fmt::print("{}\n", rows.dump(2, ' ', false, Json::error_handler_t::replace));
+  print_json(rows);
 }
 
-void add_flags(CLI::App& command, Options& options) {
+void add_flags(CLI::App& command, BenchOptions& options) {
   command
       .add_option("MODEL", options.model,
                   "A GGUF file, the name of a model in the store, shape:NAME or shape:FILE.gguf")
@@ -451,7 +452,7 @@ std::string footer() {
 }  // namespace
 
 void add_bench_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   CLI::App* command =
       app.add_subcommand("bench", "Time a model, beside what this machine can do at most");
   add_flags(*command, *options);

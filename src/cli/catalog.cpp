@@ -15,10 +15,12 @@
 #include "cli/main.h"
 #include "cli/plan_table.h"
 #include "cli/planning.h"
+#include "cli/said.h"
 #include "cli/words.h"
 #include "hub/sources.h"
 #include "plan/catalog_workload.h"
 #include "plan/rank.h"
+#include "plan/units.h"
 #include "support/error.h"
 #include "support/file.h"
 
@@ -26,22 +28,21 @@ namespace hearth::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr double kGiga = 1e9;
 
-struct Options {
+struct CatalogOptions {
   std::string role, name;
   bool json = false;
 };
 
 std::string parameter_words(const plan::CatalogModel& model) {
   if (model.parameters <= 0) return "?";
-  std::string text = fmt::format("{:.3g}B", model.parameters / kGiga);
+  std::string text = fmt::format("{:.3g}B", model.parameters / plan::kGiga);
   if (model.active_parameters > 0)
-    text += fmt::format(", {:.2g}B active", model.active_parameters / kGiga);
+    text += fmt::format(", {:.2g}B active", model.active_parameters / plan::kGiga);
   return text;
 }
 
-std::string joined(const std::vector<std::string>& words, const char* between = ", ") {
+std::string joined_words(const std::vector<std::string>& words, const char* between = ", ") {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : between) + printable(word);
   return text;
@@ -81,11 +82,7 @@ Json model_json(const plan::CatalogModel& model, const plan::Uses& uses) {
   return json;
 }
 
-void print_json(const Json& json) {
-  fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
-}
-
-void list(const Options& options) {
+void list(const CatalogOptions& options) {
   const plan::Catalog catalog = planned_catalog();
   const plan::Uses uses = plan::builtin_uses();
   TextTable table({"name", "parameters", "context", "licence", "for", "scores", ""},
@@ -126,7 +123,7 @@ void print_sources(const plan::Catalog& catalog, const plan::CatalogModel& model
   if (!catalog.attribution.empty()) fmt::print("  {}\n", printable(catalog.attribution, 1000));
 }
 
-void show(const Options& options) {
+void show(const CatalogOptions& options) {
   const plan::Catalog catalog = planned_catalog();
   const plan::Uses uses = plan::builtin_uses();
   const plan::CatalogModel& model = catalog_model(catalog, plain_word(options.name));
@@ -138,7 +135,8 @@ void show(const Options& options) {
   fmt::print("  family        {}, architecture {}{}\n", printable(model.family),
              printable(model.architecture),
              plan::engine_runs(model, "hearth") ? "" : ", which Hearth does not run");
-  fmt::print("  for           {}; reads {}\n", printable(model.role), joined(model.modalities));
+  fmt::print("  for           {}; reads {}\n", printable(model.role),
+             joined_words(model.modalities));
   fmt::print(
       "  licence       {}\n",
       sourced(model.license.empty() ? "unknown" : printable(model.license), model.license_source));
@@ -153,7 +151,7 @@ void show(const Options& options) {
     fmt::print("  shape         {}\n", sourced(text, model.shape_source));
   }
   fmt::print("  repositories  {}\n",
-             model.repositories.empty() ? "none known" : joined(model.repositories));
+             model.repositories.empty() ? "none known" : joined_words(model.repositories));
   if (!model.notes.empty()) fmt::print("  notes         {}\n", printable(model.notes, 1000));
   fmt::print("\nFormats (a ~ before sizes that were rounded or worked out):\n");
   TextTable formats({"format", "bits", "file", "quality lost"}, {true, false, false, false});
@@ -174,7 +172,7 @@ void show(const Options& options) {
 }
 
 /// Replaces the refreshed catalog by the one at an address, if it is one.
-void refresh(const Options& options) {
+void refresh(const CatalogOptions& options) {
   constexpr std::size_t kMostBytes = std::size_t{16} << 20;
   const InterruptGuard guard(/*second_ends=*/true);
   const std::string url = plain_word(options.name);
@@ -204,7 +202,7 @@ void add_catalog_command(CLI::App& app) {
       "\n"
       "Exit status:\n"
       "  0  printed            2    wrong usage, or no such model\n");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CatalogOptions>();
   CLI::App* lists = command->add_subcommand("list", "All models");
   lists
       ->add_option("--role", options->role,

@@ -1,4 +1,5 @@
 // hearth convert: a Hugging Face checkpoint to a GGUF file.
+#include "cli/said.h"
 #include "model/convert/converter.h"
 
 #include <fmt/format.h>
@@ -17,13 +18,13 @@
 namespace hearth::cli {
 namespace {
 
-struct Options {
+struct ConvertOptions {
   std::string directory, out, pre;
   std::string type = "F16";
   bool force = false;
 };
 
-void run_conversion(const Options& options) {
+void run_conversion(const ConvertOptions& options) {
   model::convert::ConvertOptions settings;
   settings.type = tensor::dtype_from_name(options.type).value();
   settings.pre_tokenizer = options.pre;
@@ -43,7 +44,7 @@ void run_conversion(const Options& options) {
           line.show(fmt::format("converting {:.0f} %", 100 * share));
         });
   }
-  for (const std::string& warning : result.warnings) fmt::print(stderr, "hearth: {}\n", warning);
+  for (const std::string& warning : result.warnings) tell(warning);
   const auto megabytes = static_cast<double>(result.bytes) / 1e6;
   fmt::print("{}: {}, {} tensors, {}, matrices in {}\n", options.out, result.architecture,
              result.tensors,
@@ -55,7 +56,7 @@ void run_conversion(const Options& options) {
 }  // namespace
 
 void add_convert_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ConvertOptions>();
   CLI::App* command =
       app.add_subcommand("convert", "Make a GGUF file of a Hugging Face checkpoint");
   command->footer(fmt::format(

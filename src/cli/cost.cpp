@@ -12,6 +12,7 @@
 #include "cli/main.h"
 #include "cli/plan_table.h"
 #include "cli/planning.h"
+#include "cli/said.h"
 #include "cli/words.h"
 #include "plan/cost_of_tokens.h"
 #include "plan/rank.h"
@@ -23,7 +24,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 constexpr double kMillion = 1e6;
 
-struct Options {
+struct CostOptions {
   std::string model, use = "chat", machine, engine = "hearth";
   double input = 200000, output = 50000;
   double watts = 0, idle_watts = 0, price_per_kwh = -1, hardware_price = 0, years = 0;
@@ -32,7 +33,7 @@ struct Options {
 };
 
 /// The candidate whose tokens are priced. Throws Error when there is none.
-plan::Candidate subject(const Options& options, const plan::Catalog& catalog,
+plan::Candidate subject(const CostOptions& options, const plan::Catalog& catalog,
                         const plan::Uses& uses, const machine::Machine& machine) {
   plan::Request request;
   request.use = options.use;
@@ -57,7 +58,7 @@ plan::Candidate subject(const Options& options, const plan::Catalog& catalog,
       fmt::format("see hearth catalog show {}", printable(model.name)), ExitCode::kUsage);
 }
 
-plan::LocalTerms terms_of(const Options& options, const plan::Prices& prices,
+plan::LocalTerms terms_of(const CostOptions& options, const plan::Prices& prices,
                           const PlannedMachine& planned, const plan::Candidate& candidate) {
   plan::LocalTerms terms;
   terms.decode_tps = candidate.decode_tps;
@@ -89,7 +90,7 @@ std::string break_even_words(double days, const plan::LocalTerms& terms) {
 }
 
 /// The prices to compare with: the user's own first.
-std::vector<plan::ApiPrice> compared(const Options& options, const plan::Prices& prices) {
+std::vector<plan::ApiPrice> compared(const CostOptions& options, const plan::Prices& prices) {
   std::vector<plan::ApiPrice> apis = prices.apis;
   if (options.input_price < 0 && options.output_price < 0) return apis;
   plan::ApiPrice own{"your price",
@@ -103,7 +104,7 @@ std::vector<plan::ApiPrice> compared(const Options& options, const plan::Prices&
   return apis;
 }
 
-void print_json(const plan::Candidate& candidate, const plan::TokenLoad& load,
+void print_cost(const plan::Candidate& candidate, const plan::TokenLoad& load,
                 const plan::LocalTerms& terms, const std::vector<plan::ApiPrice>& apis) {
   const plan::LocalCost local = plan::local_cost(load, terms);
   Json json = {{"model", candidate.model->name},
@@ -132,7 +133,7 @@ void print_json(const plan::Candidate& candidate, const plan::TokenLoad& load,
                             {"per_day", plan::cloud_cost(load, api)},
                             {"break_even_days", days < 0 ? Json(nullptr) : Json(days)}});
   }
-  fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+  print_json(json);
 }
 
 void print_text(const PlannedMachine& planned, const plan::Candidate& candidate,
@@ -178,7 +179,7 @@ void print_text(const PlannedMachine& planned, const plan::Candidate& candidate,
                wrapped(fmt::format("{}: {}", printable(key), printable(text, 400)), 2, 100));
 }
 
-void run_cost(const Options& options) {
+void run_cost(const CostOptions& options) {
   const PlannedMachine planned = planned_machine(options.machine);
   const plan::Catalog catalog = planned_catalog();
   const plan::Uses uses = plan::builtin_uses();
@@ -187,11 +188,11 @@ void run_cost(const Options& options) {
   const plan::TokenLoad load{options.input, options.output};
   const plan::LocalTerms terms = terms_of(options, prices, planned, candidate);
   const std::vector<plan::ApiPrice> apis = compared(options, prices);
-  if (options.json) return print_json(candidate, load, terms, apis);
+  if (options.json) return print_cost(candidate, load, terms, apis);
   print_text(planned, candidate, load, terms, prices, apis);
 }
 
-void add_options(CLI::App& command, Options& options) {
+void add_options(CLI::App& command, CostOptions& options) {
   const auto number = [&](const char* name, double& to, const char* about, const char* type,
                           double most = 1e12) {
     command.add_option(name, to, about)->type_name(type)->check(CLI::Range(0.0, most));
@@ -225,7 +226,7 @@ void add_options(CLI::App& command, Options& options) {
 }  // namespace
 
 void add_cost_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CostOptions>();
   CLI::App* command = app.add_subcommand("cost", "What tokens cost here and in the cloud");
   add_options(*command, *options);
   command->footer(

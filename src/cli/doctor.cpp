@@ -14,6 +14,7 @@
 #include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/main.h"
+#include "cli/said.h"
 #include "cli/terminal.h"
 #include "cli/this_machine.h"
 #include "measure/self_test.h"
@@ -68,7 +69,7 @@ Json to_json(const std::vector<SelfTestResult>& results, const std::vector<Advic
 /// From the cache when it is there: doctor measures nothing.
 machine::Machine known_machine() {
   measure::CacheLook look = measure::look_into_cache(machine_cache_file());
-  for (const std::string& remark : look.found.remarks) fmt::print(stderr, "hearth: {}\n", remark);
+  for (const std::string& remark : look.found.remarks) tell(remark);
   if (look.usable) return std::move(look.found.machine);
   return measure::unmeasured_machine(probe_options());
 }
@@ -96,8 +97,7 @@ void examine(bool json) {
   const bool right = std::all_of(results.begin(), results.end(),
                                  [](const SelfTestResult& result) { return result.right(); });
   if (json) {
-    fmt::print("{}\n",
-               to_json(results, advice, right).dump(2, ' ', false, Json::error_handler_t::replace));
+    print_json(to_json(results, advice, right));
   } else {
     print_advice(advice);
   }

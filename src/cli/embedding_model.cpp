@@ -20,7 +20,7 @@
 namespace hearth::cli {
 namespace {
 
-constexpr std::size_t kMaxStdinBytes = std::size_t{1} << 30;
+constexpr std::size_t kMaxTextList = std::size_t{1} << 30;
 
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines;
@@ -58,7 +58,7 @@ void require_utf8(std::string_view text, const std::string& what) {
 std::vector<std::string> texts_of(const std::vector<std::string>& words) {
   const bool from_stdin = words.empty() || (words.size() == 1 && words.front() == "-");
   std::vector<std::string> texts =
-      from_stdin ? lines_of(read_stdin(kMaxStdinBytes, "the list of texts")) : words;
+      from_stdin ? lines_of(read_stdin(kMaxTextList, "the list of texts")) : words;
   if (texts.empty()) {
     throw Error("there is no text: stdin is empty", "give texts, or pipe in one per line",
                 ExitCode::kUsage);

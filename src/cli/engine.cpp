@@ -6,10 +6,12 @@
 
 #include "cli/interrupt.h"
 #include "cli/main.h"
+#include "cli/said.h"
 #include "cli/terminal.h"
 #include "generate/chat_prompt.h"
 #include "generate/model_kind.h"
 #include "model/store_identity.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -69,7 +71,7 @@ Engine::Engine(const std::filesystem::path& path, const RunOptions& load,
   session_ = std::make_unique<generate::Session>(*evaluator_, *tokenizer_);
   recommended_ = generate::recommended_settings(model_->file().metadata());
   if (!load.raw) make_chat();
-  load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  load_seconds_ = seconds_since(start);
 }
 
 Engine::~Engine() {
@@ -88,7 +90,7 @@ void Engine::remember_texts(const RunOptions& load) {
     options.folder = load.kv_disk.folder;
     options.most_bytes = load.kv_disk.bytes;
     options.key = read_kv_key(load.kv_disk_key);
-    options.warn = [](const std::string& warning) { fmt::print(stderr, "hearth: {}\n", warning); };
+    options.warn = [](const std::string& warning) { tell(warning); };
     options.most_bytes = state::bytes_for_texts(options, model_->memory().disk);
     if (options.most_bytes > 0)
       disk_ = std::make_unique<state::DiskStore>(options, model::store_identity(*model_));

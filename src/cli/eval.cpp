@@ -13,6 +13,7 @@
 #include "cli/main.h"
 #include "cli/measured_model.h"
 #include "cli/models.h"
+#include "cli/said.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
@@ -248,7 +249,7 @@ void evaluate(const EvalOptions& options) {
     for (const measure::KvModelRow& row : model.rows) json["formats"].push_back(json_of(row));
   }
   if (options.json) {
-    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+    print_json(json);
   }
 }
 

@@ -9,7 +9,9 @@
 #include "cli/interrupt.h"
 #include "cli/model_choice.h"
 #include "cli/models.h"
+#include "cli/said.h"
 #include "cli/words.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -73,13 +75,12 @@ hub::PullResult pull_model(const std::string& reference, const std::string& name
   };
   options.on_note = [&](std::string_view note) {
     line.clear();
-    fmt::print(stderr, "hearth: {}\n", note);
+    tell(note);
   };
   const auto start = std::chrono::steady_clock::now();
   hub::PullResult result = hub::pull(model_store(), network, reference, options);
   line.clear();
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   if (!result.manifest.files.front().adopted.empty()) {
     fmt::print(stderr, "The file stays where it is; the store has a link to it.\n");
   } else if (result.already_there) {
@@ -92,7 +93,7 @@ hub::PullResult pull_model(const std::string& reference, const std::string& name
 }
 
 void print_notes(const std::vector<std::string>& notes) {
-  for (const std::string& note : notes) fmt::print(stderr, "hearth: {}\n", note);
+  for (const std::string& note : notes) tell(note);
 }
 
 }  // namespace hearth::cli

@@ -13,6 +13,7 @@
 #include "cli/measured_model.h"
 #include "cli/terminal.h"
 #include "measure/importance_collector.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -57,7 +58,7 @@ void run_imatrix(const ImatrixFlags& flags) {
       if (InterruptGuard::interrupted())
         throw Error("interrupted; nothing was written", "", ExitCode::kInterrupted);
       done += evaluated;
-      seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      seconds = seconds_since(begin);
       line.show(fmt::format("{} of {} chunks; {}", done / chunks.size(), chunks.count(),
                             pace(done, total, seconds)));
     });

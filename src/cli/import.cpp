@@ -19,7 +19,7 @@
 namespace hearth::cli {
 namespace {
 
-struct Options {
+struct ImportOptions {
   std::string from;
   std::vector<std::string> folders;
 };
@@ -31,7 +31,7 @@ std::optional<hub::ImportKind> kind_of(const std::string& name) {
   return std::nullopt;
 }
 
-std::vector<hub::ImportPlace> places_of(const Options& options) {
+std::vector<hub::ImportPlace> places_of(const ImportOptions& options) {
   const std::optional<hub::ImportKind> kind = kind_of(options.from);
   if (options.folders.empty()) return hub::usual_places(kind);
   std::vector<hub::ImportPlace> places;
@@ -47,7 +47,7 @@ std::vector<hub::ImportPlace> places_of(const Options& options) {
   return places;
 }
 
-void run_import(const Options& options) {
+void run_import(const ImportOptions& options) {
   const std::vector<hub::ImportPlace> places = places_of(options);
   if (places.empty()) {
     throw Error("no models of other programs were found in their usual folders",
@@ -66,7 +66,7 @@ void run_import(const Options& options) {
 }  // namespace
 
 void add_import_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ImportOptions>();
   CLI::App* command =
       app.add_subcommand("import", "Adopt models that other programs fetched, without copying");
   command->footer(

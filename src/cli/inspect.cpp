@@ -14,6 +14,7 @@
 #include "cli/model_words.h"
 #include "cli/models.h"
 #include "cli/planning.h"
+#include "cli/said.h"
 #include "cli/settings.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
@@ -451,8 +452,7 @@ void add_inspect_command(CLI::App& app) {
   command->callback([options] {
     const Inspection inspection = inspect(*options);
     if (options->json) {
-      fmt::print("{}\n", to_json(inspection, options->tensors)
-                             .dump(2, ' ', false, Json::error_handler_t::replace));
+      print_json(to_json(inspection, options->tensors));
     } else {
       print_text(inspection, options->tensors);
     }

@@ -11,6 +11,7 @@
 #include "cli/fetching.h"
 #include "cli/main.h"
 #include "cli/models.h"
+#include "cli/said.h"
 #include "cli/words.h"
 #include "hub/store.h"
 #include "support/error.h"
@@ -121,7 +122,7 @@ void add_list_command(CLI::App& app) {
     const hub::Listing listing = model_store().list();
     print_notes(listing.warnings);
     if (*json) {
-      fmt::print("{}\n", to_json(listing).dump(2, ' ', false, Json::error_handler_t::replace));
+      print_json(to_json(listing));
     } else {
       print_table(listing);
     }

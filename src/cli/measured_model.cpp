@@ -20,12 +20,12 @@
 namespace hearth::cli {
 namespace {
 
-constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
+constexpr std::size_t kMaxCorpusBytes = std::size_t{1} << 30;
 
 }  // namespace
 
 std::string read_text(const std::string& name) {
-  return name == "-" ? read_stdin(kMaxTextBytes, "the text") : read_file(name, kMaxTextBytes);
+  return name == "-" ? read_stdin(kMaxCorpusBytes, "the text") : read_file(name, kMaxCorpusBytes);
 }
 
 void add_measure_options(CLI::App& command, MeasureOptions& options) {

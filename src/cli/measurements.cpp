@@ -9,6 +9,7 @@
 
 #include "cli/config.h"
 #include "cli/main.h"
+#include "cli/said.h"
 #include "cli/this_machine.h"
 #include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
@@ -23,8 +24,6 @@ namespace {
 
 using measure::Measurement;
 using measure::MeasurementStore;
-
-void tell(const std::string& sentence) { fmt::print(stderr, "hearth: {}\n", sentence); }
 
 /// What all rows of one model and setup have in common.
 Measurement row_of(const measure::ModelIdentity& model, const spec::Setup& setup,

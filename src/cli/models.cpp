@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cli/config.h"
+#include "cli/said.h"
 #include "cli/suggest.h"
 #include "hub/reference.h"
 #include "support/error.h"
@@ -94,7 +95,7 @@ hub::Store model_store() { return hub::Store(user_folders().data); }
 std::vector<fs::path> stored_models() {
   std::vector<fs::path> models;
   const hub::Listing listing = model_store().list();
-  for (const std::string& warning : listing.warnings) fmt::print(stderr, "hearth: {}\n", warning);
+  for (const std::string& warning : listing.warnings) tell(warning);
   for (const hub::StoredModel& model : listing.models) {
     if (model.problem.empty()) models.push_back(model.path);
   }
@@ -107,7 +108,7 @@ fs::path resolve_model(const std::string& name) {
   if (name.empty() || fs::exists(name, ignored) || (!remote && name.find('/') != std::string::npos))
     return name;
   const hub::Listing listing = model_store().list();
-  for (const std::string& warning : listing.warnings) fmt::print(stderr, "hearth: {}\n", warning);
+  for (const std::string& warning : listing.warnings) tell(warning);
   const std::vector<const hub::StoredModel*> found = meant(listing.models, name);
   if (found.size() == 1) {
     if (found.front()->problem.empty()) return found.front()->path;

@@ -11,6 +11,7 @@
 #include "machine/memory.h"
 #include "measure/model_identity.h"
 #include "measure/probe.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
 
@@ -133,8 +134,7 @@ serve::PageStatus LocalPageFacts::status() {
   status.memory_available_bytes = memory.available;
   status.process_bytes = machine::process_memory().resident;
   status.read_bytes_per_second = read_bytes_per_second_;
-  status.uptime_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  status.uptime_seconds = seconds_since(start_);
   status.connections = static_cast<int>(server_.counters().connections);
   for (const serve::LoadedFacts& each : models_.loaded()) {
     if (!each.model) continue;

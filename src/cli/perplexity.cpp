@@ -53,8 +53,8 @@ Json json_of(const measure::Comparison& comparison) {
           {"same_top_token", json_of(comparison.same_best)}};
 }
 
-void print_json(const MeasuredModel& model, const PerplexityFlags& flags,
-                const PerplexityResult& result) {
+void print_perplexity(const MeasuredModel& model, const PerplexityFlags& flags,
+                      const PerplexityResult& result) {
   Json json{{"model", model.name()},
             {"text", model.text_name()},
             {"ctx", flags.context},
@@ -145,7 +145,7 @@ void run_perplexity(const PerplexityFlags& flags) {
   };
   const PerplexityResult result = measure::measure_perplexity(*model, chunks, options);
   line.clear();
-  if (flags.json) return print_json(measured, flags, result);
+  if (flags.json) return print_perplexity(measured, flags, result);
   print_text(flags, result);
 }
 

@@ -17,6 +17,7 @@
 #include "cli/plan_subject.h"
 #include "cli/plan_table.h"
 #include "cli/planning.h"
+#include "cli/said.h"
 #include "cli/words.h"
 #include "plan/correction.h"
 #include "plan/predict.h"
@@ -24,6 +25,7 @@
 #include "plan/rank.h"
 #include "plan/recommend.h"
 #include "plan/together.h"
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -36,7 +38,7 @@ constexpr const char* kGpuEngine = "llama.cpp";
 /// Of the newest measurements: every format of every model is compared with them.
 constexpr std::size_t kRowsForRanking = 500;
 
-struct Options {
+struct PlanOptions {
   std::vector<std::string> models;
   std::string use = "chat", machine, engine = "hearth", prefer, kv = "f16", kv_budget = "off";
   std::string predict, out;
@@ -79,13 +81,7 @@ struct Planning {
   [[nodiscard]] const plan::Use& use() const { return uses.use(request.use); }
 };
 
-std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return 'a' <= c && c <= 'z' ? static_cast<char>(c - 32) : c; });
-  return text;
-}
-
-Planning gather(const Options& options) {
+Planning gather(const PlanOptions& options) {
   // What is wrong is said before anything is probed.
   (void)plan::builtin_uses().use(options.use);
   const spec::KvFormat kv = spec::parse_kv_format(options.kv);
@@ -107,10 +103,6 @@ Planning gather(const Options& options) {
     request.correct = correct_by_measurements(request.kv_type);
   }
   return planning;
-}
-
-void print_json(const Json& json) {
-  fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 void print_paragraph(const std::string& text) { fmt::print("{}", wrapped(text, 0, 100)); }
@@ -215,7 +207,7 @@ void print_reasons(const plan::Ranking& ranking, const Planning& planning) {
   }
 }
 
-void plan_catalog(const Options& options, const Planning& planning) {
+void plan_catalog(const PlanOptions& options, const Planning& planning) {
   const machine::Machine& machine = planning.machine.machine;
   const plan::Ranking ranking =
       plan::rank(planning.catalog, planning.uses, machine, planning.request);
@@ -259,9 +251,9 @@ std::vector<plan::Candidate> formats_of(const Planning& planning, const plan::Ca
       plan::consider_all(model, planning.uses, use, planning.machine.machine, request);
   if (quant.empty()) return formats;
   std::stable_partition(formats.begin(), formats.end(), [&](const plan::Candidate& c) {
-    return upper(c.quant.name) == upper(quant);
+    return ascii_upper(c.quant.name) == ascii_upper(quant);
   });
-  if (formats.empty() || upper(formats.front().quant.name) != upper(quant)) {
+  if (formats.empty() || ascii_upper(formats.front().quant.name) != ascii_upper(quant)) {
     throw Error(
         fmt::format("{} is not known in the format '{}'", printable(model.name), printable(quant)),
         fmt::format("see hearth catalog show {}", printable(model.name)), ExitCode::kUsage);
@@ -269,8 +261,8 @@ std::vector<plan::Candidate> formats_of(const Planning& planning, const plan::Ca
   return formats;
 }
 
-void plan_model(const Options& options, const Planning& planning, const plan::CatalogModel& model,
-                const std::string& quant) {
+void plan_model(const PlanOptions& options, const Planning& planning,
+                const plan::CatalogModel& model, const std::string& quant) {
   const machine::Machine& machine = planning.machine.machine;
   if (!plan::engine_runs(model, planning.request.engine)) {
     fmt::print(stderr,
@@ -318,7 +310,7 @@ void plan_model(const Options& options, const Planning& planning, const plan::Ca
                  : "if it fitted"));
 }
 
-void plan_counted(const Options& options, const Planning& planning, const CountedModel& model) {
+void plan_counted(const PlanOptions& options, const Planning& planning, const CountedModel& model) {
   std::int64_t context = planning.request.context > 0 ? planning.request.context : 8192;
   if (model.workload.trained_context > 0)
     context = std::min(context, model.workload.trained_context);
@@ -362,11 +354,12 @@ void plan_counted(const Options& options, const Planning& planning, const Counte
   if (!measured.note.empty()) fmt::print("  {}\n", measured.note);
 }
 
-void plan_together(const Options& options, const Planning& planning) {
+void plan_together(const PlanOptions& options, const Planning& planning) {
   std::vector<plan::Member> members;
   for (const std::string& word : options.models) {
     const auto [name, quant] = split_quant(plain_word(word));
-    plan::Member member{&catalog_model(planning.catalog, name), upper(quant), planning.request};
+    plan::Member member{&catalog_model(planning.catalog, name), ascii_upper(quant),
+                        planning.request};
     const std::string& role = member.model->role;
     if (role == "embedding" || role == "rerank") member.request.use = "embed";
     members.push_back(std::move(member));
@@ -404,7 +397,7 @@ void plan_together(const Options& options, const Planning& planning) {
   if (!plan.fits) throw QuietExit{ExitCode::kDoesNotFit};
 }
 
-void run_plan(const Options& options) {
+void run_plan(const PlanOptions& options) {
   if (options.predict.empty() != options.out.empty())
     throw Error("--predict and --out belong together", "see hearth plan --help", ExitCode::kUsage);
   if (!options.predict.empty()) return plan::predict_file(options.predict, options.out);
@@ -418,7 +411,7 @@ void run_plan(const Options& options) {
   plan_model(options, planning, catalog_model(planning.catalog, name), quant);
 }
 
-void add_options(CLI::App& command, Options& options) {
+void add_options(CLI::App& command, PlanOptions& options) {
   command
       .add_option("MODEL", options.models,
                   "What to report on: a name of the catalog (:QUANT may follow), a GGUF file, "
@@ -469,7 +462,7 @@ void add_options(CLI::App& command, Options& options) {
 }  // namespace
 
 void add_plan_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PlanOptions>();
   CLI::App* command =
       app.add_subcommand("plan", "What this machine can run, how fast and how well");
   add_options(*command, *options);

@@ -13,16 +13,11 @@
 #include "hub/remote_header.h"
 #include "measure/shapes.h"
 #include "plan/counted_workload.h"
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::cli {
 namespace {
-
-std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return 'a' <= c && c <= 'z' ? static_cast<char>(c - 32) : c; });
-  return text;
-}
 
 CountedModel counted_shape(const measure::Shape& shape, const std::string& name) {
   const plan::HeaderFile header(shape);
@@ -35,7 +30,7 @@ CountedModel counted_known_shape(const std::string& text) {
   std::string name = text, type;
   if (const std::size_t colon = text.rfind(':'); colon != std::string::npos) {
     name = text.substr(0, colon);
-    type = upper(text.substr(colon + 1));
+    type = ascii_upper(text.substr(colon + 1));
   }
   std::optional<tensor::DType> dtype;
   if (!type.empty()) {

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "cli/config.h"
+#include "cli/said.h"
 #include "cli/suggest.h"
 #include "cli/this_machine.h"
 #include "measure/machine_file.h"
@@ -55,7 +56,7 @@ std::filesystem::path own_catalog_file() { return user_folders().config / "catal
 
 plan::Catalog planned_catalog() {
   plan::Catalog catalog = plan::load_catalog({refreshed_catalog_file(), own_catalog_file()});
-  for (const std::string& warning : catalog.warnings) fmt::print(stderr, "hearth: {}\n", warning);
+  for (const std::string& warning : catalog.warnings) tell(warning);
   return catalog;
 }
 

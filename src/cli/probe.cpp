@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/main.h"
+#include "cli/said.h"
 #include "cli/terminal.h"
 #include "cli/this_machine.h"
 #include "cli/words.h"
@@ -41,12 +42,6 @@ std::string arithmetic_text(double per_second) {
 
 std::string counted(int count, const char* thing) {
   return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s");
-}
-
-std::string joined(const std::vector<std::string>& words, const char* between = ", ") {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
-  return text;
 }
 
 void row(const std::string& name, const std::string& text) {

@@ -15,11 +15,11 @@
 namespace hearth::cli {
 namespace {
 
-struct Options {
+struct PullOptions {
   std::string reference, name, sha256;
 };
 
-void run_pull(const Options& options) {
+void run_pull(const PullOptions& options) {
   if (!options.sha256.empty() && !hub::is_sha256(options.sha256)) {
     throw Error(fmt::format("'{}' is no SHA-256", printable(options.sha256)),
                 "write its 64 hexadecimal digits in lower case", ExitCode::kUsage);
@@ -32,7 +32,7 @@ void run_pull(const Options& options) {
 }  // namespace
 
 void add_pull_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PullOptions>();
   CLI::App* command = app.add_subcommand("pull", "Fetch a model into the store");
   command->footer(
       "REFERENCE is one of:\n"

@@ -17,6 +17,7 @@
 #include "cli/terminal.h"
 #include "cli/words.h"
 #include "model/quantize/quantizer.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -25,7 +26,7 @@ namespace {
 namespace quantize = model::quantize;
 using Clock = std::chrono::steady_clock;
 
-struct Options {
+struct QuantizeOptions {
   std::string in, out, type, importance;
   std::vector<std::string> overrides;
   bool pure = false, allow_requantize = false, force = false, dry_run = false;
@@ -51,10 +52,6 @@ std::string time_text(double seconds) {
   if (seconds < 120) return fmt::format("{:.0f} s", seconds);
   if (seconds < 7200) return fmt::format("{:.0f} min", seconds / 60);
   return fmt::format("{:.1f} h", seconds / 3600);
-}
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 double bits_per_weight(const quantize::Quantization& job) {
@@ -116,7 +113,7 @@ void print_notes(const quantize::Quantization& job) {
   }
 }
 
-void write(const quantize::Quantization& job, const Options& options) {
+void write(const quantize::Quantization& job, const QuantizeOptions& options) {
   ProgressLine line;
   const InterruptGuard guard(/*second_ends=*/false);
   const Clock::time_point start = Clock::now();
@@ -134,7 +131,7 @@ void write(const quantize::Quantization& job, const Options& options) {
             });
 }
 
-void run_quantization(const Options& options) {
+void run_quantization(const QuantizeOptions& options) {
   quantize::QuantizeOptions settings;
   settings.type = file_type_of(options.type);
   settings.pure = options.pure;
@@ -164,7 +161,7 @@ std::string types_page() {
   return page;
 }
 
-void add_options(CLI::App& command, Options& options) {
+void add_options(CLI::App& command, QuantizeOptions& options) {
   command.add_option("IN", options.in, "A GGUF file, or the name of a model in the store")
       ->required();
   command.add_option("OUT", options.out, "The GGUF file to write")->required();
@@ -193,7 +190,7 @@ void add_options(CLI::App& command, Options& options) {
 }  // namespace
 
 void add_quantize_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<QuantizeOptions>();
   CLI::App* command = app.add_subcommand("quantize", "Make a smaller copy of a model");
   command->footer(
       "Each type is a mix: tensors that matter more get more bits. Norms, routers and other small "

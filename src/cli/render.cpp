@@ -30,7 +30,7 @@ struct RenderOptions {
   bool normalize = false;
 };
 
-constexpr const char* kFooter =
+constexpr const char* kRenderFooter =
     "MODEL is a GGUF file (a vocabulary-only one will do); its tokenizer.chat_template is rendered "
     "(the one named\n"
     "tool_use, if there is one, when the context has tools), and bos_token, eos_token and the like "
@@ -160,7 +160,7 @@ void add_render_command(CLI::App& app) {
                     "Show which text the template wrote and which came from data, as JSON");
   command->add_flag("--normalize", options->normalize,
                     "Adapt the messages to what the template can do, as hearth run does");
-  command->footer(kFooter);
+  command->footer(kRenderFooter);
   command->callback([options] { render(*options); });
 }
 

@@ -44,7 +44,7 @@ constexpr const char* kHelp =
     "\n"
     "  A message that begins with / is written with two: //like this.\n";
 
-std::string_view trimmed(std::string_view text) {
+std::string_view trimmed_line(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;
@@ -159,7 +159,7 @@ class Repl {
       throw Error(fmt::format("unknown command '{}'", printable(name)),
                   nearest.empty() ? "see /help" : nearest);
     }
-    (this->*found->second)(trimmed(std::string_view(message).substr(space)));
+    (this->*found->second)(trimmed_line(std::string_view(message).substr(space)));
   }
 
   /// Runs one generation with Ctrl-C caught and shows it.
@@ -239,7 +239,8 @@ class Repl {
     }
     const std::size_t space = std::min(argument.find_first_of(" ="), argument.size());
     const std::string_view name = argument.substr(0, space);
-    const std::string_view value = trimmed(argument.substr(std::min(space + 1, argument.size())));
+    const std::string_view value =
+        trimmed_line(argument.substr(std::min(space + 1, argument.size())));
     const Setting* setting = find_setting(name);
     if (setting == nullptr) {
       std::vector<std::string> names;
@@ -276,7 +277,7 @@ class Repl {
   void change_adapter(std::string_view argument) {
     const std::vector<Adapters::Entry>& entries = engine_.adapters().entries();
     const std::size_t space = std::min(argument.find(' '), argument.size());
-    const std::string_view value = trimmed(argument.substr(space));
+    const std::string_view value = trimmed_line(argument.substr(space));
     std::size_t number = 0;
     const auto [end, problem] = std::from_chars(argument.data(), argument.data() + space, number);
     if (problem != std::errc() || end != argument.data() + space || number < 1 ||

@@ -56,8 +56,8 @@ std::string one_line(const std::string& text) {
   return line;
 }
 
-void print_json(const EmbeddingModel& model, const std::vector<Ranked>& ranked,
-                const std::vector<std::string>& documents) {
+void print_ranked(const EmbeddingModel& model, const std::vector<Ranked>& ranked,
+                  const std::vector<std::string>& documents) {
   const std::vector<std::string> labels = generate::classifier_labels(model.file(), model.spec());
   std::string results;
   for (const Ranked& one : ranked) {
@@ -92,7 +92,7 @@ void run_rerank(RerankOptions& options, std::vector<std::string> words) {
   }
   const std::vector<std::string> documents = texts_of(words);
   const std::vector<Ranked> ranked = rank(options, model, query, documents);
-  if (options.json) return print_json(model, ranked, documents);
+  if (options.json) return print_ranked(model, ranked, documents);
   for (const Ranked& one : ranked) {
     fmt::print("{:.6f}\t{}\t{}\n", one.scores.front(), one.document,
                one_line(documents[one.document]));

@@ -12,6 +12,7 @@
 #include "cli/fetching.h"
 #include "cli/main.h"
 #include "cli/models.h"
+#include "cli/said.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
 #include "hub/store.h"
@@ -20,22 +21,12 @@
 namespace hearth::cli {
 namespace {
 
-struct Options {
+struct RemoveOptions {
   std::vector<std::string> names;
   bool yes = false;
 };
 
 /// "yes" or "y"; anything else, and the end of input, is no.
-bool agreed(const std::string& question) {
-  fmt::print(stderr, "{} [y/N] ", question);
-  std::fflush(stderr);
-  std::string answer;
-  for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar()) {
-    if (answer.size() < 16) answer += static_cast<char>(c);
-  }
-  return answer == "y" || answer == "Y" || answer == "yes";
-}
-
 std::string question(const std::string& name, const hub::Listing& listing) {
   for (const hub::StoredModel& model : listing.models) {
     if (model.manifest.name != name) continue;
@@ -50,7 +41,7 @@ std::string question(const std::string& name, const hub::Listing& listing) {
   throw Error(fmt::format("no model is called '{}'", printable(name)), "hearth list shows all");
 }
 
-void run_rm(const Options& options) {
+void remove_models(const RemoveOptions& options) {
   const hub::Store store = model_store();
   const hub::Listing listing = store.list();
   print_notes(listing.warnings);
@@ -77,7 +68,7 @@ void run_rm(const Options& options) {
 }  // namespace
 
 void add_rm_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RemoveOptions>();
   CLI::App* command = app.add_subcommand("rm", "Remove models from the store");
   command->footer(
       "Deletes the files that no other model of the store needs. Of adopted models only the link "
@@ -94,7 +85,7 @@ void add_rm_command(CLI::App& app) {
       ->required()
       ->type_name("");
   command->add_flag("-y,--yes", options->yes, "Do not ask");
-  command->callback([options] { run_rm(*options); });
+  command->callback([options] { remove_models(*options); });
 }
 
 }  // namespace hearth::cli

@@ -13,6 +13,7 @@
 #include "cli/models.h"
 #include "cli/output.h"
 #include "cli/repl.h"
+#include "cli/said.h"
 #include "cli/standard_input.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
@@ -25,7 +26,7 @@ namespace {
 using generate::FinishReason;
 using generate::Json;
 
-constexpr std::size_t kMaxStdinBytes = std::size_t{256} << 20;
+constexpr std::size_t kMaxPromptBytes = std::size_t{256} << 20;
 
 /// The prompt that was given, or nothing for a chat. Throws when there is neither.
 std::optional<std::string> find_prompt(const std::vector<std::string>& words, bool json) {
@@ -37,7 +38,7 @@ std::optional<std::string> find_prompt(const std::vector<std::string>& words, bo
   }
   if (!from_stdin && !json && is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO))
     return std::nullopt;
-  std::string prompt = read_stdin(kMaxStdinBytes, "the prompt");
+  std::string prompt = read_stdin(kMaxPromptBytes, "the prompt");
   if (prompt.ends_with('\n')) prompt.pop_back();  // what echo and here-documents add
   if (prompt.empty()) {
     throw Error("there is no prompt: stdin is empty", "write one after the model, or pipe one in",
@@ -121,7 +122,7 @@ void answer_once(Engine& engine, const std::string& prompt, const RunOptions& op
     printer->finish();
   } else {
     answer.text = without_leading_space(std::move(answer.text));
-    fmt::print("{}\n", to_json(engine, answer).dump(2, ' ', false, Json::error_handler_t::replace));
+    print_json(to_json(engine, answer));
   }
   engine.answered(answer.result, options);
   if (options.stats) fmt::print(stderr, "{}", statistics(engine, answer.result));
@@ -218,7 +219,8 @@ void add_run_command(CLI::App& app) {
           "Prompt:\n"
           "The words after MODEL are the prompt. Without any, stdin is (one newline at its end is "
           "left out); a single - says so explicitly. Without words and on a terminal you chat; "
-          "/help there tells how. Words that begin with a dash go after --. -p TEXT does the same.\n"
+          "/help there tells how. Words that begin with a dash go after --. -p TEXT does the "
+          "same.\n"
           "A model with a chat template answers; one without, or with --raw, continues the text.\n"
           "\n"
           "Examples:\n"

@@ -60,12 +60,9 @@ std::optional<hub::StoredModel> usable_model(const std::filesystem::path& file) 
 }
 
 /// It may have been made anew, or fetched again, since the server began.
-AvailableModel as_it_is_now(const AvailableModel& model,
-                            const std::vector<hub::StoredModel>& stored) {
-  const auto known = std::find_if(stored.begin(), stored.end(), [&](const auto& each) {
-    return std::filesystem::absolute(each.path) == model.path;
-  });
-  return known != stored.end() ? of_stored(*known) : model;
+AvailableModel as_it_is_now(const AvailableModel& model) {
+  const std::optional<hub::StoredModel> stored = usable_model(model.path);
+  return stored ? of_stored(*stored) : model;
 }
 
 /// The name without what clients add to names.
@@ -81,7 +78,6 @@ std::string bare(std::string_view name) {
 }  // namespace
 
 LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_named) {
-  const std::vector<hub::StoredModel> stored = usable_models();
   for (const std::string& name : models.named) {
     const std::filesystem::path path = resolve_model(name);
     std::error_code ignored;
@@ -89,7 +85,7 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
       throw Error(fmt::format("no such file or model: '{}'", printable(name)),
                   "hearth list shows the models of the store");
     }
-    named_.push_back(as_it_is_now(of_path(path), stored));
+    named_.push_back(as_it_is_now(of_path(path)));
   }
   for (const auto& [alias, target] : models.aliases) {
     if (!find(target)) {
@@ -102,11 +98,10 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
 }
 
 std::vector<AvailableModel> LocalModels::list() {
-  const std::vector<hub::StoredModel> usable = usable_models();
   std::vector<AvailableModel> all;
-  for (const AvailableModel& model : named_) all.push_back(as_it_is_now(model, usable));
+  for (const AvailableModel& model : named_) all.push_back(as_it_is_now(model));
   if (only_named_) return all;
-  for (const hub::StoredModel& stored : usable) {
+  for (const hub::StoredModel& stored : usable_models()) {
     const bool listed = std::any_of(named_.begin(), named_.end(), [&](const auto& each) {
       return each.path == stored.path || each.name == stored.manifest.name;
     });
@@ -117,9 +112,7 @@ std::vector<AvailableModel> LocalModels::list() {
 
 std::optional<AvailableModel> LocalModels::find_named(std::string_view name) const {
   for (const AvailableModel& model : named_) {
-    if (bare(model.name) != bare(name)) continue;
-    const std::optional<hub::StoredModel> stored = usable_model(model.path);
-    return stored ? of_stored(*stored) : model;
+    if (bare(model.name) == bare(name)) return as_it_is_now(model);
   }
   return std::nullopt;
 }

@@ -15,6 +15,7 @@
 #include "cli/config.h"
 #include "cli/kv_disk.h"
 #include "cli/main.h"
+#include "cli/said.h"
 #include "cli/tar_file.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
@@ -31,14 +32,14 @@ using state::StoredSegment;
 
 constexpr std::size_t kShownId = 12;
 
-struct Options {
+struct SessionsOptions {
   std::string folder, key, id, file;
   std::vector<std::string> ids;
   bool json = false, all = false, yes = false;
 };
 
 /// The folder that was named, else that of the kv-disk setting, else the default one.
-std::filesystem::path folder_of(const Options& options) {
+std::filesystem::path folder_of(const SessionsOptions& options) {
   if (!options.folder.empty()) return options.folder;
   const Configuration configuration = read_configuration();
   const KvDisk disk = apply_settings({}, configuration.values).kv_disk;
@@ -46,14 +47,14 @@ std::filesystem::path folder_of(const Options& options) {
 }
 
 /// The key file that was named, else that of the kv-disk-key setting.
-std::shared_ptr<const state::StoreKey> key_of(const Options& options) {
+std::shared_ptr<const state::StoreKey> key_of(const SessionsOptions& options) {
   if (!options.key.empty()) return read_kv_key(options.key);
   return read_kv_key(apply_settings({}, read_configuration().values).kv_disk_key);
 }
 
 /// Null when nothing was ever kept there.
 std::unique_ptr<SegmentFolder> open_folder(const std::filesystem::path& path,
-                                           const Options& options) {
+                                           const SessionsOptions& options) {
   std::error_code error;
   if (!std::filesystem::exists(path / "hearth-kv", error)) return nullptr;
   auto folder = std::make_unique<SegmentFolder>(path, /*create=*/false, key_of(options));
@@ -131,11 +132,7 @@ Json to_json(const Session& session) {
           {"hits", session.last->uses.count}};
 }
 
-void print_json(const Json& json) {
-  fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
-}
-
-void run_list(const Options& options) {
+void list_sessions(const SessionsOptions& options) {
   const std::filesystem::path path = folder_of(options);
   const auto folder = open_folder(path, options);
   const std::vector<Session> sessions = folder ? sessions_of(*folder) : std::vector<Session>();
@@ -176,7 +173,7 @@ SegmentFolder& required(const std::unique_ptr<SegmentFolder>& folder,
               "name the folder with --folder");
 }
 
-void run_show(const Options& options) {
+void show_session(const SessionsOptions& options) {
   const std::filesystem::path path = folder_of(options);
   const auto opened = open_folder(path, options);
   SegmentFolder& folder = required(opened, path);
@@ -213,14 +210,7 @@ void run_show(const Options& options) {
   }
 }
 
-bool agreed(const std::string& question) {
-  fmt::print(stderr, "{} [y/N] ", question);
-  std::fflush(stderr);
-  const int answer = std::getchar();
-  return answer == 'y' || answer == 'Y';
-}
-
-void run_rm(const Options& options) {
+void remove_sessions(const SessionsOptions& options) {
   if (options.all == !options.ids.empty()) {
     throw Error("say which conversations to delete", "give their ids, or --all", ExitCode::kUsage);
   }
@@ -252,7 +242,7 @@ void run_rm(const Options& options) {
   fmt::print("{} freed.\n", size_text(static_cast<double>(bytes)));
 }
 
-void run_export(const Options& options) {
+void run_export(const SessionsOptions& options) {
   const std::filesystem::path path = folder_of(options);
   const auto opened = open_folder(path, options);
   SegmentFolder& folder = required(opened, path);
@@ -270,7 +260,7 @@ void run_export(const Options& options) {
   if (folder.key() != nullptr) fmt::print("They are encrypted: the same key file opens them.\n");
 }
 
-void run_key(const Options& options) {
+void run_key(const SessionsOptions& options) {
   const std::string file = plain_word(options.file);
   state::StoreKey::make(file);
   fmt::print(
@@ -282,7 +272,7 @@ void run_key(const Options& options) {
 }  // namespace
 
 void add_sessions_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SessionsOptions>();
   CLI::App* command =
       app.add_subcommand("sessions", "Memories of conversations that are kept on disk");
   command->footer(
@@ -315,15 +305,15 @@ void add_sessions_command(CLI::App& app) {
   };
   json_flag(*command);
   CLI::App* list = command->add_subcommand("list", "List them (also without a word)");
-  list->callback([options] { run_list(*options); });
+  list->callback([options] { list_sessions(*options); });
   CLI::App* show = command->add_subcommand("show", "All about one");
   show->add_option("ID", options->id, "Its id, or how it begins")->required()->type_name("");
-  show->callback([options] { run_show(*options); });
+  show->callback([options] { show_session(*options); });
   CLI::App* rm = command->add_subcommand("rm", "Delete some, with all that only they need");
   rm->add_option("ID", options->ids, "Their ids, or how they begin")->type_name("");
   rm->add_flag("--all", options->all, "Delete all");
   rm->add_flag("-y,--yes", options->yes, "Do not ask");
-  rm->callback([options] { run_rm(*options); });
+  rm->callback([options] { remove_sessions(*options); });
   CLI::App* export_command = command->add_subcommand("export", "Write one into a tar archive");
   export_command->add_option("ID", options->id, "Its id, or how it begins")
       ->required()
@@ -334,7 +324,7 @@ void add_sessions_command(CLI::App& app) {
   key->add_option("FILE", options->file, "A new file")->required()->type_name("");
   key->callback([options] { run_key(*options); });
   command->callback([command, options] {
-    if (command->get_subcommands().empty()) run_list(*options);
+    if (command->get_subcommands().empty()) list_sessions(*options);
   });
 }
 

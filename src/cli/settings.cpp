@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "support/ascii.h"
 #include "support/error.h"
 #include "support/utf8.h"
 
@@ -111,13 +112,7 @@ void apply_kv(RunOptions& options, std::string_view value) {
   options.kv_type = spec::parse_kv_format(value);
 }
 
-std::string show_kv(const RunOptions& options) {
-  std::string name = options.kv_type.name();
-  for (char& c : name) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
-  return name;
-}
+std::string show_kv(const RunOptions& options) { return ascii_lower(options.kv_type.name()); }
 
 void add_scaled_file(std::vector<std::string>& list, std::string_view value) {
   (void)parse_scaled_file(value);  // what is wrong with it is told before a model is loaded

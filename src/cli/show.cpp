@@ -12,6 +12,7 @@
 #include "cli/fetching.h"
 #include "cli/main.h"
 #include "cli/models.h"
+#include "cli/said.h"
 #include "cli/words.h"
 #include "gguf/file.h"
 #include "hub/sha256.h"
@@ -23,7 +24,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct ShowOptions {
   std::string name;
   bool json = false, verify = false;
 };
@@ -158,14 +159,14 @@ void print_text(const hub::StoredModel& model, const std::optional<HeaderFacts>&
   fmt::print("More: hearth inspect {}\n", printable(manifest.name));
 }
 
-void run_show(const Options& options) {
+void run_show(const ShowOptions& options) {
   const hub::Store store = model_store();
   const hub::StoredModel model = find_model(plain_word(options.name));
   std::optional<HeaderFacts> facts;
   if (model.problem.empty()) facts = header_facts(model.path);
   if (options.verify) verify(model, store);
   if (options.json) {
-    fmt::print("{}\n", to_json(model, facts).dump(2, ' ', false, Json::error_handler_t::replace));
+    print_json(to_json(model, facts));
     return;
   }
   print_text(model, facts);
@@ -175,7 +176,7 @@ void run_show(const Options& options) {
 }  // namespace
 
 void add_show_command(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ShowOptions>();
   CLI::App* command = app.add_subcommand("show", "Show what is known about a model of the store");
   command->footer(
       "Where it came from, its files and their hashes, and the short facts of its header; hearth "

@@ -18,6 +18,7 @@
 #include "cli/plan_table.h"
 #include "cli/planning.h"
 #include "cli/run.h"
+#include "cli/said.h"
 #include "cli/serve.h"
 #include "cli/terminal.h"
 #include "cli/this_machine.h"
@@ -38,8 +39,6 @@ struct UpOptions {
   bool yes = false, plan_only = false, replan = false;
   std::uint16_t port = kDefaultPort;
 };
-
-void tell(const std::string& sentence) { fmt::print(stderr, "hearth: {}\n", sentence); }
 
 bool on_terminal() { return is_terminal(0) && is_terminal(1); }
 
@@ -283,7 +282,7 @@ class Up {
   bool lines_printed_ = false;
 };
 
-constexpr const char* kFooter =
+constexpr const char* kUpFooter =
     "What it does:\n"
     "It looks at the machine (ten seconds the first time, see `hearth probe`), chooses a model, "
     "says "
@@ -331,7 +330,7 @@ void add_up_command(CLI::App& app) {
       ->check(CLI::Range(0, 65535));
   const std::shared_ptr<SettingFlags> flags = add_setting_flags(*command);
   command->footer(
-      std::string(kFooter) + kSettingsHelp +
+      std::string(kUpFooter) + kSettingsHelp +
       "\n"
       "Exit status:\n"
       "  0  you left, or were told what you asked   2  wrong usage\n"

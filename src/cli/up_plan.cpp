@@ -19,6 +19,7 @@
 #include "plan/counted_workload.h"
 #include "plan/recommend.h"
 #include "plan/uses.h"
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::cli {
@@ -26,13 +27,13 @@ namespace {
 
 /// A default context is not made smaller than this: then the model does not fit.
 constexpr std::int64_t kLeastContext = 1024;
-constexpr std::int64_t kPrompt = 512;
+constexpr std::int64_t kPlannedPrompt = 512;
 
 plan::Conditions conditions_of(const UpPlan& plan) {
   plan::Conditions conditions;
   conditions.kv_type = plan.kv_type;
   conditions.context = plan.context;
-  conditions.prompt = std::min(kPrompt, plan.context);
+  conditions.prompt = std::min(kPlannedPrompt, plan.context);
   conditions.threads = plan.threads;
   conditions.depths = {0};
   for (const std::int64_t depth : {std::int64_t{4096}, std::int64_t{32768}}) {
@@ -367,12 +368,9 @@ std::vector<SettingValue> setup_values(const plan::SavedSetup& saved,
     values.push_back({find_setting(name), std::move(value), Layer::kSetup,
                       fmt::format("{} ({})", printable(source.string(), 300), name)});
   };
-  std::string kv = saved.setup.kv_type.name();
-  std::transform(kv.begin(), kv.end(), kv.begin(),
-                 [](char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   if (saved.setup.context > 0) add("ctx", std::to_string(saved.setup.context));
   if (saved.setup.threads > 0) add("threads", std::to_string(saved.setup.threads));
-  add("kv", kv);
+  add("kv", ascii_lower(saved.setup.kv_type.name()));
   if (saved.setup.exact) add("exact", "true");
   if (saved.setup.mapped) add("mapped", "true");
   if (saved.setup.rope_scaling) add("rope-scaling", saved.setup.rope_scaling->name());

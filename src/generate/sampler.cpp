@@ -10,7 +10,6 @@
 namespace hearth::generate {
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 /// Up to this k a bounded heap over the logits beats selecting among all candidates.
 constexpr std::int32_t kHeapLimit = 512;
 
@@ -19,7 +18,8 @@ constexpr std::int32_t kHeapLimit = 512;
 constexpr std::size_t kBuckets = 4096;
 constexpr double kBucketsPerUnit = 128;
 /// exp() of less than this is nothing beside 1.
-constexpr float kNegligible = -60;
+constexpr float kExcluded = -std::numeric_limits<float>::infinity();
+constexpr float kNegligibleLogit = -60;
 /// Infinite logits are taken for this one, so that differences of logits are numbers.
 constexpr float kHighestLogit = std::numeric_limits<float>::max();
 
@@ -152,7 +152,7 @@ void Sampler::apply_bias() {
     if (id < context_.vocabulary) logits_[static_cast<std::size_t>(id)] += bias;
   }
   for (const text::TokenId id : context_.suppressed) {
-    if (id >= 0 && id < context_.vocabulary) logits_[static_cast<std::size_t>(id)] = kMinusInfinity;
+    if (id >= 0 && id < context_.vocabulary) logits_[static_cast<std::size_t>(id)] = kExcluded;
   }
 }
 
@@ -164,7 +164,7 @@ void Sampler::ban_all_but(std::span<const std::uint64_t> allowed) {
     if (bits == ~std::uint64_t{0}) continue;
     const std::size_t count = std::min(kBits, logits_.size() - begin);
     for (std::size_t bit = 0; bit < count; ++bit) {
-      if ((bits >> bit & 1) == 0) logits_[begin + bit] = kMinusInfinity;
+      if ((bits >> bit & 1) == 0) logits_[begin + bit] = kExcluded;
     }
   }
 }
@@ -183,7 +183,7 @@ void Sampler::look_at_those_above(const float& limit, const LookAt& look_at) con
 
 text::TokenId Sampler::greedy() const {
   text::TokenId best = -1;
-  float most = kMinusInfinity;
+  float most = kExcluded;
   const auto look_at = [&](std::size_t id) {
     if (!(logits_[id] > most)) return;  // NaN is not
     most = logits_[id];
@@ -201,7 +201,7 @@ void Sampler::collect() {
   if (collected_) return;
   std::size_t count = 0;
   for (std::size_t id = 0; id < logits_.size(); ++id) {
-    if (!(logits_[id] > kMinusInfinity)) continue;
+    if (!(logits_[id] > kExcluded)) continue;
     storage_[count++] = {static_cast<text::TokenId>(id), std::min(logits_[id], kHighestLogit), 0};
   }
   candidates_ = std::span(storage_).first(count);
@@ -215,7 +215,7 @@ double Sampler::normalize() {
   double sum = 0;
   for (Candidate& candidate : candidates_) {
     const float difference = candidate.logit - most;
-    candidate.weight = difference > kNegligible ? std::exp(difference) : 0;
+    candidate.weight = difference > kNegligibleLogit ? std::exp(difference) : 0;
     sum += candidate.weight;
   }
   return sum;
@@ -331,7 +331,7 @@ void Sampler::apply_top_k() {
   // A heap of the best `count` so far with the worst of them on top. Ids come in ascending order,
   // so an equal logit that comes later is never better.
   std::size_t held = 0;
-  float worst = kMinusInfinity;
+  float worst = kExcluded;
   const auto begin = storage_.begin();
   const auto look_at = [&](std::size_t id) {
     if (!(logits_[id] > worst)) return;
@@ -395,7 +395,7 @@ void Sampler::keep_smallest(double mass, const Key& key) {
 
 float Sampler::highest_logit() const {
   if (sorted_ > 0) return candidates_.front().logit;
-  float most = kMinusInfinity;
+  float most = kExcluded;
   for (const Candidate& candidate : candidates_) most = std::max(most, candidate.logit);
   return most;
 }

@@ -1,5 +1,6 @@
 // The scheduler's loop: passes.
 #include "generate/scheduler_loop.h"
+#include "support/elapsed.h"
 
 #include <algorithm>
 #include <exception>
@@ -15,10 +16,6 @@ constexpr std::int64_t kFirstRows = 32, kLeastRows = 8;
 constexpr std::int64_t kLogitsPerThread = 32768;
 /// Other models are thought of for so long after they waited.
 constexpr std::chrono::milliseconds kContention{1000};
-
-double seconds_since(SchedulerLoop::Clock::time_point start) {
-  return std::chrono::duration<double>(SchedulerLoop::Clock::now() - start).count();
-}
 
 }  // namespace
 

@@ -7,16 +7,13 @@
 #include <optional>
 
 #include "generate/sampler.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::generate {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 bool cancelled(const GenerateOptions& options) {
   return options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);

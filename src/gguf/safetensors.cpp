@@ -46,7 +46,7 @@ constexpr std::array<TypeInfo, 15> kTypes = {{{"BOOL", 1},
                                               {"I64", 8},
                                               {"F64", 8}}};
 
-std::string in_quotes(std::string_view name) { return "'" + printable(name, 300) + "'"; }
+std::string quoted_name(std::string_view name) { return "'" + printable(name, 300) + "'"; }
 
 /// Parses the header of one file. The memory it takes is bounded by the header's size.
 class HeaderParser {
@@ -85,7 +85,7 @@ class HeaderParser {
   }
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error("bad safetensors file " + in_quotes(name_) + ": " + what, kFetchAgain);
+    throw Error("bad safetensors file " + quoted_name(name_) + ": " + what, kFetchAgain);
   }
   [[noreturn]] void fail(const SafeTensor& tensor, const std::string& what) const {
     fail("tensor '" + printable(tensor.name) + "' " + what);
@@ -193,13 +193,13 @@ std::map<std::string, std::string> read_index(const std::filesystem::path& path)
   });
   json.finish();
   if (!found || map.empty()) {
-    throw Error("the index " + in_quotes(name) + " has no weight_map", kFetchAgain);
+    throw Error("the index " + quoted_name(name) + " has no weight_map", kFetchAgain);
   }
   for (const auto& [tensor, file] : map) {
     // The files lie beside the index; an index from a stranger must not reach anywhere else.
     if (file.empty() || file.find('/') != file.npos || file.find('\\') != file.npos ||
         file.find('\0') != file.npos || file == "." || file == "..") {
-      throw Error("the index " + in_quotes(name) + " names the file " + in_quotes(file) +
+      throw Error("the index " + quoted_name(name) + " names the file " + quoted_name(file) +
                       ", which is not a plain file name",
                   "the index is not from a trustworthy place: fetch it again");
     }
@@ -222,11 +222,11 @@ std::filesystem::path choose_file(const std::filesystem::path& folder) {
   }
   if (candidates.size() == 1) return candidates.front();
   if (candidates.empty()) {
-    throw Error("the folder " + in_quotes(folder.string()) + " has no .safetensors file",
+    throw Error("the folder " + quoted_name(folder.string()) + " has no .safetensors file",
                 pickled ? "its weights are in PyTorch's own format: save them as safetensors first"
                         : "fetch the model.safetensors files of the checkpoint");
   }
-  throw Error("the folder " + in_quotes(folder.string()) + " has " +
+  throw Error("the folder " + quoted_name(folder.string()) + " has " +
                   std::to_string(candidates.size()) +
                   " .safetensors files and no model.safetensors.index.json",
               "fetch the index, too, or name one of the files");
@@ -342,7 +342,7 @@ struct SafeTensors::Impl {
         tensors.begin(), tensors.end(),
         [](const SafeTensor& a, const SafeTensor& b) { return a.name == b.name; });
     if (twin != tensors.end()) {
-      throw Error("bad safetensors file " + in_quotes(path.string()) +
+      throw Error("bad safetensors file " + quoted_name(path.string()) +
                       ": it has two tensors called '" + printable(twin->name) + "'",
                   kFetchAgain);
     }
@@ -353,14 +353,14 @@ struct SafeTensors::Impl {
     std::map<std::string, std::uint32_t> numbers;
     for (const auto& [tensor, file] : map) numbers.emplace(file, 0);
     if (numbers.size() > kMaxParts) {
-      throw Error("the index " + in_quotes(path.string()) + " names more than " +
+      throw Error("the index " + quoted_name(path.string()) + " names more than " +
                   std::to_string(kMaxParts) + " files");
     }
     for (auto& [file, number] : numbers) {
       number = static_cast<std::uint32_t>(parts.size());
       const std::filesystem::path shard = path.parent_path() / file;
       if (!std::filesystem::exists(shard)) {
-        throw Error("the shard " + in_quotes(shard.string()) + " is missing", "fetch it");
+        throw Error("the shard " + quoted_name(shard.string()) + " is missing", "fetch it");
       }
       add_file(shard);
     }
@@ -373,7 +373,7 @@ struct SafeTensors::Impl {
     if (tensors.size() == map.size()) return;
     for (const auto& [tensor, file] : map) {
       if (!std::binary_search(tensors.begin(), tensors.end(), tensor, ByName{})) {
-        throw Error("the shard " + in_quotes(file) + " lacks the tensor '" + printable(tensor) +
+        throw Error("the shard " + quoted_name(file) + " lacks the tensor '" + printable(tensor) +
                         "', which the index places there",
                     kFetchAgain);
       }

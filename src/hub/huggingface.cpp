@@ -10,6 +10,7 @@
 #include "hub/json.h"
 #include "hub/sha256.h"
 #include "hub/transfer.h"
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::hub {
@@ -17,14 +18,8 @@ namespace {
 
 constexpr std::size_t kMaxPageBytes = std::size_t{8} << 20;
 constexpr int kMaxPages = 20;
-constexpr std::size_t kMaxFiles = 20000;
+constexpr std::size_t kMaxListedFiles = 20000;
 constexpr std::size_t kMostNamed = 12;  // in a message
-
-char lower(char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-std::string lowered(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), lower);
-  return text;
-}
 
 std::string repository_url(const Network& network, const HuggingFaceReference& reference) {
   return fmt::format("{}/{}/{}", network.huggingface, reference.organization, reference.repository);
@@ -72,7 +67,7 @@ std::vector<RemoteFile> list_files(const Network& network, const HuggingFaceRefe
 
 /// Files that end in .gguf and are no models one could run.
 bool is_companion(const std::string& path) {
-  const std::string name = lowered(path.substr(path.rfind('/') + 1));
+  const std::string name = ascii_lower(path.substr(path.rfind('/') + 1));
   return name.starts_with("mmproj") || name.find("-mmproj") != std::string::npos ||
          name.starts_with("imatrix") || name.ends_with("imatrix.gguf");
 }
@@ -90,16 +85,16 @@ std::string listed(std::span<const Candidate> candidates) {
 /// Those whose quantization, or whose name's end, is the selector.
 std::vector<Candidate> selected(std::span<const Candidate> candidates,
                                 const HuggingFaceReference& reference) {
-  const std::string wanted = lowered(reference.selector);
+  const std::string wanted = ascii_lower(reference.selector);
   std::vector<Candidate> exact, similar;
   for (const Candidate& candidate : candidates) {
-    const std::string name = lowered(candidate.name);
+    const std::string name = ascii_lower(candidate.name);
     const bool named =
         reference.names_file() &&
         std::any_of(candidate.files.begin(), candidate.files.end(), [&](const RemoteFile& file) {
           return file.name == reference.selector || file.name.ends_with("/" + reference.selector);
         });
-    if (named || lowered(candidate.quant) == wanted) {
+    if (named || ascii_lower(candidate.quant) == wanted) {
       exact.push_back(candidate);
     } else if (name.ends_with("-" + wanted) || name.ends_with("." + wanted)) {
       similar.push_back(candidate);
@@ -138,7 +133,7 @@ void read_tree(std::string_view text, std::vector<RemoteFile>& files) {
       file.size = number_or(*lfs, "size", file.size);
     }
     if (file.name.empty() || file.name.size() > 1024) continue;
-    if (files.size() >= kMaxFiles) throw Error("the repository has too many files");
+    if (files.size() >= kMaxListedFiles) throw Error("the repository has too many files");
     files.push_back(std::move(file));
   }
 }
@@ -147,7 +142,7 @@ std::vector<Candidate> group_candidates(const std::vector<RemoteFile>& files) {
   std::map<std::string, Candidate> by_name;
   std::map<std::string, int> counts;  // parts that a split promises
   for (const RemoteFile& file : files) {
-    const std::string name = lowered(file.name);
+    const std::string name = ascii_lower(file.name);
     if (!name.ends_with(".gguf") || is_companion(file.name)) continue;
     const auto split = split_place(file.name);
     const std::string base = split ? split->base : file.name.substr(0, file.name.size() - 5);

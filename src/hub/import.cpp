@@ -19,11 +19,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxManifestText = std::size_t{1} << 20;
-constexpr std::size_t kMaxFiles = 100000;  // looked at per place
-constexpr int kMaxDepth = 8;
+constexpr std::size_t kMaxOllamaManifest = std::size_t{1} << 20;
+constexpr std::size_t kMaxImportedFiles = 100000;  // looked at per place
+constexpr int kMaxFolderDepth = 8;
 
-std::string shown(const fs::path& path) { return printable(path.string(), 300); }
+std::string shown_path(const fs::path& path) { return printable(path.string(), 300); }
 
 fs::path from_variable(const char* name) {
   const char* value = std::getenv(name);
@@ -38,9 +38,9 @@ std::vector<fs::path> files_below(const fs::path& folder) {
                                          error);
   for (const fs::recursive_directory_iterator end; !error && entry != end; entry.increment(error)) {
     std::error_code ignored;
-    if (entry.depth() >= kMaxDepth) entry.disable_recursion_pending();
+    if (entry.depth() >= kMaxFolderDepth) entry.disable_recursion_pending();
     if (entry->is_regular_file(ignored)) result.push_back(entry->path());
-    if (result.size() >= kMaxFiles) break;
+    if (result.size() >= kMaxImportedFiles) break;
   }
   std::sort(result.begin(), result.end());
   return result;
@@ -119,7 +119,7 @@ class Finder {
 
  private:
   void skip(const fs::path& path, const std::string& why) {
-    skipped_.push_back(fmt::format("{}: {}", shown(path), why));
+    skipped_.push_back(fmt::format("{}: {}", shown_path(path), why));
   }
 
   void add(const std::vector<fs::path>& files, const std::string& name, const std::string& source,
@@ -145,7 +145,7 @@ class Finder {
     const std::string& name = parts[2];
     const std::string& tag = parts[3];
     try {
-      const Json manifest = parse_object(read_file(path, kMaxManifestText), path.string());
+      const Json manifest = parse_object(read_file(path, kMaxOllamaManifest), path.string());
       const auto layers = manifest.find("layers");
       if (layers == manifest.end() || !layers->is_array()) throw Error("it lists no layers");
       fs::path model;

@@ -7,13 +7,13 @@
 namespace hearth::hub {
 namespace {
 
-constexpr int kMaxDepth = 16;
+constexpr int kMaxJsonDepth = 16;
 
 Json parse(std::string_view text, std::string_view source) {
   // Deeper values are dropped while they are read; a file that has any is refused.
   bool too_deep = false;
   const auto bounded = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth) too_deep = true;
+    if (depth > kMaxJsonDepth) too_deep = true;
     return !too_deep;
   };
   Json json = Json::parse(text, bounded, /*allow_exceptions=*/false);

@@ -14,9 +14,9 @@
 namespace hearth::hub {
 namespace {
 
-constexpr const char* kFormat = "hearth-model-1";
+constexpr const char* kManifestFormat = "hearth-model-1";
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 50;
-constexpr std::size_t kMaxFiles = 4096;
+constexpr std::size_t kMaxModelFiles = 4096;
 constexpr std::size_t kMaxWordBytes = 4096;
 constexpr std::size_t kMaxTexts = 32;
 
@@ -26,8 +26,8 @@ class Reader {
 
   Manifest read(std::string_view text) const {
     const Json json = parse_object(text, source_);
-    if (const std::string format = string_or(json, "format"); format != kFormat)
-      fail(fmt::format("its format is '{}' and not '{}'", printable(format), kFormat));
+    if (const std::string format = string_or(json, "format"); format != kManifestFormat)
+      fail(fmt::format("its format is '{}' and not '{}'", printable(format), kManifestFormat));
     Manifest manifest;
     manifest.name = word(json, "name", true);
     if (!is_safe_name(manifest.name)) fail("its name could not be a file's");
@@ -37,7 +37,8 @@ class Reader {
     manifest.quant = word(json, "quant", false);
     manifest.added = word(json, "added", false);
     const auto files = json.find("files");
-    if (files == json.end() || !files->is_array() || files->empty() || files->size() > kMaxFiles)
+    if (files == json.end() || !files->is_array() || files->empty() ||
+        files->size() > kMaxModelFiles)
       fail("it lists no files");
     std::set<std::string> names;
     for (const Json& entry : *files) {
@@ -46,7 +47,8 @@ class Reader {
     }
     const auto adapters = json.find("adapters");
     if (adapters != json.end()) {
-      if (!adapters->is_array() || adapters->size() > kMaxFiles) fail("its adapters are no list");
+      if (!adapters->is_array() || adapters->size() > kMaxModelFiles)
+        fail("its adapters are no list");
       for (const Json& entry : *adapters) {
         manifest.adapters.push_back(file(entry));
         if (!manifest.adapters.back().adopted.empty()) fail("an adapter in it is no blob");
@@ -128,14 +130,10 @@ std::string to_text(const Manifest& manifest) {
     }
     return all;
   };
-  Json json{{"format", kFormat},
-            {"name", manifest.name},
-            {"reference", manifest.reference},
-            {"source", manifest.source},
-            {"quant", manifest.quant},
-            {"size", manifest.size()},
-            {"added", manifest.added},
-            {"files", list(manifest.files)}};
+  Json json{{"format", kManifestFormat},       {"name", manifest.name},
+            {"reference", manifest.reference}, {"source", manifest.source},
+            {"quant", manifest.quant},         {"size", manifest.size()},
+            {"added", manifest.added},         {"files", list(manifest.files)}};
   if (!manifest.requested.empty()) json["requested"] = manifest.requested;
   if (!manifest.adapters.empty()) json["adapters"] = list(manifest.adapters);
   if (!manifest.texts.empty()) json["texts"] = manifest.texts;

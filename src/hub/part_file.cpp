@@ -19,7 +19,7 @@
 namespace hearth::hub {
 namespace {
 
-constexpr const char* kFormat = "hearth-part-1";
+constexpr const char* kPartFormat = "hearth-part-1";
 constexpr std::uint64_t kMaxSize = std::uint64_t{1} << 50;
 constexpr std::uint64_t kMaxChunks = std::uint64_t{1} << 22;
 constexpr std::string_view kDigits = "0123456789abcdef";
@@ -72,7 +72,7 @@ PartNotes parse_part_notes(std::string_view text, std::string_view source) {
     return Error(fmt::format("{} cannot be used: {}", printable(source, 300), what));
   };
   const Json json = parse_object(text, source);
-  if (string_or(json, "format") != kFormat) throw refuse("its format is not known");
+  if (string_or(json, "format") != kPartFormat) throw refuse("its format is not known");
   PartNotes notes;
   notes.name = string_or(json, "name");
   notes.reference = string_or(json, "reference");
@@ -90,7 +90,7 @@ PartNotes parse_part_notes(std::string_view text, std::string_view source) {
 }
 
 std::string to_text(const PartNotes& notes) {
-  return dump(Json{{"format", kFormat},
+  return dump(Json{{"format", kPartFormat},
                    {"name", notes.name},
                    {"reference", notes.reference},
                    {"sha256", notes.sha256},

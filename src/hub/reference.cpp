@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "support/ascii.h"
 #include "support/error.h"
 #include "support/utf8.h"
 
@@ -19,14 +20,12 @@ bool is_letter(char c) { return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z')
 bool is_name_character(char c) {
   return is_digit(c) || is_letter(c) || c == '.' || c == '-' || c == '_';
 }
-char lower(char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-char upper(char c) { return 'a' <= c && c <= 'z' ? static_cast<char>(c - 32) : c; }
 
 /// ASCII only.
 bool starts_with(std::string_view text, std::string_view prefix) {
   return text.size() >= prefix.size() &&
          std::equal(prefix.begin(), prefix.end(), text.begin(),
-                    [](char a, char b) { return lower(a) == lower(b); });
+                    [](char a, char b) { return ascii_lower(a) == ascii_lower(b); });
 }
 bool ends_with(std::string_view text, std::string_view suffix) {
   return text.size() >= suffix.size() &&
@@ -220,8 +219,7 @@ std::string to_text(const Reference& reference) {
 std::string quant_of_file_name(std::string_view name) {
   if (const std::size_t slash = name.rfind('/'); slash != std::string_view::npos)
     name.remove_prefix(slash + 1);
-  std::string capitals(name);
-  std::transform(capitals.begin(), capitals.end(), capitals.begin(), upper);
+  const std::string capitals = ascii_upper(name);
   std::string_view rest = capitals;
   if (rest.ends_with(".GGUF")) rest.remove_suffix(5);
   // The last word that is one: names of models come first.

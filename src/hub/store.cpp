@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kFormat = "hearth-store";
+constexpr const char* kStoreFormat = "hearth-store";
 constexpr std::size_t kMaxVersionBytes = 4096;
 
 std::string shown(const fs::path& path) { return printable(path.string(), 300); }
@@ -127,7 +127,7 @@ std::uint64_t Store::version(std::vector<std::string>& warnings) const {
   try {
     const Json json = parse_object(read_file(path, kMaxVersionBytes), path.string());
     found = number_or(json, "version", 0);
-    if (string_or(json, "format") != kFormat || found == 0)
+    if (string_or(json, "format") != kStoreFormat || found == 0)
       throw Error(fmt::format("{} does not say what it is", shown(path)));
   } catch (const Error& error) {
     // The layout is known from the folders; only the note about it is broken.
@@ -157,7 +157,7 @@ std::vector<std::string> Store::prepare() const {
   for (std::uint64_t next = found; next < kVersion; ++next) {
     kMigrations[next](folder_);
     write_file_atomically(folder_ / "store.json",
-                          dump(Json{{"format", kFormat}, {"version", next + 1}}));
+                          dump(Json{{"format", kStoreFormat}, {"version", next + 1}}));
   }
   return warnings;
 }

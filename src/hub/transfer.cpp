@@ -9,6 +9,7 @@
 #include <new>
 #include <utility>
 
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::hub {
@@ -16,12 +17,10 @@ namespace {
 
 constexpr int kMaxRedirects = 10;
 constexpr int kUnreachableAttempts = 3;
-constexpr std::size_t kMaxHeaderBytes = std::size_t{1} << 18;
+constexpr std::size_t kMaxResponseHeaderBytes = std::size_t{1} << 18;
 constexpr long kConnectSeconds = 30;
 constexpr long kSlowestBytes = 100;  // per second, for kSlowSeconds: then the connection is dead
 constexpr long kSlowSeconds = 60;
-
-char lower(char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && static_cast<unsigned char>(text.front()) <= 32) text.remove_prefix(1);
@@ -95,8 +94,7 @@ std::string origin_of(const std::string& url) {
   if (scheme != "http" && scheme != "https") return {};
   std::string origin = fmt::format("{}://{}:{}", scheme, part_of(parsed.get(), CURLUPART_HOST),
                                    part_of(parsed.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT));
-  std::transform(origin.begin(), origin.end(), origin.begin(), lower);
-  return origin;
+  return ascii_lower(origin);
 }
 
 Milliseconds back_off(int failures, Milliseconds retry_after) {
@@ -188,7 +186,7 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
   const std::size_t bytes = size * count;
   try {
     transfer.header_bytes_ += bytes;
-    if (transfer.header_bytes_ > kMaxHeaderBytes) return 0;
+    if (transfer.header_bytes_ > kMaxResponseHeaderBytes) return 0;
     transfer.take_header({data, bytes});
   } catch (...) {
     transfer.thrown_ = std::current_exception();
@@ -209,9 +207,7 @@ void Transfer::take_header(std::string_view line) {
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return;
-  std::string name(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(), lower);
-  response_.headers[std::move(name)] = trimmed(line.substr(colon + 1));
+  response_.headers[ascii_lower(line.substr(0, colon))] = trimmed(line.substr(colon + 1));
 }
 
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {

@@ -3,6 +3,7 @@
 
 #include "machine/command.h"
 #include "machine/devices.h"
+#include "support/ascii.h"
 
 namespace hearth::machine {
 namespace {
@@ -154,12 +155,8 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 
 /// "00000000:01:00.0" and "0000:01:00.0" are the same place.
 std::string pci_address(std::string_view text) {
-  std::string address(text);
-  if (address.size() > 12) address.erase(0, address.size() - 12);
-  for (char& c : address) {
-    if ('A' <= c && c <= 'F') c = static_cast<char>(c + 32);
-  }
-  return address;
+  if (text.size() > 12) text.remove_prefix(text.size() - 12);
+  return ascii_lower(text);
 }
 
 /// GT/s of a generation of PCI Express.

@@ -15,15 +15,15 @@ namespace hearth::machine {
 namespace {
 
 #if defined(HEARTH_HWLOC)
-struct Destroy {
+struct DestroyTopology {
   void operator()(hwloc_topology_t topology) const noexcept { hwloc_topology_destroy(topology); }
 };
-using Handle = std::unique_ptr<hwloc_topology, Destroy>;
+using TopologyHandle = std::unique_ptr<hwloc_topology, DestroyTopology>;
 
-Handle load_topology() {
+TopologyHandle load_topology() {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return nullptr;
-  Handle handle(raw);
+  TopologyHandle handle(raw);
   // Without devices and distances: milliseconds less at every start.
   hwloc_topology_set_io_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_NONE);
   hwloc_topology_set_flags(raw, HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING |
@@ -62,7 +62,7 @@ bool Topology::several_kinds() const noexcept {
 Topology topology() {
   Topology result;
 #if defined(HEARTH_HWLOC)
-  const Handle handle = load_topology();
+  const TopologyHandle handle = load_topology();
   if (!handle) return result;
   hwloc_topology_t const machine = handle.get();
   hwloc_obj_t processor = nullptr;

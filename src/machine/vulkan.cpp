@@ -14,7 +14,7 @@
 namespace hearth::machine {
 namespace {
 
-using Handle = void*;
+using VulkanHandle = void*;
 using Result = std::int32_t;
 constexpr Result kSuccess = 0;
 constexpr Result kIncomplete = 5;
@@ -93,14 +93,14 @@ static_assert(offsetof(Properties, name) == 20, "VkPhysicalDeviceProperties");
 constexpr std::uint32_t kDeviceLocal = 1;
 enum DeviceType : std::int32_t { kIntegrated = 1, kDiscrete = 2, kVirtual = 3 };
 
-using GetProcedure = void* (*)(Handle instance, const char* name);
-using CreateInstance = Result (*)(const InstanceInfo*, const void* allocator, Handle*);
-using EnumerateDevices = Result (*)(Handle instance, std::uint32_t*, Handle*);
-using GetProperties2 = void (*)(Handle device, Properties2*);
-using GetMemory2 = void (*)(Handle device, MemoryProperties2*);
+using GetProcedure = void* (*)(VulkanHandle instance, const char* name);
+using CreateInstance = Result (*)(const InstanceInfo*, const void* allocator, VulkanHandle*);
+using EnumerateDevices = Result (*)(VulkanHandle instance, std::uint32_t*, VulkanHandle*);
+using GetProperties2 = void (*)(VulkanHandle device, Properties2*);
+using GetMemory2 = void (*)(VulkanHandle device, MemoryProperties2*);
 
 template <class Function>
-Function procedure(GetProcedure get, Handle instance, const char* name) {
+Function procedure(GetProcedure get, VulkanHandle instance, const char* name) {
   return reinterpret_cast<Function>(get(instance, name));
 }
 
@@ -113,7 +113,7 @@ std::string plain(const char* text, std::size_t size) {
   return result;
 }
 
-std::string device_line(Handle device, GetProperties2 properties_of, GetMemory2 memory_of) {
+std::string device_line(VulkanHandle device, GetProperties2 properties_of, GetMemory2 memory_of) {
   DriverProperties driver;
   Properties2 properties;
   properties.next = &driver;
@@ -145,7 +145,7 @@ std::string device_line(Handle device, GetProperties2 properties_of, GetMemory2 
 
 /// In a process of its own; nothing is given back, since it ends.
 std::string device_lines() {
-  Handle library = ::dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+  VulkanHandle library = ::dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return {};
   const auto get = reinterpret_cast<GetProcedure>(::dlsym(library, "vkGetInstanceProcAddr"));
   if (get == nullptr) return {};
@@ -153,14 +153,14 @@ std::string device_lines() {
   const ApplicationInfo application;
   InstanceInfo info;
   info.application = &application;
-  Handle instance = nullptr;
+  VulkanHandle instance = nullptr;
   if (create == nullptr || create(&info, nullptr, &instance) != kSuccess) return {};
   const auto enumerate = procedure<EnumerateDevices>(get, instance, "vkEnumeratePhysicalDevices");
   const auto properties =
       procedure<GetProperties2>(get, instance, "vkGetPhysicalDeviceProperties2");
   const auto memory = procedure<GetMemory2>(get, instance, "vkGetPhysicalDeviceMemoryProperties2");
   if (enumerate == nullptr || properties == nullptr || memory == nullptr) return {};
-  std::array<Handle, 32> devices{};
+  std::array<VulkanHandle, 32> devices{};
   auto count = static_cast<std::uint32_t>(devices.size());
   const Result listed = enumerate(instance, &count, devices.data());
   if (listed != kSuccess && listed != kIncomplete) return {};

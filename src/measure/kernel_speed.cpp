@@ -56,9 +56,9 @@ double usual(std::vector<double> values) {
 }
 
 /// Tensors of a backend, all of them kept.
-class Bench {
+class KernelBench {
  public:
-  explicit Bench(const KernelPlan& plan)
+  explicit KernelBench(const KernelPlan& plan)
       : plan_(plan),
         backend_(compute::make_cpu_backend(
             {.threads = plan.threads, .exact = false, .instruction_set = plan.instruction_set})) {
@@ -153,8 +153,8 @@ class Bench {
 
 /// `matrices` matrices of random blocks, packed. Sources are not read again after packing, so they
 /// share their memory.
-std::unique_ptr<Weight> Bench::load(DType dtype, std::int64_t rows, std::int64_t columns,
-                                    std::int64_t matrices) {
+std::unique_ptr<Weight> KernelBench::load(DType dtype, std::int64_t rows, std::int64_t columns,
+                                          std::int64_t matrices) {
   const std::size_t bytes =
       tensor::row_bytes(dtype, static_cast<std::size_t>(rows * columns * matrices));
   source_.resize(std::max(source_.size(), bytes));
@@ -167,7 +167,7 @@ std::unique_ptr<Weight> Bench::load(DType dtype, std::int64_t rows, std::int64_t
   return weight;
 }
 
-void Bench::make_formats() {
+void KernelBench::make_formats() {
   for (const DType dtype : plan_.formats) {
     if (!formats_.empty() && late()) return;
     check_cancelled();
@@ -184,7 +184,7 @@ void Bench::make_formats() {
   }
 }
 
-void Bench::make_attention() {
+void KernelBench::make_attention() {
   constexpr std::int64_t kPages = kCells / kPage + kRows / kPage;
   memory_.keys = make(DType::kF16, {kPages, kKvHeads, kPage, kHeadSize}, MemoryCategory::kKv);
   memory_.values = make(DType::kF16, {kPages, kKvHeads, kPage, kHeadSize}, MemoryCategory::kKv);
@@ -205,7 +205,7 @@ void Bench::make_attention() {
 
 /// Two stacks, as of one layer: in and out of a width that is half the model's. Routers choose
 /// unevenly; here every product takes any expert.
-void Bench::make_experts() {
+void KernelBench::make_experts() {
   const DType dtype = formats_[0].dtype;
   const std::size_t bytes = tensor::row_bytes(dtype, std::size_t{kWidth} / 2 * kWidth * kExperts);
   source_.resize(std::max(source_.size(), bytes));
@@ -225,14 +225,14 @@ void Bench::make_experts() {
 }
 
 /// Threads that slept take a while to come back.
-void Bench::wake() {
+void KernelBench::wake() {
   const Tensor out = out_.columns(0, kWidth).rows(0, 8);
   const Projection any{formats_.back().weights[0].get(), out, {}, 1.0F};
   backend_->matmul(x_.rows(0, 8), {&any, 1});
 }
 
 /// The gated delta rule, of all recurrent mixers the one with most arithmetic.
-void Bench::make_scan() {
+void KernelBench::make_scan() {
   constexpr std::int64_t kHeadsOfScan = kWidth / kHeadSize;
   const auto part = [&](const Tensor& of) {
     return of.rows(0, kScanned).columns(0, kWidth).split_last(kHeadsOfScan);
@@ -253,14 +253,14 @@ void Bench::make_scan() {
                  integers(slots)};
 }
 
-void Bench::scan() {
+void KernelBench::scan() {
   scan_.push_back(seconds_of([&] { backend_->delta_scan(delta_); }));
 }
 
 /// One row: all matrices of a format in one operation; then, when those of other formats have taken
 /// their place in the caches, one by one. The difference is what an operation costs besides its
 /// bytes.
-void Bench::decode_products() {
+void KernelBench::decode_products() {
   const Tensor x = x_.rows(0, 1);
   const Tensor out = out_.rows(0, 1).columns(0, kWidth);
   std::vector<Projection> all;
@@ -279,7 +279,7 @@ void Bench::decode_products() {
   }
 }
 
-void Bench::prefill_products(Format& format) {
+void KernelBench::prefill_products(Format& format) {
   const std::array<Projection, 2> both = {
       {{format.weights[0].get(), out_.columns(0, kWidth), {}, 1.0F},
        {format.weights[1].get(), out_.columns(kWidth, kWidth), {}, 1.0F}}};
@@ -287,7 +287,7 @@ void Bench::prefill_products(Format& format) {
 }
 
 /// The mean of some operations on one row.
-void Bench::small_operations() {
+void KernelBench::small_operations() {
   constexpr int kTimes = 16;
   const Tensor x = x_.rows(0, 1);
   const Tensor y = out_.rows(0, 1).columns(0, kWidth);
@@ -307,7 +307,7 @@ void Bench::small_operations() {
 
 /// What a layer does with a prompt's rows besides products: norms and sums of the stream, and an
 /// activation of what is about twice to four times as wide.
-void Bench::row_operations() {
+void KernelBench::row_operations() {
   compute::NormArguments norm;
   norm.epsilon = 1e-6F;
   norm.x = x_;
@@ -329,8 +329,8 @@ void Bench::row_operations() {
 }
 
 /// Seconds of attention of `rows` rows behind `depth` cells.
-double Bench::attend(const Memory& memory, std::int64_t query_heads, std::int64_t depth,
-                     std::int64_t rows) {
+double KernelBench::attend(const Memory& memory, std::int64_t query_heads, std::int64_t depth,
+                           std::int64_t rows) {
   compute::AttendArguments a;
   a.q = wide_.rows(0, rows).columns(0, query_heads * kHeadSize).split_last(query_heads);
   a.out = out_.rows(0, rows).columns(0, query_heads * kHeadSize).split_last(query_heads);
@@ -350,7 +350,7 @@ double Bench::attend(const Memory& memory, std::int64_t query_heads, std::int64_
   return seconds;
 }
 
-void Bench::attention() {
+void KernelBench::attention() {
   attention_.push_back(attend(memory_, kHeads, 16, 1));
   long_single_.push_back(attend(memory_, kKvHeads, kCells - 1, 1));
   // What the first one left in a cache is flushed by the products of other formats.
@@ -361,7 +361,7 @@ void Bench::attention() {
 }
 
 /// Seconds of the products of a layer's rows with the experts in `ids`.
-double Bench::run_experts(const Tensor& ids) {
+double KernelBench::run_experts(const Tensor& ids) {
   const std::int64_t rows = ids.shape[0];
   const std::int64_t used = ids.shape[1];
   const Tensor x = x_.rows(0, rows).split_last(1);
@@ -376,7 +376,7 @@ double Bench::run_experts(const Tensor& ids) {
 }
 
 /// One token, which takes other experts each time.
-void Bench::decode_experts() {
+void KernelBench::decode_experts() {
   std::array<std::int32_t, kExperts> all{};
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
   std::shuffle(all.begin(), all.end(), random_);
@@ -384,14 +384,14 @@ void Bench::decode_experts() {
   expert_decode_.push_back(run_experts(chosen_));
 }
 
-void Bench::sampling() {
+void KernelBench::sampling() {
   generate::SamplerSettings settings;
   settings.seed = 1;
   generate::Sampler sampler(settings, {kVocabulary, 1, {}, {}});
   sampling_.push_back(seconds_of([&] { (void)sampler.sample(logits_); }));
 }
 
-KernelSpeeds Bench::run() {
+KernelSpeeds KernelBench::run() {
   x_ = random(kRows, kWidth);
   wide_ = random(kRows, 2 * kWidth);
   other_ = random(kRows, 2 * kWidth);
@@ -425,7 +425,7 @@ KernelSpeeds Bench::run() {
   return result();
 }
 
-KernelSpeeds Bench::result() const {
+KernelSpeeds KernelBench::result() const {
   KernelSpeeds speeds;
   std::vector<double> overheads;
   for (const Format& format : formats_) {
@@ -503,7 +503,7 @@ KernelSpeeds kernel_speeds(const KernelPlan& plan) {
   if (plan.formats.empty()) throw Error("no formats to measure the kernels with");
   KernelPlan fitting = plan;
   fitting.formats.resize(formats_that_fit(plan, machine::memory_facts().available));
-  return Bench(fitting).run();
+  return KernelBench(fitting).run();
 }
 
 }  // namespace hearth::measure

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "measure/made_past.h"
+#include "measure/samples.h"
 
 namespace hearth::measure {
 
@@ -33,10 +34,6 @@ class Tensors {
   compute::Backend& backend_;
   std::vector<std::unique_ptr<tensor::Buffer>> buffers_;
 };
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace
 

@@ -12,7 +12,7 @@
 namespace hearth::measure {
 namespace {
 
-using Json = nlohmann::ordered_json;  // keys as they were written
+using OrderedJson = nlohmann::ordered_json;  // keys as they were written
 using machine::Machine;
 
 constexpr JsonRules kRules{.noun = "the machine",
@@ -29,7 +29,7 @@ constexpr double kGiga = 1e9, kTera = 1e12;
 // --- writing ---
 
 /// Speeds with five digits: what was measured is not more exact than that.
-Json rate(double per_second, double unit) {
+OrderedJson rate(double per_second, double unit) {
   const double value = per_second / unit;
   if (!(value > 1e-9)) return 0;
   const double digits = std::pow(10, 4 - std::floor(std::log10(value)));
@@ -37,8 +37,8 @@ Json rate(double per_second, double unit) {
 }
 
 template <class Entries, class Write>
-Json list(const Entries& entries, Write write) {
-  Json result = Json::array();
+OrderedJson list(const Entries& entries, Write write) {
+  OrderedJson result = OrderedJson::array();
   for (const auto& entry : entries) result.push_back(write(entry));
   return result;
 }
@@ -66,26 +66,26 @@ constexpr EngineMember kEngineMembers[] = {
     {"pack_gbs", &machine::EngineSpeed::pack_bytes_per_second, kGiga},
 };
 
-Json engine_json(const machine::EngineSpeed& engine) {
-  Json json = Json::object();
+OrderedJson engine_json(const machine::EngineSpeed& engine) {
+  OrderedJson json = OrderedJson::object();
   for (const EngineMember& member : kEngineMembers) {
     json[member.key] = rate(engine.*member.member, member.unit);
   }
   json["experts"] = list(engine.experts, [](const machine::ExpertSpeed& experts) {
-    return Json{{"rows", rate(experts.rows, 1)}, {"fraction", rate(experts.fraction, 1)}};
+    return OrderedJson{{"rows", rate(experts.rows, 1)}, {"fraction", rate(experts.fraction, 1)}};
   });
   return json;
 }
 
-Json cpu_json(const machine::Processors& cpu) {
+OrderedJson cpu_json(const machine::Processors& cpu) {
   return {{"name", cpu.name},
           {"usable_cores", cpu.usable_cores},
           {"kinds", list(cpu.kinds,
                          [](const machine::CoreKind& kind) {
-                           return Json{{"cores", kind.cores},
-                                       {"threads", kind.threads},
-                                       {"max_ghz", kind.max_ghz},
-                                       {"efficiency", kind.efficiency}};
+                           return OrderedJson{{"cores", kind.cores},
+                                              {"threads", kind.threads},
+                                              {"max_ghz", kind.max_ghz},
+                                              {"efficiency", kind.efficiency}};
                          })},
           {"nodes", cpu.nodes},
           {"instruction_sets", cpu.instruction_sets},
@@ -94,7 +94,7 @@ Json cpu_json(const machine::Processors& cpu) {
           {"l3_bytes", cpu.l3_bytes}};
 }
 
-Json memory_json(const machine::MainMemory& memory) {
+OrderedJson memory_json(const machine::MainMemory& memory) {
   return {{"total_bytes", memory.total_bytes},
           {"available_bytes", memory.available_bytes},
           {"swap_total_bytes", memory.swap_total_bytes},
@@ -103,7 +103,7 @@ Json memory_json(const machine::MainMemory& memory) {
           {"unified", memory.unified}};
 }
 
-Json disk_json(const machine::Disk& disk) {
+OrderedJson disk_json(const machine::Disk& disk) {
   return {{"path", disk.path},
           {"device", disk.device},
           {"kind", disk.kind},
@@ -111,13 +111,13 @@ Json disk_json(const machine::Disk& disk) {
           {"free_bytes", disk.free_bytes},
           {"sequential_gbs", rate(disk.sequential_bytes_per_second, kGiga)},
           {"random", list(disk.random, [](const machine::RandomRead& read) {
-             return Json{{"block_bytes", read.block_bytes},
-                         {"queue_depth", read.queue_depth},
-                         {"gbs", rate(read.bytes_per_second, kGiga)}};
+             return OrderedJson{{"block_bytes", read.block_bytes},
+                                {"queue_depth", read.queue_depth},
+                                {"gbs", rate(read.bytes_per_second, kGiga)}};
            })}};
 }
 
-Json gpu_json(const machine::Gpu& gpu) {
+OrderedJson gpu_json(const machine::Gpu& gpu) {
   return {{"name", gpu.name},
           {"vendor", gpu.vendor},
           {"driver", gpu.driver},
@@ -287,16 +287,16 @@ nlohmann::ordered_json machine_json(const Machine& machine) {
           {"read_gbs", rate(machine.read_bytes_per_second, kGiga)},
           {"reads", list(machine.reads,
                          [](const machine::ReadSpeed& read) {
-                           return Json{{"threads", read.threads},
-                                       {"huge_pages", read.huge_pages},
-                                       {"gbs", rate(read.bytes_per_second, kGiga)}};
+                           return OrderedJson{{"threads", read.threads},
+                                              {"huge_pages", read.huge_pages},
+                                              {"gbs", rate(read.bytes_per_second, kGiga)}};
                          })},
           {"int8_gmacs", rate(machine.int8_multiply_adds, kGiga)},
           {"bf16_gmacs", rate(machine.bf16_multiply_adds, kGiga)},
           {"f32_gmacs", rate(machine.f32_multiply_adds, kGiga)},
           {"kernels", list(machine.kernels,
                            [](const machine::KernelSpeed& kernel) {
-                             return Json{
+                             return OrderedJson{
                                  {"format", kernel.format},
                                  {"decode_gbs", rate(kernel.decode_bytes_per_second, kGiga)},
                                  {"prefill_gmacs", rate(kernel.prefill_multiply_adds, kGiga)}};
@@ -306,7 +306,7 @@ nlohmann::ordered_json machine_json(const Machine& machine) {
           {"gpus", list(machine.gpus, gpu_json)},
           {"npus", list(machine.npus,
                         [](const machine::Npu& npu) {
-                          return Json{{"name", npu.name}, {"device", npu.device}};
+                          return OrderedJson{{"name", npu.name}, {"device", npu.device}};
                         })},
           {"limits",
            {{"container", machine.limits.container},
@@ -320,7 +320,7 @@ nlohmann::ordered_json machine_json(const Machine& machine) {
 }
 
 std::string machine_text(const Machine& machine) {
-  return machine_json(machine).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return machine_json(machine).dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 Machine parse_machine(std::string_view text, std::string_view source) {

@@ -54,10 +54,10 @@ struct Samples {
   std::vector<double> speed, fraction, fraction_bf16, fraction_f32;
 };
 
-class Bench {
+class PassBench {
  public:
-  Bench(const BenchModel& source, const spec::Setup& given, const BenchPlan& plan,
-        const Decorator& decorate)
+  PassBench(const BenchModel& source, const spec::Setup& given, const BenchPlan& plan,
+            const Decorator& decorate)
       : plan_(plan) {
     load(source, given, decorate);
   }
@@ -123,7 +123,8 @@ class Bench {
   std::vector<BenchRow> rows_;
 };
 
-void Bench::load(const BenchModel& source, const spec::Setup& given, const Decorator& decorate) {
+void PassBench::load(const BenchModel& source, const spec::Setup& given,
+                     const Decorator& decorate) {
   spec::Setup setup = given;
   const std::int64_t depth = *std::max_element(plan_.depths.begin(), plan_.depths.end());
   // Decoding begins with one token of a prompt.
@@ -178,7 +179,7 @@ void Bench::load(const BenchModel& source, const spec::Setup& given, const Decor
 }
 
 /// Made late: what it allocates is not the model's.
-MachineSpeed& Bench::machine() {
+MachineSpeed& PassBench::machine() {
   if (!machine_) {
     team_ = std::make_unique<ThreadTeam>(result_.threads);
     machine_ =
@@ -188,7 +189,7 @@ MachineSpeed& Bench::machine() {
 }
 
 template <class Work>
-void Bench::profiled(compute::Profile& into, Work work) {
+void PassBench::profiled(compute::Profile& into, Work work) {
   if (profiler_) profiler_->reset_profile();
   work();
   if (!profiler_) return;
@@ -198,7 +199,7 @@ void Bench::profiled(compute::Profile& into, Work work) {
   }
 }
 
-generate::GenerateOptions Bench::options(std::int64_t tokens) const {
+generate::GenerateOptions PassBench::options(std::int64_t tokens) const {
   generate::GenerateOptions options;
   options.sampler = sampler_;
   options.max_tokens = tokens;
@@ -213,7 +214,7 @@ bool ignore_piece(const generate::Piece& /*piece*/) { return true; }
 }  // namespace
 
 /// Makes the session's sequence hold `depth` tokens.
-void Bench::fill(std::int64_t depth) {
+void PassBench::fill(std::int64_t depth) {
   evaluator_->truncate(depth);
   if (evaluator_->length() == depth) return;
   const std::vector<TokenId> past = Prompts(model_->spec().vocabulary).make(depth, 0);
@@ -222,7 +223,7 @@ void Bench::fill(std::int64_t depth) {
 }
 
 /// The same after a made-up past: passes as the session makes them.
-double Bench::prefill_made_up(std::int64_t depth, std::int64_t count, std::uint64_t round) {
+double PassBench::prefill_made_up(std::int64_t depth, std::int64_t count, std::uint64_t round) {
   fill_sequences(depth, 1);
   const std::vector<TokenId> prompt = Prompts(model_->spec().vocabulary).make(count, round + 1);
   const auto batch = static_cast<std::size_t>(model_->setup().batch_rows);
@@ -241,7 +242,7 @@ double Bench::prefill_made_up(std::int64_t depth, std::int64_t count, std::uint6
 }
 
 /// Seconds that a prompt of `count` tokens after `depth` others takes.
-double Bench::prefill(std::int64_t depth, std::int64_t count, std::uint64_t round) {
+double PassBench::prefill(std::int64_t depth, std::int64_t count, std::uint64_t round) {
   if (made_up(depth)) return prefill_made_up(depth, count, round);
   fill(depth);
   const Prompts prompts(model_->spec().vocabulary);
@@ -256,7 +257,7 @@ double Bench::prefill(std::int64_t depth, std::int64_t count, std::uint64_t roun
 
 /// Seconds that `count` passes of one token after `depth` others and a prompt of one token take,
 /// with everything that happens between them.
-double Bench::decode(std::int64_t depth, std::int64_t count, std::uint64_t round) {
+double PassBench::decode(std::int64_t depth, std::int64_t count, std::uint64_t round) {
   fill(depth);
   const Prompts prompts(model_->spec().vocabulary);
   std::vector<TokenId> tokens = prompts.make(depth, 0);
@@ -269,7 +270,7 @@ double Bench::decode(std::int64_t depth, std::int64_t count, std::uint64_t round
   return result.generate_seconds;
 }
 
-void Bench::fill_sequence(state::SequenceState& sequence, std::int64_t depth) {
+void PassBench::fill_sequence(state::SequenceState& sequence, std::int64_t depth) {
   sequence.truncate(depth);
   if (made_up(depth)) {
     make_past(model_->backend(), model_->spec(), model_->pool(), sequence, depth);
@@ -289,7 +290,7 @@ void Bench::fill_sequence(state::SequenceState& sequence, std::int64_t depth) {
 }
 
 /// Makes `batch` sequences that hold `depth` tokens each, none of them shared.
-void Bench::fill_sequences(std::int64_t depth, int batch) {
+void PassBench::fill_sequences(std::int64_t depth, int batch) {
   evaluator_->truncate(0);  // gives its pages up
   while (sequences_.size() < static_cast<std::size_t>(batch))
     sequences_.push_back(model_->new_sequence());
@@ -298,7 +299,7 @@ void Bench::fill_sequences(std::int64_t depth, int batch) {
 }
 
 /// Seconds that `plan.generated` passes of one token of each of the filled sequences take.
-double Bench::decode_together(std::uint64_t round) {
+double PassBench::decode_together(std::uint64_t round) {
   const Prompts prompts(model_->spec().vocabulary);
   std::vector<model::BatchRow> rows;
   for (const auto& sequence : sequences_) {
@@ -321,7 +322,7 @@ double Bench::decode_together(std::uint64_t round) {
 }
 
 /// Multiply-adds of the weights that a prompt applies, passes as the session makes them.
-double Bench::count_prompt(std::int64_t depth) const {
+double PassBench::count_prompt(std::int64_t depth) const {
   double products = 0;
   const std::int64_t rows = model_->setup().batch_rows;
   for (std::int64_t begin = 0; begin < plan_.prompt; begin += rows) {
@@ -337,7 +338,7 @@ double Bench::count_prompt(std::int64_t depth) const {
 }
 
 /// What one decoding pass reads, half way through the generation.
-void Bench::count(std::int64_t depth, BenchRow& row) const {
+void PassBench::count(std::int64_t depth, BenchRow& row) const {
   const std::int64_t past = depth + 1 + plan_.generated / 2;
   spec::Setup setup = model_->setup();
   setup.context = past + 1;  // so that every row has a sequence of its own
@@ -353,7 +354,7 @@ void Bench::count(std::int64_t depth, BenchRow& row) const {
 }
 
 /// Limits are measured in any case, so that every row has them.
-void Bench::measure_prefill(std::int64_t depth, std::uint64_t round) {
+void PassBench::measure_prefill(std::int64_t depth, std::uint64_t round) {
   MachineSpeed& limits = machine();
   const auto peaks = [&] {
     return std::array<double, 3>{limits.int8_peak(plan_.probe_seconds),
@@ -381,7 +382,7 @@ void Bench::measure_prefill(std::int64_t depth, std::uint64_t round) {
   prefill_.fraction_f32.push_back(products / f32);
 }
 
-void Bench::measure_decode(std::int64_t depth, std::size_t batch, std::uint64_t round) {
+void PassBench::measure_decode(std::int64_t depth, std::size_t batch, std::uint64_t round) {
   BenchRow& row = rows_[batch];
   MachineSpeed& limits = machine();
   std::vector<double> reads;
@@ -415,13 +416,13 @@ void Bench::measure_decode(std::int64_t depth, std::size_t batch, std::uint64_t 
 }
 
 /// Touches everything once.
-void Bench::warm_up(std::int64_t depth) {
+void PassBench::warm_up(std::int64_t depth) {
   if (plan_.prompt > 0) (void)prefill(depth, plan_.prompt, 0);
   if (plan_.generated > 0 && !made_up(depth))
     (void)decode(depth, std::min<std::int64_t>(4, plan_.generated), 0);
 }
 
-void Bench::run_depth(std::int64_t depth) {
+void PassBench::run_depth(std::int64_t depth) {
   const std::string place = "depth " + std::to_string(depth);
   progress("counting, " + place);
   prefill_ = {};
@@ -482,7 +483,7 @@ Spread spread_of(std::vector<double> values) {
 
 BenchResult run_bench(const BenchModel& model, const spec::Setup& setup, const BenchPlan& plan,
                       const Decorator& decorate) {
-  return Bench(model, setup, plan, decorate).run();
+  return PassBench(model, setup, plan, decorate).run();
 }
 
 }  // namespace hearth::measure

@@ -7,6 +7,7 @@
 
 #include "measure/base_file.h"
 #include "measure/log_probabilities.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 #include "support/thread_team.h"
 
@@ -90,7 +91,7 @@ class Measurement {
                             std::span<const float> logits) {
       take(rows, logits);
       result_.evaluated += evaluated;
-      result_.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+      result_.seconds = seconds_since(begin);
       result_.nll = nll_.estimate();
       result_.perplexity = perplexity_of(result_.nll);
       if (options_.progress) options_.progress(result_, chunks_.count() * (chunks_.size() - 1));

@@ -9,17 +9,18 @@
 #include "machine/cpu.h"
 #include "machine/disks.h"
 #include "machine/system_files.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::measure {
 namespace {
 
-constexpr double kGiga = 1e9;
+constexpr double kGigabyte = 1e9;
 constexpr double kSlowDisk = 0.5e9;    // bytes per second: 8 GB take 16 s
 constexpr double kBusy = 0.3;          // processors
 constexpr std::size_t kMostNamed = 3;  // programs
 
-double in_gigabytes(std::uint64_t bytes) { return static_cast<double>(bytes) / kGiga; }
+double in_gigabytes(std::uint64_t bytes) { return static_cast<double>(bytes) / kGigabyte; }
 
 /// Collects what applies, in this order.
 class Adviser {
@@ -212,8 +213,7 @@ SetupFacts setup_facts(machine::Machine machine, const std::string& models_folde
   const machine::ProcessorTime time_before = machine::processor_time(files);
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
   const auto after = machine::process_states(files);
-  const double elapsed =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double elapsed = seconds_since(begin);
   const machine::ProcessorTime time_after = machine::processor_time(files);
   if (elapsed > 0.01) {  // times come in hundredths of a second
     facts.others_processors =

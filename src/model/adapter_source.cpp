@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view kOutput = "output.weight";
 /// More than any adapter has. Products with a transposed factor hold some of its rows in a fixed
 /// work memory.
-constexpr std::int64_t kMostRank = 1 << 14;
+constexpr std::int64_t kMostAdapterRank = 1 << 14;
 
 /// How the model uses a tensor.
 struct Use {
@@ -115,7 +115,7 @@ void AdapterSource::add(std::string_view name, Factor a, Factor b, double alpha,
   }
   const std::int64_t in = base->shape[0], rank = b.columns;
   const std::int64_t out = base->shape[1], stack = base->shape[2];
-  if (rank > kMostRank) fail(fmt::format("has the rank {}, which is too large", rank));
+  if (rank > kMostAdapterRank) fail(fmt::format("has the rank {}, which is too large", rank));
   const bool whole = base->shape[3] == 1 && rank > 0;
   AdapterTerm term;
   term.embedding = use.embeds && whole && stack == 1 && name != kOutput && a.matrices == 1 &&

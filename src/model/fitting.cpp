@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "model/cost.h"
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::model {
@@ -12,13 +13,6 @@ namespace {
 std::string gigabytes(std::size_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
-  return text;
-}
-
-std::string lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
   return text;
 }
 
@@ -64,7 +58,7 @@ std::string context_advice(const spec::ModelSpec& spec, const spec::Setup& given
   }
   setup.kv_type = *format;
   const std::string flags =
-      *format == given.kv_type ? context : context + " --kv " + lower(format->name());
+      *format == given.kv_type ? context : context + " --kv " + ascii_lower(format->name());
   return "use " + flags + " (keys and values take " + gigabytes(kv_bytes(spec, setup, backend)) +
          ", " + gigabytes(bytes) + " are free), or shorten it";
 }

@@ -7,6 +7,7 @@
 
 #include "measure/json_reader.h"
 #include "plan/data.h"
+#include "support/ascii.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "support/set_aside.h"
@@ -22,9 +23,8 @@ constexpr std::int64_t kMaxSize = std::int64_t{1} << 26;
 constexpr std::size_t kMaxFileBytes = std::size_t{16} << 20;
 
 bool same_name(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [&](char x, char y) { return lower(x) == lower(y); });
+                    [](char x, char y) { return ascii_lower(x) == ascii_lower(y); });
 }
 
 CatalogShape read_shape(JsonReader& reader) {

@@ -12,6 +12,8 @@
 
 #include "plan/kv_cost.h"
 #include "plan/kv_disk.h"
+#include "plan/names.h"
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::plan {
@@ -32,15 +34,6 @@ constexpr double kRecurrentPrompt = 0.8;
 /// Routed experts of a mixture where only the sums are known: of the bytes that one token reads.
 constexpr double kExpertShare = 0.6;
 
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
-bool contains_any(std::string_view text, std::initializer_list<std::string_view> parts) {
-  return std::any_of(parts.begin(), parts.end(),
-                     [&](std::string_view part) { return contains(text, part); });
-}
-
 /// One processor, of either kind, with the speeds that it reaches.
 struct Unit {
   HardwareClass hardware = HardwareClass::kProcessor;
@@ -51,7 +44,7 @@ struct Unit {
 };
 
 /// Parts of a token's time; the largest one limits it.
-struct Seconds {
+struct ClassSeconds {
   double reading = 0, arithmetic = 0, overhead = 0, attention = 0, host = 0, link = 0, disk = 0;
   double waiting = 0;  // for keys and values from a disk, beyond all that
 
@@ -87,12 +80,12 @@ Attention attention_at(const Workload& w, double depth) {
 
 double steps(const Workload& w) { return w.steps > 0 ? w.steps : w.layers + w.recurrent_layers; }
 
-Seconds decode_seconds(const Workload& w, const Unit& unit, double bytes, double depth) {
+ClassSeconds decode_seconds(const Workload& w, const Unit& unit, double bytes, double depth) {
   const Efficiencies& share = unit.share;
   const double rate = unit.peak_read * share.read;
   const double portion = w.active_bytes > 0 ? bytes / w.active_bytes : 1;
   const Attention attention = attention_at(w, depth);
-  Seconds t;
+  ClassSeconds t;
   t.reading = bytes / (rate * (w.mixture ? share.mixture : 1));
   t.arithmetic = portion * w.active_parameters / (unit.flops * share.unpack);
   t.overhead = steps(w) * share.layer_seconds;
@@ -100,8 +93,8 @@ Seconds decode_seconds(const Workload& w, const Unit& unit, double bytes, double
   return t;
 }
 
-Seconds prefill_seconds(const Workload& w, const Unit& unit, double prompt, double depth,
-                        double batch) {
+ClassSeconds prefill_seconds(const Workload& w, const Unit& unit, double prompt, double depth,
+                             double batch) {
   const Efficiencies& share = unit.share;
   // Every expert computes whole tiles of tokens, however few tokens it was chosen by.
   const double multiply_adds =
@@ -111,7 +104,7 @@ Seconds prefill_seconds(const Workload& w, const Unit& unit, double prompt, doub
       w.parameters > 0 ? std::clamp(w.active_parameters / w.parameters, 0.0, 1.0) : 1.0;
   // Of the weights: every token of the batch chooses experts for itself.
   const double touched = w.mixture ? 1 - std::pow(1 - active, batch) : active;
-  Seconds t;
+  ClassSeconds t;
   t.arithmetic = multiply_adds / unit.prefill_multiply_adds * (1 + kRecurrentPrompt * recurrent);
   t.attention = attention_at(w, depth + prompt / 2).flops / (unit.flops * share.prefill_attention);
   t.overhead =
@@ -216,10 +209,10 @@ double host_room(const Machine& machine) {
   return std::max(0.0, available - kHostReserve);
 }
 
-class Estimator {
+class ClassEstimator {
  public:
-  Estimator(const Workload& workload, const Machine& machine, const Conditions& conditions,
-            const ClassOptions& options)
+  ClassEstimator(const Workload& workload, const Machine& machine, const Conditions& conditions,
+                 const ClassOptions& options)
       : w_(with_experts(workload)), machine_(machine), c_(conditions), batch_(options.batch) {
     check();
     if (on_device()) device_ = device_unit(machine);
@@ -336,7 +329,7 @@ class Estimator {
     return c_.residency == Residency::kSplit ? place_.dense : on_device() ? 1 : 0;
   }
 
-  [[nodiscard]] Speed speed(const Seconds& t, double low, double high) const {
+  [[nodiscard]] Speed speed(const ClassSeconds& t, double low, double high) const {
     if (device_ && host_) low = std::min(low, 0.5), high = std::max(high, 1.6);
     if (c_.residency == Residency::kStreamed) low = std::min(low, 0.4);
     const double tps = 1 / t.total();
@@ -345,9 +338,9 @@ class Estimator {
 
   [[nodiscard]] Speed decode(double depth) const {
     const double host = on_host(), device = w_.active_bytes - host;
-    Seconds t;
+    ClassSeconds t;
     if (device_) {
-      const Seconds all = decode_seconds(w_, *device_, device, depth);
+      const ClassSeconds all = decode_seconds(w_, *device_, device, depth);
       const double layers = w_.active_bytes > 0 ? device / w_.active_bytes : 1;
       const bool whole = c_.residency != Residency::kSplit;  // all layers pass through the device
       t.reading = all.reading;
@@ -356,7 +349,7 @@ class Estimator {
       t.attention = all.attention * kv_on_device();
     }
     if (host_) {
-      Seconds rest = decode_seconds(w_, *host_, host, depth);
+      ClassSeconds rest = decode_seconds(w_, *host_, host, depth);
       if (!device_) {
         t = rest;
       } else {
@@ -379,7 +372,7 @@ class Estimator {
     const double prompt = std::max(1.0, static_cast<double>(c_.prompt));
     const Unit& unit = device_ ? *device_ : *host_;
     const double batch = std::clamp(batch_, 1.0, prompt);
-    Seconds t = prefill_seconds(w_, unit, prompt, depth, batch);
+    ClassSeconds t = prefill_seconds(w_, unit, prompt, depth, batch);
     if (device_ && host_) t.link = host_weights() / link_rate() / batch;
     if (c_.residency == Residency::kStreamed)
       t.disk = (1 - cached_share()) * w_.expert_bytes / disk_rate() / batch;
@@ -511,8 +504,7 @@ double kv_element_bytes(std::string_view kv_type) noexcept {
   const auto is = [&](std::string_view beginning) {
     if (kv_type.size() < beginning.size()) return false;
     for (std::size_t i = 0; i < beginning.size(); ++i) {
-      const char c = kv_type[i];
-      if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c) != beginning[i]) return false;
+      if (ascii_lower(kv_type[i]) != beginning[i]) return false;
     }
     return true;
   };
@@ -535,7 +527,7 @@ double kv_element_bytes(std::string_view kv_type) noexcept {
 
 Estimate estimate_by_class(const Workload& workload, const Machine& machine,
                            const Conditions& conditions, const ClassOptions& options) {
-  return Estimator(workload, machine, conditions, options).run();
+  return ClassEstimator(workload, machine, conditions, options).run();
 }
 
 }  // namespace hearth::plan

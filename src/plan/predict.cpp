@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "plan/names.h"
+#include "plan/units.h"
 #include "support/error.h"
 #include "support/file.h"
 
@@ -18,11 +20,6 @@ namespace hearth::plan {
 namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{64} << 20;
-constexpr double kGib = 1073741824;
-
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
 
 bool begins(std::string_view text, std::initializer_list<std::string_view> parts) {
   return std::any_of(parts.begin(), parts.end(),
@@ -91,8 +88,8 @@ double bits_by_name(std::string_view quant) {
   for (const auto& [beginning, bits] : kBits) {
     if (quant.starts_with(beginning)) return bits;
   }
-  if (contains(quant, "8BIT")) return 8.5;
-  if (contains(quant, "6BIT")) return 6.5;
+  if (contains_any(quant, {"8BIT"})) return 8.5;
+  if (contains_any(quant, {"6BIT"})) return 6.5;
   return 4.85;
 }
 
@@ -132,11 +129,11 @@ struct Window {
 };
 
 Window window_of(std::string_view arch, std::string_view key) {
-  const bool smallest = contains(key, "-1b") || contains(key, "270m");
+  const bool smallest = contains_any(key, {"-1b", "270m"});
   if (arch == "gemma3" || arch == "gemma3_text") return {1.0 / 6, smallest ? 512 : 1024, 1, 1};
   if (arch == "gemma3n") return {1.0 / 5, 512, 1, 1};
   if (arch == "gemma4") {
-    const bool small = contains(key, "-e2b") || contains(key, "-e4b");
+    const bool small = contains_any(key, {"-e2b", "-e4b"});
     return {1.0 / 6, small ? 512 : 1024, 0.5, 3};
   }
   if (arch == "gemma2") return {0.5, 4096, 1, 1};
@@ -191,11 +188,10 @@ class RowReader {
     for (const std::string_view kind : {"dgpu", "apple", "unified", "cpu", "igpu"}) {
       if (given == kind) return std::string(kind);
     }
-    if (contains(hardware, "Apple")) return "apple";
-    if (contains(hardware, "GB10") || contains(hardware, "Strix Halo")) return "unified";
-    for (const std::string_view name : {"RTX", "GTX", "RX ", "Tesla", "A100", "H100", "Instinct"}) {
-      if (contains(hardware, name)) return "dgpu";
-    }
+    if (contains_any(hardware, {"Apple"})) return "apple";
+    if (contains_any(hardware, {"GB10", "Strix Halo"})) return "unified";
+    if (contains_any(hardware, {"RTX", "GTX", "RX ", "Tesla", "A100", "H100", "Instinct"}))
+      return "dgpu";
     return "cpu";
   }
 
@@ -312,7 +308,8 @@ class RowReader {
     const double bandwidth = 1e9 * value("mem_bw_gbs").value_or(usual);
     const double flops = 1e12 * value("fp16_tflops").value_or(0);
     // Ollama does not use integrated graphics.
-    if (kind == "cpu" || (kind == "igpu" && contains(row_data_.conditions.engine, "ollama"))) {
+    if (kind == "cpu" ||
+        (kind == "igpu" && contains_any(row_data_.conditions.engine, {"ollama"}))) {
       m.read_bytes_per_second = bandwidth;
       m.f32_multiply_adds = flops / 2;
       return;
@@ -321,7 +318,7 @@ class RowReader {
     gpu.name = m.name;
     gpu.memory_bytes_per_second = bandwidth;
     gpu.fp16_flops = flops;
-    gpu.memory_total_bytes = static_cast<std::uint64_t>(value("mem_gb").value_or(0) * kGib);
+    gpu.memory_total_bytes = static_cast<std::uint64_t>(value("mem_gb").value_or(0) * kGibi);
     gpu.integrated = kind != "dgpu";
     m.gpus.push_back(gpu);
     m.memory.unified = kind == "apple" || kind == "unified";
@@ -340,7 +337,7 @@ class RowReader {
       row_data_.options.placement = Placement{1, std::max(0.0, 1 - *expert_layers / layers_)};
       return;
     }
-    const bool too_large = memory && row_data_.workload.weight_bytes + 3e8 > *memory * kGib;
+    const bool too_large = memory && row_data_.workload.weight_bytes + 3e8 > *memory * kGibi;
     if (text("offload") == "1" || too_large) {
       c.residency = Residency::kSplit;
       if (!memory) row_data_.options.placement = Placement{0.5, 0.5};

@@ -7,6 +7,8 @@
 #include "measure/json_reader.h"
 #include "measure/machine_file.h"
 #include "plan/data.h"
+#include "plan/units.h"
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::plan {
@@ -14,8 +16,6 @@ namespace {
 
 using Json = nlohmann::json;
 using measure::JsonReader;
-
-constexpr double kGiga = 1e9, kTera = 1e12, kGibi = 1073741824.0;
 
 /// Calls take(key, about, watts, machine's JSON) until it returns false.
 template <class Take>
@@ -47,8 +47,7 @@ Preset complete(Preset preset, const Json& machine) {
 /// The words of a product's name, in lower case: letters and digits.
 std::vector<std::string> words_of(std::string_view name) {
   std::vector<std::string> words(1);
-  for (char c : name) {
-    if ('A' <= c && c <= 'Z') c = static_cast<char>(c + 32);
+  for (const char c : ascii_lower(name)) {
     if (('a' <= c && c <= 'z') || ('0' <= c && c <= '9')) {
       words.back() += c;
     } else if (!words.back().empty()) {

@@ -10,6 +10,7 @@
 
 #include "plan/kv_cost.h"
 #include "plan/kv_disk.h"
+#include "plan/units.h"
 #include "state/snapshots.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
@@ -22,14 +23,13 @@ using machine::Machine;
 
 namespace {
 
-constexpr double kPassRows = 512;
 // Beyond what the engine reports: the program itself, the tokenizer, pages of the file
 // (docs/benchmarks.md, "Memory and loading").
 constexpr double kProgramBytes = 64e6;
 // Cells that a windowed memory keeps behind the window and for a pass; both ends may be in the
 // middle of a page (state/memory.cpp).
 constexpr double kWindowMore = 64 + kPassRows;
-constexpr double kPageCells = 64;
+constexpr double kCells = state::kPageCells;
 // The measurements that docs/benchmarks.md lists ("Planner") are within these shares of what was
 // predicted.
 constexpr double kDecodeSlower = 0.85, kDecodeFaster = 1.3;
@@ -96,7 +96,7 @@ std::string number(const char* format, double value) {
 double over(double amount, double speed) { return speed > 0 ? amount / speed : 0; }
 
 /// Seconds by what they are spent on.
-struct Seconds {
+struct ProcessorSeconds {
   double bandwidth = 0;   // weights whose format is read about as fast as memory is
   double arithmetic = 0;  // others, and products of many rows
   double attention = 0;
@@ -115,9 +115,9 @@ struct Seconds {
   }
 };
 
-class Estimator {
+class ProcessorEstimator {
  public:
-  Estimator(const Workload& work, const Machine& machine, const Conditions& conditions)
+  ProcessorEstimator(const Workload& work, const Machine& machine, const Conditions& conditions)
       : work_(work),
         machine_(machine),
         conditions_(conditions),
@@ -159,7 +159,7 @@ class Estimator {
   }
 
  private:
-  static Speed speed(const Seconds& seconds, double tokens, double slower, double faster) {
+  static Speed speed(const ProcessorSeconds& seconds, double tokens, double slower, double faster) {
     const double tps = tokens / seconds.total();
     return {tps, tps * slower, tps * faster, seconds.limit()};
   }
@@ -167,14 +167,14 @@ class Estimator {
   [[nodiscard]] double decode_sampling() const {
     return over(work_.vocabulary, engine_.logits_per_second);
   }
-  [[nodiscard]] Seconds decode(double past) const;
-  [[nodiscard]] Seconds prefill(double tokens, double past) const;
-  [[nodiscard]] Seconds pass(double rows, double past) const;
-  void read_weights(const std::map<std::string, double>& bytes, Seconds& into) const;
+  [[nodiscard]] ProcessorSeconds decode(double past) const;
+  [[nodiscard]] ProcessorSeconds prefill(double tokens, double past) const;
+  [[nodiscard]] ProcessorSeconds pass(double rows, double past) const;
+  void read_weights(const std::map<std::string, double>& bytes, ProcessorSeconds& into) const;
   void memory(Estimate& estimate) const;
   [[nodiscard]] KvNeed kv_need(double context) const;
   [[nodiscard]] double from_disk(double cells) const;
-  void wait_for_disk(Seconds& seconds, double cells) const;
+  void wait_for_disk(ProcessorSeconds& seconds, double cells) const;
   [[nodiscard]] double load_seconds() const;
   void inputs(Estimate& estimate) const;
 
@@ -190,7 +190,7 @@ class Estimator {
 
 /// Fewer threads than were measured: arithmetic in proportion; memory as it was measured with so
 /// many threads, else in proportion, too.
-void Estimator::slow_down(int cores) {
+void ProcessorEstimator::slow_down(int cores) {
   const double arithmetic = static_cast<double>(conditions_.threads) / cores;
   double memory = arithmetic;
   for (const machine::ReadSpeed& read : machine_.reads) {
@@ -211,7 +211,8 @@ void Estimator::slow_down(int cores) {
 }
 
 /// One row times every matrix.
-void Estimator::read_weights(const std::map<std::string, double>& bytes, Seconds& into) const {
+void ProcessorEstimator::read_weights(const std::map<std::string, double>& bytes,
+                                      ProcessorSeconds& into) const {
   for (const auto& [format, count] : bytes) {
     const double rate = speeds_.at(format).decode_bytes_per_second;
     const double limit = machine_.read_bytes_per_second;
@@ -220,8 +221,8 @@ void Estimator::read_weights(const std::map<std::string, double>& bytes, Seconds
 }
 
 /// One token behind `past` others.
-Seconds Estimator::decode(double past) const {
-  Seconds seconds;
+ProcessorSeconds ProcessorEstimator::decode(double past) const {
+  ProcessorSeconds seconds;
   read_weights(work_.bytes_by_format, seconds);
   if (engine_.expert_decode_fraction > 0) {
     for (const auto& [format, multiply_adds] : work_.expert_multiply_adds_by_format) {
@@ -249,24 +250,24 @@ Seconds Estimator::decode(double past) const {
 }
 
 /// What a pass over so many cells reads. Layers that share a memory read it each for themselves.
-double Estimator::from_disk(double cells) const {
+double ProcessorEstimator::from_disk(double cells) const {
   const double kept = kv_.per_token * work_.kv_bytes_per_token;
   if (division_.disk <= 0 || kept <= 0) return 0;
   const double reads = work_.kv_read_bytes > 0 ? work_.kv_read_bytes / work_.kv_bytes_per_token : 1;
-  return reads * division_.read(kept * std::ceil(cells / kPageCells) * kPageCells);
+  return reads * division_.read(kept * std::ceil(cells / kCells) * kCells);
 }
 
-void Estimator::wait_for_disk(Seconds& seconds, double cells) const {
+void ProcessorEstimator::wait_for_disk(ProcessorSeconds& seconds, double cells) const {
   const double bytes = from_disk(cells);
   if (bytes <= 0) return;
   seconds.waiting = disk_wait(bytes, disk_rate_ > 0 ? disk_rate_ : kUnknownDisk, seconds.total());
 }
 
 /// A prompt behind `past` tokens, in passes as the engine makes them.
-Seconds Estimator::prefill(double tokens, double past) const {
-  Seconds seconds;
+ProcessorSeconds ProcessorEstimator::prefill(double tokens, double past) const {
+  ProcessorSeconds seconds;
   for (double done = 0; done < tokens; done += kPassRows) {
-    const Seconds part = pass(std::min(kPassRows, tokens - done), past + done);
+    const ProcessorSeconds part = pass(std::min(kPassRows, tokens - done), past + done);
     seconds.bandwidth += part.bandwidth;
     seconds.arithmetic += part.arithmetic;
     seconds.attention += part.attention;
@@ -277,8 +278,8 @@ Seconds Estimator::prefill(double tokens, double past) const {
   return seconds;
 }
 
-Seconds Estimator::pass(double rows, double past) const {
-  Seconds seconds;
+ProcessorSeconds ProcessorEstimator::pass(double rows, double past) const {
+  ProcessorSeconds seconds;
   const double met = rows * work_.expert_share;  // rows per expert
   const double fraction = expert_fraction(engine_, met);
   for (const auto& [format, all] : work_.multiply_adds_by_format) {
@@ -310,16 +311,16 @@ Seconds Estimator::pass(double rows, double past) const {
   return seconds;
 }
 
-KvNeed Estimator::kv_need(double context) const {
-  const double cells = std::ceil(context / kPageCells) * kPageCells;
+KvNeed ProcessorEstimator::kv_need(double context) const {
+  const double cells = std::ceil(context / kCells) * kCells;
   // What the sequence reaches, and what one chat's snapshots keep.
   const auto windowed = [&] {
     if (work_.window <= 0) return 0.0;
     const auto window = static_cast<double>(work_.window);
-    const double held = std::floor((window + kWindowMore + 2 * kPageCells - 2) / kPageCells);
-    const double snapshots = std::floor((window + 2 * kPageCells - 3) / kPageCells) +
-                             static_cast<double>(state::kRecentWindowRows) / kPageCells;
-    return std::min(cells, kPageCells * (held + snapshots));
+    const double held = std::floor((window + kWindowMore + 2 * kCells - 2) / kCells);
+    const double snapshots = std::floor((window + 2 * kCells - 3) / kCells) +
+                             static_cast<double>(state::kRecentWindowRows) / kCells;
+    return std::min(cells, kCells * (held + snapshots));
   };
   KvNeed need;
   need.per_token = kv_.per_token * work_.kv_bytes_per_token;
@@ -330,7 +331,7 @@ KvNeed Estimator::kv_need(double context) const {
   return need;
 }
 
-void Estimator::memory(Estimate& estimate) const {
+void ProcessorEstimator::memory(Estimate& estimate) const {
   MemoryNeed& need = estimate.memory;
   need.weights = work_.packed_bytes > 0 ? work_.packed_bytes : work_.weight_bytes;
   need.kv = division_.memory;
@@ -361,12 +362,12 @@ void Estimator::memory(Estimate& estimate) const {
 }
 
 /// From the disk where its speed is known: reading and packing overlap. Else from the page cache.
-double Estimator::load_seconds() const {
+double ProcessorEstimator::load_seconds() const {
   const double packing = over(work_.weight_bytes, engine_.pack_bytes_per_second);
   return std::max(packing, over(work_.weight_bytes, disk_rate_));
 }
 
-void Estimator::inputs(Estimate& estimate) const {
+void ProcessorEstimator::inputs(Estimate& estimate) const {
   std::vector<std::string>& lines = estimate.inputs;
   lines.emplace_back(work_.source == "counted"
                          ? "bytes and multiply-adds counted by the engine's own layer code"
@@ -399,7 +400,7 @@ bool has_measured_kernels(const Workload& workload, const Machine& machine,
 
 Estimate estimate_on_processor(const Workload& workload, const Machine& machine,
                                const Conditions& conditions) {
-  return Estimator(workload, machine, conditions).run();
+  return ProcessorEstimator(workload, machine, conditions).run();
 }
 
 FormatSpeed format_speed(const Machine& machine, std::string_view format) {

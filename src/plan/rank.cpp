@@ -7,12 +7,12 @@
 #include <optional>
 
 #include "model/families/registry.h"
+#include "plan/units.h"
 #include "support/error.h"
 
 namespace hearth::plan {
 namespace {
 
-constexpr double kGiga = 1e9;
 /// How much an answer that comes at half the comfortable speed (or after twice the time that one
 /// waits gladly) is worth: 2^-kPatience.
 constexpr double kPatience = 0.3;

@@ -5,11 +5,10 @@
 #include <algorithm>
 
 #include "plan/presets.h"
+#include "plan/units.h"
 
 namespace hearth::plan {
 namespace {
-
-constexpr double kGiga = 1e9, kGibi = 1073741824.0;
 
 double gigabytes(double bytes) { return bytes / kGiga; }
 

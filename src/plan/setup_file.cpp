@@ -14,7 +14,7 @@
 namespace hearth::plan {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 using measure::JsonReader;
 namespace fs = std::filesystem;
 
@@ -118,7 +118,7 @@ std::string write_setup(const SavedSetup& saved) {
         "rename the file");
   }
   const Expectation& expected = saved.expected;
-  const Json json = {
+  const OrderedJson json = {
       {"hearth_setup", SavedSetup::kVersion},
       {"model", setup.model.string()},
       {"context", setup.context},
@@ -148,7 +148,7 @@ std::string write_setup(const SavedSetup& saved) {
         {"load_seconds", expected.load_seconds},
         {"memory_bytes", expected.memory_bytes}}},
   };
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 SavedSetup read_setup(std::string_view text) {

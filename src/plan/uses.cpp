@@ -7,6 +7,7 @@
 
 #include "measure/json_reader.h"
 #include "plan/data.h"
+#include "plan/units.h"
 #include "support/error.h"
 
 namespace hearth::plan {
@@ -14,8 +15,6 @@ namespace {
 
 using Json = nlohmann::json;
 using measure::JsonReader;
-
-constexpr double kGiga = 1e9;
 
 Use read_use(const std::string& name, JsonReader& reader) {
   Use use;

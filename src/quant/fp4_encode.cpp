@@ -14,7 +14,7 @@
 namespace hearth::quant {
 namespace {
 
-using Levels = FloatE2M1Levels;
+using E2M1 = FloatE2M1Levels;
 
 /// Unsigned E4M3 (bias 7) by code; 0x7F is not a number.
 constexpr std::array<float, 127> kE4M3 = [] {
@@ -44,7 +44,7 @@ void encode_mxfp4(const float* from, const RowWeights& weights, std::size_t bloc
       const int exponent = magnitude + shift + 127;
       if (exponent < 0 || exponent > 252) continue;
       const float scale = std::ldexp(1.0F, shift);
-      const float error = measure<Levels>(block.x, block.w, 32, scale).error;
+      const float error = measure<E2M1>(block.x, block.w, 32, scale).error;
       if (error < least) {
         least = error;
         inverse = 1.0F / scale;
@@ -52,8 +52,8 @@ void encode_mxfp4(const float* from, const RowWeights& weights, std::size_t bloc
       }
     }
     for (int i = 0; i < 16; ++i) {
-      to[1 + i] = static_cast<std::byte>(Levels::code(block.x[i] * inverse) |
-                                         Levels::code(block.x[i + 16] * inverse) << 4);
+      to[1 + i] = static_cast<std::byte>(E2M1::code(block.x[i] * inverse) |
+                                         E2M1::code(block.x[i + 16] * inverse) << 4);
     }
   }
 }
@@ -75,11 +75,11 @@ void encode_nvfp4(const float* from, const RowWeights& weights, std::size_t bloc
       const float usual = std::min(largest / 6 * block.unit, kE4M3.back());
       const auto middle =
           static_cast<int>(std::lower_bound(kE4M3.begin(), kE4M3.end(), usual) - kE4M3.begin());
-      float least = measure<Levels>(x, w, 16, 0.0F).error;
+      float least = measure<E2M1>(x, w, 16, 0.0F).error;
       float inverse = 0;
       for (int code = std::max(1, middle - 5); code <= std::min(126, middle + 9); ++code) {
         const float scale = kE4M3[static_cast<std::size_t>(code)] * inverse_unit;
-        const float error = measure<Levels>(x, w, 16, scale).error;
+        const float error = measure<E2M1>(x, w, 16, scale).error;
         if (error < least) {
           least = error;
           inverse = 1.0F / scale;
@@ -87,8 +87,8 @@ void encode_nvfp4(const float* from, const RowWeights& weights, std::size_t bloc
         }
       }
       for (int i = 0; i < 8; ++i) {
-        to[4 + 8 * sub + i] = static_cast<std::byte>(Levels::code(x[i] * inverse) |
-                                                     Levels::code(x[i + 8] * inverse) << 4);
+        to[4 + 8 * sub + i] = static_cast<std::byte>(E2M1::code(x[i] * inverse) |
+                                                     E2M1::code(x[i + 8] * inverse) << 4);
       }
     }
   }

@@ -11,14 +11,8 @@ namespace {
 
 using tensor::DType;
 
-constexpr int kSuperBlock = 256;
-
 constexpr std::int8_t kNonLinear4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                          1,    13,   25,  38,  53,  69,  89,  113};
-
-inline unsigned nibble_of(std::uint8_t byte, int index) {
-  return (byte >> (4 * (index & 1))) & 15U;
-}
 
 /// unit * factor * (2 s + 1) * level. Every product is exact: 11 bits of the unit, at most 5 of the
 /// scale and 6 of the level.

@@ -16,7 +16,6 @@
 namespace hearth::quant {
 namespace {
 
-constexpr int kSuperBlock = 256;
 constexpr std::size_t kPoints = 2048;
 constexpr float kShift = 0.125F;
 constexpr std::array<float, 8> kFactors = {1, 3, 5, 7, 9, 11, 13, 15};
@@ -83,8 +82,6 @@ FactorRange range_for(const Block& block) {
 }
 
 constexpr int kLines = static_cast<int>(kPoints);
-
-void or_bits(std::byte& byte, unsigned bits) { byte |= static_cast<std::byte>(bits); }
 
 }  // namespace
 

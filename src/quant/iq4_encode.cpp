@@ -7,13 +7,7 @@
 #include "quant/families.h"
 
 namespace hearth::quant {
-namespace {
-
-void store_nibbles(const int* codes, std::byte* to) {
-  for (int i = 0; i < 16; ++i) to[i] = static_cast<std::byte>(codes[i] | codes[i + 16] << 4);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void encode_iq4_nl(const float* from, const RowWeights& weights, std::size_t blocks,
                    std::byte* to) {

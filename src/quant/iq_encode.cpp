@@ -21,8 +21,6 @@
 namespace hearth::quant {
 namespace {
 
-constexpr int kSuperBlock = 256;
-
 /// The magnitudes of a grid, value k of all points together.
 template <int width, std::size_t count>
 struct GridTable {
@@ -136,8 +134,6 @@ constexpr auto kIq2Factors = factors<16>(0.125F, 0.25F);   // (0.5 + s) / 4
 constexpr auto kIq3XxsFactors = factors<16>(0.25F, 0.5F);  // (0.5 + s) / 2
 constexpr auto kIq3SFactors = factors<16>(1.0F, 2.0F);     // 1 + 2 s
 
-void or_bits(std::byte& byte, unsigned bits) { byte |= static_cast<std::byte>(bits); }
-
 /// Searches a super-block of groups of eight; `parity`: whether seven signs are stored.
 template <std::size_t count>
 CodebookSearch::Result search_iq2(const Block& block, const GridTable<8, count>& grid, int parts,
@@ -164,8 +160,8 @@ unsigned sign_index(const Block& block, int group, Point point) {
 }
 
 /// Loads the super-block `b` of a row; false when it stores zeros.
-bool load(Block& block, const float* from, const RowWeights& weights, std::size_t b,
-          Spread spread) {
+bool load_block(Block& block, const float* from, const RowWeights& weights, std::size_t b,
+                Spread spread) {
   return block.load(from + kSuperBlock * b, kSuperBlock, weights, kSuperBlock * b, spread);
 }
 
@@ -185,7 +181,7 @@ void encode_iq2_xxs(const float* from, const RowWeights& weights, std::size_t bl
   Block block;
   for (std::size_t b = 0; b < blocks; ++b, to += 66) {
     std::memset(to, 0, 66);
-    if (!load(block, from, weights, b, Spread::kBlock)) continue;
+    if (!load_block(block, from, weights, b, Spread::kBlock)) continue;
     const auto best = search_iq2(block, *grid, 8, true);
     if (best.scale.bits == 0) continue;
     store(to, best.scale.bits);
@@ -208,7 +204,7 @@ void encode_iq2_xs(const float* from, const RowWeights& weights, std::size_t blo
   Block block;
   for (std::size_t b = 0; b < blocks; ++b, to += 74) {
     std::memset(to, 0, 74);
-    if (!load(block, from, weights, b, Spread::kBlock)) continue;
+    if (!load_block(block, from, weights, b, Spread::kBlock)) continue;
     const auto best = search_iq2(block, *grid, 16, true);
     if (best.scale.bits == 0) continue;
     store(to, best.scale.bits);
@@ -228,7 +224,7 @@ void encode_iq2_s(const float* from, const RowWeights& weights, std::size_t bloc
   Block block;
   for (std::size_t b = 0; b < blocks; ++b, to += 82) {
     std::memset(to, 0, 82);
-    if (!load(block, from, weights, b, Spread::kTwiceBlock)) continue;
+    if (!load_block(block, from, weights, b, Spread::kTwiceBlock)) continue;
     const auto best = search_iq2(block, *grid, 16, false);
     if (best.scale.bits == 0) continue;
     store(to, best.scale.bits);
@@ -252,7 +248,7 @@ void encode_iq3_xxs(const float* from, const RowWeights& weights, std::size_t bl
   Block block;
   for (std::size_t b = 0; b < blocks; ++b, to += 98) {
     std::memset(to, 0, 98);
-    if (!load(block, from, weights, b, Spread::kTwiceBlock)) continue;
+    if (!load_block(block, from, weights, b, Spread::kTwiceBlock)) continue;
     CodebookSearch search(8, kIq3XxsFactors, range_for(block, 4, 62));
     std::array<int, 32> first_envelope{};
     int envelopes = 0;
@@ -304,7 +300,7 @@ void encode_iq3_s(const float* from, const RowWeights& weights, std::size_t bloc
   Block block;
   for (std::size_t b = 0; b < blocks; ++b, to += 110) {
     std::memset(to, 0, 110);
-    if (!load(block, from, weights, b, Spread::kTwiceBlock)) continue;
+    if (!load_block(block, from, weights, b, Spread::kTwiceBlock)) continue;
     CodebookSearch search(8, kIq3SFactors, range_for(block, 1, 15));
     GroupLines<4, 512> lines;
     for (int group = 0; group < 64; ++group) {

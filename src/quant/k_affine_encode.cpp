@@ -18,10 +18,7 @@
 namespace hearth::quant {
 namespace {
 
-constexpr int kSuperBlock = 256;
 constexpr int kMostParts = 16;
-
-void or_bits(std::uint8_t& byte, int bits) { byte = static_cast<std::uint8_t>(byte | bits); }
 
 struct Shape {
   int parts;

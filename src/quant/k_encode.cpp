@@ -7,13 +7,7 @@
 #include "quant/families.h"
 
 namespace hearth::quant {
-namespace {
-
-constexpr int kSuperBlock = 256;
-
-void or_bits(std::uint8_t& byte, int bits) { byte = static_cast<std::uint8_t>(byte | bits); }
-
-}  // namespace
+namespace {}  // namespace
 
 void encode_q3_k(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to) {
   using Levels = IntegerLevels<-4, 3>;

@@ -6,11 +6,7 @@
 #include "quant/k_scales.h"
 
 namespace hearth::quant {
-namespace {
-
-constexpr int kSuperBlock = 256;
-
-}  // namespace
+namespace {}  // namespace
 
 void decode_q2_k(const std::byte* from, std::size_t blocks, float* to) {
   for (std::size_t b = 0; b < blocks; ++b, from += 84, to += kSuperBlock) {

@@ -6,14 +6,10 @@
 #include "quant/families.h"
 
 namespace hearth::quant {
-namespace {
-
-constexpr int kBlock = 32;
-
-}  // namespace
+namespace {}  // namespace
 
 void decode_q4_0(const std::byte* from, std::size_t blocks, float* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += 18, to += kBlock) {
+  for (std::size_t b = 0; b < blocks; ++b, from += 18, to += kLegacyBlock) {
     const float scale = load_half(from);
     const std::uint8_t* nibbles = as_u8(from + 2);
     for (int i = 0; i < 16; ++i) {
@@ -24,7 +20,7 @@ void decode_q4_0(const std::byte* from, std::size_t blocks, float* to) {
 }
 
 void decode_q4_1(const std::byte* from, std::size_t blocks, float* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += 20, to += kBlock) {
+  for (std::size_t b = 0; b < blocks; ++b, from += 20, to += kLegacyBlock) {
     const float scale = load_half(from);
     const float minimum = load_half(from + 2);
     const std::uint8_t* nibbles = as_u8(from + 4);
@@ -36,7 +32,7 @@ void decode_q4_1(const std::byte* from, std::size_t blocks, float* to) {
 }
 
 void decode_q5_0(const std::byte* from, std::size_t blocks, float* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += 22, to += kBlock) {
+  for (std::size_t b = 0; b < blocks; ++b, from += 22, to += kLegacyBlock) {
     const float scale = load_half(from);
     const auto high = load<std::uint32_t>(from + 2);
     const std::uint8_t* nibbles = as_u8(from + 6);
@@ -50,7 +46,7 @@ void decode_q5_0(const std::byte* from, std::size_t blocks, float* to) {
 }
 
 void decode_q5_1(const std::byte* from, std::size_t blocks, float* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += 24, to += kBlock) {
+  for (std::size_t b = 0; b < blocks; ++b, from += 24, to += kLegacyBlock) {
     const float scale = load_half(from);
     const float minimum = load_half(from + 2);
     const auto high = load<std::uint32_t>(from + 4);
@@ -65,20 +61,20 @@ void decode_q5_1(const std::byte* from, std::size_t blocks, float* to) {
 }
 
 void decode_q8_0(const std::byte* from, std::size_t blocks, float* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += 34, to += kBlock) {
+  for (std::size_t b = 0; b < blocks; ++b, from += 34, to += kLegacyBlock) {
     const float scale = load_half(from);
     const std::uint8_t* bytes = as_u8(from + 2);
-    for (int i = 0; i < kBlock; ++i) {
+    for (int i = 0; i < kLegacyBlock; ++i) {
       to[i] = static_cast<float>(static_cast<std::int8_t>(bytes[i])) * scale;
     }
   }
 }
 
 void decode_q8_1(const std::byte* from, std::size_t blocks, float* to) {
-  for (std::size_t b = 0; b < blocks; ++b, from += 36, to += kBlock) {
+  for (std::size_t b = 0; b < blocks; ++b, from += 36, to += kLegacyBlock) {
     const float scale = load_half(from);
     const std::uint8_t* bytes = as_u8(from + 4);
-    for (int i = 0; i < kBlock; ++i) {
+    for (int i = 0; i < kLegacyBlock; ++i) {
       to[i] = static_cast<float>(static_cast<std::int8_t>(bytes[i])) * scale;
     }
   }

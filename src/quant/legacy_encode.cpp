@@ -12,18 +12,11 @@
 namespace hearth::quant {
 namespace {
 
-constexpr int kBlock = 32;
-
 /// Nibbles in the order of these formats: byte i holds value i (low) and value i + 16 (high).
-void store_nibbles(const int* codes, std::byte* to) {
-  for (int i = 0; i < 16; ++i) {
-    to[i] = static_cast<std::byte>((codes[i] & 15) | (codes[i + 16] & 15) << 4);
-  }
-}
-
 void store_fifth_bits(const int* codes, std::byte* to) {
   std::uint32_t bits = 0;
-  for (int i = 0; i < kBlock; ++i) bits |= (static_cast<std::uint32_t>(codes[i]) >> 4 & 1) << i;
+  for (int i = 0; i < kLegacyBlock; ++i)
+    bits |= (static_cast<std::uint32_t>(codes[i]) >> 4 & 1) << i;
   store(to, bits);
 }
 
@@ -33,7 +26,8 @@ template <typename Levels>
 std::uint16_t encode_scaled(Block& block, bool zero, Trials trials, int* codes) {
   const Choice best = zero ? Choice{} : best_half_scale<Levels>(block, trials);
   const float inverse = safe_inverse(best.scale.value);
-  for (int i = 0; i < kBlock; ++i) codes[i] = Levels::code(zero ? 0.0F : block.x[i] * inverse);
+  for (int i = 0; i < kLegacyBlock; ++i)
+    codes[i] = Levels::code(zero ? 0.0F : block.x[i] * inverse);
   return best.scale.bits;
 }
 
@@ -58,7 +52,7 @@ AffineSums measure_affine(const Block& block, int last, float scale, float minim
   Float4 q{};
   Float4 qq{};
   Float4 xq{};
-  for (int i = 0; i < kBlock; i += 4) {
+  for (int i = 0; i < kLegacyBlock; i += 4) {
     const Float4 x = load4(block.x + i);
     const Float4 w = load4(block.w + i);
     const Float4 level = round4(clamp4((x - minimum) * inverse, Float4{}, high));
@@ -74,10 +68,10 @@ AffineSums measure_affine(const Block& block, int last, float scale, float minim
 class AffineSearch {
  public:
   AffineSearch(const Block& block, int last) : block_(block), last_(last) {
-    const auto [low, high] = std::minmax_element(block.x, block.x + kBlock);
+    const auto [low, high] = std::minmax_element(block.x, block.x + kLegacyBlock);
     low_ = *low;
     high_ = *high;
-    for (int i = 0; i < kBlock; ++i) {
+    for (int i = 0; i < kLegacyBlock; ++i) {
       w_ += block.w[i];
       wx_ += block.w[i] * block.x[i];
     }
@@ -180,7 +174,7 @@ void encode_affine(const Block& block, bool zero, int last, std::byte* to, int* 
   store(to, best.scale.bits);
   store(to + 2, best.minimum.bits);
   const float inverse = safe_inverse(best.scale.value);
-  for (int i = 0; i < kBlock; ++i) {
+  for (int i = 0; i < kLegacyBlock; ++i) {
     const float level = zero ? 0.0F : (block.x[i] - best.minimum.value) * inverse;
     codes[i] =
         static_cast<int>(round4(clamp4(all4(level), Float4{}, all4(static_cast<float>(last))))[0]);
@@ -193,7 +187,8 @@ void for_blocks(const float* from, const RowWeights& weights, std::size_t blocks
                 std::size_t bytes, EncodeOne encode_one) {
   Block block;
   for (std::size_t b = 0; b < blocks; ++b) {
-    const bool some = block.load(from + b * kBlock, kBlock, weights, b * kBlock, Spread::kRow);
+    const bool some =
+        block.load(from + b * kLegacyBlock, kLegacyBlock, weights, b * kLegacyBlock, Spread::kRow);
     encode_one(block, !some, to + b * bytes);
   }
 }
@@ -202,7 +197,7 @@ void for_blocks(const float* from, const RowWeights& weights, std::size_t blocks
 
 void encode_q4_0(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to) {
   for_blocks(from, weights, blocks, to, 18, [](Block& block, bool zero, std::byte* out) {
-    int codes[kBlock];
+    int codes[kLegacyBlock];
     store(out, encode_scaled<IntegerLevels<-8, 7>>(block, zero, {5.0F, 0.07F, 62}, codes));
     store_nibbles(codes, out + 2);
   });
@@ -210,7 +205,7 @@ void encode_q4_0(const float* from, const RowWeights& weights, std::size_t block
 
 void encode_q4_1(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to) {
   for_blocks(from, weights, blocks, to, 20, [](Block& block, bool zero, std::byte* out) {
-    int codes[kBlock];
+    int codes[kLegacyBlock];
     encode_affine(block, zero, 15, out, codes);
     store_nibbles(codes, out + 4);
   });
@@ -218,7 +213,7 @@ void encode_q4_1(const float* from, const RowWeights& weights, std::size_t block
 
 void encode_q5_0(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to) {
   for_blocks(from, weights, blocks, to, 22, [](Block& block, bool zero, std::byte* out) {
-    int codes[kBlock];
+    int codes[kLegacyBlock];
     store(out, encode_scaled<IntegerLevels<-16, 15>>(block, zero, {12.5F, 0.08F, 60}, codes));
     store_fifth_bits(codes, out + 2);
     store_nibbles(codes, out + 6);
@@ -227,7 +222,7 @@ void encode_q5_0(const float* from, const RowWeights& weights, std::size_t block
 
 void encode_q5_1(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to) {
   for_blocks(from, weights, blocks, to, 24, [](Block& block, bool zero, std::byte* out) {
-    int codes[kBlock];
+    int codes[kLegacyBlock];
     encode_affine(block, zero, 31, out, codes);
     store_fifth_bits(codes, out + 4);
     store_nibbles(codes, out + 8);
@@ -236,11 +231,11 @@ void encode_q5_1(const float* from, const RowWeights& weights, std::size_t block
 
 void encode_q8_0(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to) {
   for_blocks(from, weights, blocks, to, 34, [](Block& block, bool zero, std::byte* out) {
-    int codes[kBlock];
+    int codes[kLegacyBlock];
     // -128 is left out: kernels may rely on the magnitude fitting seven bits.
     using Levels = IntegerLevels<-127, 127>;
     store(out, encode_scaled<Levels>(block, zero, {124.0F, 0.4F, 10}, codes));
-    for (int i = 0; i < kBlock; ++i) out[2 + i] = static_cast<std::byte>(codes[i] - 127);
+    for (int i = 0; i < kLegacyBlock; ++i) out[2 + i] = static_cast<std::byte>(codes[i] - 127);
   });
 }
 

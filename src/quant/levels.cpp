@@ -15,10 +15,6 @@ unsigned signs_from_index(unsigned index) {
   return index | (static_cast<unsigned>(std::popcount(index)) & 1U) << 7;
 }
 
-unsigned nibble_of(std::uint8_t byte, int index) {
-  return static_cast<unsigned>(byte) >> (4 * (index & 1)) & 15U;
-}
-
 /// Eight magnitudes, one per byte, negated where the bit of `signs` is set.
 void put_signed(std::uint64_t magnitudes, unsigned signs, std::int8_t* to) {
   // Bit k of signs becomes byte k, 0 or 255. (x ^ 255) + 1 = -x, without carries, since no
@@ -135,8 +131,8 @@ void read_iq1_m(const std::byte* block, BlockLevels& out) {
   }
 }
 
-/// Digit n of a byte that holds a base-3 fraction, less one. Multiplying by 3^n modulo 256 moves the
-/// digit to the front, multiplying by 3 more moves it over the byte's edge.
+/// Digit n of a byte that holds a base-3 fraction, less one. Multiplying by 3^n modulo 256 moves
+/// the digit to the front, multiplying by 3 more moves it over the byte's edge.
 std::int8_t digit(std::uint8_t byte, int n) {
   constexpr unsigned kPowers[5] = {1, 3, 9, 27, 81};
   const unsigned rest = byte * kPowers[n] & 255U;

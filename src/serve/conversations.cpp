@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "support/ascii.h"
 #include "support/error.h"
 #include "support/utf8.h"
 
@@ -110,9 +111,8 @@ std::string phrase(std::string_view word) {
 
 /// Where the bytes of `word` stand in `text`, ASCII letters in either case.
 std::size_t find_word(std::string_view text, std::string_view word) {
-  const auto lower = [](char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   const auto found = std::search(text.begin(), text.end(), word.begin(), word.end(),
-                                 [&](char a, char b) { return lower(a) == lower(b); });
+                                 [](char a, char b) { return ascii_lower(a) == ascii_lower(b); });
   return found == text.end() ? std::string_view::npos
                              : static_cast<std::size_t>(found - text.begin());
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "serve/request_failure.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::serve {
@@ -65,10 +66,6 @@ std::int64_t total_tokens(const std::vector<TokenList>& texts) {
   std::int64_t total = 0;
   for (const TokenList& text : texts) total += static_cast<std::int64_t>(text.size());
   return total;
-}
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 }  // namespace

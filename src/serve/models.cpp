@@ -14,6 +14,7 @@
 #include "model/load_errors.h"
 #include "serve/dialects/ollama.h"
 #include "serve/request_failure.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::serve {
@@ -324,7 +325,7 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
       lease.manager_ = this;
       lease.model_ = entry->model;
       lease.name_ = wanted.name;
-      if (waited) lease.load_seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
+      if (waited) lease.load_seconds_ = seconds_since(start);
       return lease;
     }
     waited = true;

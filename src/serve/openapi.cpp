@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "serve/dialects/fields.h"
+#include "support/ascii.h"
 
 namespace hearth::serve {
 namespace {
@@ -32,8 +33,7 @@ std::string path_of(const std::string& pattern, Json& parameters) {
 
 /// "post_v1_chat_completions".
 std::string operation_id(const Route& route) {
-  std::string id;
-  for (const char c : route.method) id += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  std::string id = ascii_lower(route.method);
   for (const char c : route.pattern) {
     const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     if (word) {
@@ -93,9 +93,7 @@ std::string openapi_document(const Router& router, std::string_view version) {
   for (const Route& route : router.routes()) {
     Json parameters = Json::array();
     const std::string path = path_of(route.pattern, parameters);
-    std::string method;
-    for (const char c : route.method) method += static_cast<char>(c + 32);
-    paths[path][method] = operation_of(route, schemas, parameters);
+    paths[path][ascii_lower(route.method)] = operation_of(route, schemas, parameters);
   }
   Json components = Json::object();
   for (const auto& [name, schema] : schemas) components["schemas"][name] = schema;

@@ -12,6 +12,7 @@
 #include "serve/reply_channel.h"
 #include "serve/request_failure.h"
 #include "serve/sampling_changes.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::serve {
@@ -24,10 +25,6 @@ constexpr int kMostChoices = 128;
 constexpr std::size_t kIdLength = 24;
 /// Every token that is sampled takes all of them into account.
 constexpr std::size_t kMostBiases = 65536;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 bool is_over(const Deadline& deadline) { return deadline && Clock::now() >= *deadline; }
 

@@ -12,6 +12,7 @@
 #include "serve/page.h"
 #include "serve/page_api.h"
 #include "serve/request_failure.h"
+#include "support/elapsed.h"
 #include "support/error.h"
 
 namespace hearth::serve {
@@ -233,7 +234,7 @@ void Service::handle(const HttpRequest& request, HttpExchange& exchange) {
           .parameter = {}},
          {.request_id = id});
   }
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds = seconds_since(start);
   metrics_.answered(match.route->method, match.route->pattern, recording.status, seconds);
   log(request, recording.status, seconds);
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <optional>
 
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::spec {
@@ -31,14 +32,6 @@ constexpr std::array<KvFormatName, 13> kNames{{
     {"tq2r", "1 bit and the sign of a projected residual: for comparison"},
 }};
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
-  return result;
-}
-
 /// "3" is 6, "3.5" is 7; nothing for others.
 std::optional<std::uint8_t> half_bits(std::string_view text) {
   if (text.empty() || text[0] < '2' || text[0] > '4') return std::nullopt;
@@ -60,7 +53,7 @@ KvCode code_of(KvCode::Kind kind, std::uint8_t bits, bool keys) {
 
 std::optional<KvPartFormat> parse_part(std::string_view text, bool keys) {
   for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
-    if (text == lower(tensor::name(type))) return KvPartFormat{type, {}};
+    if (text == ascii_lower(tensor::name(type))) return KvPartFormat{type, {}};
   }
   const auto coded = [keys](KvCode::Kind kind, std::uint8_t bits) {
     return KvPartFormat{DType::kF16, code_of(kind, bits, keys)};
@@ -114,7 +107,7 @@ std::string KvFormat::name() const {
 }
 
 KvFormat parse_kv_format(std::string_view text) {
-  const std::string all = lower(text);
+  const std::string all = ascii_lower(text);
   std::string_view rest = all;
   KvFormat format;
   if (!rest.empty() && rest.back() == 'u') {

@@ -20,7 +20,7 @@ constexpr std::size_t kMostText = 4096;
 /// Said to the kernel ahead of reading.
 constexpr std::uint64_t kReadAhead = std::uint64_t{16} << 20;
 
-[[noreturn]] void throw_damaged() {
+[[noreturn]] void throw_damaged_segment() {
   throw DamagedSegment("a file of stored conversations is damaged",
                        "it is left out; the text will be evaluated again");
 }
@@ -58,7 +58,7 @@ class Unpacker {
   }
   std::int64_t count(std::int64_t most) {
     const std::uint64_t value = number();
-    if (value > static_cast<std::uint64_t>(most)) throw_damaged();
+    if (value > static_cast<std::uint64_t>(most)) throw_damaged_segment();
     return static_cast<std::int64_t>(value);
   }
   Hash128 hash() {
@@ -71,7 +71,7 @@ class Unpacker {
     return value;
   }
   void raw(void* data, std::size_t size) {
-    if (size > bytes_.size()) throw_damaged();
+    if (size > bytes_.size()) throw_damaged_segment();
     if (size > 0) std::memcpy(data, bytes_.data(), size);
     bytes_ = bytes_.subspan(size);
   }
@@ -186,13 +186,14 @@ SegmentHeader unpack_fields(std::span<const std::byte> bytes) {
   const std::int64_t tokens = in.count(static_cast<std::int64_t>(bytes.size() / 4));
   header.tokens.resize(static_cast<std::size_t>(tokens));
   in.raw(header.tokens.data(), header.tokens.size() * sizeof(std::int32_t));
-  if (!in.at_end() || header.end - header.begin != tokens || header.begin < 0) throw_damaged();
+  if (!in.at_end() || header.end - header.begin != tokens || header.begin < 0)
+    throw_damaged_segment();
   Hash128 chain = header.before;
   for (const std::int32_t token : header.tokens) chain = next_in_chain(chain, token);
   const bool at_start = header.begin == 0;
   if (chain != header.id || at_start != header.parent.zero() ||
       (at_start && header.before != header.seed())) {
-    throw_damaged();
+    throw_damaged_segment();
   }
   return header;
 }
@@ -200,16 +201,16 @@ SegmentHeader unpack_fields(std::span<const std::byte> bytes) {
 /// The whole header's bytes.
 std::vector<std::byte> read_whole_header(const ReadFile& file, std::uint64_t& version) {
   std::vector<std::byte> bytes(kFieldsAt);
-  if (file.size() < kFieldsAt) throw_damaged();
+  if (file.size() < kFieldsAt) throw_damaged_segment();
   file.read(0, bytes);
   std::uint64_t size = 0;
-  if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) throw_damaged();
+  if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) throw_damaged_segment();
   std::memcpy(&version, bytes.data() + 8, sizeof version);
-  if (version >> 32 != 0) throw_damaged();
+  if (version >> 32 != 0) throw_damaged_segment();
   if (version != kSegmentVersion && version != kSealedVersion)
     throw SegmentVersion(static_cast<std::uint32_t>(version));
   std::memcpy(&size, bytes.data() + 16, sizeof size);
-  if (size < kFieldsAt || size > kMostHeader || size > file.size()) throw_damaged();
+  if (size < kFieldsAt || size > kMostHeader || size > file.size()) throw_damaged_segment();
   bytes.resize(static_cast<std::size_t>(size));
   file.read(kFieldsAt, std::span(bytes).subspan(kFieldsAt));
   return bytes;
@@ -221,12 +222,12 @@ SegmentHeader read_plain(std::vector<std::byte> bytes, SegmentUses& uses) {
   std::memcpy(&checksum, bytes.data() + kChecksumAt, sizeof checksum);
   std::copy_n(bytes.begin() + kUsesAt, packed_uses.size(), packed_uses.begin());
   std::fill(bytes.begin() + kChecksumAt, bytes.begin() + kFieldsAt, std::byte{0});
-  if (hash64(bytes) != checksum) throw_damaged();
+  if (hash64(bytes) != checksum) throw_damaged_segment();
   SegmentHeader header = unpack_fields(std::span(bytes).subspan(kFieldsAt));
   header.name = header.id;
   std::memcpy(&uses.last, packed_uses.data(), sizeof uses.last);
   std::memcpy(&uses.count, packed_uses.data() + 8, sizeof uses.count);
-  if (pack_uses(header, uses) != packed_uses) throw_damaged();
+  if (pack_uses(header, uses) != packed_uses) throw_damaged_segment();
   return header;
 }
 
@@ -239,14 +240,14 @@ Hash128 sealed_name(const Hash128& id, const StoreKey& key) {
 
 SegmentHeader read_sealed(std::span<const std::byte> bytes, SegmentUses& uses,
                           const StoreKey& key) {
-  if (bytes.size() < kSealedFieldsAt + FileSeal::kTagBytes) throw_damaged();
+  if (bytes.size() < kSealedFieldsAt + FileSeal::kTagBytes) throw_damaged_segment();
   FileSalt salt;
   std::memcpy(salt.data(), bytes.data() + kSaltAt, salt.size());
   const FileSeal seal = key.file(salt);
   std::vector<std::byte> fields(bytes.size() - kSealedFieldsAt - FileSeal::kTagBytes);
   if (!seal.open(SealedPart::kHeader, FileSeal::numbered(0), bytes.first(kSealedUsesAt),
                  bytes.subspan(kSealedFieldsAt), fields)) {
-    throw_damaged();
+    throw_damaged_segment();
   }
   SegmentHeader header = unpack_fields(fields);
   header.sealed = true;
@@ -258,7 +259,7 @@ SegmentHeader read_sealed(std::span<const std::byte> bytes, SegmentUses& uses,
   std::uint64_t numbers[2] = {};
   if (!seal.open(SealedPart::kUses, tail, {}, sealed_uses.subspan(tail.size()),
                  std::as_writable_bytes(std::span(numbers)))) {
-    throw_damaged();
+    throw_damaged_segment();
   }
   uses = {static_cast<std::int64_t>(numbers[0]), numbers[1]};
   return header;
@@ -342,7 +343,7 @@ SegmentHeader read_header(const ReadFile& file, SegmentUses* uses, const StoreKe
   SegmentHeader header =
       key == nullptr ? read_plain(std::move(bytes), found) : read_sealed(bytes, found, *key);
   if (uses != nullptr) *uses = found;
-  if (file.size() != header.file_bytes()) throw_damaged();
+  if (file.size() != header.file_bytes()) throw_damaged_segment();
   return header;
 }
 
@@ -401,7 +402,7 @@ void SegmentReader::seek(std::uint64_t offset) { at_ = offset; }
 void SegmentReader::read_block(std::uint64_t index) {
   const std::uint64_t payload = header_.payload_bytes();
   const std::uint64_t begin = index * SegmentWriter::kBlockBytes;
-  if (begin >= payload) throw_damaged();
+  if (begin >= payload) throw_damaged_segment();
   const std::uint64_t size = std::min<std::uint64_t>(SegmentWriter::kBlockBytes, payload - begin);
   const std::size_t extra = block_extra(header_);
   const std::uint64_t offset = header_bytes_ + begin + index * extra;
@@ -415,18 +416,19 @@ void SegmentReader::read_block(std::uint64_t index) {
   const std::span<std::byte> bytes(buffer_.data(), static_cast<std::size_t>(size));
   if (seal_) {
     if (!seal_->open(SealedPart::kBlock, FileSeal::numbered(index), {}, buffer_, bytes))
-      throw_damaged();
+      throw_damaged_segment();
   } else {
     std::uint64_t checksum = 0;
     std::memcpy(&checksum, buffer_.data() + bytes.size(), sizeof checksum);
-    if (hash64(bytes, block_seed(header_, index)) != checksum) throw_damaged();
+    if (hash64(bytes, block_seed(header_, index)) != checksum) throw_damaged_segment();
   }
   buffer_.resize(bytes.size());
   block_ = index;
 }
 
 std::span<const std::byte> SegmentReader::take(std::size_t count) {
-  if (at_ > header_.payload_bytes() || count > header_.payload_bytes() - at_) throw_damaged();
+  if (at_ > header_.payload_bytes() || count > header_.payload_bytes() - at_)
+    throw_damaged_segment();
   if (count == 0) return {};
   const auto within = [&] { return static_cast<std::size_t>(at_ % SegmentWriter::kBlockBytes); };
   if (at_ / SegmentWriter::kBlockBytes != block_) read_block(at_ / SegmentWriter::kBlockBytes);
@@ -447,7 +449,8 @@ std::span<const std::byte> SegmentReader::take(std::size_t count) {
 }
 
 void SegmentReader::skip(std::size_t count) {
-  if (at_ > header_.payload_bytes() || count > header_.payload_bytes() - at_) throw_damaged();
+  if (at_ > header_.payload_bytes() || count > header_.payload_bytes() - at_)
+    throw_damaged_segment();
   at_ += count;
 }
 

@@ -24,7 +24,7 @@ constexpr std::int64_t kCellsMagic = 0x3243'5348'5452'4148;  // "HARTHSC2"
 constexpr std::int64_t kStateMagic = 0x3253'5348'5452'4148;  // "HARTHSS2"
 constexpr std::int64_t kMost = std::int64_t{1} << 40;
 
-[[noreturn]] void throw_damaged() {
+[[noreturn]] void throw_damaged_state() {
   throw Error("a saved conversation state is damaged", "evaluate the text again");
 }
 
@@ -33,7 +33,7 @@ void put(const ByteSink& sink, std::int64_t value) { sink(std::as_bytes(std::spa
 std::int64_t take_number(ByteSource& source, std::int64_t low, std::int64_t high) {
   std::int64_t value = 0;
   std::memcpy(&value, source.take(sizeof value).data(), sizeof value);
-  if (value < low || value > high) throw_damaged();
+  if (value < low || value > high) throw_damaged_state();
   return value;
 }
 
@@ -42,14 +42,14 @@ class SpanSource final : public ByteSource {
  public:
   explicit SpanSource(std::span<const std::byte> bytes) : bytes_(bytes) {}
   std::span<const std::byte> take(std::size_t count) override {
-    if (count > bytes_.size()) throw_damaged();
+    if (count > bytes_.size()) throw_damaged_state();
     const auto taken = bytes_.first(count);
     bytes_ = bytes_.subspan(count);
     return taken;
   }
   void skip(std::size_t count) override { (void)take(count); }
   void expect_end() const {
-    if (!bytes_.empty()) throw_damaged();
+    if (!bytes_.empty()) throw_damaged_state();
   }
 
  private:
@@ -186,7 +186,7 @@ void SequenceState::load_cells(ByteSource& source, std::int64_t until) {
 }
 
 void SequenceState::read_cells(ByteSource& source, std::int64_t until) {
-  if (take_number(source, INT64_MIN, INT64_MAX) != kCellsMagic) throw_damaged();
+  if (take_number(source, INT64_MIN, INT64_MAX) != kCellsMagic) throw_damaged_state();
   if (take_number(source, INT64_MIN, INT64_MAX) !=
       static_cast<std::int64_t>(pool_->fingerprint())) {
     throw Error("a saved conversation state belongs to another model or another setup",
@@ -195,9 +195,9 @@ void SequenceState::read_cells(ByteSource& source, std::int64_t until) {
   first_position_ = take_number(source, 0, kMost);
   const std::int64_t length = take_number(source, 0, kMost);
   until = std::min(until, length);
-  if (until > max_cells()) throw_damaged();
+  if (until > max_cells()) throw_damaged_state();
   const std::int64_t begin = take_number(source, 0, until);
-  if (begin % pool_->rows_between_pages() != 0) throw_damaged();
+  if (begin % pool_->rows_between_pages() != 0) throw_damaged_state();
   skips_.clear();
   std::int64_t skips = take_number(source, 0, length);
   for (std::int64_t least = 0; skips > 0; --skips) {
@@ -214,7 +214,7 @@ void SequenceState::read_cells(ByteSource& source, std::int64_t until) {
     const std::int64_t end = pages_for(pool_->cells(g, until));
     (void)take_number(source, first, first);
     (void)take_number(source, saved - first, saved - first);
-    if (static_cast<std::int64_t>(pages_[g].list.size()) != first) throw_damaged();
+    if (static_cast<std::int64_t>(pages_[g].list.size()) != first) throw_damaged_state();
     read_pages(g, end - first, saved - end, source);
   }
   // What was young when it was saved need not be any more.
@@ -319,20 +319,20 @@ void SequenceState::read_pages(std::size_t group, std::int64_t count, std::int64
 
 /// The ranges that were loaded end at `length`.
 void SequenceState::check_loaded(std::int64_t length) const {
-  if (length < 0 || length > max_cells() || ends_in_coded_page(length)) throw_damaged();
+  if (length < 0 || length > max_cells() || ends_in_coded_page(length)) throw_damaged_state();
   for (std::size_t g = 0; g < pages_.size(); ++g) {
     const CellGroup& group = pool_->groups()[g];
     if (group.window > 0 || group.encoder) continue;
     if (static_cast<std::int64_t>(pages_[g].list.size()) != pages_for(pool_->cells(g, length)))
-      throw_damaged();
+      throw_damaged_state();
   }
 }
 
 void SequenceState::finish_load(std::int64_t length) {
   try {
-    if (pool_->recurrent()) throw_damaged();
+    if (pool_->recurrent()) throw_damaged_state();
     for (const CellGroup& group : pool_->groups()) {
-      if (group.window > 0 || group.encoder) throw_damaged();
+      if (group.window > 0 || group.encoder) throw_damaged_state();
     }
     check_loaded(length);
   } catch (...) {
@@ -356,7 +356,7 @@ void SequenceState::load_state(ByteSource& source) {
 }
 
 void SequenceState::read_state(ByteSource& source) {
-  if (take_number(source, INT64_MIN, INT64_MAX) != kStateMagic) throw_damaged();
+  if (take_number(source, INT64_MIN, INT64_MAX) != kStateMagic) throw_damaged_state();
   const std::int64_t length = take_number(source, 0, max_cells());
   const std::int64_t encoder_length = take_number(source, 0, max_cells());
   check_loaded(length);

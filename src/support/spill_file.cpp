@@ -24,7 +24,7 @@ constexpr std::uint64_t kLeftFree = 256'000'000;
 constexpr const char* kHint =
     "make room on that disk, name another folder, or use a smaller --ctx or --kv tq4";
 
-[[noreturn]] void fail(const char* verb, const fs::path& folder) {
+[[noreturn]] void fail_spill(const char* verb, const fs::path& folder) {
   throw Error(std::string("cannot ") + verb + " the file of keys and values in '" +
                   printable(folder.string(), 300) + "': " + std::strerror(errno),
               errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? kHint : "");
@@ -45,7 +45,7 @@ SpillFile::SpillFile(const fs::path& folder, std::uint64_t size) : folder_(folde
   // between these two calls.
   std::string name = (folder / ".tmp-XXXXXX").string();
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
-  if (descriptor_ < 0) fail("make", folder);
+  if (descriptor_ < 0) fail_spill("make", folder);
   ::unlink(name.c_str());
   try {
     reserve();
@@ -69,8 +69,8 @@ void SpillFile::reserve() {
   } while (result != 0 && errno == EINTR);
   if (result == 0) return;
   // File systems that cannot reserve: there was room a moment ago, and writing says when not.
-  if (errno != EOPNOTSUPP && errno != ENOSYS) fail("reserve", folder_);
-  if (::ftruncate(descriptor_, static_cast<off_t>(size_)) != 0) fail("reserve", folder_);
+  if (errno != EOPNOTSUPP && errno != ENOSYS) fail_spill("reserve", folder_);
+  if (::ftruncate(descriptor_, static_cast<off_t>(size_)) != 0) fail_spill("reserve", folder_);
 }
 
 /// File systems accept the flag and refuse the first read, when their blocks are larger.
@@ -83,12 +83,12 @@ bool SpillFile::works_directly() const noexcept {
 }
 
 void SpillFile::write(std::uint64_t offset, std::span<const std::byte> bytes) const {
-  if (!write_whole_at(descriptor_, offset, bytes)) fail("write", folder_);
+  if (!write_whole_at(descriptor_, offset, bytes)) fail_spill("write", folder_);
 }
 
 void SpillFile::read(std::uint64_t offset, std::span<std::byte> bytes) const {
   const std::optional<std::size_t> got = read_whole_at(descriptor_, offset, bytes);
-  if (!got) fail("read", folder_);
+  if (!got) fail_spill("read", folder_);
   if (*got < bytes.size()) {
     throw Error("the file of keys and values in '" + printable(folder_.string(), 300) +
                     "' is shorter than it was made",

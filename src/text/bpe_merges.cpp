@@ -12,7 +12,7 @@ namespace {
 
 /// Words up to this many symbols are merged by scanning, longer ones with a heap.
 constexpr std::size_t kShortWord = 32;
-constexpr std::uint32_t kEnd = UINT32_MAX;
+constexpr std::uint32_t kNoSymbolLeft = UINT32_MAX;
 constexpr std::uint32_t kNoMerge = UINT32_MAX;
 
 std::size_t slot_of(std::uint64_t pair) {
@@ -182,12 +182,12 @@ void MergeTable::merge_long(const Vocabulary& vocabulary, std::string_view bytes
   std::vector<std::uint32_t> previous(count);
   std::vector<std::uint32_t> next(count);
   for (std::uint32_t i = 0; i < count; ++i) {
-    previous[i] = i == 0 ? kEnd : i - 1;
-    next[i] = i + 1 == count ? kEnd : i + 1;
+    previous[i] = i == 0 ? kNoSymbolLeft : i - 1;
+    next[i] = i + 1 == count ? kNoSymbolLeft : i + 1;
   }
   std::vector<Candidate> heap;
   const auto propose = [&](std::uint32_t left) {
-    if (left == kEnd || next[left] == kEnd) return false;
+    if (left == kNoSymbolLeft || next[left] == kNoSymbolLeft) return false;
     const std::uint32_t right = next[left];
     const Merge merge = lookup(vocabulary, bytes, guarded, word[left], word[right]);
     if (merge.rank == kNoMerge) return false;
@@ -207,7 +207,7 @@ void MergeTable::merge_long(const Vocabulary& vocabulary, std::string_view bytes
     left.size = best.size;
     right.size = 0;
     next[best.left] = next[best.right];
-    if (next[best.left] != kEnd) previous[next[best.left]] = best.left;
+    if (next[best.left] != kNoSymbolLeft) previous[next[best.left]] = best.left;
     if (propose(previous[best.left])) std::push_heap(heap.begin(), heap.end());
     if (propose(best.left)) std::push_heap(heap.begin(), heap.end());
   }

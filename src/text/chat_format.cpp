@@ -59,10 +59,6 @@ bool reads_variable(std::string_view source, std::string_view name) {
   return found;
 }
 
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
 std::vector<ThinkingArgument> find_thinking_arguments(std::string_view source) {
   std::vector<ThinkingArgument> found;
   if (reads_variable(source, "enable_thinking"))

@@ -6,10 +6,10 @@
 namespace hearth::text {
 namespace {
 
-bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+bool is_strippable(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /// A token found in the text, with the white space around it that it takes away.
-struct Match {
+struct FoundToken {
   std::size_t begin = 0;
   std::size_t end = 0;
   std::size_t strip_begin = 0;
@@ -83,7 +83,7 @@ std::vector<Fragment> SpecialSplitter::split(const Vocabulary& vocabulary, std::
         starts[best.first].push_back(begin);
     }
   }
-  std::vector<Match> matches;
+  std::vector<FoundToken> matches;
   std::string taken;  // 1 where a match is; allocated with the first one
   for (std::size_t length = longest_; length > 0; --length) {
     std::sort(starts[length].begin(), starts[length].end());
@@ -97,16 +97,17 @@ std::vector<Fragment> SpecialSplitter::split(const Vocabulary& vocabulary, std::
         if (best.first > 0) starts[best.first].push_back(begin);
         continue;
       }
-      Match match{begin, begin + length, begin, begin + length, longest_at(begin, length).second};
+      FoundToken match{begin, begin + length, begin, begin + length,
+                       longest_at(begin, length).second};
       if (vocabulary.has(match.token, attribute::kLeftStrip)) {
         while (match.strip_begin > 0 && taken[match.strip_begin - 1] == 0 &&
-               is_space(text[match.strip_begin - 1])) {
+               is_strippable(text[match.strip_begin - 1])) {
           --match.strip_begin;
         }
       }
       if (vocabulary.has(match.token, attribute::kRightStrip)) {
         while (match.strip_end < text.size() && taken[match.strip_end] == 0 &&
-               is_space(text[match.strip_end])) {
+               is_strippable(text[match.strip_end])) {
           ++match.strip_end;
         }
       }
@@ -116,10 +117,10 @@ std::vector<Fragment> SpecialSplitter::split(const Vocabulary& vocabulary, std::
     }
   }
   std::sort(matches.begin(), matches.end(),
-            [](const Match& a, const Match& b) { return a.begin < b.begin; });
+            [](const FoundToken& a, const FoundToken& b) { return a.begin < b.begin; });
   std::vector<Fragment> fragments;
   std::size_t at = 0;
-  for (const Match& match : matches) {
+  for (const FoundToken& match : matches) {
     if (match.strip_begin > at) fragments.push_back({text.substr(at, match.strip_begin - at), -1});
     fragments.push_back({text.substr(match.begin, match.end - match.begin), match.token});
     at = match.strip_end;

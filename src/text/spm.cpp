@@ -9,14 +9,14 @@
 namespace hearth::text {
 namespace {
 
-constexpr std::uint32_t kEnd = UINT32_MAX;
+constexpr std::uint32_t kNoSymbol = UINT32_MAX;
 
 /// A stretch of the text that is one token so far; consumed ones have size 0.
 struct Symbol {
   std::uint32_t start = 0;
   std::uint32_t size = 0;
-  std::uint32_t previous = kEnd;
-  std::uint32_t next = kEnd;
+  std::uint32_t previous = kNoSymbol;
+  std::uint32_t next = kNoSymbol;
   TokenId token = -1;
 };
 
@@ -66,7 +66,7 @@ class SpmTokenizer final : public TokenizerBase {
 void SpmTokenizer::propose(const std::vector<Symbol>& symbols, std::string_view text,
                            std::uint32_t left, const RawContext& context,
                            std::vector<Candidate>& heap) const {
-  if (left == kEnd || symbols[left].next == kEnd) return;
+  if (left == kNoSymbol || symbols[left].next == kNoSymbol) return;
   const std::uint32_t right = symbols[left].next;
   const std::uint32_t size = symbols[left].size + symbols[right].size;
   if (size > vocabulary().longest_text()) return;
@@ -101,11 +101,11 @@ void SpmTokenizer::encode_raw(std::string_view raw, const RawContext& context,
         std::min(utf8_length_by_lead(static_cast<unsigned char>(text[at])), text.size() - at);
     const auto index = static_cast<std::uint32_t>(symbols.size());
     symbols.push_back({static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(size),
-                       index == 0 ? kEnd : index - 1, index + 1, -1});
+                       index == 0 ? kNoSymbol : index - 1, index + 1, -1});
     at += size;
   }
   if (symbols.empty()) return;
-  symbols.back().next = kEnd;
+  symbols.back().next = kNoSymbol;
 
   std::vector<Candidate> heap;
   heap.reserve(symbols.size());
@@ -127,11 +127,12 @@ void SpmTokenizer::encode_raw(std::string_view raw, const RawContext& context,
     left.token = best.token;
     right.size = 0;
     left.next = right.next;
-    if (right.next != kEnd) symbols[right.next].previous = best.left;
+    if (right.next != kNoSymbol) symbols[right.next].previous = best.left;
     push_new(left.previous);
     push_new(best.left);
   }
-  for (std::uint32_t i = 0; i != kEnd; i = symbols[i].next) emit(symbols[i], text, context, out);
+  for (std::uint32_t i = 0; i != kNoSymbol; i = symbols[i].next)
+    emit(symbols[i], text, context, out);
 }
 
 void SpmTokenizer::append_text(TokenId id, std::string& out) const {

@@ -7,8 +7,6 @@
 namespace hearth::text {
 namespace {
 
-constexpr std::string_view kEscapedSpace = "\u2581";
-
 /// Deletes the space before ? ! . and ,
 std::string clean_before_punctuation(std::string_view text) {
   std::string cleaned;

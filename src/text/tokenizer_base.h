@@ -13,6 +13,9 @@
 
 namespace hearth::text {
 
+/// How SentencePiece vocabularies write a space: "▁".
+inline constexpr std::string_view kEscapedSpace = "\u2581";
+
 class TokenizerBase : public Tokenizer {
  public:
   [[nodiscard]] std::vector<TokenId> encode(std::string_view text,

@@ -42,10 +42,11 @@ std::vector<Key> sorted_keys(
 
 Trie::Trie(std::vector<std::pair<std::string_view, std::uint32_t>> entries) {
   const std::vector<Key> keys = sorted_keys(entries);
-  struct Span {
+  struct KeyRange {
     std::uint32_t begin, end, depth;
   };
-  std::vector<Span> spans{{0, static_cast<std::uint32_t>(keys.size()), 0}};  // keys below each node
+  std::vector<KeyRange> spans{
+      {0, static_cast<std::uint32_t>(keys.size()), 0}};  // keys below each node
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     auto [begin, end, depth] = spans[i];
     while (begin < end && keys[begin].text.size() == depth) {

@@ -14,7 +14,6 @@
 namespace hearth::text {
 namespace {
 
-constexpr std::string_view kEscapedSpace = "\u2581";
 constexpr double kUnknownPenalty = 10.0;
 
 VocabularyDefaults unigram_defaults() {

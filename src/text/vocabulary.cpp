@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "support/ascii.h"
 #include "support/error.h"
 
 namespace hearth::text {
@@ -98,12 +99,6 @@ std::uint16_t attributes_of_type(std::int64_t type) {
     default:
       return 0;
   }
-}
-
-std::string lower_ascii(std::string_view text) {
-  std::string lowered(text);
-  for (char& c : lowered) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  return lowered;
 }
 
 }  // namespace
@@ -316,7 +311,7 @@ void Vocabulary::correct_end_tokens() {
 }
 
 void Vocabulary::set_strip_rules(const gguf::Metadata& metadata) {
-  const std::string name = lower_ascii(metadata.get_string("general.name").value_or(""));
+  const std::string name = ascii_lower(metadata.get_string("general.name").value_or(""));
   const std::string pre(metadata.get_string("tokenizer.ggml.pre").value_or(""));
   const std::string_view architecture = metadata.get_string("general.architecture").value_or("");
   const auto contains = [](std::string_view text, std::string_view part) {

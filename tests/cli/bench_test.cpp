@@ -19,8 +19,6 @@ namespace {
 using compute::Operation;
 using tensor::Tensor;
 
-std::filesystem::path stories() { return shared_dir() / "models" / "stories260K.gguf"; }
-
 /// One operation: what it was, and the shapes of what it worked on.
 struct Step {
   Operation operation;
@@ -96,7 +94,7 @@ RunTrace trace_run(std::int64_t tokens) {
   options.context = 64;
   options.max_tokens = tokens;
   options.sampler.temperature = 0;
-  cli::Engine engine(stories(), options,
+  cli::Engine engine(stories_model(), options,
                      std::make_shared<TraceBackend>(one_thread(), result.trace));
   result.trace.clear();
   const cli::Answer answer =
@@ -107,7 +105,7 @@ RunTrace trace_run(std::int64_t tokens) {
 }
 
 TEST(Bench, TimesTheOperationsOfRun) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(stories_model());
   const std::int64_t prompt_tokens = trace_run(1).prompt_tokens;
   measure::BenchPlan plan;
   plan.prompt = prompt_tokens;
@@ -119,8 +117,8 @@ TEST(Bench, TimesTheOperationsOfRun) {
   setup.threads = 1;
   Trace timed;
   (void)measure::run_bench(
-      {[] { return std::make_shared<gguf::File>(gguf::File::open(stories())); }, {}}, setup, plan,
-      [&](std::shared_ptr<compute::Backend> inner) {
+      {[] { return std::make_shared<gguf::File>(gguf::File::open(stories_model())); }, {}}, setup,
+      plan, [&](std::shared_ptr<compute::Backend> inner) {
         return std::make_shared<TraceBackend>(std::move(inner), timed);
       });
 
@@ -143,9 +141,9 @@ TEST(Bench, TimesTheOperationsOfRun) {
 }
 
 TEST(Bench, JsonHasARowPerDepthAndBatch) {
-  HEARTH_REQUIRE_FILE(stories());
-  const ProgramResult result = Program({"bench", stories().string(), "-p", "16", "-n", "4", "-d",
-                                        "0,32", "-b", "1,2", "-r", "1", "--json"})
+  HEARTH_REQUIRE_FILE(stories_model());
+  const ProgramResult result = Program({"bench", stories_model().string(), "-p", "16", "-n", "4",
+                                        "-d", "0,32", "-b", "1,2", "-r", "1", "--json"})
                                    .run();
   ASSERT_EQ(result.exit_code, 0) << result.errors;
   const auto rows = nlohmann::json::parse(result.output);
@@ -167,9 +165,10 @@ TEST(Bench, JsonHasARowPerDepthAndBatch) {
 }
 
 TEST(Bench, TextNamesTheFractions) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(stories_model());
   const ProgramResult result =
-      Program({"bench", stories().string(), "-p", "0", "-n", "4", "-r", "2", "--profile"}).run();
+      Program({"bench", stories_model().string(), "-p", "0", "-n", "4", "-r", "2", "--profile"})
+          .run();
   ASSERT_EQ(result.exit_code, 0) << result.errors;
   EXPECT_NE(result.output.find("of bandwidth"), std::string::npos);
   EXPECT_NE(result.output.find("per decoding pass"), std::string::npos);
@@ -178,9 +177,9 @@ TEST(Bench, TextNamesTheFractions) {
 }
 
 TEST(Bench, TimesTheHeaderOfAFile) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(stories_model());
   const TemporaryFolder folder;
-  const std::string whole = hearth::read_file(stories());
+  const std::string whole = hearth::read_file(stories_model());
   // Keeps the header, which is most of so small a file, and a part of the data.
   write_file_atomically(folder / "cut.gguf", whole.substr(0, whole.size() - 100'000));
   const std::string cut = (folder / "cut.gguf").string();

@@ -11,9 +11,9 @@
 namespace hearth::testing {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
-std::string model(const std::string& name) {
+std::string embedding_model(const std::string& name) {
   return (goldens_dir() / "arch" / (name + ".gguf")).string();
 }
 
@@ -40,7 +40,7 @@ class EmbedCommand : public ::testing::Test {
 };
 
 TEST_F(EmbedCommand, PrintsOneVectorPerText) {
-  const ProgramResult result = Program({"embed", model("bert"), "a b c", "d e"}).run();
+  const ProgramResult result = Program({"embed", embedding_model("bert"), "a b c", "d e"}).run();
   ASSERT_EQ(result.exit_code, 0) << result.errors;
   const auto vectors = vectors_of(result.output);
   ASSERT_EQ(vectors.size(), 2U);
@@ -48,15 +48,16 @@ TEST_F(EmbedCommand, PrintsOneVectorPerText) {
     EXPECT_EQ(vector.size(), 64U);
     EXPECT_NEAR(length(vector), 1, 1e-5);
   }
-  const ProgramResult lines = Program({"embed", model("bert"), "-"}).input("a b c\r\nd e\n").run();
+  const ProgramResult lines =
+      Program({"embed", embedding_model("bert"), "-"}).input("a b c\r\nd e\n").run();
   EXPECT_EQ(lines.output, result.output);
 }
 
 TEST_F(EmbedCommand, VectorsDoNotDependOnTheOtherTexts) {
   const auto both = vectors_of(
-      Program({"embed", model("modern-bert"), "--exact", "the the", "he}"}).run().output);
+      Program({"embed", embedding_model("modern-bert"), "--exact", "the the", "he}"}).run().output);
   const auto alone =
-      vectors_of(Program({"embed", model("modern-bert"), "--exact", "he}"}).run().output);
+      vectors_of(Program({"embed", embedding_model("modern-bert"), "--exact", "he}"}).run().output);
   ASSERT_EQ(both.size(), 2U);
   ASSERT_EQ(alone.size(), 1U);
   for (std::size_t i = 0; i < alone[0].size(); ++i) EXPECT_NEAR(both[1][i], alone[0][i], 1e-6);
@@ -64,9 +65,9 @@ TEST_F(EmbedCommand, VectorsDoNotDependOnTheOtherTexts) {
 
 TEST_F(EmbedCommand, JsonSaysHowTheVectorsWereMade) {
   const ProgramResult result =
-      Program({"embed", model("gemma-embedding-dense"), "--json", "the"}).run();
+      Program({"embed", embedding_model("gemma-embedding-dense"), "--json", "the"}).run();
   ASSERT_EQ(result.exit_code, 0) << result.errors;
-  const json object = json::parse(result.output);
+  const Json object = Json::parse(result.output);
   EXPECT_EQ(object.at("model"), "golden-gemma-embedding-dense");
   EXPECT_EQ(object.at("pooling"), "mean");
   EXPECT_EQ(object.at("dimensions"), 64);
@@ -76,33 +77,38 @@ TEST_F(EmbedCommand, JsonSaysHowTheVectorsWereMade) {
 
 TEST_F(EmbedCommand, PoolingNoneGivesAVectorPerToken) {
   const ProgramResult lines =
-      Program({"embed", model("bert"), "--pooling", "none", "a b", "c"}).run();
+      Program({"embed", embedding_model("bert"), "--pooling", "none", "a b", "c"}).run();
   const auto vectors = vectors_of(lines.output);
   ASSERT_EQ(vectors.size(), 4U + 1U + 3U) << "[CLS] a b [SEP], an empty line, [CLS] c [SEP]";
   EXPECT_TRUE(vectors[4].empty());
-  const json object = json::parse(
-      Program({"embed", model("bert"), "--pooling", "none", "--json", "a b", "c"}).run().output);
+  const Json object = Json::parse(
+      Program({"embed", embedding_model("bert"), "--pooling", "none", "--json", "a b", "c"})
+          .run()
+          .output);
   ASSERT_EQ(object.at("embeddings").size(), 2U);
   EXPECT_EQ(object.at("embeddings")[0].size(), 4U);
   EXPECT_EQ(object.at("embeddings")[1][2].size(), 64U);
 }
 
 TEST_F(EmbedCommand, RawVectorsPointTheSameWay) {
-  const auto unit = vectors_of(Program({"embed", model("bert"), "--exact", "a b"}).run().output);
-  const auto raw =
-      vectors_of(Program({"embed", model("bert"), "--exact", "--raw", "a b"}).run().output);
+  const auto unit =
+      vectors_of(Program({"embed", embedding_model("bert"), "--exact", "a b"}).run().output);
+  const auto raw = vectors_of(
+      Program({"embed", embedding_model("bert"), "--exact", "--raw", "a b"}).run().output);
   const double size = length(raw.at(0));
   EXPECT_GT(std::abs(size - 1), 0.01);
   for (std::size_t i = 0; i < raw[0].size(); ++i) EXPECT_NEAR(raw[0][i] / size, unit[0][i], 1e-5);
 }
 
 TEST_F(EmbedCommand, ChatModelsNeedToBeToldHowToPool) {
-  const ProgramResult refused = Program({"embed", model("llama-plain"), "the"}).run();
+  const ProgramResult refused = Program({"embed", embedding_model("llama-plain"), "the"}).run();
   EXPECT_EQ(refused.exit_code, 2);
   EXPECT_NE(refused.errors.find("--pooling"), std::string::npos) << refused.errors;
   for (const char* kind : {"mean", "last", "cls"}) {
-    const auto vectors = vectors_of(
-        Program({"embed", model("llama-plain"), "--pooling", kind, "the the"}).run().output);
+    const auto vectors =
+        vectors_of(Program({"embed", embedding_model("llama-plain"), "--pooling", kind, "the the"})
+                       .run()
+                       .output);
     ASSERT_EQ(vectors.size(), 1U) << kind;
     EXPECT_NEAR(length(vectors[0]), 1, 1e-5);
   }
@@ -111,12 +117,12 @@ TEST_F(EmbedCommand, ChatModelsNeedToBeToldHowToPool) {
 TEST_F(EmbedCommand, LongTextsAreAnErrorOrCut) {
   std::string text;
   for (int i = 0; i < 200; ++i) text += "a ";
-  const ProgramResult refused = Program({"embed", model("bert"), text}).run();
+  const ProgramResult refused = Program({"embed", embedding_model("bert"), text}).run();
   EXPECT_EQ(refused.exit_code, 3);
   EXPECT_NE(refused.errors.find("202 tokens, which is more than the 128"), std::string::npos)
       << refused.errors;
-  const json cut = json::parse(
-      Program({"embed", model("bert"), "--truncate", "--pooling", "none", "--json", text})
+  const Json cut = Json::parse(
+      Program({"embed", embedding_model("bert"), "--truncate", "--pooling", "none", "--json", text})
           .run()
           .output);
   EXPECT_EQ(cut.at("embeddings")[0].size(), 128U);
@@ -124,24 +130,27 @@ TEST_F(EmbedCommand, LongTextsAreAnErrorOrCut) {
 
 TEST_F(EmbedCommand, EncoderDecoderModelsEmbedByTheirEncoder) {
   const auto t5 = vectors_of(
-      Program({"embed", model("t5"), "--pooling", "mean", "--exact", "the he", "he"}).run().output);
+      Program({"embed", embedding_model("t5"), "--pooling", "mean", "--exact", "the he", "he"})
+          .run()
+          .output);
   ASSERT_EQ(t5.size(), 2U);
   EXPECT_EQ(t5[0].size(), 64U);
   EXPECT_NEAR(length(t5[1]), 1, 1e-5);
 }
 
 TEST_F(EmbedCommand, RefusesWhatIsNoText) {
-  EXPECT_EQ(Program({"embed", model("bert")}).run().exit_code, 2);
-  EXPECT_EQ(Program({"embed", model("bert"), "a\xFF"}).run().exit_code, 2);
-  EXPECT_EQ(Program({"embed", model("bert"), "--pooling", "best", "a"}).run().exit_code, 2);
-  const ProgramResult reranker = Program({"embed", model("bert-rank"), "a"}).run();
+  EXPECT_EQ(Program({"embed", embedding_model("bert")}).run().exit_code, 2);
+  EXPECT_EQ(Program({"embed", embedding_model("bert"), "a\xFF"}).run().exit_code, 2);
+  EXPECT_EQ(Program({"embed", embedding_model("bert"), "--pooling", "best", "a"}).run().exit_code,
+            2);
+  const ProgramResult reranker = Program({"embed", embedding_model("bert-rank"), "a"}).run();
   EXPECT_EQ(reranker.exit_code, 1);
   EXPECT_NE(reranker.errors.find("hearth rerank"), std::string::npos);
 }
 
 TEST_F(EmbedCommand, RerankSortsByScore) {
   const ProgramResult result =
-      Program({"rerank", model("bert-rank"), "a b", "c d", "e f g", "a b\tx"}).run();
+      Program({"rerank", embedding_model("bert-rank"), "a b", "c d", "e f g", "a b\tx"}).run();
   ASSERT_EQ(result.exit_code, 0) << result.errors;
   std::istringstream lines(result.output);
   double last = INFINITY;
@@ -155,8 +164,8 @@ TEST_F(EmbedCommand, RerankSortsByScore) {
     order.push_back(index);
   }
   ASSERT_EQ(order.size(), 3U);
-  const json object =
-      json::parse(Program({"rerank", model("bert-rank"), "--json", "--top", "2", "a b"})
+  const Json object =
+      Json::parse(Program({"rerank", embedding_model("bert-rank"), "--json", "--top", "2", "a b"})
                       .input("c d\ne f g\na b\tx\n")
                       .run()
                       .output);
@@ -166,12 +175,14 @@ TEST_F(EmbedCommand, RerankSortsByScore) {
 }
 
 TEST_F(EmbedCommand, RerankRefusesOtherModels) {
-  EXPECT_EQ(Program({"rerank", model("bert"), "a", "b"}).run().exit_code, 1);
-  EXPECT_EQ(Program({"rerank", model("bert-rank")}).run().exit_code, 2);
+  EXPECT_EQ(Program({"rerank", embedding_model("bert"), "a", "b"}).run().exit_code, 1);
+  EXPECT_EQ(Program({"rerank", embedding_model("bert-rank")}).run().exit_code, 2);
   std::string text;
   for (int i = 0; i < 200; ++i) text += "a ";
-  EXPECT_EQ(Program({"rerank", model("bert-rank"), "a", text}).run().exit_code, 3);
-  EXPECT_EQ(Program({"rerank", model("bert-rank"), "--truncate", "a", text}).run().exit_code, 0);
+  EXPECT_EQ(Program({"rerank", embedding_model("bert-rank"), "a", text}).run().exit_code, 3);
+  EXPECT_EQ(
+      Program({"rerank", embedding_model("bert-rank"), "--truncate", "a", text}).run().exit_code,
+      0);
 }
 
 }  // namespace

@@ -12,27 +12,27 @@
 namespace hearth::testing {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
-json inspect(const std::string& model, const std::string& kv, const std::string& context) {
+Json inspect(const std::string& model, const std::string& kv, const std::string& context) {
   const ProgramResult run =
       Program({"inspect", model, "--ctx", context, "--kv", kv, "--json"}).run();
   EXPECT_EQ(run.exit_code, 0) << run.errors;
-  return json::parse(run.output);
+  return Json::parse(run.output);
 }
 
 /// Acceptance 3 of issue 6.
 TEST(KvCommand, UniformThreeBitsAreAFifthOfF16) {
   for (const char* shape : {"shape:llama3-8b", "shape:qwen3.5-9b"}) {
-    const json f16 = inspect(shape, "f16", "131072");
-    const json three = inspect(shape, "tq3u", "131072");
+    const Json f16 = inspect(shape, "f16", "131072");
+    const Json three = inspect(shape, "tq3u", "131072");
     const double ratio =
         three.at("memory").at("kv").get<double>() / f16.at("memory").at("kv").get<double>();
     EXPECT_LE(ratio, 0.2) << shape;
     EXPECT_EQ(three.at("memory").at("kv_f16"), f16.at("memory").at("kv"));
     EXPECT_EQ(three.at("kv_format"), "tq3u");
     EXPECT_TRUE(three.at("kv_kept_otherwise").empty());
-    const json ladder = inspect(shape, "tq3", "131072");
+    const Json ladder = inspect(shape, "tq3", "131072");
     EXPECT_GT(ladder.at("memory").at("kv"), three.at("memory").at("kv"));
     EXPECT_FALSE(ladder.at("kv_kept_otherwise").empty());
   }
@@ -47,20 +47,20 @@ TEST(KvCommand, InspectSaysWhatIsKeptOtherwise) {
   EXPECT_NE(run.output.find("in F16"), std::string::npos) << run.output;
 }
 
-json inspect_with_budget(const std::string& machine) {
+Json inspect_with_budget(const std::string& machine) {
   const TemporaryFolder folder;
   write_file_atomically(folder / "m.json", machine);
   const ProgramResult run = Program({"inspect", "shape:llama3-8b", "--ctx", "131072", "--kv-budget",
                                      "4G", "--machine", (folder / "m.json").string(), "--json"})
                                 .run();
   EXPECT_EQ(run.exit_code, 0) << run.errors;
-  return run.exit_code == 0 ? json::parse(run.output) : json::object();
+  return run.exit_code == 0 ? Json::parse(run.output) : Json::object();
 }
 
 TEST(KvCommand, InspectSaysWhatADiskAllows) {
   const std::string machine = R"({"version": 1, "name": "described", "source": "by hand",
       "cpu": {"usable_cores": 4}, "memory": {"total_bytes": 16e9})";
-  const json known = inspect_with_budget(machine + R"(, "read_gbs": 40, "int8_gmacs": 500,
+  const Json known = inspect_with_budget(machine + R"(, "read_gbs": 40, "int8_gmacs": 500,
       "disks": [{"path": "/", "sequential_gbs": 1}, {"path": "/b", "sequential_gbs": 2}]})");
   const double bytes = known.at("per_token").at("disk_bytes_read_at_full_context").get<double>();
   EXPECT_GT(bytes, 10e9);
@@ -69,11 +69,11 @@ TEST(KvCommand, InspectSaysWhatADiskAllows) {
               2e9 / bytes, 1e-6);
   EXPECT_GT(known.at("expected").at("with_all_in_memory").get<double>(), 2e9 / bytes);
   // What is not known is null, and the rest is told all the same.
-  const json no_disk = inspect_with_budget(machine + R"(, "read_gbs": 40, "int8_gmacs": 500})");
+  const Json no_disk = inspect_with_budget(machine + R"(, "read_gbs": 40, "int8_gmacs": 500})");
   EXPECT_EQ(no_disk.at("per_token"), known.at("per_token"));
   EXPECT_TRUE(no_disk.at("expected").at("disk_bytes_per_second").is_null());
   EXPECT_TRUE(no_disk.at("expected").at("tokens_per_second_at_full_context").is_null());
-  const json no_speed =
+  const Json no_speed =
       inspect_with_budget(machine + R"(, "disks": [{"path": "/", "sequential_gbs": 2}]})");
   EXPECT_EQ(no_speed.at("expected").at("disk_bytes_per_second"), 2e9);
   EXPECT_TRUE(no_speed.at("expected").at("with_all_in_memory").is_null());
@@ -117,13 +117,13 @@ TEST(KvCommand, EvaluatesAModel) {
                                      "f32,tq4,tq2,tq4u", "--json"})
                                 .run();
   ASSERT_EQ(run.exit_code, 0) << run.errors;
-  const json rows = json::parse(run.output).at("formats");
+  const Json rows = Json::parse(run.output).at("formats");
   ASSERT_EQ(rows.size(), 5U);
   EXPECT_EQ(rows[0].at("format"), "f16");
   EXPECT_EQ(rows[0].at("kl_divergence").at("value"), 0);
   EXPECT_EQ(rows[0].at("same_top_token").at("value"), 1);
   EXPECT_LT(rows[1].at("kl_divergence").at("value"), 1e-3);
-  for (const json& row : rows) EXPECT_GT(row.at("perplexity").at("value"), 1);
+  for (const Json& row : rows) EXPECT_GT(row.at("perplexity").at("value"), 1);
 }
 
 TEST(KvCommand, CodedKeysAndValuesGenerate) {

@@ -20,17 +20,15 @@ namespace fs = std::filesystem;
 using measure::Measurement;
 using measure::MeasurementStore;
 
-fs::path stories() { return shared_dir() / "models" / "stories260K.gguf"; }
-
 /// A folder with the name of a person in it, as home folders have.
 class MeasurementsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    HEARTH_REQUIRE_FILE(stories());
+    HEARTH_REQUIRE_FILE(stories_model());
     home_ = folder_ / "ada-lovelace";
     fs::create_directories(home_);
     model_ = home_ / "secret-project.gguf";
-    fs::copy_file(stories(), model_);
+    fs::copy_file(stories_model(), model_);
   }
   [[nodiscard]] Program hearth(std::vector<std::string> arguments) const {
     Program program(std::move(arguments));

@@ -15,9 +15,9 @@
 namespace hearth::testing {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
-const std::string kStory =
+const std::string kMeasuredStory =
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
     "One day, she saw a big red ball under a tree. She wanted to play with it, but it was too "
     "high. "
@@ -29,7 +29,7 @@ class Measuring : public ::testing::Test {
  protected:
   void SetUp() override {
     HEARTH_REQUIRE_FILE(model());
-    std::ofstream(folder_ / "story.txt") << kStory << kStory;
+    std::ofstream(folder_ / "story.txt") << kMeasuredStory << kMeasuredStory;
   }
   static std::string model() { return (shared_dir() / "models" / "stories260K.gguf").string(); }
   [[nodiscard]] std::string file(const std::string& name) const {
@@ -45,7 +45,7 @@ class Measuring : public ::testing::Test {
   /// A text that takes some seconds.
   void write_long_story() const {
     std::ofstream out(file("story.txt"));
-    for (int i = 0; i < 20000; ++i) out << kStory;
+    for (int i = 0; i < 20000; ++i) out << kMeasuredStory;
   }
   [[nodiscard]] std::ptrdiff_t files() const {
     return std::distance(std::filesystem::directory_iterator(folder_.path()), {});
@@ -78,7 +78,7 @@ TEST_F(PerplexityCommand, PrintsTheFigures) {
 TEST_F(PerplexityCommand, JsonHasTheSameFigures) {
   const ProgramResult result = program("perplexity", {"--json", "--chunks", "2"}).run();
   ASSERT_EQ(result.exit_code, 0) << result.errors;
-  const json object = json::parse(result.output);
+  const Json object = Json::parse(result.output);
   EXPECT_EQ(object.at("model"), "stories260K");
   EXPECT_EQ(object.at("text"), "story.txt");
   EXPECT_EQ(object.at("chunks"), 2);
@@ -91,12 +91,13 @@ TEST_F(PerplexityCommand, JsonHasTheSameFigures) {
 
 TEST_F(PerplexityCommand, ReadsStdin) {
   const auto from = [](const ProgramResult& result) {
-    return json::parse(result.output).at("perplexity");
+    return Json::parse(result.output).at("perplexity");
   };
-  const ProgramResult piped =
-      Program({"perplexity", model(), "-", "--ctx", "64", "--json"}).input(kStory + kStory).run();
+  const ProgramResult piped = Program({"perplexity", model(), "-", "--ctx", "64", "--json"})
+                                  .input(kMeasuredStory + kMeasuredStory)
+                                  .run();
   ASSERT_EQ(piped.exit_code, 0) << piped.errors;
-  EXPECT_EQ(json::parse(piped.output).at("text"), "stdin");
+  EXPECT_EQ(Json::parse(piped.output).at("text"), "stdin");
   EXPECT_EQ(from(piped), from(program("perplexity", {"--json"}).run()));
 }
 
@@ -115,7 +116,7 @@ TEST_F(PerplexityCommand, ComparesWithASavedBase) {
   }
   const ProgramResult other =
       program("perplexity", {"--kl-base", base, "--json", "--exact", "--chunks", "2"}).run();
-  const json comparison = json::parse(other.output).at("comparison");
+  const Json comparison = Json::parse(other.output).at("comparison");
   EXPECT_GT(comparison.at("kl_divergence").at("mean"), 0);
   EXPECT_LT(comparison.at("kl_divergence").at("mean"), 1e-3);
   EXPECT_LE(comparison.at("kl_divergence").at("median"), comparison.at("kl_divergence").at("p99"));
@@ -135,11 +136,11 @@ TEST_F(PerplexityCommand, BadBasesAreOneSentence) {
   const std::string base = file("base.kl");
   ASSERT_EQ(program("perplexity", {"--save-kl-base", base}).run().exit_code, 0);
   const auto compare = [&] { return program("perplexity", {"--kl-base", base}); };
-  std::ofstream(file("story.txt")) << "Then " << kStory << kStory;
+  std::ofstream(file("story.txt")) << "Then " << kMeasuredStory << kMeasuredStory;
   expect_error(compare(), 1, "is of other tokens than this text gives, from chunk 1 on");
-  std::ofstream(file("story.txt")) << kStory;
+  std::ofstream(file("story.txt")) << kMeasuredStory;
   expect_error(compare(), 1, "has 3 chunks, and the text only 1");
-  std::ofstream(file("story.txt")) << kStory << kStory;
+  std::ofstream(file("story.txt")) << kMeasuredStory << kMeasuredStory;
   expect_error(program("perplexity", {"--kl-base", base}, "32"), 2, "use --ctx 64");
   expect_error(program("perplexity", {"--kl-base", file("none.kl")}), 1, "there is no base file");
   expect_error(program("perplexity", {"--kl-base", file("story.txt")}), 1, "is not a base file");
@@ -211,7 +212,7 @@ TEST_F(ImatrixCommand, MeasuresTheOutputWhenAsked) {
   const ProgramResult result =
       program("imatrix", {"-o", out, "--process-output", "--chunks", "1", "--json"}).run();
   ASSERT_EQ(result.exit_code, 0) << result.errors;
-  const json object = json::parse(result.output);
+  const Json object = Json::parse(result.output);
   EXPECT_EQ(object.at("tensors"), 36);
   EXPECT_EQ(object.at("chunks"), 1);
   EXPECT_TRUE(object.at("unreached_experts").empty());

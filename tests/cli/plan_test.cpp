@@ -17,11 +17,11 @@ namespace {
 
 using Json = nlohmann::json;
 
-ProgramResult hearth(std::vector<std::string> words) { return Program(std::move(words)).run(); }
+ProgramResult ran(std::vector<std::string> words) { return Program(std::move(words)).run(); }
 
 Json json_of(std::vector<std::string> words) {
   words.emplace_back("--json");
-  const ProgramResult result = hearth(std::move(words));
+  const ProgramResult result = ran(std::move(words));
   EXPECT_EQ(result.exit_code, 0) << result.errors;
   return Json::parse(result.output, nullptr, false);
 }
@@ -64,7 +64,7 @@ TEST(PlanCommand, JsonIsAsDocumented) {
 }
 
 TEST(PlanCommand, SaysWhatIsRecommendedAndWhy) {
-  const ProgramResult result = hearth({"plan", "--machine", "rtx-3090", "--for", "code", "--why"});
+  const ProgramResult result = ran({"plan", "--machine", "rtx-3090", "--for", "code", "--why"});
   EXPECT_EQ(result.exit_code, 0) << result.errors;
   EXPECT_TRUE(contains(result.output, "Recommended: "));
   EXPECT_TRUE(contains(result.output, "no graphics backend yet"));
@@ -78,7 +78,7 @@ TEST(PlanCommand, ReportsOnOneModelInEveryFormat) {
   EXPECT_EQ(plan.at("candidates").front().at("quant"), "Q8_0");
   EXPECT_GT(plan.at("candidates").size(), 4U);
   for (const Json& candidate : plan.at("candidates")) expect_candidate(candidate);
-  const ProgramResult text = hearth({"plan", "qwen3.5-4b", "--machine", "laptop-16gb"});
+  const ProgramResult text = ran({"plan", "qwen3.5-4b", "--machine", "laptop-16gb"});
   for (const char* part : {"weights", "per token", "trained for", "32k", "<- best here"})
     EXPECT_TRUE(contains(text.output, part)) << part;
 }
@@ -108,10 +108,10 @@ TEST(PlanCommand, ABudgetForTheContextIsPartOfThePlan) {
     EXPECT_GT(part.at("disk_bytes_read_at_full_context"), 3e9);
     EXPECT_LT(part.at("decode_tps").at("32767"), 1);
     EXPECT_GT(all.at("decode_tps").at("32767"), 1);
-    EXPECT_TRUE(contains(hearth(small).output, "a token at its end reads"));
+    EXPECT_TRUE(contains(ran(small).output, "a token at its end reads"));
   }
   const ProgramResult other =
-      hearth({"plan", "--machine", "rtx-3090", "--engine", "llama.cpp", "--kv-budget", "4G"});
+      ran({"plan", "--machine", "rtx-3090", "--engine", "llama.cpp", "--kv-budget", "4G"});
   EXPECT_EQ(other.exit_code, 2);
 }
 
@@ -121,8 +121,7 @@ TEST(PlanCommand, PlansSeveralModelsTogether) {
   EXPECT_EQ(plan.at("candidates").size(), 2U);
   EXPECT_TRUE(plan.at("together").at("fits").get<bool>());
   EXPECT_LE(plan.at("together").at("memory"), plan.at("together").at("budget"));
-  EXPECT_EQ(hearth({"plan", "llama-3.3-70b", "gpt-oss-120b", "--machine", "laptop-8gb"}).exit_code,
-            3);
+  EXPECT_EQ(ran({"plan", "llama-3.3-70b", "gpt-oss-120b", "--machine", "laptop-8gb"}).exit_code, 3);
 }
 
 TEST(PlanCommand, ReadsAMachineFile) {
@@ -138,23 +137,23 @@ TEST(PlanCommand, ReadsAMachineFile) {
 }
 
 TEST(PlanCommand, RefusesWhatItDoesNotKnow) {
-  const ProgramResult machine = hearth({"plan", "--machine", "laptop-8g"});
+  const ProgramResult machine = ran({"plan", "--machine", "laptop-8g"});
   EXPECT_EQ(machine.exit_code, 2);
   EXPECT_TRUE(contains(machine.errors, "did you mean 'laptop-8gb'?")) << machine.errors;
-  const ProgramResult model = hearth({"plan", "qwen3.5-4c", "--machine", "phone"});
+  const ProgramResult model = ran({"plan", "qwen3.5-4c", "--machine", "phone"});
   EXPECT_EQ(model.exit_code, 2);
   EXPECT_TRUE(contains(model.errors, "qwen3.5-4b")) << model.errors;
-  EXPECT_EQ(hearth({"plan", "qwen3.5-4b:Q7_Z", "--machine", "phone"}).exit_code, 2);
-  EXPECT_EQ(hearth({"plan", "--for", "dance", "--machine", "phone"}).exit_code, 2);
-  EXPECT_EQ(hearth({"plan", "--predict", "x.csv"}).exit_code, 2);
+  EXPECT_EQ(ran({"plan", "qwen3.5-4b:Q7_Z", "--machine", "phone"}).exit_code, 2);
+  EXPECT_EQ(ran({"plan", "--for", "dance", "--machine", "phone"}).exit_code, 2);
+  EXPECT_EQ(ran({"plan", "--predict", "x.csv"}).exit_code, 2);
   // What is a file's name is no name of the catalog.
-  const ProgramResult file = hearth({"plan", "missing.gguf", "--machine", "phone"});
+  const ProgramResult file = ran({"plan", "missing.gguf", "--machine", "phone"});
   EXPECT_EQ(file.exit_code, 1);
   EXPECT_TRUE(contains(file.errors, "no such file: 'missing.gguf'")) << file.errors;
-  const ProgramResult folder = hearth({"plan", "/", "--machine", "phone"});
+  const ProgramResult folder = ran({"plan", "/", "--machine", "phone"});
   EXPECT_TRUE(contains(folder.errors, "is a folder")) << folder.errors;
-  const ProgramResult budget = hearth({"plan", "shape:llama3-8b", "--context", "131072",
-                                       "--kv-budget", "10M", "--machine", "laptop-16gb"});
+  const ProgramResult budget = ran({"plan", "shape:llama3-8b", "--context", "131072", "--kv-budget",
+                                    "10M", "--machine", "laptop-16gb"});
   EXPECT_TRUE(contains(budget.output, "the budget is too small")) << budget.output;
 }
 
@@ -174,15 +173,15 @@ TEST(PlanCommand, ABrokenCatalogOfTheUsersIsReportedAndSetAside) {
 }
 
 TEST(CatalogCommand, ListsAndShows) {
-  const ProgramResult list = hearth({"catalog", "list"});
+  const ProgramResult list = ran({"catalog", "list"});
   EXPECT_EQ(list.exit_code, 0);
   EXPECT_TRUE(contains(list.output, "qwen3.5-4b"));
   EXPECT_TRUE(contains(list.output, "CC BY 4.0"));
-  const ProgramResult show = hearth({"catalog", "show", "Qwen/Qwen3.5-4B"});
+  const ProgramResult show = ran({"catalog", "show", "Qwen/Qwen3.5-4B"});
   EXPECT_EQ(show.exit_code, 0);
   for (const char* part : {"apache-2.0", "MMLU-Pro", "Q4_K_M", "Sources:"})
     EXPECT_TRUE(contains(show.output, part)) << part;
-  EXPECT_EQ(hearth({"catalog", "show", "nothing"}).exit_code, 2);
+  EXPECT_EQ(ran({"catalog", "show", "nothing"}).exit_code, 2);
   EXPECT_GT(json_of({"catalog", "list"}).at("models").size(), 80U);
   EXPECT_EQ(json_of({"catalog", "show", "qwen3-8b"}).at("repo"), "Qwen/Qwen3-8B");
 }
@@ -195,7 +194,7 @@ TEST(CostCommand, TellsPowerCloudAndBreakEven) {
               cost.at("hours_per_day").get<double>() * 0.1 * 0.5, 1e-9);
   ASSERT_GT(cost.at("apis").size(), 5U);
   for (const Json& api : cost.at("apis")) EXPECT_FALSE(api.at("date").get<std::string>().empty());
-  EXPECT_TRUE(contains(hearth({"cost", "--machine", "rtx-3090"}).output, "break-even"));
+  EXPECT_TRUE(contains(ran({"cost", "--machine", "rtx-3090"}).output, "break-even"));
 }
 
 }  // namespace

@@ -41,21 +41,21 @@ class ReplTest : public ::testing::Test {
   std::filesystem::path model_;
 };
 
-constexpr const char* kReady = "\x1b[?2004h";  // the editor waits for a line
+constexpr const char* kReplReady = "\x1b[?2004h";  // the editor waits for a line
 
 TEST_F(ReplTest, TalksAndLeaves) {
   const Program program = chat();
   Terminal terminal(program);
   ASSERT_TRUE(terminal.wait_for("/help"));
-  ASSERT_TRUE(terminal.wait_for(kReady));
+  ASSERT_TRUE(terminal.wait_for(kReplReady));
   terminal.type("Once upon a time\r");
   ASSERT_TRUE(terminal.wait_for("\x1b[?2004l"));
-  ASSERT_TRUE(terminal.wait_for(kReady));
+  ASSERT_TRUE(terminal.wait_for(kReplReady));
   terminal.type("/stats\r");
   ASSERT_TRUE(terminal.wait_for("generated  6 tokens"));
-  ASSERT_TRUE(terminal.wait_for(kReady));
+  ASSERT_TRUE(terminal.wait_for(kReplReady));
   terminal.type("/retry\r");
-  ASSERT_TRUE(terminal.wait_for(kReady));
+  ASSERT_TRUE(terminal.wait_for(kReplReady));
   terminal.type("/quit\r");
   EXPECT_EQ(terminal.finish(), 0);
   EXPECT_EQ(read_file(folder_ / ".local/state/hearth/history"),
@@ -66,7 +66,7 @@ TEST_F(ReplTest, CommandsAndTheirErrors) {
   const Program program = chat();
   Terminal terminal(program);
   const auto expect = [&](const std::string& line, const std::string& answer) {
-    ASSERT_TRUE(terminal.wait_for(kReady));
+    ASSERT_TRUE(terminal.wait_for(kReplReady));
     terminal.type(line + "\r");
     EXPECT_TRUE(terminal.wait_for(answer)) << line << "\n" << terminal.screen();
   };
@@ -89,7 +89,7 @@ TEST_F(ReplTest, CommandsAndTheirErrors) {
   expect("/system", "System message: Be brief.");
   expect("/load /nowhere", "no such file");
   expect("/help", "Ctrl-C stops the reply");
-  ASSERT_TRUE(terminal.wait_for(kReady));
+  ASSERT_TRUE(terminal.wait_for(kReplReady));
   terminal.type("\x04");
   EXPECT_EQ(terminal.finish(), 0);
 }
@@ -100,7 +100,7 @@ TEST_F(ReplTest, MessagesOfSeveralLines) {
   const std::string file = (folder_ / "talk.json").string();
   for (const std::string& line : std::vector<std::string>{"one\\", "two", "\"\"\"three",
                                                           "four\"\"\"", "/save " + file, "/quit"}) {
-    ASSERT_TRUE(terminal.wait_for(kReady));
+    ASSERT_TRUE(terminal.wait_for(kReplReady));
     terminal.type(line + "\r");
   }
   EXPECT_EQ(terminal.finish(), 0);
@@ -113,16 +113,16 @@ TEST_F(ReplTest, ControlCStopsTheReplyAndNotTheProgram) {
   const Program program = chat({"-n", "-1", "--overflow", "shift", "--stop", "", "--logit-bias",
                                 "1=-inf", "--logit-bias", "2=-inf", "--ctx", "4096"});
   Terminal terminal(program);
-  ASSERT_TRUE(terminal.wait_for(kReady));
+  ASSERT_TRUE(terminal.wait_for(kReplReady));
   terminal.type("Once upon a time\r");
   ASSERT_TRUE(terminal.wait_for("there was"));
   terminal.type("\x03");
-  ASSERT_TRUE(terminal.wait_for(kReady)) << terminal.screen();
+  ASSERT_TRUE(terminal.wait_for(kReplReady)) << terminal.screen();
   terminal.type("\x03");
   ASSERT_TRUE(terminal.wait_for("/quit or press Ctrl-D"));
-  ASSERT_TRUE(terminal.wait_for(kReady));
+  ASSERT_TRUE(terminal.wait_for(kReplReady));
   terminal.type("abc\x03");  // drops the line
-  ASSERT_TRUE(terminal.wait_for(kReady));
+  ASSERT_TRUE(terminal.wait_for(kReplReady));
   terminal.type("\x04");
   EXPECT_EQ(terminal.finish(), 0);
 }
@@ -144,7 +144,7 @@ TEST_F(ReplTest, UpFindsTheModelInTheStore) {
     Program program(arguments);
     program.home(folder_.path());
     Terminal terminal(program);
-    ASSERT_TRUE(terminal.wait_for(kReady)) << terminal.screen();
+    ASSERT_TRUE(terminal.wait_for(kReplReady)) << terminal.screen();
     terminal.type("/quit\r");
     EXPECT_EQ(terminal.finish(), 0);
   }

@@ -16,8 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-fs::path stories() { return shared_dir() / "models" / "stories260K.gguf"; }
-
 const std::string kStory =
     "Once upon a time there was a little girl named Lily who loved to play outside in the park "
     "with her friend Ben and his big red ball, and one day she saw a small bird that could not "
@@ -26,14 +24,14 @@ const std::string kStory =
 
 class Sessions : public ::testing::Test {
  protected:
-  void SetUp() override { HEARTH_REQUIRE_FILE(stories()); }
+  void SetUp() override { HEARTH_REQUIRE_FILE(stories_model()); }
 
   ProgramResult hearth(std::vector<std::string> arguments) const {
     return Program(std::move(arguments)).home(home_.path()).run();
   }
   Json told(const std::string& more, const std::vector<std::string>& options = {}) const {
-    std::vector<std::string> arguments = {"run", stories().string(), "--temp", "0", "-n",
-                                          "8",   "--json",           "--raw"};
+    std::vector<std::string> arguments = {
+        "run", stories_model().string(), "--temp", "0", "-n", "8", "--json", "--raw"};
     arguments.insert(arguments.end(), options.begin(), options.end());
     arguments.push_back(kStory + more);
     const ProgramResult result = hearth(std::move(arguments));
@@ -167,22 +165,22 @@ TEST_F(Sessions, AreSealedWithAKey) {
       64);
 
   // Without the key the text is evaluated, and stderr says why.
-  const ProgramResult open = hearth({"run", stories().string(), "-n", "1", "--raw", "--kv-disk",
-                                     folder_.string(), kStory + " a"});
+  const ProgramResult open = hearth({"run", stories_model().string(), "-n", "1", "--raw",
+                                     "--kv-disk", folder_.string(), kStory + " a"});
   EXPECT_EQ(open.exit_code, 0);
   EXPECT_NE(open.errors.find("no key was given"), std::string::npos) << open.errors;
   fs::permissions(key, fs::perms::others_read, fs::perm_options::add);
-  EXPECT_EQ(
-      hearth({"run", stories().string(), "--kv-disk", folder_.string(), "--kv-disk-key", key, "x"})
-          .exit_code,
-      2);
+  EXPECT_EQ(hearth({"run", stories_model().string(), "--kv-disk", folder_.string(), "--kv-disk-key",
+                    key, "x"})
+                .exit_code,
+            2);
 }
 
 TEST_F(Sessions, OfANewerHearthAreRefused) {
   (void)told(" a", keep_);
   std::ofstream(folder_ / "hearth-kv") << "hearth kv store, schema 9\n";
   const ProgramResult result =
-      hearth({"run", stories().string(), "-n", "1", "--kv-disk", folder_.string(), "x"});
+      hearth({"run", stories_model().string(), "-n", "1", "--kv-disk", folder_.string(), "x"});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_NE(result.errors.find("schema version 9"), std::string::npos) << result.errors;
 }
@@ -191,10 +189,10 @@ TEST_F(Sessions, NeedAFolderOfTheirOwn) {
   fs::create_directories(folder_);
   std::ofstream(folder_ / "thesis.txt") << "mine";
   const ProgramResult result =
-      hearth({"run", stories().string(), "-n", "1", "--kv-disk", folder_.string(), "x"});
+      hearth({"run", stories_model().string(), "-n", "1", "--kv-disk", folder_.string(), "x"});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_NE(result.errors.find("other files"), std::string::npos) << result.errors;
-  EXPECT_EQ(hearth({"run", stories().string(), "--kv-disk", "x:1k", "x"}).exit_code, 2);
+  EXPECT_EQ(hearth({"run", stories_model().string(), "--kv-disk", "x:1k", "x"}).exit_code, 2);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@
 namespace hearth {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
 struct Outcome {
   std::string out;
@@ -78,9 +78,9 @@ TEST_F(TokenizeCommand, JsonIsValidUtf8WhateverTheBytes) {
   const std::string bytes("a\xFF\0b", 4);
   const Outcome outcome = run(with_model("tokenize --json") + "-", bytes);
   ASSERT_EQ(outcome.status, 0);
-  const json result = json::parse(outcome.out);
+  const Json result = Json::parse(outcome.out);
   std::string joined;
-  for (const json& piece : result.at("pieces_b64"))
+  for (const Json& piece : result.at("pieces_b64"))
     joined += decode_base64(piece.get<std::string>()).value();
   EXPECT_EQ(joined, " " + bytes);
   EXPECT_EQ(result.at("pieces").size(), result.at("ids").size());

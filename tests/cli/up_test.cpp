@@ -24,8 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path stories() { return shared_dir() / "models" / "stories260K.gguf"; }
-
 machine::Machine preset_with(double memory) {
   machine::Machine machine = plan::find_preset("server-2core").value().machine;
   machine.memory.total_bytes = static_cast<std::uint64_t>(memory);
@@ -186,11 +184,11 @@ TEST(UpPlan, SaysWhyNothingFits) {
 }
 
 TEST(UpPlan, AModelThatDoesNotFitIsRefusedWithNumbers) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(stories_model());
   cli::RunOptions options;
   options.context = 100'000'000;
   try {
-    (void)cli::plan_file(stories(), "asked for", preset_with(4e9), options, {});
+    (void)cli::plan_file(stories_model(), "asked for", preset_with(4e9), options, {});
     FAIL() << "64 GB fitted into 4";
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::kDoesNotFit);
@@ -225,7 +223,7 @@ fs::path probed_machine() {
 class UpTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    HEARTH_REQUIRE_FILE(stories());
+    HEARTH_REQUIRE_FILE(stories_model());
     const fs::path cache = probed_machine();
     ASSERT_TRUE(fs::exists(cache));
     fs::create_directories(home_ / ".cache/hearth");
@@ -233,7 +231,7 @@ class UpTest : public ::testing::Test {
   }
   void put_model() {
     fs::create_directories(model().parent_path());
-    fs::copy_file(stories(), model());
+    fs::copy_file(stories_model(), model());
   }
   [[nodiscard]] fs::path model() const { return home_ / ".local/share/hearth/models/tiny.gguf"; }
   [[nodiscard]] fs::path setup_file() const { return home_ / ".config/hearth/setups/chat.json"; }
@@ -297,7 +295,7 @@ TEST_F(UpTest, WithAModelAndNoTerminalItServes) {
   EXPECT_EQ(saved.setup.model, model());
   EXPECT_GT(saved.setup.context, 0);
   EXPECT_GT(saved.expected.decode_tps, 0);
-  fs::copy_file(stories(), model().parent_path() / "zzz.gguf");
+  fs::copy_file(stories_model(), model().parent_path() / "zzz.gguf");
   const ProgramResult again = up({"--port", port.text()}).run();
   EXPECT_EQ(again.exit_code, 1);
   EXPECT_NE(again.output.find("as set up on"), std::string::npos) << again.output;
@@ -426,7 +424,7 @@ TEST_F(UpTest, FetchesAModelOfTheCatalogWhenToldTo) {
         "kv_heads": 4, "head_size": 8, "feed_forward": 172, "vocabulary": 512},
         "repositories": ["o/r"]}]})"));
   FakeHuggingFace hub;
-  const std::string bytes = read_file(stories());
+  const std::string bytes = read_file(stories_model());
   hub.add("stories-Q8_0.gguf", bytes);
   const FakeServer server([&hub](const SeenRequest& request) { return hub.answer(request); });
   const TakenPort port;

@@ -9,7 +9,7 @@
 namespace hearth::compute {
 namespace {
 
-struct Shape {
+struct AttentionShape {
   std::int64_t heads = 4, kv_heads = 2, key_size = 64, value_size = 64, page = 32;
   DType type = DType::kF16;
   float softcap = 0;
@@ -23,15 +23,15 @@ struct Shape {
 
 /// Sequences of some length whose last rows are the queries. Keys and values of all cells come in
 /// through store_kv.
-struct Scene {
-  Shape shape;
+struct AttentionScene {
+  AttentionShape shape;
   std::vector<std::int32_t> lengths;  // cells of each sequence
   std::vector<std::int32_t> queries;  // how many of its last cells are query rows
   std::uint32_t seed = 1;
 };
 
-std::vector<float> attend(Bench& bench, const Scene& scene, std::int64_t only_row = -1) {
-  const Shape& s = scene.shape;
+std::vector<float> attend(Bench& bench, const AttentionScene& scene, std::int64_t only_row = -1) {
+  const AttentionShape& s = scene.shape;
   Random random(scene.seed);
   const auto longest = *std::max_element(scene.lengths.begin(), scene.lengths.end());
   const auto sequences = static_cast<std::int64_t>(scene.lengths.size());
@@ -119,7 +119,7 @@ class CpuAttention : public testing::TestWithParam<std::string> {
     const bool rounded = (GetParam() == "avx512bf16" || GetParam() == "amx") && type != DType::kF32;
     return rounded ? 4e-5 : 1e-11;
   }
-  static void compare(const Scene& scene) {
+  static void compare(const AttentionScene& scene) {
     Bench reference = reference_bench();
     const std::vector<float> expected = attend(reference, scene);
     Bench one = cpu_bench(GetParam(), 1);
@@ -199,7 +199,7 @@ TEST_P(CpuAttention, DistanceBias) {
 
 // Latent attention: one wide key per cell, whose first part is the value.
 TEST_P(CpuAttention, ValuesInKeys) {
-  Shape latent{
+  AttentionShape latent{
       .heads = 20, .kv_heads = 1, .key_size = 80, .value_size = 64, .page = 64, .latent = true};
   compare({latent, {150, 3, 65}, {9, 3, 1}, 14});
   latent.type = DType::kF32;
@@ -258,7 +258,7 @@ TEST_P(CpuAttention, KeysAndValuesOfDifferentFormats) {
   for (const DType keys : types) {
     for (const DType values : types) {
       if (keys == values) continue;
-      Shape shape{.heads = 6, .kv_heads = 2, .key_size = 64, .value_size = 96, .page = 64};
+      AttentionShape shape{.heads = 6, .kv_heads = 2, .key_size = 64, .value_size = 96, .page = 64};
       shape.type = keys;
       shape.value_type = values;
       compare({shape, {70, 1}, {3, 1}, seed++});

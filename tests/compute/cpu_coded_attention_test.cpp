@@ -23,7 +23,7 @@ KvCode code(Kind kind, int half_bits, bool centred, int value_part = 0) {
           .seed = 3};
 }
 
-struct Shape {
+struct CodedShape {
   std::int64_t heads = 4, kv_heads = 2, key_size = 64, value_size = 64;
   DType type = DType::kF16;
   KvCode keys = {}, values = {};
@@ -34,8 +34,8 @@ struct Shape {
   bool latent = false;
 };
 
-struct Scene {
-  Shape shape;
+struct CodedScene {
+  CodedShape shape;
   std::vector<std::int32_t> lengths, queries;
   std::uint32_t seed = 1;
   int raw_every = 3;  // of the whole pages one in so many stays raw; 0: none
@@ -49,8 +49,8 @@ struct Pool {
 /// Everything but attention itself happens on the reference backend, and its bytes are taken over.
 class Stage {
  public:
-  explicit Stage(const Scene& scene) : scene_(scene), random_(scene.seed) {
-    const Shape& s = scene.shape;
+  explicit Stage(const CodedScene& scene) : scene_(scene), random_(scene.seed) {
+    const CodedShape& s = scene.shape;
     const auto longest = *std::max_element(scene.lengths.begin(), scene.lengths.end());
     pages_each_ = (longest + kPage - 1) / kPage;
     pages_ = static_cast<std::int64_t>(scene.lengths.size()) * pages_each_;
@@ -73,7 +73,7 @@ class Stage {
   }
 
   [[nodiscard]] Pool pool(Bench& bench, KvPart part) const {
-    const Shape& s = scene_.shape;
+    const CodedShape& s = scene_.shape;
     const std::int64_t size = part == KvPart::kKeys ? s.key_size : s.value_size;
     const KvCode& kv_code = part == KvPart::kKeys ? s.keys : s.values;
     const auto values = static_cast<std::size_t>(pages_ * s.kv_heads * kPage * size);
@@ -122,7 +122,7 @@ class Stage {
   }
 
   std::vector<float> attend(Bench& bench, std::int64_t only_row = -1) const {
-    const Shape& s = scene_.shape;
+    const CodedShape& s = scene_.shape;
     std::vector<std::int32_t> sequence, cell, begin, end;
     for (std::size_t i = 0; i < scene_.lengths.size(); ++i) {
       for (std::int32_t c = scene_.lengths[i] - scene_.queries[i]; c < scene_.lengths[i]; ++c) {
@@ -176,7 +176,7 @@ class Stage {
   }
 
  private:
-  Scene scene_;
+  CodedScene scene_;
   Random random_;
   std::int64_t pages_each_ = 0, pages_ = 0;
   std::vector<float> rows_, value_rows_, queries_;
@@ -188,7 +188,7 @@ class CpuCodedAttention : public testing::TestWithParam<std::string> {
  protected:
   /// Queries are rounded to bytes (a part in 127 of the largest coordinate), weights to 7 bits or,
   /// of integers, to 15. That is more of an output to which many cells add alike: `most`.
-  static void compare(const Scene& scene, double most = 6e-4) {
+  static void compare(const CodedScene& scene, double most = 6e-4) {
     SCOPED_TRACE("seed " + std::to_string(scene.seed));
     Stage stage(scene);
     stage.encode_by_reference();
@@ -289,7 +289,8 @@ TEST_P(CpuCodedAttention, ValuesInKeys) {
 }
 
 TEST_P(CpuCodedAttention, WindowsSlopesSinksAndCaps) {
-  Shape shape{.keys = code(Kind::kLloydMax, 6, true), .values = code(Kind::kLloydMax, 6, false)};
+  CodedShape shape{.keys = code(Kind::kLloydMax, 6, true),
+                   .values = code(Kind::kLloydMax, 6, false)};
   shape.window = 70;
   compare({shape, {300, 40}, {40, 4}, 400});
   shape = {.heads = 6,
@@ -336,12 +337,12 @@ TEST_P(CpuCodedAttention, EveryGroupOfQueries) {
 // Where scores rise from tile to tile the reference of the exponentials follows them, and where
 // they fall it stays.
 TEST_P(CpuCodedAttention, ScoresThatRiseAndFall) {
-  Shape shape{.heads = 8,
-              .kv_heads = 2,
-              .type = DType::kF32,
-              .keys = code(Kind::kLloydMax, 8, true),
-              .values = code(Kind::kLloydMax, 8, false),
-              .slopes = true};
+  CodedShape shape{.heads = 8,
+                   .kv_heads = 2,
+                   .type = DType::kF32,
+                   .keys = code(Kind::kLloydMax, 8, true),
+                   .values = code(Kind::kLloydMax, 8, false),
+                   .slopes = true};
   for (const float slope : {0.1F, 0.5F, 4.0F}) {
     shape.slope = slope;
     compare({shape, {320}, {3}, 900, 0});
@@ -351,12 +352,12 @@ TEST_P(CpuCodedAttention, ScoresThatRiseAndFall) {
 
 // Chunks of a long range are shared by threads; all pages coded, all raw but one, half and half.
 TEST_P(CpuCodedAttention, LongRanges) {
-  const Shape shape{.heads = 2,
-                    .kv_heads = 1,
-                    .key_size = 16,
-                    .value_size = 16,
-                    .keys = code(Kind::kLloydMax, 8, true),
-                    .values = code(Kind::kLloydMax, 8, false)};
+  const CodedShape shape{.heads = 2,
+                         .kv_heads = 1,
+                         .key_size = 16,
+                         .value_size = 16,
+                         .keys = code(Kind::kLloydMax, 8, true),
+                         .values = code(Kind::kLloydMax, 8, false)};
   compare({shape, {1700}, {2}, 500, 0});
   compare({shape, {1700}, {2}, 501, 2});
   compare({shape, {1200}, {9}, 502, 1});
@@ -392,14 +393,14 @@ TEST_P(CpuCodedAttention, Encoding) {
   for (const KvCode& kv_code : all_codes()) {
     for (const std::int64_t size : {64, 80, 128}) {
       for (const DType type : {DType::kF16, DType::kBF16, DType::kF32}) {
-        const Scene scene{{.key_size = size,
-                           .value_size = size,
-                           .type = type,
-                           .keys = kv_code,
-                           .values = kv_code},
-                          {128},
-                          {1},
-                          seed++};
+        const CodedScene scene{{.key_size = size,
+                                .value_size = size,
+                                .type = type,
+                                .keys = kv_code,
+                                .values = kv_code},
+                               {128},
+                               {1},
+                               seed++};
         const Stage stage(scene);
         for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
           const std::vector<std::byte> expected = stage.coded_bytes(part);

@@ -91,8 +91,9 @@ TEST_P(CpuExtremes, TheLargestSumsFit) {
   }
 }
 
-std::string set_name(const testing::TestParamInfo<std::string>& info) { return info.param; }
-INSTANTIATE_TEST_SUITE_P(AllSets, CpuExtremes, testing::ValuesIn(cpu_instruction_sets()), set_name);
+std::string extreme_set_name(const testing::TestParamInfo<std::string>& info) { return info.param; }
+INSTANTIATE_TEST_SUITE_P(AllSets, CpuExtremes, testing::ValuesIn(cpu_instruction_sets()),
+                         extreme_set_name);
 
 }  // namespace
 }  // namespace hearth::compute

@@ -13,7 +13,7 @@ namespace {
 
 /// How the rows of a batch use state: lengths of the segments, slots before them, rows whose states
 /// are kept.
-struct Scene {
+struct RecurrentScene {
   std::vector<std::int32_t> lengths;
   bool checkpoints = false;  // some rows besides the last ones keep their states
   std::uint32_t seed = 1;
@@ -22,7 +22,7 @@ struct Scene {
 /// Makes inputs that are the same on every backend, and some that are column slices.
 class Maker {
  public:
-  Maker(Bench& bench, const Scene& scene) : bench_(bench), random_(scene.seed) {
+  Maker(Bench& bench, const RecurrentScene& scene) : bench_(bench), random_(scene.seed) {
     rows_ = std::accumulate(scene.lengths.begin(), scene.lengths.end(), std::int64_t{0});
     const auto segments = static_cast<std::int64_t>(scene.lengths.size());
     std::vector<std::int32_t> begin = {0};
@@ -91,7 +91,7 @@ class Maker {
 struct Result {
   std::vector<float> out, state;
 };
-using Operation = std::function<Result(Bench&, const Scene&)>;
+using Operation = std::function<Result(Bench&, const RecurrentScene&)>;
 
 /// Runs the operation, which must not allocate on the CPU backend, and takes what it wrote.
 template <class Run>
@@ -105,7 +105,7 @@ Result result_of(Bench& bench, const Tensor& out, const Tensor& state, Run run) 
 }
 
 Operation convolution(std::int64_t channels, std::int64_t taps, bool centred = false) {
-  return [=](Bench& bench, const Scene& scene) {
+  return [=](Bench& bench, const RecurrentScene& scene) {
     Maker make(bench, scene);
     ConvolveArguments a;
     a.x = make.matrix(channels);
@@ -127,7 +127,7 @@ struct DeltaShape {
 };
 
 Operation delta(const DeltaShape& s) {
-  return [=](Bench& bench, const Scene& scene) {
+  return [=](Bench& bench, const RecurrentScene& scene) {
     Maker make(bench, scene);
     DeltaScanArguments a;
     a.q = make.heads(s.key_heads, s.keys);
@@ -150,7 +150,7 @@ Operation delta(const DeltaShape& s) {
 }
 
 Operation selective(std::int64_t channels, std::int64_t size) {
-  return [=](Bench& bench, const Scene& scene) {
+  return [=](Bench& bench, const RecurrentScene& scene) {
     Maker make(bench, scene);
     SelectiveScanArguments a;
     a.x = make.matrix(channels);
@@ -170,7 +170,7 @@ Operation selective(std::int64_t channels, std::int64_t size) {
 
 Operation state_space(std::int64_t heads, std::int64_t groups, std::int64_t width,
                       std::int64_t size, float strongest = 2) {
-  return [=](Bench& bench, const Scene& scene) {
+  return [=](Bench& bench, const RecurrentScene& scene) {
     Maker make(bench, scene);
     StateSpaceScanArguments a;
     a.x = make.heads(heads, width);
@@ -192,7 +192,7 @@ Operation state_space(std::int64_t heads, std::int64_t groups, std::int64_t widt
 }
 
 Operation rwkv(std::int64_t heads, std::int64_t size) {
-  return [=](Bench& bench, const Scene& scene) {
+  return [=](Bench& bench, const RecurrentScene& scene) {
     Maker make(bench, scene);
     RwkvScanArguments a;
     a.r = make.heads(heads, size);
@@ -213,12 +213,12 @@ Operation rwkv(std::int64_t heads, std::int64_t size) {
 class CpuRecurrent : public testing::TestWithParam<std::string> {
  protected:
   static void compare(const Operation& operation, const std::string& name) {
-    const std::vector<Scene> scenes = {
+    const std::vector<RecurrentScene> scenes = {
         {{1}, false, 1},          {{1, 1, 1, 1, 1}, false, 2},
         {{3, 1, 20, 2}, true, 3}, {{64, 65, 12, 1}, false, 4},  // whole chunks and a little more
         {{150, 11}, true, 5},     {{31, 200}, true, 6},
     };
-    for (const Scene& scene : scenes) {
+    for (const RecurrentScene& scene : scenes) {
       SCOPED_TRACE(name + ", scene " + std::to_string(scene.seed));
       Bench reference = reference_bench();
       const Result expected = operation(reference, scene);

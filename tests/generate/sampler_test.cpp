@@ -13,7 +13,7 @@
 namespace hearth::generate {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kInfiniteLogit = std::numeric_limits<float>::infinity();
 
 /// Everything off: plain sampling from the softmax.
 SamplerSettings plain() {
@@ -29,7 +29,7 @@ SamplerSettings plain() {
 std::vector<float> logs(std::vector<double> probabilities) {
   std::vector<float> logits;
   for (const double probability : probabilities) {
-    logits.push_back(probability > 0 ? static_cast<float>(std::log(probability)) : -kInfinity);
+    logits.push_back(probability > 0 ? static_cast<float>(std::log(probability)) : -kInfiniteLogit);
   }
   return logits;
 }
@@ -94,15 +94,15 @@ TEST(Random, UniformIsInTheUnitInterval) {
 
 TEST(Sampler, GreedyTakesTheHighestLogitAndTheLowestIdOnTies) {
   EXPECT_EQ(greedy(plain(), {1, 5, 5, 2}), 1);
-  EXPECT_EQ(greedy(plain(), {std::nanf(""), -3, -kInfinity, -2}), 3);
+  EXPECT_EQ(greedy(plain(), {std::nanf(""), -3, -kInfiniteLogit, -2}), 3);
 }
 
 TEST(Sampler, NothingFiniteIsAnError) {
-  EXPECT_THROW((void)greedy(plain(), {std::nanf(""), -kInfinity}), Error);
-  EXPECT_THROW((void)frequencies(plain(), {std::nanf(""), -kInfinity}, {}, 1), Error);
+  EXPECT_THROW((void)greedy(plain(), {std::nanf(""), -kInfiniteLogit}), Error);
+  EXPECT_THROW((void)frequencies(plain(), {std::nanf(""), -kInfiniteLogit}, {}, 1), Error);
   SamplerSettings settings = plain();
   settings.top_k = 1;
-  EXPECT_THROW((void)frequencies(settings, {std::nanf(""), -kInfinity}, {}, 1), Error);
+  EXPECT_THROW((void)frequencies(settings, {std::nanf(""), -kInfiniteLogit}, {}, 1), Error);
 }
 
 TEST(Sampler, PenaltiesBeyondFloatsStaySortable) {
@@ -406,7 +406,7 @@ TEST(Sampler, BiasAndSuppressedTokens) {
   SamplerSettings settings = plain();
   settings.logit_bias = {{2, 10}, {99, 5}};
   EXPECT_EQ(greedy(settings, {4, 2, 1}), 2);
-  settings.logit_bias = {{0, -kInfinity}};
+  settings.logit_bias = {{0, -kInfiniteLogit}};
   EXPECT_EQ(greedy(settings, {4, 2, 1}), 1);
   EXPECT_EQ(greedy(plain(), {4, 2, 1}, {}, {0, 1}), 2);
   expect_distribution(frequencies(settings, logs({0.8, 0.1, 0.1}), {}, 2000), {{1, 0.5}, {2, 0.5}},

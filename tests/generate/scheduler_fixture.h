@@ -177,10 +177,6 @@ class Served {
   std::unique_ptr<FakeTokenizer> tokenizer;
 };
 
-inline std::filesystem::path golden_model(const std::string& name) {
-  return goldens_dir() / "arch" / (name + ".gguf");
-}
-
 /// A request for `count` tokens.
 inline GenerateRequest request_of(Ids prompt, std::int64_t count, float temperature = 0,
                                   std::uint64_t seed = 1) {

@@ -19,14 +19,14 @@ namespace {
 using hearth::testing::SafetensorsWriter;
 using hearth::testing::TemporaryFolder;
 
-SafeTensors parse(const std::string& bytes) {
+SafeTensors parse_safetensors(const std::string& bytes) {
   return SafeTensors::from_bytes(std::as_bytes(std::span(bytes)));
 }
 
 /// What opening such a file says.
 std::string refusal(const std::string& bytes) {
   try {
-    (void)parse(bytes);
+    (void)parse_safetensors(bytes);
   } catch (const Error& error) {
     EXPECT_FALSE(error.hint().empty());
     return error.what();
@@ -75,7 +75,7 @@ TEST(Safetensors, EveryTypeIsReadAsFloats) {
           .add("e4m3", "F8_E4M3", {4}, raw<std::uint8_t>({0x3E, 0x7E, 0x01, 0xB8}))
           .add("e5m2", "F8_E5M2", {3}, raw<std::uint8_t>({0x3E, 0x7B, 0xBC}))
           .bytes();
-  const SafeTensors tensors = parse(bytes);
+  const SafeTensors tensors = parse_safetensors(bytes);
   EXPECT_EQ(tensors.tensors().size(), 15U);
   EXPECT_EQ(values_of(tensors, "f64"), (std::vector<float>{1.5F, -0.1F}));
   EXPECT_EQ(values_of(tensors, "f32"), (std::vector<float>{1.5F, -0.1F}));
@@ -96,7 +96,7 @@ TEST(Safetensors, PartsOfTensorsAreReadAtAnyAlignment) {
                                 .add("odd", "U8", {3}, "abc")
                                 .floats("matrix", {2, 3}, std::array<float, 6>{1, 2, 3, 4, 5, 6})
                                 .bytes();
-  const SafeTensors tensors = parse(bytes);
+  const SafeTensors tensors = parse_safetensors(bytes);
   std::array<float, 3> values{};
   tensors.read(*tensors.find("matrix"), 2, values);
   EXPECT_EQ(values, (std::array<float, 3>{3, 4, 5}));
@@ -104,7 +104,7 @@ TEST(Safetensors, PartsOfTensorsAreReadAtAnyAlignment) {
 }
 
 TEST(Safetensors, HeaderDetails) {
-  const SafeTensors tensors = parse(SafetensorsWriter::assemble(
+  const SafeTensors tensors = parse_safetensors(SafetensorsWriter::assemble(
       R"({"__metadata__":{"format":"pt","q\u00e9\ud83e\udd99":"\"\\\n"},
           "scalar":{"dtype":"F32","shape":[],"data_offsets":[0,4],"more":[1,{"a":[null,true,-1e5]}]},
           "empty" : {"shape":[0,7],"dtype":"I64","data_offsets":[4,4]} }   )",

@@ -17,18 +17,18 @@ namespace {
 
 using Tokens = std::vector<std::int32_t>;
 
-std::filesystem::path folder() { return goldens_dir() / "arch"; }
+std::filesystem::path model_folder() { return goldens_dir() / "arch"; }
 
 class Case {
  public:
   explicit Case(const std::string& name)
-      : json_(nlohmann::json::parse(read_file(folder() / (name + ".json")))),
-        arrays_(read_file(folder() / json_.at("bin").get<std::string>())) {}
+      : json_(nlohmann::json::parse(read_file(model_folder() / (name + ".json")))),
+        arrays_(read_file(model_folder() / json_.at("bin").get<std::string>())) {}
 
   [[nodiscard]] const nlohmann::json& json() const { return json_; }
   [[nodiscard]] std::string mode() const { return json_.at("mode").get<std::string>(); }
   [[nodiscard]] std::filesystem::path file(const char* key) const {
-    return folder() / json_.at(key).get<std::string>();
+    return model_folder() / json_.at(key).get<std::string>();
   }
   [[nodiscard]] Tokens ids(const char* key) const { return json_.at(key).get<Tokens>(); }
   [[nodiscard]] bool has(const std::string& array) const { return find(array) != nullptr; }
@@ -75,17 +75,17 @@ std::int32_t best(std::span<const float> row) {
   return static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
 }
 
-constexpr std::int64_t kContext = 512;
+constexpr std::int64_t kModeContext = 512;
 
 spec::Setup exact_setup(const std::filesystem::path& model) {
   spec::Setup setup;
   setup.model = model;
-  setup.context = kContext;
+  setup.context = kModeContext;
   setup.threads = 2;
   setup.exact = true;
   setup.kv_type = tensor::DType::kF32;
-  const spec::ModelSpec spec = model::describe_model(gguf::File::open(model), {kContext});
-  if (spec.position_limit > 0) setup.context = std::min(kContext, spec.position_limit);
+  const spec::ModelSpec spec = model::describe_model(gguf::File::open(model), {kModeContext});
+  if (spec.position_limit > 0) setup.context = std::min(kModeContext, spec.position_limit);
   setup.batch_rows = setup.context;
   return setup;
 }
@@ -167,14 +167,15 @@ class Evaluation {
   }
 
   void generate() {
-    load(case_.file("gguf"), {.logit_rows = kContext});
+    load(case_.file("gguf"), {.logit_rows = kModeContext});
     const std::vector<float> logits = logits_of(case_.ids("prompt_tokens"));
     compare("prompt_logits", logits);
     decode(logits);
   }
 
   void embed() {
-    load(case_.file("gguf"), {.hidden = model::HiddenRequest::kHidden, .hidden_rows = kContext});
+    load(case_.file("gguf"),
+         {.hidden = model::HiddenRequest::kHidden, .hidden_rows = kModeContext});
     const Tokens tokens = case_.ids("prompt_tokens");
     std::vector<model::BatchRow> rows;
     for (const std::int32_t token : tokens) {
@@ -190,7 +191,7 @@ class Evaluation {
   }
 
   void encode_decode() {
-    load(case_.file("gguf"), {.logit_rows = kContext});
+    load(case_.file("gguf"), {.logit_rows = kModeContext});
     compare("encoder_output", model_->runner().encode(*sequence_, case_.ids("prompt_tokens")));
     const std::vector<float> logits = logits_of(case_.ids("decoder_tokens"));
     compare("decoder_logits", logits);
@@ -198,7 +199,7 @@ class Evaluation {
   }
 
   void images() {
-    load(case_.file("gguf"), {.logit_rows = kContext});
+    load(case_.file("gguf"), {.logit_rows = kModeContext});
     const Tokens tokens = case_.ids("prompt_tokens");
     const auto& layout = case_.json().at("layout");
     const auto image_begin = layout.at("image").at(0).get<std::size_t>();
@@ -241,15 +242,17 @@ class Evaluation {
   void draft(bool own_file) {
     const std::filesystem::path target = case_.file(own_file ? "target_gguf" : "gguf");
     const gguf::File file = gguf::File::open(case_.file("gguf"));
-    const spec::ModelSpec draft_spec = own_file ? model::describe_model(file, {kContext})
-                                                : model::describe_draft_head(file, {kContext}, 0);
-    const spec::ModelSpec target_spec = model::describe_model(gguf::File::open(target), {kContext});
-    load(target, generate::target_outputs(target_spec, draft_spec, kContext));
+    const spec::ModelSpec draft_spec = own_file
+                                           ? model::describe_model(file, {kModeContext})
+                                           : model::describe_draft_head(file, {kModeContext}, 0);
+    const spec::ModelSpec target_spec =
+        model::describe_model(gguf::File::open(target), {kModeContext});
+    load(target, generate::target_outputs(target_spec, draft_spec, kModeContext));
     spec::Setup setup = exact_setup(target);
     setup.model = own_file ? case_.file("gguf") : std::filesystem::path();
     const auto head = model::LoadedModel::load_draft(
         *model_, setup, 0,
-        {.logit_rows = kContext, .hidden = model::HiddenRequest::kHidden, .hidden_rows = 1});
+        {.logit_rows = kModeContext, .hidden = model::HiddenRequest::kHidden, .hidden_rows = 1});
     generate::Drafter drafter(*head);
 
     // In deepseek4-mtp the first 6144 values of h_nextn are those of prompt_logits (48 x 128), and
@@ -326,9 +329,9 @@ const std::vector<Cut>& golden_cuts() {
 
 std::vector<GoldenInfo> golden_list() {
   std::vector<GoldenInfo> list;
-  if (!std::filesystem::exists(folder())) return list;
+  if (!std::filesystem::exists(model_folder())) return list;
   const std::vector<std::string_view> known = model::known_architectures();
-  for (const auto& entry : std::filesystem::directory_iterator(folder())) {
+  for (const auto& entry : std::filesystem::directory_iterator(model_folder())) {
     if (entry.path().extension() != ".json") continue;
     const auto json = nlohmann::json::parse(read_file(entry.path()));
     GoldenInfo info{json.at("name").get<std::string>(), json.at("arch").get<std::string>(),

@@ -299,7 +299,8 @@ TEST_P(GoldenMemory, EveryKvFormatTakesWhatIsStated) {
   if (!GetParam().target.empty()) GTEST_SKIP() << "its target is tested";
   const std::filesystem::path path = folder() / GetParam().name;
   const gguf::File file = gguf::File::open(path);
-  for (const char* name : {"bf16", "q8_0", "q4_0r", "tq4", "tq3u", "tq2.5", "tq3r", "q8_0:tq3", "f16:q8_0"}) {
+  for (const char* name :
+       {"bf16", "q8_0", "q4_0r", "tq4", "tq3u", "tq2.5", "tq3r", "q8_0:tq3", "f16:q8_0"}) {
     SCOPED_TRACE(name);
     const spec::KvFormat format = spec::parse_kv_format(name);
     spec::Setup setup = setup_for(path, model::describe_model(file, {kContext}), false);
@@ -328,7 +329,7 @@ TEST_P(GoldenMemory, EveryKvFormatTakesWhatIsStated) {
 /// What test reports print.
 void PrintTo(const Entry& entry, std::ostream* out) { *out << entry.name; }
 
-std::string test_name(const ::testing::TestParamInfo<Entry>& info) {
+std::string memory_case_name(const ::testing::TestParamInfo<Entry>& info) {
   std::string name = std::filesystem::path(info.param.name).stem();
   std::replace_if(
       name.begin(), name.end(),
@@ -336,7 +337,7 @@ std::string test_name(const ::testing::TestParamInfo<Entry>& info) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, GoldenMemory, ::testing::ValuesIn(entries()), test_name);
+INSTANTIATE_TEST_SUITE_P(Goldens, GoldenMemory, ::testing::ValuesIn(entries()), memory_case_name);
 // Without the reference data there is nothing to instantiate.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldenMemory);
 

@@ -19,7 +19,7 @@ void add_pci(FakeTree& tree, const std::string& address, const std::string& devi
       .link(folder + "/driver", "/sys/bus/pci/drivers/" + driver);
 }
 
-FakeTree desktop() {
+FakeTree desktop_tree() {
   FakeTree tree;
   add_pci(tree, "0000:00:02.0", "0x030000", "0x8086", "0xa780", "i915");
   add_pci(tree, "0000:01:00.0", "0x030000", "0x10de", "0x2204", "nvidia");
@@ -41,7 +41,7 @@ FakeTree desktop() {
 }
 
 TEST(Gpus, FromTheSystemsFiles) {
-  const FakeTree tree = desktop();
+  const FakeTree tree = desktop_tree();
   const std::vector<FoundGpu> found = gpus_of_system(tree.files());
   ASSERT_EQ(found.size(), 3U);
   EXPECT_EQ(found[0].gpu.name, "Raptor Lake-S GT1 [UHD Graphics 770]");
@@ -137,7 +137,7 @@ TEST(Gpus, LinesOfVulkan) {
 }
 
 TEST(Gpus, WhatSeveralSourcesTellIsOneDevice) {
-  const FakeTree tree = desktop();
+  const FakeTree tree = desktop_tree();
   std::vector<FoundGpu> all = gpus_of_system(tree.files());
   merge_gpus(all,
              parse_nvidia_smi(

@@ -15,7 +15,7 @@
 namespace hearth::measure {
 namespace {
 
-const RowReader kRows;
+const RowReader kReader;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<float> random_logits(std::size_t size, float spread, unsigned seed) {
@@ -98,21 +98,21 @@ TEST(LogProbabilitiesOfOddRows, SuppressedTokensAreFarDown) {
   std::vector<float> logits = random_logits(100, 1, 5);
   logits[7] = -kInfinity;
   logits[99] = -kInfinity;
-  const RowSummary summary = kRows.summarise(logits);
+  const RowSummary summary = kReader.summarise(logits);
   EXPECT_TRUE(std::isfinite(summary.log_sum));
   std::vector<std::uint16_t> depths(logits.size());
   const PackedRow row = pack(summary, logits, depths);
   EXPECT_EQ(row.depths[7], 65535);
-  EXPECT_LT(kRows.divergence(row, summary, logits), 1e-7);
+  EXPECT_LT(kReader.divergence(row, summary, logits), 1e-7);
 }
 
 TEST(LogProbabilitiesOfOddRows, RowsOfEqualLogits) {
   const std::vector<float> logits(50, -2.5F);
-  const RowSummary summary = kRows.summarise(logits);
+  const RowSummary summary = kReader.summarise(logits);
   EXPECT_EQ(summary.best, 0);
   EXPECT_NEAR(log_probability(summary, logits, 49), -std::log(50.0), 1e-9);
   std::vector<std::uint16_t> depths(logits.size());
-  EXPECT_EQ(kRows.divergence(pack(summary, logits, depths), summary, logits), 0);
+  EXPECT_EQ(kReader.divergence(pack(summary, logits, depths), summary, logits), 0);
 }
 
 TEST(LogProbabilitiesOfOddRows, WhatIsNotFiniteShows) {
@@ -120,11 +120,11 @@ TEST(LogProbabilitiesOfOddRows, WhatIsNotFiniteShows) {
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), kInfinity}) {
       std::vector<float> logits = random_logits(17, 1, 6);
       logits[place] = bad;
-      EXPECT_FALSE(std::isfinite(kRows.summarise(logits).log_sum)) << bad << " at " << place;
+      EXPECT_FALSE(std::isfinite(kReader.summarise(logits).log_sum)) << bad << " at " << place;
     }
   }
   const std::vector<float> nothing(9, -kInfinity);
-  EXPECT_FALSE(std::isfinite(kRows.summarise(nothing).log_sum));
+  EXPECT_FALSE(std::isfinite(kReader.summarise(nothing).log_sum));
 }
 
 }  // namespace

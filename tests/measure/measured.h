@@ -18,13 +18,6 @@
 
 namespace hearth::testing {
 
-inline std::filesystem::path golden_model(const std::string& name) {
-  return goldens_dir() / "arch" / (name + ".gguf");
-}
-inline std::filesystem::path stories_model() {
-  return shared_dir() / "models" / "stories260K.gguf";
-}
-
 /// The prompt of a golden case.
 inline std::vector<text::TokenId> golden_prompt(const std::string& name) {
   const auto description =

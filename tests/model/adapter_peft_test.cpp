@@ -6,6 +6,7 @@
 #include "checkpoint_maker.h"
 #include "model/convert/converter.h"
 #include "safetensors_writer.h"
+#include "shared_dir.h"
 #include "support/error.h"
 #include "temporary_folder.h"
 
@@ -16,10 +17,6 @@ constexpr std::int64_t kRank = 4;
 const nlohmann::json kConfig = {{"peft_type", "LORA"}, {"r", kRank},
                                 {"lora_alpha", 8},     {"bias", "none"},
                                 {"use_dora", false},   {"modules_to_save", nullptr}};
-
-std::filesystem::path golden(const std::string& name) {
-  return goldens_dir() / "arch" / (name + ".gguf");
-}
 
 /// Changes by the names of modules of the checkpoint.
 Changes changes_of(const Checkpoint& checkpoint, const std::vector<std::string>& ends) {
@@ -79,16 +76,16 @@ std::filesystem::path converted(const Checkpoint& checkpoint, const std::filesys
   return out;
 }
 
-struct Case {
+struct PeftCase {
   std::string name;
   std::vector<std::string> modules;
 };
 
-class PeftAdapter : public ::testing::TestWithParam<Case> {};
+class PeftAdapter : public ::testing::TestWithParam<PeftCase> {};
 
 TEST_P(PeftAdapter, GivesTheLogitsOfTheMergedCheckpoint) {
   const auto& [name, modules] = GetParam();
-  HEARTH_REQUIRE_FILE(golden(name));
+  HEARTH_REQUIRE_FILE(golden_model(name));
   const TemporaryFolder folder;
   Checkpoint checkpoint = make_checkpoint(name);
   const Changes changes = changes_of(checkpoint, modules);
@@ -117,16 +114,17 @@ std::vector<std::string> joined(std::vector<std::string> a, const std::vector<st
 INSTANTIATE_TEST_SUITE_P(
     Adapters, PeftAdapter,
     ::testing::Values(
-        Case{"llama-plain", joined(joined(kAttention, kMlp), {"embed_tokens", "lm_head"})},
-        Case{"llama-moe", joined(kAttention, {"w1", "w2", "w3", "block_sparse_moe.gate"})},
-        Case{"qwen3", joined(kAttention, kMlp)}, Case{"qwen3moe", joined(kMlp, {"mlp.gate"})},
-        Case{"smollm3", kAttention}, Case{"granite", kAttention}, Case{"mistral3", kAttention},
-        Case{"gemma2", joined(kAttention, kMlp)}, Case{"gemma3", kMlp},
-        Case{"olmo2", joined(kAttention, kMlp)},
-        Case{"phi3-short", {"qkv_proj", "gate_up_proj", "o_proj", "down_proj"}},
-        Case{"lfm2",
-             {"conv.in_proj", "conv.out_proj", "feed_forward.w1", "feed_forward.w2",
-              "feed_forward.w3", "self_attn.q_proj", "self_attn.out_proj"}}),
+        PeftCase{"llama-plain", joined(joined(kAttention, kMlp), {"embed_tokens", "lm_head"})},
+        PeftCase{"llama-moe", joined(kAttention, {"w1", "w2", "w3", "block_sparse_moe.gate"})},
+        PeftCase{"qwen3", joined(kAttention, kMlp)},
+        PeftCase{"qwen3moe", joined(kMlp, {"mlp.gate"})}, PeftCase{"smollm3", kAttention},
+        PeftCase{"granite", kAttention}, PeftCase{"mistral3", kAttention},
+        PeftCase{"gemma2", joined(kAttention, kMlp)}, PeftCase{"gemma3", kMlp},
+        PeftCase{"olmo2", joined(kAttention, kMlp)},
+        PeftCase{"phi3-short", {"qkv_proj", "gate_up_proj", "o_proj", "down_proj"}},
+        PeftCase{"lfm2",
+                 {"conv.in_proj", "conv.out_proj", "feed_forward.w1", "feed_forward.w2",
+                  "feed_forward.w3", "self_attn.q_proj", "self_attn.out_proj"}}),
     [](const auto& given) {
       std::string name = given.param.name;
       std::replace(name.begin(), name.end(), '-', '_');
@@ -134,14 +132,14 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 TEST(PeftFolder, EqualsTheSameAdapterAsGguf) {
-  HEARTH_REQUIRE_FILE(golden("qwen3"));
+  HEARTH_REQUIRE_FILE(golden_model("qwen3"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("qwen3"));
+  const gguf::File file = gguf::File::open(golden_model("qwen3"));
   const Changes changes = random_changes(file, {"blk.0.attn_q."}, kRank);
   write_adapter(folder / "lora.gguf", file, 8, changes);
   write_peft(folder / "peft", kConfig,
              {{"model.layers.0.self_attn.q_proj", changes.at("blk.0.attn_q.weight")}});
-  const auto model = load_exactly(golden("qwen3"));
+  const auto model = load_exactly(golden_model("qwen3"));
   const auto one = model->mix({{model->load_adapter(folder / "lora.gguf"), 1.0F}});
   const auto other = model->mix({{model->load_adapter(folder / "peft"), 1.0F}});
   const std::vector<float> expected = logits_of(*model, one.get());
@@ -160,10 +158,10 @@ TEST(PeftFolder, EqualsTheSameAdapterAsGguf) {
 }
 
 TEST(PeftFolder, RefusesWhatIsNotSupported) {
-  HEARTH_REQUIRE_FILE(golden("qwen3"));
+  HEARTH_REQUIRE_FILE(golden_model("qwen3"));
   const TemporaryFolder folder;
-  const auto model = load_exactly(golden("qwen3"));
-  const gguf::File file = gguf::File::open(golden("qwen3"));
+  const auto model = load_exactly(golden_model("qwen3"));
+  const gguf::File file = gguf::File::open(golden_model("qwen3"));
   const Change q = random_changes(file, {"blk.0.attn_q."}, kRank).at("blk.0.attn_q.weight");
   const std::string module = "model.layers.0.self_attn.q_proj";
   const auto expect = [&](const nlohmann::json& config, const Changes& changes,

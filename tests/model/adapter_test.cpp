@@ -2,6 +2,7 @@
 #include "model/adapter.h"
 
 #include "adapter_maker.h"
+#include "shared_dir.h"
 #include "support/error.h"
 #include "temporary_folder.h"
 
@@ -12,23 +13,19 @@ using model::LoadedModel;
 
 constexpr double kTolerance = 1e-6;
 
-std::filesystem::path golden(const std::string& name) {
-  return goldens_dir() / "arch" / (name + ".gguf");
-}
-
-struct Case {
+struct AdapterCase {
   std::string model;
   std::set<std::string> parts;
   std::int64_t rank = 4;
 };
 
-class MergedAdapter : public ::testing::TestWithParam<Case> {};
+class MergedAdapter : public ::testing::TestWithParam<AdapterCase> {};
 
 TEST_P(MergedAdapter, GivesTheLogitsOfMergedWeights) {
-  const Case& given = GetParam();
-  HEARTH_REQUIRE_FILE(golden(given.model));
+  const AdapterCase& given = GetParam();
+  HEARTH_REQUIRE_FILE(golden_model(given.model));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden(given.model));
+  const gguf::File file = gguf::File::open(golden_model(given.model));
   const Changes changes = random_changes(file, given.parts, given.rank);
   ASSERT_FALSE(changes.empty());
   constexpr float kAlpha = 6, kScale = 1.5F;
@@ -38,7 +35,7 @@ TEST_P(MergedAdapter, GivesTheLogitsOfMergedWeights) {
 
   const auto merged = load_exactly(folder / "merged.gguf");
   const std::vector<float> expected = logits_of(*merged);
-  const auto model = load_exactly(golden(given.model));
+  const auto model = load_exactly(golden_model(given.model));
   const std::vector<float> plain = logits_of(*model);
   EXPECT_GT(nmse(plain, expected), 1e-4) << "the adapter changes too little to tell";
   const auto adapter = model->load_adapter(folder / "lora.gguf");
@@ -49,16 +46,18 @@ TEST_P(MergedAdapter, GivesTheLogitsOfMergedWeights) {
 
 INSTANTIATE_TEST_SUITE_P(
     Adapters, MergedAdapter,
-    ::testing::Values(Case{"llama-plain", {"attn_", "ffn_"}, 4}, Case{"llama-plain", {"blk."}, 7},
-                      Case{"llama-plain", {"token_embd"}, 3},
-                      Case{"llama-plain", {"output.weight", "token_embd", "attn_q."}, 5},
-                      Case{"gemma2", {"attn_", "ffn_"}, 3},
-                      Case{"llama-moe", {"_exps", "attn_q.", "ffn_gate_inp"}, 3},
-                      Case{"qwen3moe", {"_exps"}, 5},
-                      Case{"lfm2", {"shortconv.in_proj", "shortconv.out_proj", "ffn_"}, 4},
-                      Case{"mamba2", {"ssm_in", "ssm_out"}, 4},
-                      Case{"deepseek2", {"attn_kv_a_mqa", "attn_q_", "attn_k_b", "attn_v_b"}, 3},
-                      Case{"qwen35", {"attn_", "ssm_out", "ffn_"}, 2}),
+    ::testing::Values(AdapterCase{"llama-plain", {"attn_", "ffn_"}, 4},
+                      AdapterCase{"llama-plain", {"blk."}, 7},
+                      AdapterCase{"llama-plain", {"token_embd"}, 3},
+                      AdapterCase{"llama-plain", {"output.weight", "token_embd", "attn_q."}, 5},
+                      AdapterCase{"gemma2", {"attn_", "ffn_"}, 3},
+                      AdapterCase{"llama-moe", {"_exps", "attn_q.", "ffn_gate_inp"}, 3},
+                      AdapterCase{"qwen3moe", {"_exps"}, 5},
+                      AdapterCase{"lfm2", {"shortconv.in_proj", "shortconv.out_proj", "ffn_"}, 4},
+                      AdapterCase{"mamba2", {"ssm_in", "ssm_out"}, 4},
+                      AdapterCase{
+                          "deepseek2", {"attn_kv_a_mqa", "attn_q_", "attn_k_b", "attn_v_b"}, 3},
+                      AdapterCase{"qwen35", {"attn_", "ssm_out", "ffn_"}, 2}),
     [](const auto& given) {
       std::string name = given.param.model + "_" + *given.param.parts.begin();
       for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
@@ -66,12 +65,12 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 TEST(Adapter, EmbeddingsAreScaledLikeTheTable) {
-  HEARTH_REQUIRE_FILE(golden("gemma2"));
+  HEARTH_REQUIRE_FILE(golden_model("gemma2"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("gemma2"));
+  const gguf::File file = gguf::File::open(golden_model("gemma2"));
   const Changes changes = random_changes(file, {"token_embd"}, 3);
   write_adapter(folder / "lora.gguf", file, 3, changes);
-  const auto model = load_exactly(golden("gemma2"));
+  const auto model = load_exactly(golden_model("gemma2"));
   ASSERT_NE(model->spec().embedding.scale, 1.0F);
   // A tied output matrix stays as it was: the adapter is of the embeddings.
   ASSERT_EQ(model->spec().head.linear.weight, "token_embd.weight");
@@ -81,9 +80,9 @@ TEST(Adapter, EmbeddingsAreScaledLikeTheTable) {
 }
 
 TEST(Adapter, OfATiedOutputMatrixLeavesTheEmbeddingsAlone) {
-  HEARTH_REQUIRE_FILE(golden("llama-tied"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-tied"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-tied"));
+  const gguf::File file = gguf::File::open(golden_model("llama-tied"));
   const gguf::TensorInfo& table = *file.find_tensor("token_embd.weight");
   std::mt19937 random(3);
   const std::map<std::string, std::string> untied = {{"token_embd.weight", "output.weight"}};
@@ -91,7 +90,7 @@ TEST(Adapter, OfATiedOutputMatrixLeavesTheEmbeddingsAlone) {
     write_adapter(folder / "lora.gguf", file, 4, changes);
     write_merged(folder / "merged.gguf", file, {{changes, 1.0}}, untied);
     const auto merged = load_exactly(folder / "merged.gguf");
-    const auto model = load_exactly(golden("llama-tied"));
+    const auto model = load_exactly(golden_model("llama-tied"));
     const auto set = model->mix({{model->load_adapter(folder / "lora.gguf"), 1.0F}});
     EXPECT_LE(nmse(logits_of(*model, set.get()), logits_of(*merged)), kTolerance);
   };
@@ -101,16 +100,16 @@ TEST(Adapter, OfATiedOutputMatrixLeavesTheEmbeddingsAlone) {
 }
 
 TEST(Adapter, SeveralAddUp) {
-  HEARTH_REQUIRE_FILE(golden("llama-plain"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-plain"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-plain"));
+  const gguf::File file = gguf::File::open(golden_model("llama-plain"));
   const Changes first = random_changes(file, {"attn_", "token_embd"}, 4, 1);
   const Changes second = random_changes(file, {"attn_v", "ffn_", "token_embd"}, 6, 2);
   write_adapter(folder / "first.gguf", file, 8, first);
   write_adapter(folder / "second.gguf", file, 0, second);  // alpha 0: the scale alone
   write_merged(folder / "merged.gguf", file, {{first, 0.5 * 8 / 4}, {second, -0.75}});
   const auto merged = load_exactly(folder / "merged.gguf");
-  const auto model = load_exactly(golden("llama-plain"));
+  const auto model = load_exactly(golden_model("llama-plain"));
   const auto a = model->load_adapter(folder / "first.gguf");
   const auto b = model->load_adapter(folder / "second.gguf");
   const auto set = model->mix({{a, 0.5F}, {b, -0.75F}});
@@ -120,13 +119,13 @@ TEST(Adapter, SeveralAddUp) {
 }
 
 TEST(Adapter, QuantizedModelsStayClose) {
-  HEARTH_REQUIRE_FILE(golden("llama-256-Q8_0"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-256-Q8_0"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-256-Q8_0"));
+  const gguf::File file = gguf::File::open(golden_model("llama-256-Q8_0"));
   const Changes changes = random_changes(file, {"attn_", "ffn_"}, 5);
   write_adapter(folder / "lora.gguf", file, 5, changes);
-  const auto exact = load_exactly(golden("llama-256-Q8_0"));
-  const auto quick = load_exactly(golden("llama-256-Q8_0"), /*exact=*/false);
+  const auto exact = load_exactly(golden_model("llama-256-Q8_0"));
+  const auto quick = load_exactly(golden_model("llama-256-Q8_0"), /*exact=*/false);
   const auto of = [&](LoadedModel& model) {
     const auto set = model.mix({{model.load_adapter(folder / "lora.gguf"), 1.0F}});
     return logits_of(model, set.get());
@@ -135,12 +134,12 @@ TEST(Adapter, QuantizedModelsStayClose) {
 }
 
 TEST(Adapter, SwitchingLoadsNothing) {
-  HEARTH_REQUIRE_FILE(golden("llama-plain"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-plain"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-plain"));
+  const gguf::File file = gguf::File::open(golden_model("llama-plain"));
   write_adapter(folder / "a.gguf", file, 4, random_changes(file, {"attn_"}, 4, 1));
   write_adapter(folder / "b.gguf", file, 4, random_changes(file, {"ffn_"}, 4, 2));
-  const auto model = load_exactly(golden("llama-plain"), /*exact=*/false);
+  const auto model = load_exactly(golden_model("llama-plain"), /*exact=*/false);
   const auto a = model->load_adapter(folder / "a.gguf");
   const auto b = model->load_adapter(folder / "b.gguf");
   const auto with_a = model->mix({{a, 1.0F}}), with_b = model->mix({{b, 1.0F}});
@@ -168,18 +167,18 @@ TEST(Adapter, SwitchingLoadsNothing) {
 
 TEST(Adapter, TakesTheMemoryThatWasPlanned) {
   for (const char* name : {"llama-plain", "qwen3moe", "llama-256-Q4_K_M"}) {
-    HEARTH_REQUIRE_FILE(golden(name));
+    HEARTH_REQUIRE_FILE(golden_model(name));
     const TemporaryFolder folder;
-    const gguf::File file = gguf::File::open(golden(name));
+    const gguf::File file = gguf::File::open(golden_model(name));
     // A rank above every width: the work memory must grow.
     write_adapter(folder / "lora.gguf", file, 4,
                   random_changes(file, {"attn_", "ffn_", "output.weight"}, 301));
     for (const bool exact : {true, false}) {
-      const auto model = load_exactly(golden(name), exact);
+      const auto model = load_exactly(golden_model(name), exact);
       const model::MemoryReport plan = model->plan_adapter(folder / "lora.gguf");
       const model::MemoryReport before = model->memory();
       // Planning reserves the workspaces that it counts.
-      const auto other = load_exactly(golden(name), exact);
+      const auto other = load_exactly(golden_model(name), exact);
       const model::MemoryReport fresh = other->memory();
       const auto adapter = other->load_adapter(folder / "lora.gguf");
       EXPECT_EQ(other->memory().weights - fresh.weights, plan.weights) << name;
@@ -212,10 +211,10 @@ std::string refusal(LoadedModel& model, const std::filesystem::path& path) {
 }
 
 TEST(Adapter, RefusesWhatDoesNotFit) {
-  HEARTH_REQUIRE_FILE(golden("llama-plain"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-plain"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-plain"));
-  const auto model = load_exactly(golden("llama-plain"));
+  const gguf::File file = gguf::File::open(golden_model("llama-plain"));
+  const auto model = load_exactly(golden_model("llama-plain"));
   const std::vector<float> zeros(4096);
   const auto tensor = [&](gguf::Writer& writer, const std::string& name,
                           const std::vector<std::int64_t>& shape) {
@@ -257,15 +256,15 @@ TEST(Adapter, RefusesWhatDoesNotFit) {
   other = adapter_writer("llama", 4);
   other.set_array("adapter.alora.invocation_tokens", std::vector<std::uint32_t>{1, 2});
   expect(other, "aLoRA");
-  EXPECT_NE(refusal(*model, golden("llama-plain")).find("not an adapter"), std::string::npos);
+  EXPECT_NE(refusal(*model, golden_model("llama-plain")).find("not an adapter"), std::string::npos);
   EXPECT_FALSE(refusal(*model, folder / "absent.gguf").empty());
 }
 
 TEST(Adapter, RefusesEveryTruncation) {
-  HEARTH_REQUIRE_FILE(golden("llama-plain"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-plain"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-plain"));
-  const auto model = load_exactly(golden("llama-plain"));
+  const gguf::File file = gguf::File::open(golden_model("llama-plain"));
+  const auto model = load_exactly(golden_model("llama-plain"));
   write_adapter(folder / "lora.gguf", file, 4, random_changes(file, {"blk.0.attn_q."}, 2));
   const std::string bytes = read_file(folder / "lora.gguf");
   for (std::size_t size = 0; size + 1 < bytes.size(); size += 37) {
@@ -275,11 +274,11 @@ TEST(Adapter, RefusesEveryTruncation) {
 }
 
 TEST(Adapter, TruncatedWhileInUseIsAnError) {
-  HEARTH_REQUIRE_FILE(golden("llama-plain"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-plain"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-plain"));
+  const gguf::File file = gguf::File::open(golden_model("llama-plain"));
   write_adapter(folder / "lora.gguf", file, 4, random_changes(file, {"attn_q.", "token_embd"}, 2));
-  const auto model = load_exactly(golden("llama-plain"));
+  const auto model = load_exactly(golden_model("llama-plain"));
   const auto set = model->mix({{model->load_adapter(folder / "lora.gguf"), 1.0F}});
   std::filesystem::resize_file(folder / "lora.gguf", 100);
   EXPECT_THROW((void)logits_of(*model, set.get()), Error);
@@ -287,25 +286,25 @@ TEST(Adapter, TruncatedWhileInUseIsAnError) {
 }
 
 TEST(Adapter, IgnoresNorms) {
-  HEARTH_REQUIRE_FILE(golden("llama-plain"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-plain"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-plain"));
+  const gguf::File file = gguf::File::open(golden_model("llama-plain"));
   gguf::Writer writer = adapter_writer("llama", 4);
   add_changes(writer, random_changes(file, {"attn_q."}, 2));
   const std::vector<float> norm(64, 2.0F);
   writer.add_floats("blk.0.attn_norm.weight", {64}, norm);
   writer.write(folder / "lora.gguf");
-  const auto model = load_exactly(golden("llama-plain"));
+  const auto model = load_exactly(golden_model("llama-plain"));
   EXPECT_EQ(model->load_adapter(folder / "lora.gguf")->terms().size(), 2U);
 }
 
 // ---- Control vectors ----------------------------------------------------------------------------
 
 TEST(ControlVector, AddsWhatABiasWouldAdd) {
-  HEARTH_REQUIRE_FILE(golden("llama-bias"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-bias"));
   const TemporaryFolder folder;
-  const gguf::File file = gguf::File::open(golden("llama-bias"));
-  const auto model = load_exactly(golden("llama-bias"));
+  const gguf::File file = gguf::File::open(golden_model("llama-bias"));
+  const auto model = load_exactly(golden_model("llama-bias"));
   const std::int64_t width = model->spec().width;
   const auto layers = static_cast<std::int64_t>(model->spec().stacks[0].layers.size());
   ASSERT_GE(layers, 2);
@@ -352,9 +351,9 @@ TEST(ControlVector, AddsWhatABiasWouldAdd) {
 }
 
 TEST(ControlVector, RefusesWhatDoesNotFit) {
-  HEARTH_REQUIRE_FILE(golden("llama-plain"));
+  HEARTH_REQUIRE_FILE(golden_model("llama-plain"));
   const TemporaryFolder folder;
-  const auto model = load_exactly(golden("llama-plain"));
+  const auto model = load_exactly(golden_model("llama-plain"));
   const std::vector<float> zeros(65);
   const auto expect = [&](const std::string& name, std::int64_t width, std::string_view words) {
     gguf::Writer writer;
@@ -373,7 +372,7 @@ TEST(ControlVector, RefusesWhatDoesNotFit) {
   expect("dir", 64, "no direction");
   expect("direction.1", 65, "65 values");
   expect("direction.2", 64, "layers 0 to 1");
-  EXPECT_THROW((void)model->load_control_vector(golden("llama-plain")), Error);
+  EXPECT_THROW((void)model->load_control_vector(golden_model("llama-plain")), Error);
 }
 
 }  // namespace

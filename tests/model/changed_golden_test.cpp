@@ -6,6 +6,7 @@
 #include "gguf/writer.h"
 #include "golden_case.h"
 #include "model/loaded_model.h"
+#include "shared_dir.h"
 #include "support/error.h"
 #include "temporary_folder.h"
 
@@ -141,13 +142,7 @@ TEST_P(ChangedGolden, WrongTensorsEndInAnError) {
   }
 }
 
-std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Goldens, ChangedGolden, ::testing::ValuesIn(kCases), test_name);
+INSTANTIATE_TEST_SUITE_P(Goldens, ChangedGolden, ::testing::ValuesIn(kCases), case_name);
 
 }  // namespace
 }  // namespace hearth::testing

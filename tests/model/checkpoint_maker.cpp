@@ -14,18 +14,18 @@
 namespace hearth::testing {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 using Names = std::map<std::string, std::string>;
 using Tensors = std::map<std::string, CheckpointTensor>;
 
-struct Case {
+struct CheckpointCase {
   std::string config;
   /// GGUF names, those of layers without "blk.N.", to names of the checkpoint; "L" stands for the
   /// prefix of the layer.
   Names names;
   std::string layer_prefix = "model.layers.";
   /// Changes the tensors, still under their GGUF names, into what the checkpoint holds.
-  std::function<void(Tensors&, const Json& config)> undo = nullptr;
+  std::function<void(Tensors&, const OrderedJson& config)> undo = nullptr;
 };
 
 Names with(Names base, const Names& more) {
@@ -86,7 +86,7 @@ void split_pairs(CheckpointTensor& tensor, std::size_t heads) {
   take_rows(tensor, source);
 }
 
-void unpair(Tensors& tensors, const Json& config) {
+void unpair(Tensors& tensors, const OrderedJson& config) {
   const auto heads = config.at("num_attention_heads").get<std::size_t>();
   const auto kv_heads = config.at("num_key_value_heads").get<std::size_t>();
   change_each(tensors, {"attn_q.weight", "attn_q.bias"},
@@ -136,7 +136,7 @@ Tensors read_tensors(const gguf::File& file) {
 }
 
 /// The name in the checkpoint of a tensor with a GGUF name.
-std::string renamed(const std::string& name, const Case& made) {
+std::string renamed(const std::string& name, const CheckpointCase& made) {
   if (const auto found = made.names.find(name); found != made.names.end()) return found->second;
   if (!name.starts_with("blk.")) return name;
   const std::size_t dot = name.find('.', 4);
@@ -159,19 +159,22 @@ std::string renamed(const std::string& name, const Case& made) {
 void add_byte_level_tokenizer(const gguf::Metadata& metadata, Checkpoint& checkpoint) {
   const auto texts = metadata.get_strings("tokenizer.ggml.tokens").value();
   const auto types = metadata.get_ints("tokenizer.ggml.token_type").value();
-  Json vocabulary = Json::object(), added = Json::array(), settings = Json::object();
+  OrderedJson vocabulary = OrderedJson::object(), added = OrderedJson::array(),
+              settings = OrderedJson::object();
   for (std::size_t id = 0; id < texts.size(); ++id) {
     const std::string text(texts[id]);
     vocabulary[text] = id;
     if (types[id] == 3) added.push_back({{"id", id}, {"content", text}, {"special", true}});
   }
-  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
-  const Json tokenizer = {{"added_tokens", added},
-                          {"pre_tokenizer", byte_level},
-                          {"model",
-                           {{"type", "BPE"},
-                            {"vocab", vocabulary},
-                            {"merges", metadata.get_strings("tokenizer.ggml.merges").value()}}}};
+  const OrderedJson byte_level = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
+  const OrderedJson tokenizer = {
+      {"added_tokens", added},
+      {"pre_tokenizer", byte_level},
+      {"model",
+       {{"type", "BPE"},
+        {"vocab", vocabulary},
+        {"merges", metadata.get_strings("tokenizer.ggml.merges").value()}}}};
   for (const auto& [role, key] :
        {std::pair("bos", "bos"), std::pair("eos", "eos"), std::pair("pad", "padding")}) {
     const auto id = metadata.get_uint("tokenizer.ggml." + std::string(key) + "_token_id").value();
@@ -208,11 +211,11 @@ std::string llama_config(const std::string& more) {
          R"("intermediate_size":96,"rms_norm_eps":1e-5,"vocab_size":128,)" + more + "}";
 }
 
-Case llama(const std::string& more) {
+CheckpointCase llama(const std::string& more) {
   return {.config = llama_config(more), .names = kStandard, .undo = unpair};
 }
 
-Case deepseek(const std::string& more) {
+CheckpointCase deepseek(const std::string& more) {
   return {.config = R"({"model_type":"deepseek_v3",)" + kSizes + R"("intermediate_size":64,
           "rms_norm_eps":1e-6,"rope_theta":10000,"kv_lora_rank":32,"qk_nope_head_dim":32,
           "qk_rope_head_dim":16,"v_head_dim":32,"first_k_dense_replace":1,
@@ -230,7 +233,7 @@ Case deepseek(const std::string& more) {
                                     {"ffn_gate_shexp", "L.mlp.shared_experts.gate_proj"},
                                     {"ffn_up_shexp", "L.mlp.shared_experts.up_proj"},
                                     {"ffn_down_shexp", "L.mlp.shared_experts.down_proj"}}),
-          .undo = [](Tensors& tensors, const Json&) {
+          .undo = [](Tensors& tensors, const OrderedJson&) {
             unstack_experts(tensors, {{"ffn_gate_exps.weight", "mlp.experts.#.gate_proj.weight"},
                                       {"ffn_up_exps.weight", "mlp.experts.#.up_proj.weight"},
                                       {"ffn_down_exps.weight", "mlp.experts.#.down_proj.weight"}});
@@ -263,7 +266,7 @@ Case deepseek(const std::string& more) {
 }
 
 /// Value heads: tiled head j * Hk + g of the GGUF file is grouped head g * (Hv / Hk) + j.
-void group_value_heads(Tensors& tensors, const Json& config) {
+void group_value_heads(Tensors& tensors, const OrderedJson& config) {
   const auto key_heads = config.at("linear_num_key_heads").get<std::size_t>();
   const auto value_heads = config.at("linear_num_value_heads").get<std::size_t>();
   const auto size = config.at("linear_value_head_dim").get<std::size_t>();
@@ -294,7 +297,7 @@ void group_value_heads(Tensors& tensors, const Json& config) {
   });
 }
 
-Case qwen35(const std::string& more) {
+CheckpointCase qwen35(const std::string& more) {
   return {
       .config = R"({"model_type":"qwen3_5","text_config":{"model_type":"qwen3_5_text",
           "hidden_size":64,"intermediate_size":64,"num_hidden_layers":4,"head_dim":32,
@@ -322,7 +325,7 @@ Case qwen35(const std::string& more) {
                                 {"nextn.hnorm.weight", "mtp.pre_fc_norm_hidden.weight"},
                                 {"nextn.shared_head_norm.weight", "mtp.norm.weight"}}),
       .layer_prefix = "model.language_model.layers.",
-      .undo = [](Tensors& tensors, const Json& config) {
+      .undo = [](Tensors& tensors, const OrderedJson& config) {
         change_each(tensors, {"norm.weight"}, [](CheckpointTensor& tensor) {
           for (float& value : tensor.values) value -= 1;
         });
@@ -339,7 +342,7 @@ Case qwen35(const std::string& more) {
       }};
 }
 
-Case bert(const std::string& more) {
+CheckpointCase bert(const std::string& more) {
   return {.config = R"({"model_type":"bert","hidden_size":64,"num_hidden_layers":2,
       "num_attention_heads":4,"intermediate_size":128,"max_position_embeddings":128,
       "type_vocab_size":2,"hidden_act":"gelu",)" +
@@ -364,8 +367,8 @@ Case bert(const std::string& more) {
           .layer_prefix = "bert.encoder.layer."};
 }
 
-std::map<std::string, Case> all_cases() {
-  std::map<std::string, Case> cases;
+std::map<std::string, CheckpointCase> all_cases() {
+  std::map<std::string, CheckpointCase> cases;
   cases["llama-plain"] = llama(R"("head_dim":32,"tie_word_embeddings":false)");
   cases["llama-tied"] = llama(R"("rope_theta":10000.0,"tie_word_embeddings":true)");
   cases["llama-bias"] = llama(R"("head_dim":32,"attention_bias":true,"mlp_bias":true)");
@@ -381,7 +384,7 @@ std::map<std::string, Case> all_cases() {
                                   R"("intermediate_size":32,"rms_norm_eps":1e-5,"head_dim":32,
                    "num_local_experts":8,"num_experts_per_tok":2,"rope_theta":10000.0})",
                         .names = with(kStandard, {{"ffn_gate_inp", "L.block_sparse_moe.gate"}}),
-                        .undo = [](Tensors& tensors, const Json& config) {
+                        .undo = [](Tensors& tensors, const OrderedJson& config) {
                           unpair(tensors, config);
                           const std::string from = "block_sparse_moe.experts.#.";
                           unstack_experts(tensors, {{"ffn_gate_exps.weight", from + "w1.weight"},
@@ -398,7 +401,7 @@ std::map<std::string, Case> all_cases() {
                                 {"output_norm.weight", "language_model.model.norm.weight"},
                                 {"output.weight", "language_model.lm_head.weight"}}),
       .layer_prefix = "language_model.model.layers.",
-      .undo = [](Tensors& tensors, const Json& config) {
+      .undo = [](Tensors& tensors, const OrderedJson& config) {
         unpair(tensors, config.at("text_config"));
       }};
   cases["qwen2"] = {.config = R"({"model_type":"qwen2",)" + kSizes +
@@ -415,7 +418,7 @@ std::map<std::string, Case> all_cases() {
                    "moe_intermediate_size":16,"norm_topk_prob":true,"decoder_sparse_step":1,
                    "mlp_only_layers":[]})",
                        .names = with(kStandard, {{"ffn_gate_inp", "L.mlp.gate"}}),
-                       .undo = [](Tensors& tensors, const Json&) {
+                       .undo = [](Tensors& tensors, const OrderedJson&) {
                          unstack_experts(
                              tensors, {{"ffn_gate_exps.weight", "mlp.experts.#.gate_proj.weight"},
                                        {"ffn_up_exps.weight", "mlp.experts.#.up_proj.weight"},
@@ -427,7 +430,7 @@ std::map<std::string, Case> all_cases() {
   cases["qwen35-mtp"] = qwen35(
       R"("num_attention_heads":2,"num_key_value_heads":1,"linear_key_head_dim":16,
          "linear_value_head_dim":16,"mtp_num_hidden_layers":1)");
-  const auto shifted = [](Tensors& tensors, const Json&) { subtract_one(tensors); };
+  const auto shifted = [](Tensors& tensors, const OrderedJson&) { subtract_one(tensors); };
   cases["gemma"] = {.config = R"({"model_type":"gemma","hidden_size":64,"num_hidden_layers":2,
           "num_attention_heads":4,"num_key_value_heads":1,"head_dim":32,"intermediate_size":96,
           "max_position_embeddings":512,"rms_norm_eps":1e-6,"hidden_act":"gelu"})",
@@ -488,7 +491,7 @@ std::map<std::string, Case> all_cases() {
                                 {"shortconv.conv", "L.conv.conv"},
                                 {"shortconv.in_proj", "L.conv.in_proj"},
                                 {"shortconv.out_proj", "L.conv.out_proj"}}),
-      .undo = [](Tensors& tensors, const Json&) {
+      .undo = [](Tensors& tensors, const OrderedJson&) {
         change_each(tensors, {"shortconv.conv.weight"}, [](CheckpointTensor& tensor) {
           tensor.shape.insert(tensor.shape.begin() + 1, 1);
         });
@@ -532,19 +535,19 @@ void add_pooling(const std::string& mode, Checkpoint& checkpoint) {
 
 Checkpoint make_checkpoint(const std::string& name) {
   const auto cases = all_cases();
-  Case made = cases.at(name);
+  CheckpointCase made = cases.at(name);
   const gguf::File file = gguf::File::open(goldens_dir() / "arch" / (name + ".gguf"));
   Checkpoint checkpoint;
   Tensors tensors = read_tensors(file);
   for (const auto& [mark, kind] : {std::pair("LONG", "long"), std::pair("SHORT", "short")}) {
     const auto found = tensors.find("rope_factors_" + std::string(kind) + ".weight");
     if (found == tensors.end()) continue;
-    made.config = replaced(made.config, mark, Json(found->second.values).dump());
+    made.config = replaced(made.config, mark, OrderedJson(found->second.values).dump());
     tensors.erase(found);
   }
   tensors.erase("rope_freqs.weight");
   checkpoint.config = made.config;
-  if (made.undo) made.undo(tensors, Json::parse(made.config));
+  if (made.undo) made.undo(tensors, OrderedJson::parse(made.config));
   for (auto& [from, tensor] : tensors) {
     std::string to = renamed(from, made);
     if (name == "qwen35-mtp") to = replaced(to, "model.language_model.layers.4.", "mtp.layers.0.");
@@ -572,7 +575,7 @@ void Checkpoint::write(const std::filesystem::path& folder, int shards) const {
     write_file_atomically(folder / name, text);
   }
   std::vector<SafetensorsWriter> writers(static_cast<std::size_t>(shards));
-  Json map = Json::object();
+  OrderedJson map = OrderedJson::object();
   std::size_t next = 0;
   const auto shard_name = [&](std::size_t shard) {
     return "model-0000" + std::to_string(shard + 1) + "-of-0000" + std::to_string(shards) +
@@ -586,8 +589,9 @@ void Checkpoint::write(const std::filesystem::path& folder, int shards) const {
   if (shards == 1) return writers.front().write(folder / "model.safetensors");
   for (std::size_t shard = 0; shard < writers.size(); ++shard)
     writers[shard].write(folder / shard_name(shard));
-  write_file_atomically(folder / "model.safetensors.index.json",
-                        Json{{"metadata", Json::object()}, {"weight_map", map}}.dump());
+  write_file_atomically(
+      folder / "model.safetensors.index.json",
+      OrderedJson{{"metadata", OrderedJson::object()}, {"weight_map", map}}.dump());
 }
 
 }  // namespace hearth::testing

@@ -10,12 +10,8 @@
 namespace hearth::testing {
 namespace {
 
-constexpr std::size_t kTokens = 330;
+constexpr std::size_t kCodedTokens = 330;
 constexpr std::array<std::size_t, 1> kPass = {32};
-
-std::unique_ptr<compute::Backend> exact_backend() {
-  return compute::make_cpu_backend({.threads = 2, .exact = true, .instruction_set = ""});
-}
 
 class CodedKv : public ::testing::TestWithParam<std::string> {
  protected:
@@ -28,7 +24,7 @@ class CodedKv : public ::testing::TestWithParam<std::string> {
     ModelOnBackend model(golden.model(), std::move(backend), spec::parse_kv_format(format));
     const std::vector<std::int32_t> prompt = golden.ids("prompt_tokens");
     std::vector<std::int32_t> tokens;
-    for (std::size_t i = 0; i < kTokens; ++i)
+    for (std::size_t i = 0; i < kCodedTokens; ++i)
       tokens.push_back(prompt[(3 * i + i * i / 7) % prompt.size()]);
     model.restart(0);
     return model.run_in_chunks(tokens, kPass);
@@ -46,7 +42,7 @@ TEST_P(CodedKv, PredictionsStayClose) {
   EXPECT_GT(nmse(two, plain), error_of_four);
   EXPECT_LT(nmse(ladder, plain), 0.05);
   // The first passes see nothing coded, but rows of half precision, and windows of 8 bits.
-  const std::size_t first = 2 * 32 * plain.size() / kTokens;
+  const std::size_t first = 2 * 32 * plain.size() / kCodedTokens;
   EXPECT_LT(nmse(std::span(four).first(first), std::span(plain).first(first)), 1e-3);
 }
 

@@ -17,6 +17,7 @@
 #include "golden_case.h"
 #include "quant/quant.h"
 #include "safetensors_writer.h"
+#include "shared_dir.h"
 #include "support/error.h"
 #include "temporary_folder.h"
 
@@ -100,14 +101,8 @@ TEST_P(ConvertGolden, GivesTheGoldenBack) {
   EXPECT_TRUE(result.warnings.empty());
 }
 
-std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Goldens, ConvertGolden, ::testing::ValuesIn(checkpoint_cases()),
-                         test_name);
+                         case_name);
 
 /// The converted model's logits are the reference's.
 class ConvertLogits : public ::testing::TestWithParam<std::string> {};
@@ -129,7 +124,7 @@ INSTANTIATE_TEST_SUITE_P(Goldens, ConvertLogits,
                                            "deepseek2", "deepseek2-lite", "qwen2", "qwen3",
                                            "gemma2", "gemma3", "phi3-short", "smollm3", "olmo2",
                                            "granite"),
-                         test_name);
+                         case_name);
 
 // Options.
 
@@ -513,7 +508,7 @@ INSTANTIATE_TEST_SUITE_P(Goldens, ConvertHostile,
                                            "qwen3moe", "qwen35-mtp", "gemma3", "phi3-short",
                                            "smollm3", "olmo2", "lfm2", "granite", "deepseek2",
                                            "bert-rank"),
-                         test_name);
+                         case_name);
 
 }  // namespace
 }  // namespace hearth::testing

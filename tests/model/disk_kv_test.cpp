@@ -21,15 +21,15 @@ using model::BatchRow;
 using model::LoadedModel;
 using state::SequenceState;
 
-constexpr std::int64_t kContext = 5120;
+constexpr std::int64_t kDiskContext = 5120;
 constexpr std::size_t kBatch = 96;
 
 /// A model of which two are compared: one has all keys and values in memory.
-class Model {
+class DiskModel {
  public:
-  Model(const GoldenCase& golden, const std::string& kv, bool exact, int sequences,
-        std::uint64_t budget, const std::filesystem::path& folder,
-        std::int64_t context = kContext) {
+  DiskModel(const GoldenCase& golden, const std::string& kv, bool exact, int sequences,
+            std::uint64_t budget, const std::filesystem::path& folder,
+            std::int64_t context = kDiskContext) {
     spec::Setup setup;
     setup.context = context;
     setup.sequences = sequences;
@@ -77,7 +77,7 @@ std::vector<std::int32_t> text(const GoldenCase& golden, std::size_t length, std
 
 /// What is given to keys and values: less than they take, and enough for the few layers of these
 /// models, of which the parts that are being read are a large share.
-std::uint64_t tight_budget(const Model& model) {
+std::uint64_t tight_budget(const DiskModel& model) {
   const LoadedModel& loaded = *model.loaded;
   spec::Setup setup = loaded.setup();
   for (std::uint64_t part = 6;; ++part) {
@@ -100,8 +100,8 @@ class DiskKv : public ::testing::TestWithParam<std::tuple<const char*, const cha
   /// `roomy`: a quarter of all more than the least.
   void load(int sequences, bool roomy = false) {
     const auto make = [&](std::uint64_t budget) {
-      return std::make_unique<Model>(*golden_, std::get<1>(GetParam()), std::get<2>(GetParam()),
-                                     sequences, budget, folder_.path());
+      return std::make_unique<DiskModel>(*golden_, std::get<1>(GetParam()), std::get<2>(GetParam()),
+                                         sequences, budget, folder_.path());
     };
     memory_ = make(0);
     const std::uint64_t budget =
@@ -122,13 +122,13 @@ class DiskKv : public ::testing::TestWithParam<std::tuple<const char*, const cha
 
   TemporaryFolder folder_;
   std::unique_ptr<GoldenCase> golden_;
-  std::unique_ptr<Model> memory_, disk_;
+  std::unique_ptr<DiskModel> memory_, disk_;
 };
 
 TEST_P(DiskKv, LogitsAreThoseOfMemory) {
   load(1);
   std::vector<std::vector<float>> results;
-  for (const Model* const model : {memory_.get(), disk_.get()}) {
+  for (const DiskModel* const model : {memory_.get(), disk_.get()}) {
     const auto sequence = model->loaded->new_sequence();
     std::vector<float>& all = results.emplace_back();
     const auto add = [&all](const std::vector<float>& more) {
@@ -145,7 +145,7 @@ TEST_P(DiskKv, LogitsAreThoseOfMemory) {
     add(model->run(*sequence, text(*golden_, 1900, 3)));
     add(model->run(*sequence, text(*golden_, 3, 4), 1));
     // To the end of the context.
-    const auto rest = static_cast<std::size_t>(kContext - sequence->length());
+    const auto rest = static_cast<std::size_t>(kDiskContext - sequence->length());
     add(model->run(*sequence, text(*golden_, rest, 5)));
   }
   EXPECT_EQ(results[0], results[1]);
@@ -154,7 +154,7 @@ TEST_P(DiskKv, LogitsAreThoseOfMemory) {
 TEST_P(DiskKv, ForksSnapshotsAndSavedStatesAsWell) {
   load(2);
   std::vector<std::vector<float>> results;
-  for (const Model* const model : {memory_.get(), disk_.get()}) {
+  for (const DiskModel* const model : {memory_.get(), disk_.get()}) {
     std::vector<float>& all = results.emplace_back();
     const auto add = [&all](std::span<const float> more) {
       all.insert(all.end(), more.begin(), more.end());
@@ -193,7 +193,7 @@ class DiskKvFolder : public ::testing::Test {
                       std::uint64_t spill_bytes = 0) const {
     spec::Setup setup;
     setup.model = GoldenCase(name).model();
-    setup.context = kContext;
+    setup.context = kDiskContext;
     setup.batch_rows = kBatch;
     setup.threads = 1;
     setup.kv_budget = budget;
@@ -212,7 +212,7 @@ class DiskKvFolder : public ::testing::Test {
 
 TEST_F(DiskKvFolder, BudgetsAndFoldersThatAreTooSmall) {
   const GoldenCase golden("llama-plain");
-  const Model all(golden, "f16", false, 1, 0, {});
+  const DiskModel all(golden, "f16", false, 1, 0, {});
   const std::uint64_t bytes = all.loaded->memory().kv;
   EXPECT_EQ(refusal("llama-plain", bytes, {}), "nothing") << "all fits: no folder is needed";
   const std::uint64_t tight = tight_budget(all);
@@ -234,10 +234,10 @@ TEST_F(DiskKvFolder, ModelsThatChooseCells) {
 TEST_F(DiskKvFolder, LongContextsGiveTheSameToo) {
   constexpr std::int64_t kLong = 16000;
   const GoldenCase golden("llama-plain");
-  const Model all(golden, "f16", false, 1, 0, {}, kLong);
-  const Model tight(golden, "f16", false, 1, tight_budget(all), folder_.path(), kLong);
+  const DiskModel all(golden, "f16", false, 1, 0, {}, kLong);
+  const DiskModel tight(golden, "f16", false, 1, tight_budget(all), folder_.path(), kLong);
   std::vector<std::vector<float>> results;
-  for (const Model* const model : {&all, &tight}) {
+  for (const DiskModel* const model : {&all, &tight}) {
     const auto sequence = model->loaded->new_sequence();
     std::vector<float>& logits =
         results.emplace_back(model->run(*sequence, text(golden, 14'500, 1)));
@@ -253,10 +253,10 @@ TEST_F(DiskKvFolder, LongCodedContextsOfSeveralSequencesToo) {
   constexpr std::int64_t kLong = 10'000;
   constexpr std::size_t kSequences = 3;
   const GoldenCase golden("llama-plain");
-  const Model all(golden, "tq4", false, kSequences, 0, {}, kLong);
-  const Model tight(golden, "tq4", false, kSequences, tight_budget(all), folder_.path(), kLong);
+  const DiskModel all(golden, "tq4", false, kSequences, 0, {}, kLong);
+  const DiskModel tight(golden, "tq4", false, kSequences, tight_budget(all), folder_.path(), kLong);
   std::vector<std::vector<float>> results;
-  for (const Model* const model : {&all, &tight}) {
+  for (const DiskModel* const model : {&all, &tight}) {
     std::vector<std::unique_ptr<SequenceState>> sequences;
     for (std::size_t i = 0; i < kSequences; ++i) {
       sequences.push_back(model->loaded->new_sequence());
@@ -279,14 +279,14 @@ TEST_F(DiskKvFolder, LongCodedContextsOfSeveralSequencesToo) {
 
 TEST_F(DiskKvFolder, APlanSaysWhatATokenReads) {
   const GoldenCase golden("llama-plain");
-  const Model all(golden, "f16", false, 1, 0, {});
-  const Model tight(golden, "f16", false, 1, tight_budget(all), folder_.path());
+  const DiskModel all(golden, "f16", false, 1, 0, {});
+  const DiskModel tight(golden, "f16", false, 1, tight_budget(all), folder_.path());
   const model::PassCost cost =
       model::count_pass(tight.loaded->file(), tight.loaded->spec(), tight.loaded->setup(),
-                        tight.loaded->backend(), 1, kContext - 1);
+                        tight.loaded->backend(), 1, kDiskContext - 1);
   EXPECT_EQ(cost.disk_bytes, tight.loaded->memory().disk);
   const auto sequence = tight.loaded->new_sequence();
-  (void)tight.run(*sequence, text(golden, kContext - 1, 1));
+  (void)tight.run(*sequence, text(golden, kDiskContext - 1, 1));
   (void)tight.run(*sequence, text(golden, 1, 2));
   EXPECT_EQ(tight.loaded->pool().stream()->pass_bytes(), cost.disk_bytes_read);
   EXPECT_GT(cost.disk_bytes_read, 0U);

@@ -3,6 +3,7 @@
 #include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
 #include "golden_case.h"
+#include "shared_dir.h"
 
 namespace hearth::testing {
 namespace {
@@ -103,14 +104,8 @@ TEST_P(DraftGolden, ExactCpuBackendReproducesDrafts) {
   check(*compute::make_cpu_backend({.threads = 2, .exact = true, .instruction_set = ""}));
 }
 
-std::string test_name(const ::testing::TestParamInfo<std::string>& tested) {
-  std::string name = tested.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Goldens, DraftGolden, ::testing::Values("qwen35-mtp", "qwen35moe-mtp"),
-                         test_name);
+                         case_name);
 
 }  // namespace
 }  // namespace hearth::testing

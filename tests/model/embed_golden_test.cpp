@@ -5,13 +5,10 @@
 #include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
 #include "golden_case.h"
+#include "shared_dir.h"
 
 namespace hearth::testing {
 namespace {
-
-std::unique_ptr<compute::Backend> exact_backend(int threads = 2) {
-  return compute::make_cpu_backend({.threads = threads, .exact = true, .instruction_set = ""});
-}
 
 bool has_array(const GoldenCase& golden, const std::string& name) {
   const auto& arrays = golden.description.at("arrays");
@@ -92,15 +89,8 @@ TEST_P(EmbedGolden, FastCpuBackendStaysClose) {
   EXPECT_LE(nmse(hidden_states(model, texts), golden.array("token_embd")), 1e-4);
 }
 
-std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param;
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Goldens, EmbedGolden, ::testing::ValuesIn(golden_cases("embed")),
-                         test_name);
+                         case_name);
 
 class EncoderDecoderGolden : public ::testing::TestWithParam<std::string> {};
 
@@ -153,7 +143,7 @@ TEST_P(EncoderDecoderGolden, ExactCpuBackendReproducesLogits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, EncoderDecoderGolden, ::testing::ValuesIn(golden_cases("encdec")),
-                         test_name);
+                         case_name);
 
 }  // namespace
 }  // namespace hearth::testing

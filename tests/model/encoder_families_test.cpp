@@ -15,13 +15,14 @@ namespace {
 using Row = std::vector<double>;
 using Rows = std::vector<Row>;
 
-constexpr std::int64_t kWidth = 32, kHeads = 4, kHead = 8, kHidden = 24, kVocab = 40, kLayers = 2;
+constexpr std::int64_t kEncoderWidth = 32, kEncoderHeads = 4, kEncoderHead = 8, kEncoderHidden = 24,
+                       kEncoderVocab = 40, kLayers = 2;
 constexpr float kEpsilon = 1e-5F;
 
 /// A model file and the numbers in it.
-struct Model {
+struct EncoderFile {
   std::string architecture;
-  std::int64_t kv_heads = kHeads;
+  std::int64_t kv_heads = kEncoderHeads;
   std::map<std::string, std::vector<float>> values;
   std::map<std::string, std::vector<std::int64_t>> shapes;
   std::mt19937 random{7};
@@ -42,7 +43,7 @@ struct Model {
     add(name + ".weight", {in, out});
     add(name + ".bias", {out});
   }
-  void add_norm(const std::string& name, std::int64_t size = kWidth) {
+  void add_norm(const std::string& name, std::int64_t size = kEncoderWidth) {
     add(name + ".weight", {size});
     add(name + ".bias", {size});
   }
@@ -53,12 +54,12 @@ struct Model {
     const auto set = [&](const std::string& key, auto value) {
       writer.set(architecture + "." + key, value);
     };
-    set("embedding_length", static_cast<std::uint32_t>(kWidth));
+    set("embedding_length", static_cast<std::uint32_t>(kEncoderWidth));
     set("block_count", static_cast<std::uint32_t>(kLayers));
     set("context_length", 64U);
-    set("attention.head_count", static_cast<std::uint32_t>(kHeads));
+    set("attention.head_count", static_cast<std::uint32_t>(kEncoderHeads));
     set("attention.head_count_kv", static_cast<std::uint32_t>(kv_heads));
-    set("feed_forward_length", static_cast<std::uint32_t>(kHidden));
+    set("feed_forward_length", static_cast<std::uint32_t>(kEncoderHidden));
     set("attention.layer_norm_epsilon", kEpsilon);
     set("attention.layer_norm_rms_epsilon", kEpsilon);
     set("rope.freq_base", 500.0F);
@@ -77,7 +78,7 @@ std::string in_layer(std::int64_t layer, const std::string& name) {
 
 class Equations {
  public:
-  explicit Equations(const Model& model) : model_(model) {}
+  explicit Equations(const EncoderFile& model) : model_(model) {}
 
   [[nodiscard]] Rows linear(const std::string& name, const Rows& x) const {
     const std::vector<float>& weight = model_.values.at(name + ".weight");
@@ -120,10 +121,10 @@ class Equations {
     Rows rows;
     const auto types = model_.values.find("token_types.weight");
     for (const std::int32_t token : tokens) {
-      Row row(kWidth);
+      Row row(kEncoderWidth);
       for (std::size_t i = 0; i < row.size(); ++i) {
         row[i] = model_.values.at("token_embd.weight")[static_cast<std::size_t>(token) *
-                                                           static_cast<std::size_t>(kWidth) +
+                                                           static_cast<std::size_t>(kEncoderWidth) +
                                                        i];
         if (types != model_.values.end()) row[i] += types->second[i];
       }
@@ -135,10 +136,10 @@ class Equations {
   [[nodiscard]] bool has(const std::string& name) const {
     return model_.values.contains(name + ".weight");
   }
-  [[nodiscard]] const Model& model() const { return model_; }
+  [[nodiscard]] const EncoderFile& model() const { return model_; }
 
  private:
-  const Model& model_;
+  const EncoderFile& model_;
 };
 
 double gelu(double z) {
@@ -173,12 +174,12 @@ Rows gated(const Rows& gate, const Rows& up, double (*activation)(double)) {
 /// Rotates every head by its row's position.
 void rotate(Rows& x, bool halves) {
   for (std::size_t t = 0; t < x.size(); ++t) {
-    for (std::size_t head = 0; head < x[t].size(); head += kHead) {
-      for (std::size_t i = 0; i < kHead / 2; ++i) {
+    for (std::size_t head = 0; head < x[t].size(); head += kEncoderHead) {
+      for (std::size_t i = 0; i < kEncoderHead / 2; ++i) {
         const double angle =
-            static_cast<double>(t) * std::pow(500.0, -2.0 * static_cast<double>(i) / kHead);
+            static_cast<double>(t) * std::pow(500.0, -2.0 * static_cast<double>(i) / kEncoderHead);
         double& a = x[t][head + (halves ? i : 2 * i)];
-        double& b = x[t][head + (halves ? i + kHead / 2 : 2 * i + 1)];
+        double& b = x[t][head + (halves ? i + kEncoderHead / 2 : 2 * i + 1)];
         const double rotated = a * std::cos(angle) - b * std::sin(angle);
         b = a * std::sin(angle) + b * std::cos(angle);
         a = rotated;
@@ -189,18 +190,19 @@ void rotate(Rows& x, bool halves) {
 
 /// Everything attends to everything; with ALiBi of `max_bias` when > 0.
 Rows attend(const Rows& q, const Rows& k, const Rows& v, double max_bias) {
-  const std::size_t kv_heads = k[0].size() / kHead;
-  Rows out(q.size(), Row(kHeads * kHead));
-  for (std::size_t h = 0; h < kHeads; ++h) {
-    const std::size_t from = h / (kHeads / kv_heads) * kHead;
-    const double slope = std::exp2(-max_bias / kHeads * static_cast<double>(h + 1));
+  const std::size_t kv_heads = k[0].size() / kEncoderHead;
+  Rows out(q.size(), Row(kEncoderHeads * kEncoderHead));
+  for (std::size_t h = 0; h < kEncoderHeads; ++h) {
+    const std::size_t from = h / (kEncoderHeads / kv_heads) * kEncoderHead;
+    const double slope = std::exp2(-max_bias / kEncoderHeads * static_cast<double>(h + 1));
     for (std::size_t t = 0; t < q.size(); ++t) {
       Row weights;
       double total = 0;
       for (std::size_t c = 0; c < k.size(); ++c) {
         double score = 0;
-        for (std::size_t i = 0; i < kHead; ++i) score += q[t][h * kHead + i] * k[c][from + i];
-        score /= std::sqrt(static_cast<double>(kHead));
+        for (std::size_t i = 0; i < kEncoderHead; ++i)
+          score += q[t][h * kEncoderHead + i] * k[c][from + i];
+        score /= std::sqrt(static_cast<double>(kEncoderHead));
         if (max_bias > 0) {
           score -= slope * std::abs(static_cast<double>(t) - static_cast<double>(c));
         }
@@ -208,8 +210,8 @@ Rows attend(const Rows& q, const Rows& k, const Rows& v, double max_bias) {
         total += weights.back();
       }
       for (std::size_t c = 0; c < k.size(); ++c) {
-        for (std::size_t i = 0; i < kHead; ++i) {
-          out[t][h * kHead + i] += weights[c] / total * v[c][from + i];
+        for (std::size_t i = 0; i < kEncoderHead; ++i) {
+          out[t][h * kEncoderHead + i] += weights[c] / total * v[c][from + i];
         }
       }
     }
@@ -234,9 +236,9 @@ Rows jina_bert(const Equations& e, std::span<const std::int32_t> tokens) {
     if (e.has(name("attn_norm_2"))) a = e.norm(name("attn_norm_2"), sum(a, h), false);
     Rows hidden = e.linear(name("ffn_up"), a);
     if (v2) {
-      const Rows gate =
-          e.has(name("ffn_gate")) ? e.linear(name("ffn_gate"), a) : columns(hidden, 0, kHidden);
-      if (!e.has(name("ffn_gate"))) hidden = columns(hidden, kHidden, kHidden);
+      const Rows gate = e.has(name("ffn_gate")) ? e.linear(name("ffn_gate"), a)
+                                                : columns(hidden, 0, kEncoderHidden);
+      if (!e.has(name("ffn_gate"))) hidden = columns(hidden, kEncoderHidden, kEncoderHidden);
       hidden = gated(gate, hidden, gelu);
     } else {
       for (Row& row : hidden) std::transform(row.begin(), row.end(), row.begin(), gelu);
@@ -254,7 +256,7 @@ Rows bidirectional_llama(const Equations& e, std::span<const std::int32_t> token
   for (std::int64_t l = 0; l < kLayers; ++l) {
     const auto name = [&](const std::string& tensor) { return in_layer(l, tensor); };
     Rows x = e.norm(name("attn_norm"), h, true);
-    const auto width = static_cast<std::size_t>(kWidth);
+    const auto width = static_cast<std::size_t>(kEncoderWidth);
     const Rows qkv = neo ? e.linear(name("attn_qkv"), x) : Rows{};
     Rows q = neo ? columns(qkv, 0, width) : e.linear(name("attn_q"), x);
     Rows k = neo ? columns(qkv, width, width) : e.linear(name("attn_k"), x);
@@ -264,7 +266,8 @@ Rows bidirectional_llama(const Equations& e, std::span<const std::int32_t> token
     h = sum(h, e.linear(name("attn_output"), attend(q, k, v, 0)));
     x = e.norm(name("ffn_norm"), h, true);
     const Rows up = e.linear(name("ffn_up"), x);
-    const Rows hidden = neo ? gated(columns(up, 0, kHidden), columns(up, kHidden, kHidden), silu)
+    const Rows hidden = neo ? gated(columns(up, 0, kEncoderHidden),
+                                    columns(up, kEncoderHidden, kEncoderHidden), silu)
                             : gated(e.linear(name("ffn_gate"), x), up, silu);
     h = sum(h, e.linear(name("ffn_down"), hidden));
   }
@@ -273,23 +276,24 @@ Rows bidirectional_llama(const Equations& e, std::span<const std::int32_t> token
 
 // ---- The models ---------------------------------------------------------------------------------
 
-Model jina(const std::string& architecture, bool every_extra) {
+EncoderFile jina(const std::string& architecture, bool every_extra) {
   const bool v2 = architecture == "jina-bert-v2";
-  Model model;
+  EncoderFile model;
   model.architecture = architecture;
-  model.add("token_embd.weight", {kWidth, kVocab});
-  model.add("token_types.weight", {kWidth, 2});
+  model.add("token_embd.weight", {kEncoderWidth, kEncoderVocab});
+  model.add("token_types.weight", {kEncoderWidth, 2});
   model.add_norm("token_embd_norm");
   for (std::int64_t l = 0; l < kLayers; ++l) {
     for (const char* name : {"attn_q", "attn_k", "attn_v", "attn_output"}) {
-      model.add_both(in_layer(l, name), kWidth, kWidth);
+      model.add_both(in_layer(l, name), kEncoderWidth, kEncoderWidth);
     }
     model.add_norm(in_layer(l, "attn_output_norm"));
     model.add_norm(in_layer(l, "layer_output_norm"));
-    model.add_both(in_layer(l, "ffn_down"), kHidden, kWidth);
-    model.add_both(in_layer(l, "ffn_up"), kWidth, v2 && !every_extra ? 2 * kHidden : kHidden);
+    model.add_both(in_layer(l, "ffn_down"), kEncoderHidden, kEncoderWidth);
+    model.add_both(in_layer(l, "ffn_up"), kEncoderWidth,
+                   v2 && !every_extra ? 2 * kEncoderHidden : kEncoderHidden);
     if (!v2 || !every_extra) continue;
-    model.add(in_layer(l, "ffn_gate.weight"), {kWidth, kHidden});
+    model.add(in_layer(l, "ffn_gate.weight"), {kEncoderWidth, kEncoderHidden});
     for (const char* name : {"attn_q_norm", "attn_k_norm", "attn_norm_2"}) {
       model.add_norm(in_layer(l, name));
     }
@@ -297,31 +301,31 @@ Model jina(const std::string& architecture, bool every_extra) {
   return model;
 }
 
-Model llama_like(const std::string& architecture) {
+EncoderFile llama_like_encoder(const std::string& architecture) {
   const bool neo = architecture == "neo-bert";
-  Model model;
+  EncoderFile model;
   model.architecture = architecture;
-  model.kv_heads = neo ? kHeads : 2;
-  model.add("token_embd.weight", {kWidth, kVocab});
-  model.add(neo ? "enc.output_norm.weight" : "output_norm.weight", {kWidth});
+  model.kv_heads = neo ? kEncoderHeads : 2;
+  model.add("token_embd.weight", {kEncoderWidth, kEncoderVocab});
+  model.add(neo ? "enc.output_norm.weight" : "output_norm.weight", {kEncoderWidth});
   for (std::int64_t l = 0; l < kLayers; ++l) {
     const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
       model.add(in_layer(l, name + ".weight"), std::move(shape));
     };
-    add("attn_norm", {kWidth});
-    add("ffn_norm", {kWidth});
-    add("attn_output", {kWidth, kWidth});
-    add("ffn_down", {kHidden, kWidth});
+    add("attn_norm", {kEncoderWidth});
+    add("ffn_norm", {kEncoderWidth});
+    add("attn_output", {kEncoderWidth, kEncoderWidth});
+    add("ffn_down", {kEncoderHidden, kEncoderWidth});
     if (neo) {
-      add("attn_qkv", {kWidth, 3 * kWidth});
-      add("ffn_up", {kWidth, 2 * kHidden});
+      add("attn_qkv", {kEncoderWidth, 3 * kEncoderWidth});
+      add("ffn_up", {kEncoderWidth, 2 * kEncoderHidden});
       continue;
     }
-    add("attn_q", {kWidth, kWidth});
-    add("attn_k", {kWidth, 2 * kHead});
-    add("attn_v", {kWidth, 2 * kHead});
-    add("ffn_gate", {kWidth, kHidden});
-    add("ffn_up", {kWidth, kHidden});
+    add("attn_q", {kEncoderWidth, kEncoderWidth});
+    add("attn_k", {kEncoderWidth, 2 * kEncoderHead});
+    add("attn_v", {kEncoderWidth, 2 * kEncoderHead});
+    add("ffn_gate", {kEncoderWidth, kEncoderHidden});
+    add("ffn_up", {kEncoderWidth, kEncoderHidden});
   }
   return model;
 }
@@ -332,7 +336,7 @@ const std::vector<std::int32_t> kSecondText = {21, 2, 2, 14};
 using Describe = Rows (*)(const Equations&, std::span<const std::int32_t>);
 
 /// Both texts in one pass give what the equations give for each alone.
-void check(const Model& model, Describe equations) {
+void check(const EncoderFile& model, Describe equations) {
   SCOPED_TRACE(model.architecture);
   const TemporaryFolder folder;
   model.write(folder / "model.gguf");
@@ -368,7 +372,7 @@ TEST(EncoderFamilies, JinaBertFollowsItsEquations) {
 
 TEST(EncoderFamilies, BidirectionalLlamasFollowTheirEquations) {
   for (const char* architecture : {"neo-bert", "eurobert", "llama-embed"}) {
-    check(llama_like(architecture), bidirectional_llama);
+    check(llama_like_encoder(architecture), bidirectional_llama);
   }
 }
 

@@ -377,14 +377,14 @@ std::vector<Variant> variants() {
   };
 }
 
-class ExpertsLayer : public testing::TestWithParam<Variant> {};
+class ExpertsLayer : public ::testing::TestWithParam<Variant> {};
 
 TEST_P(ExpertsLayer, ComputesTheFormulas) {
   check(GetParam(), *compute::make_reference_backend());
   check(GetParam(), *compute::make_cpu_backend({.threads = 2, .instruction_set = {}}));
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, ExpertsLayer, testing::ValuesIn(variants()),
+INSTANTIATE_TEST_SUITE_P(Variants, ExpertsLayer, ::testing::ValuesIn(variants()),
                          [](const auto& tested) { return tested.param.name; });
 
 }  // namespace

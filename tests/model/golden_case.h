@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "compute/backend.h"
+#include "compute/cpu/cpu_backend.h"
 #include "gguf/file.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
@@ -73,6 +74,11 @@ inline std::vector<std::string> golden_cases(const std::string& mode) {
 /// What --exact must reach: these three amplify rounding (the issue's own limits).
 inline double golden_tolerance(const std::string& name) {
   return name == "gemma3n" || name == "glm-dsa" || name == "deepseek4-long" ? 1e-6 : 1e-8;
+}
+
+/// The CPU backend with the reference's arithmetic.
+inline std::unique_ptr<compute::Backend> exact_backend(int threads = 2) {
+  return compute::make_cpu_backend({.threads = threads, .exact = true, .instruction_set = ""});
 }
 
 /// sum((a - reference)^2) / sum(reference^2).

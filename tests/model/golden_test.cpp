@@ -7,6 +7,7 @@
 #include "compute/cpu/cpu_backend.h"
 #include "compute/reference/reference_backend.h"
 #include "golden_case.h"
+#include "shared_dir.h"
 #include "spec/visit.h"
 
 namespace hearth::testing {
@@ -65,10 +66,6 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
-std::unique_ptr<compute::Backend> exact_backend(int threads) {
-  return compute::make_cpu_backend({.threads = threads, .exact = true, .instruction_set = ""});
-}
-
 /// Recurrent mixers and latent attention add up whole batches in another order than single rows.
 bool sums_in_one_order(const spec::ModelSpec& spec) {
   bool latent = false;
@@ -119,13 +116,6 @@ TEST(ExactResults, AreTheSameBitsInLongContexts) {
   }
 }
 
-std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param;
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
-  return name;
-}
-
 /// The fast path: int8 activations for quantized weights, half-precision KV.
 bool rounds_halves(const std::string& instruction_set) {
   return instruction_set == "avx512bf16" || instruction_set == "amx";
@@ -168,10 +158,10 @@ TEST_P(FastGolden, StaysCloseToTheFloatReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, FastGolden, ::testing::ValuesIn(golden_cases("gen")), test_name);
+INSTANTIATE_TEST_SUITE_P(Goldens, FastGolden, ::testing::ValuesIn(golden_cases("gen")), case_name);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FastGolden);
 INSTANTIATE_TEST_SUITE_P(Goldens, ArchitectureGolden, ::testing::ValuesIn(golden_cases("gen")),
-                         test_name);
+                         case_name);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ArchitectureGolden);
 
 }  // namespace

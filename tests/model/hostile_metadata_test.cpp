@@ -41,7 +41,8 @@ struct TensorPlan {
   DType dtype = DType::kF32;
 };
 
-constexpr std::int64_t kWidth = 32, kHeads = 4, kKvHeads = 2, kHead = 8, kHidden = 64, kVocab = 40;
+constexpr std::int64_t kHostileWidth = 32, kHostileHeads = 4, kHostileKvHeads = 2, kHostileHead = 8,
+                       kHostileHidden = 64, kHostileVocab = 40;
 
 /// A model as plain data, so that parts of it can be changed.
 struct ModelPlan {
@@ -89,25 +90,25 @@ ModelPlan base(const std::string& architecture, std::uint32_t layers = 2) {
   ModelPlan plan;
   plan.architecture = architecture;
   plan.layers = layers;
-  plan.key("embedding_length", number(static_cast<std::uint32_t>(kWidth)));
+  plan.key("embedding_length", number(static_cast<std::uint32_t>(kHostileWidth)));
   plan.key("block_count", number(layers));
   plan.key("context_length", number(64U));
-  plan.key("attention.head_count", number(static_cast<std::uint32_t>(kHeads)));
-  plan.key("attention.head_count_kv", number(static_cast<std::uint32_t>(kKvHeads)));
-  plan.key("feed_forward_length", number(static_cast<std::uint32_t>(kHidden)));
+  plan.key("attention.head_count", number(static_cast<std::uint32_t>(kHostileHeads)));
+  plan.key("attention.head_count_kv", number(static_cast<std::uint32_t>(kHostileKvHeads)));
+  plan.key("feed_forward_length", number(static_cast<std::uint32_t>(kHostileHidden)));
   plan.key("attention.layer_norm_rms_epsilon", number(1e-5F));
   plan.key("attention.layer_norm_epsilon", number(1e-5F));
-  plan.tensors["token_embd.weight"] = {{kWidth, kVocab}};
-  plan.tensors["output_norm.weight"] = {{kWidth}};
-  plan.layer_tensor("attn_q.weight", {kWidth, kHeads * kHead});
-  plan.layer_tensor("attn_k.weight", {kWidth, kKvHeads * kHead});
-  plan.layer_tensor("attn_v.weight", {kWidth, kKvHeads * kHead});
-  plan.layer_tensor("attn_output.weight", {kHeads * kHead, kWidth});
-  plan.layer_tensor("attn_norm.weight", {kWidth});
-  plan.layer_tensor("ffn_norm.weight", {kWidth});
-  plan.layer_tensor("ffn_gate.weight", {kWidth, kHidden});
-  plan.layer_tensor("ffn_up.weight", {kWidth, kHidden});
-  plan.layer_tensor("ffn_down.weight", {kHidden, kWidth});
+  plan.tensors["token_embd.weight"] = {{kHostileWidth, kHostileVocab}};
+  plan.tensors["output_norm.weight"] = {{kHostileWidth}};
+  plan.layer_tensor("attn_q.weight", {kHostileWidth, kHostileHeads * kHostileHead});
+  plan.layer_tensor("attn_k.weight", {kHostileWidth, kHostileKvHeads * kHostileHead});
+  plan.layer_tensor("attn_v.weight", {kHostileWidth, kHostileKvHeads * kHostileHead});
+  plan.layer_tensor("attn_output.weight", {kHostileHeads * kHostileHead, kHostileWidth});
+  plan.layer_tensor("attn_norm.weight", {kHostileWidth});
+  plan.layer_tensor("ffn_norm.weight", {kHostileWidth});
+  plan.layer_tensor("ffn_gate.weight", {kHostileWidth, kHostileHidden});
+  plan.layer_tensor("ffn_up.weight", {kHostileWidth, kHostileHidden});
+  plan.layer_tensor("ffn_down.weight", {kHostileHidden, kHostileWidth});
   return plan;
 }
 
@@ -115,10 +116,10 @@ ModelPlan llama() {
   ModelPlan plan = base("llama");
   plan.key("rope.dimension_count", number(8U));
   plan.key("rope.freq_base", number(10000.0F));
-  plan.tensors["rope_freqs.weight"] = {{kHead / 2}};
-  plan.layer_tensor("attn_q.bias", {kHeads * kHead});
+  plan.tensors["rope_freqs.weight"] = {{kHostileHead / 2}};
+  plan.layer_tensor("attn_q.bias", {kHostileHeads * kHostileHead});
   plan.layer_tensor("attn_q.scale", {1});
-  plan.tensors["output.weight"] = {{kWidth, kVocab}};
+  plan.tensors["output.weight"] = {{kHostileWidth, kHostileVocab}};
   return plan;
 }
 
@@ -137,29 +138,29 @@ ModelPlan gemma(const std::string& architecture) {
   ModelPlan plan = base(architecture);
   plan.key("attention.sliding_window", number(4U));
   plan.key("attention.sliding_window_pattern", number(2U));
-  plan.key("attention.key_length", number(static_cast<std::uint32_t>(kHead)));
-  plan.key("attention.value_length", number(static_cast<std::uint32_t>(kHead)));
+  plan.key("attention.key_length", number(static_cast<std::uint32_t>(kHostileHead)));
+  plan.key("attention.value_length", number(static_cast<std::uint32_t>(kHostileHead)));
   plan.key("rope.freq_base_swa", number(10000.0F));
-  plan.layer_tensor("post_attention_norm.weight", {kWidth});
-  plan.layer_tensor("post_ffw_norm.weight", {kWidth});
+  plan.layer_tensor("post_attention_norm.weight", {kHostileWidth});
+  plan.layer_tensor("post_ffw_norm.weight", {kHostileWidth});
   if (architecture == "gemma3") {
-    plan.layer_tensor("attn_q_norm.weight", {kHead});
-    plan.layer_tensor("attn_k_norm.weight", {kHead, kKvHeads});
+    plan.layer_tensor("attn_q_norm.weight", {kHostileHead});
+    plan.layer_tensor("attn_k_norm.weight", {kHostileHead, kHostileKvHeads});
   }
   return plan;
 }
 
 ModelPlan gpt2() {
   ModelPlan plan = base("gpt2");
-  plan.tensors["position_embd.weight"] = {{kWidth, 64}};
-  plan.layer_tensor("attn_norm.bias", {kWidth});
+  plan.tensors["position_embd.weight"] = {{kHostileWidth, 64}};
+  plan.layer_tensor("attn_norm.bias", {kHostileWidth});
   plan.without_layer_tensor("ffn_gate.weight");
   return plan;
 }
 
 ModelPlan bloom() {
   ModelPlan plan = base("bloom");
-  plan.tensors["token_embd_norm.weight"] = {{kWidth}};
+  plan.tensors["token_embd_norm.weight"] = {{kHostileWidth}};
   plan.without_layer_tensor("ffn_gate.weight");
   return plan;
 }
@@ -172,8 +173,8 @@ ModelPlan glm4() {
 
 ModelPlan olmo2() {
   ModelPlan plan = gemma("olmo2");
-  plan.layer_tensor("attn_q_norm.weight", {kHeads * kHead});
-  plan.layer_tensor("attn_k_norm.weight", {kKvHeads * kHead});
+  plan.layer_tensor("attn_q_norm.weight", {kHostileHeads * kHostileHead});
+  plan.layer_tensor("attn_k_norm.weight", {kHostileKvHeads * kHostileHead});
   plan.without_layer_tensor("attn_norm.weight");
   plan.without_layer_tensor("ffn_norm.weight");
   return plan;
@@ -192,9 +193,9 @@ ModelPlan exaone4() {
   ModelPlan plan = base("exaone4", 64);
   plan.key("attention.sliding_window", number(4U));
   for (const char* name : {"attn_q_norm.weight", "attn_k_norm.weight"})
-    plan.layer_tensor(name, {kHead});
+    plan.layer_tensor(name, {kHostileHead});
   for (const char* name : {"post_attention_norm.weight", "post_ffw_norm.weight"})
-    plan.layer_tensor(name, {kWidth});
+    plan.layer_tensor(name, {kHostileWidth});
   return plan;
 }
 
@@ -348,10 +349,10 @@ TEST(HostileMetadata, HeadsLargerThanTheWorkspacesAreRefused) {
     ModelPlan plan = base("llama");
     plan.key("attention.key_length", number(static_cast<std::uint32_t>(size)));
     plan.key("attention.value_length", number(static_cast<std::uint32_t>(size)));
-    plan.layer_tensor("attn_q.weight", {kWidth, kHeads * size});
-    plan.layer_tensor("attn_k.weight", {kWidth, kKvHeads * size});
-    plan.layer_tensor("attn_v.weight", {kWidth, kKvHeads * size});
-    plan.layer_tensor("attn_output.weight", {kHeads * size, kWidth});
+    plan.layer_tensor("attn_q.weight", {kHostileWidth, kHostileHeads * size});
+    plan.layer_tensor("attn_k.weight", {kHostileWidth, kHostileKvHeads * size});
+    plan.layer_tensor("attn_v.weight", {kHostileWidth, kHostileKvHeads * size});
+    plan.layer_tensor("attn_output.weight", {kHostileHeads * size, kHostileWidth});
     EXPECT_EQ(runs(plan), size <= 1024) << size;
   }
 }
@@ -360,8 +361,8 @@ TEST(HostileMetadata, HeadCountsDifferByLayer) {
   ModelPlan plan = base("llama");
   plan.key("attention.head_count_kv", list<std::int32_t>({2, 4}));
   EXPECT_FALSE(runs(plan));
-  plan.tensors["blk.1.attn_k.weight"] = {{kWidth, kHeads * kHead}};
-  plan.tensors["blk.1.attn_v.weight"] = {{kWidth, kHeads * kHead}};
+  plan.tensors["blk.1.attn_k.weight"] = {{kHostileWidth, kHostileHeads * kHostileHead}};
+  plan.tensors["blk.1.attn_v.weight"] = {{kHostileWidth, kHostileHeads * kHostileHead}};
   EXPECT_TRUE(runs(plan));
   plan.key("attention.head_count_kv", list<std::int32_t>({2}));
   EXPECT_FALSE(runs(plan));

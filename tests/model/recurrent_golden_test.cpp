@@ -4,6 +4,7 @@
 
 #include "compute/cpu/cpu_backend.h"
 #include "golden_case.h"
+#include "shared_dir.h"
 
 namespace hearth::testing {
 namespace {
@@ -51,18 +52,12 @@ TEST_P(RecurrentGolden, LongPromptsMayBeCutAnywhere) {
   EXPECT_LE(nmse(model.run(tokens), expected), golden_tolerance(GetParam()));
 }
 
-std::string test_name(const ::testing::TestParamInfo<std::string>& tested) {
-  std::string name = tested.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Goldens, RecurrentGolden,
                          ::testing::Values("falcon-h1", "falcon-mamba", "granitehybrid", "jamba",
                                            "kimi-linear", "lfm2", "lfm2moe", "mamba", "mamba2",
                                            "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe",
                                            "qwen3next", "rwkv7"),
-                         test_name);
+                         case_name);
 
 }  // namespace
 }  // namespace hearth::testing

@@ -5,6 +5,7 @@
 
 #include "compute/cpu/cpu_backend.h"
 #include "golden_case.h"
+#include "shared_dir.h"
 
 namespace hearth::testing {
 namespace {
@@ -182,19 +183,13 @@ TEST_P(StateEquality, SavedStatesGoOnAsBefore) {
   }
 }
 
-std::string test_name(const ::testing::TestParamInfo<std::string>& tested) {
-  std::string name = tested.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Goldens, StateEquality,
                          ::testing::Values("deepseek2", "deepseek32", "deepseek4", "falcon-h1",
                                            "gemma3n", "gemma4-e2b", "glm-dsa", "gpt-oss", "jamba",
                                            "kimi-linear", "lfm2", "llama4", "mamba", "mamba2",
                                            "mimo2", "nemotron_h_moe", "qwen35", "rwkv7",
                                            "smallthinker"),
-                         test_name);
+                         case_name);
 
 }  // namespace
 }  // namespace hearth::testing

@@ -9,6 +9,7 @@
 
 #include "quant/quant.h"
 #include "shared_dir.h"
+#include "support/ascii.h"
 #include "support/file.h"
 
 namespace hearth::quant {
@@ -16,12 +17,6 @@ namespace {
 
 using hearth::testing::goldens_dir;
 using tensor::DType;
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return result;
-}
 
 std::vector<float> floats_of(const std::string& bytes) {
   std::vector<float> values(bytes.size() / sizeof(float));
@@ -55,7 +50,7 @@ void expect_bit_equal(const std::vector<float>& got, const std::vector<float>& w
 class GoldenBlocks : public ::testing::TestWithParam<DType> {};
 
 TEST_P(GoldenBlocks, DecodeToTheReferenceFloats) {
-  const std::string name = lower(tensor::name(GetParam()));
+  const std::string name = ascii_lower(tensor::name(GetParam()));
   const std::filesystem::path folder = goldens_dir() / "quant";
   HEARTH_REQUIRE_FILE(folder / (name + ".q.bin"));
   ASSERT_TRUE(can_decode(GetParam()));

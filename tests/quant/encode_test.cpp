@@ -10,6 +10,7 @@
 
 #include "quant/quant.h"
 #include "shared_dir.h"
+#include "support/ascii.h"
 #include "support/file.h"
 
 namespace hearth::quant {
@@ -26,12 +27,6 @@ std::vector<float> golden_floats(const std::string& name) {
   std::vector<float> values(bytes.size() / sizeof(float));
   std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return result;
 }
 
 std::string encoded(DType dtype, std::span<const float> row,
@@ -122,7 +117,7 @@ class GoldenErrors : public ::testing::TestWithParam<Golden> {};
 /// Error per row against that of the reference encoder on the same input (goldens/quant).
 TEST_P(GoldenErrors, AreAtMostThoseOfTheReference) {
   const DType dtype = GetParam().dtype;
-  const std::string name = lower(tensor::name(dtype));
+  const std::string name = ascii_lower(tensor::name(dtype));
   HEARTH_REQUIRE_FILE(goldens_dir() / "quant" / (name + ".deq.f32"));
   const std::vector<float> input = golden_floats("input.f32");
   const std::vector<float> reference = golden_floats(name + ".deq.f32");

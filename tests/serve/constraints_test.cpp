@@ -13,12 +13,10 @@
 namespace hearth::serve {
 namespace {
 
-std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
-
 TEST(Constraints, WhatIsForcedIsEvaluatedTogether) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   TestServer server(TestServer::small());
-  server.directory.add("stories", stories());
+  server.directory.add("stories", hearth::testing::stories_model());
   server.start();
   std::string said = "Once upon a time there was a little girl named Lily. ";
   said += said + said;

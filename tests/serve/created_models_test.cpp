@@ -18,8 +18,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
-
 constexpr const char* kTemplate =
     "{% for m in messages %}[{{ m['role'] }}: {{ m['content'] }}]{% endfor %}"
     "{% if add_generation_prompt %}[assistant:{% endif %}";
@@ -34,7 +32,8 @@ class CreatedModelTest : public ::testing::Test {
   }
   void start() {
     server.start();
-    create({{"model", "base"}, {"files", {{"a.gguf", upload(read_file(stories()))}}}});
+    create({{"model", "base"},
+            {"files", {{"a.gguf", upload(read_file(hearth::testing::stories_model()))}}}});
   }
   /// Its digest.
   [[nodiscard]] std::string upload(const std::string& bytes) const {
@@ -83,7 +82,7 @@ constexpr const char* kPiratesPrompt =
     "[system: Speak like a pirate.][user: Hi][assistant: Ahoy][user: Where?][assistant:";
 
 TEST_F(CreatedModelTest, IsUsedAsItWasMade) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   create(pirate());
   EXPECT_EQ(prompt("pirate", question()), kPiratesPrompt);
@@ -115,7 +114,7 @@ TEST_F(CreatedModelTest, IsUsedAsItWasMade) {
 }
 
 TEST_F(CreatedModelTest, IsShownCopiedAndKept) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   create(pirate());
   EXPECT_EQ(server.post("/api/copy", R"({"source":"pirate","destination":"parrot"})").status, 200);
@@ -143,7 +142,7 @@ TEST_F(CreatedModelTest, IsShownCopiedAndKept) {
 }
 
 TEST_F(CreatedModelTest, IsMadeAnewWhileItIsLoaded) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   create(pirate());
   EXPECT_EQ(prompt("pirate", question()), kPiratesPrompt);
@@ -156,21 +155,23 @@ TEST_F(CreatedModelTest, IsMadeAnewWhileItIsLoaded) {
 }
 
 TEST_F(CreatedModelTest, OfAnotherFileIsLoadedAnewAndWithAnotherLicenseIsNot) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const double before = first_logprob("base");
   const std::shared_ptr<ServedModel> first = server.models().loaded().front().model;
-  const std::string digest = "sha256:" + hub::sha256_of(read_file(stories()));
+  const std::string digest =
+      "sha256:" + hub::sha256_of(read_file(hearth::testing::stories_model()));
   create({{"model", "base"}, {"files", {{"a.gguf", digest}}}, {"license", "free"}});
   EXPECT_EQ(first_logprob("base"), before);
   EXPECT_EQ(server.models().loaded().front().model, first);
 
-  std::string other = read_file(stories());
+  std::string other = read_file(hearth::testing::stories_model());
   std::fill_n(other.end() - 40'000, 4096, '\0');  // weights
   create({{"model", "base"}, {"files", {{"a.gguf", upload(other)}}}});
   EXPECT_NE(first_logprob("base"), before);
   EXPECT_EQ(server.models().loaded().size(), 1U);
-  create({{"model", "base"}, {"files", {{"a.gguf", upload(read_file(stories()))}}}});
+  create({{"model", "base"},
+          {"files", {{"a.gguf", upload(read_file(hearth::testing::stories_model()))}}}});
   EXPECT_EQ(first_logprob("base"), before);
 }
 
@@ -188,7 +189,7 @@ std::string adapter_file() {
 }
 
 TEST_F(CreatedModelTest, AppliesItsAdapters) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const std::string digest = upload(adapter_file());
   create({{"model", "bent"}, {"from", "base"}, {"adapters", {{"lora.gguf", digest}}}});
@@ -214,7 +215,7 @@ TEST_F(CreatedModelTest, AppliesItsAdapters) {
 }
 
 TEST_F(CreatedModelTest, WhatCannotBeUsedIsRefusedWhenItIsMade) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const auto with = [](const char* what, Json value) {
     Json body = pirate();
@@ -232,7 +233,7 @@ TEST_F(CreatedModelTest, WhatCannotBeUsedIsRefusedWhenItIsMade) {
 }
 
 TEST_F(CreatedModelTest, ARepliesContextIsGoneOnWith) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   Json body = {{"model", "base"},
                {"prompt", "Once upon a time"},
@@ -255,7 +256,7 @@ TEST_F(CreatedModelTest, ARepliesContextIsGoneOnWith) {
 
 /// The same in streams and collected replies: nine letters and digits, whoever asks.
 TEST_F(CreatedModelTest, CallsHaveIdsOfOneKind) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const Json tool = {{"type", "function"},
                      {"function", {{"name", "ping"}, {"parameters", {{"type", "object"}}}}}};

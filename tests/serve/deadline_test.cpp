@@ -13,8 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
-
 constexpr const char* kLate = "X-Request-Timeout: 0.000001\r\n";
 constexpr const char* kSoon = "X-Request-Timeout: 0.2\r\n";
 constexpr const char* kSecret = "the owl and the pussycat";
@@ -25,7 +23,7 @@ class DeadlineTest : public ::testing::Test {
     options.models.each.setup.context = 16384;
     options.models.each.limits.parallel = 1;
     server.emplace(std::move(options));
-    server->directory.add("stories", stories());
+    server->directory.add("stories", hearth::testing::stories_model());
     server->start();
     // Loaded: the deadlines are those of replies.
     ASSERT_EQ(server->post("/v1/completions", R"({"model":"stories","prompt":"a"})").status, 200);
@@ -63,7 +61,7 @@ constexpr Asked kEveryDialect[] = {
 };
 
 TEST_F(DeadlineTest, WhatIsTooLateFailsInTheFormOfItsDialect) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   for (const Asked& each : kEveryDialect) {
     const RawResponse response = server->post(each.path, each.body, kLate);
@@ -81,7 +79,7 @@ TEST_F(DeadlineTest, WhatIsTooLateFailsInTheFormOfItsDialect) {
 }
 
 TEST_F(DeadlineTest, WhatWaitsIsGivenUpAndTheOthersGoOn) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const RawClient first = occupy();
   const RawResponse collected = server->post("/v1/completions", endless(false).dump(), kSoon);
@@ -97,7 +95,7 @@ TEST_F(DeadlineTest, WhatWaitsIsGivenUpAndTheOthersGoOn) {
 
 /// Routes that only count or split texts need the model, too.
 TEST_F(DeadlineTest, WaitingForAModelThatIsMadeAnewEndsForThoseThatOnlyCount) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const RawClient first = occupy();
   ModelExtras extras;
@@ -116,7 +114,7 @@ TEST_F(DeadlineTest, WaitingForAModelThatIsMadeAnewEndsForThoseThatOnlyCount) {
 }
 
 TEST_F(DeadlineTest, WhatIsGeneratingEndsWithWhatItHas) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   TestServer::Options options = TestServer::small();
   options.deadline.emplace(3);
   start(std::move(options));
@@ -151,7 +149,7 @@ TEST_F(DeadlineTest, TheHeaderIsANumberOfSeconds) {
 }
 
 TEST_F(DeadlineTest, SlotsShowWhatRunsAndNothingOfWhatIsSaid) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const Json before = Json::parse(server->get("/slots").body);
   ASSERT_EQ(before.size(), 1U);

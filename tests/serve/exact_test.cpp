@@ -21,8 +21,6 @@ using Json = nlohmann::ordered_json;
 constexpr int kTokens = 48;
 constexpr std::uint64_t kFirstSeed = 11;
 
-std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
-
 spec::Setup exact_setup() {
   spec::Setup setup;
   setup.threads = 1;
@@ -35,7 +33,7 @@ spec::Setup exact_setup() {
 /// What `hearth run` says to every prompt, each with its own seed.
 std::vector<std::string> alone(const std::vector<std::string>& prompts) {
   spec::Setup setup = exact_setup();
-  setup.model = stories();
+  setup.model = hearth::testing::stories_model();
   const auto model = model::LoadedModel::load(setup, {});
   const auto tokenizer = text::Tokenizer::create(model->file().metadata());
   generate::ModelEvaluator evaluator(*model);
@@ -59,7 +57,7 @@ std::vector<std::string> alone(const std::vector<std::string>& prompts) {
 }
 
 TEST(ExactService, RepliesAreThoseOfRunWhateverElseIsAsked) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   const std::vector<std::string> prompts = {"Once upon a time", "Lily and Tom went",
                                             "The dog was sad because", "One day"};
   const std::vector<std::string> expected = alone(prompts);
@@ -67,7 +65,7 @@ TEST(ExactService, RepliesAreThoseOfRunWhateverElseIsAsked) {
   options.models.each.setup = exact_setup();
   options.models.each.limits.parallel = static_cast<int>(prompts.size());
   TestServer server(std::move(options));
-  server.directory.add("stories", stories());
+  server.directory.add("stories", hearth::testing::stories_model());
   server.start();
   const auto ask = [&](std::size_t i) -> std::string {
     const Json reply = server.post_json("/v1/completions", {{"model", "stories"},

@@ -18,8 +18,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
-
 constexpr int kClients = 16, kRequests = 8, kTokens = 24;
 
 enum class Fate { kStream, kCollected, kLongPrompt, kHangUp, kHangUpAtOnce, kDeadline, kNonsense };
@@ -86,12 +84,12 @@ void run_client(const TestServer& server, unsigned seed, Counts& counts) {
 }
 
 TEST(Load, ManyClientsAtOnceAndNothingStaysBehind) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   TestServer::Options options = TestServer::small();
   options.models.each.setup.context = 4096;
   options.models.each.limits.parallel = 6;
   TestServer server(std::move(options));
-  server.directory.add("stories", stories());
+  server.directory.add("stories", hearth::testing::stories_model());
   server.start();
   Counts counts;
   std::vector<std::thread> clients;

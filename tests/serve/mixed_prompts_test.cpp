@@ -17,12 +17,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Ids = std::vector<int>;
 
-std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
-
 class MixedPromptsTest : public ::testing::Test {
  protected:
   void start() {
-    server.directory.add("stories", stories());
+    server.directory.add("stories", hearth::testing::stories_model());
     server.start();
   }
   [[nodiscard]] Ids tokens(const Json& content, bool add_special = false) const {
@@ -44,7 +42,7 @@ class MixedPromptsTest : public ::testing::Test {
 };
 
 TEST_F(MixedPromptsTest, PiecesAreTokenizedOneByOne) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const Ids once = tokens("Once upon"), there = tokens("there was");
   ASSERT_GT(once.size(), 1U);
@@ -59,7 +57,7 @@ TEST_F(MixedPromptsTest, PiecesAreTokenizedOneByOne) {
 }
 
 TEST_F(MixedPromptsTest, AreGoneOnWithAsTheirTokensAre) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const Ids once = tokens("Once upon"), there = tokens("there was");
   const Json expected = complete(joined({{1}, once, {56}, there}));
@@ -76,7 +74,7 @@ TEST_F(MixedPromptsTest, AreGoneOnWithAsTheirTokensAre) {
 }
 
 TEST_F(MixedPromptsTest, TextsHaveBiases) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const Json plain = complete("Once upon a time");
   const std::string said = plain["content"];

@@ -12,15 +12,13 @@
 namespace hearth::serve {
 namespace {
 
-std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
-
 class ModelsTest : public ::testing::Test {
  protected:
   /// Copies of one model: "a", "b", "c".
   void start(ModelOptions options = TestServer::small().models) {
     for (const char* name : {"a", "b", "c"}) {
       const std::filesystem::path copy = folder / (std::string(name) + ".gguf");
-      std::filesystem::copy_file(stories(), copy);
+      std::filesystem::copy_file(hearth::testing::stories_model(), copy);
       std::filesystem::permissions(copy, std::filesystem::perms::owner_write,
                                    std::filesystem::perm_options::add);
       directory.add(name, copy);
@@ -52,7 +50,7 @@ class ModelsTest : public ::testing::Test {
 using Names = std::vector<std::string>;
 
 TEST_F(ModelsTest, LoadsOnDemandAndOnce) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   EXPECT_EQ(loaded(), Names{});
   const ModelManager::Lease first = manager->use({.name = "A:latest"});
@@ -70,7 +68,7 @@ TEST_F(ModelsTest, LoadsOnDemandAndOnce) {
 }
 
 TEST_F(ModelsTest, LeavesWhenIdleForLongEnough) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   manager->preload("a");
   EXPECT_EQ(loaded(), Names{"a"});  // for ever, by the options
@@ -89,7 +87,7 @@ TEST_F(ModelsTest, LeavesWhenIdleForLongEnough) {
 }
 
 TEST_F(ModelsTest, TheLeastRecentlyUsedMakesRoom) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   ModelOptions options = TestServer::small().models;
   options.most_loaded = 2;
   start(options);
@@ -105,7 +103,7 @@ TEST_F(ModelsTest, TheLeastRecentlyUsedMakesRoom) {
 }
 
 TEST_F(ModelsTest, WhatDoesNotFitSaysWhy) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   ModelOptions options = TestServer::small().models;
   options.each.setup.context = std::int64_t{1} << 29;
   start(options);
@@ -123,7 +121,7 @@ TEST_F(ModelsTest, WhatDoesNotFitSaysWhy) {
 
 // Whoever asks for too much gets nothing, and costs nobody else their model.
 TEST_F(ModelsTest, OthersStayWhereTheirLeavingWouldNotHelp) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   const std::filesystem::path limited = testing::goldens_dir() / "arch" / "gpt2.gguf";
   HEARTH_REQUIRE_FILE(limited);
   start();
@@ -138,7 +136,7 @@ TEST_F(ModelsTest, OthersStayWhereTheirLeavingWouldNotHelp) {
 }
 
 TEST_F(ModelsTest, BrokenFilesAreTold) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   std::filesystem::resize_file(folder / "b.gguf", 1000);
   EXPECT_EQ(status_of({.name = "b"}), 500);
@@ -146,7 +144,7 @@ TEST_F(ModelsTest, BrokenFilesAreTold) {
 }
 
 TEST_F(ModelsTest, ALargerContextIsLoadedAnew) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   EXPECT_EQ(manager->use({.name = "a"})->context(), 256);
   {
@@ -160,7 +158,7 @@ TEST_F(ModelsTest, ALargerContextIsLoadedAnew) {
 
 /// Else two that ask, before and after a model was made anew, would load it in turns.
 TEST_F(ModelsTest, ThoseThatWaitGetTheModelAsItIsByThen) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   std::optional<ModelManager::Lease> old = manager->use({.name = "a"});
   ModelExtras extras;
@@ -176,7 +174,7 @@ TEST_F(ModelsTest, ThoseThatWaitGetTheModelAsItIsByThen) {
 }
 
 TEST_F(ModelsTest, WhatCannotBeReadOfItsSettingsIsSaid) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   std::vector<std::string> said;
   ModelOptions options = TestServer::small().models;
   options.each.warn = [&said](const std::string& warning) { said.push_back(warning); };
@@ -192,7 +190,7 @@ TEST_F(ModelsTest, WhatCannotBeReadOfItsSettingsIsSaid) {
 }
 
 TEST_F(ModelsTest, ItsOwnTemplateIsCompiledOnce) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   EXPECT_EQ(manager->use({.name = "a"})->chat(true), nullptr);
   ModelExtras extras;
@@ -204,7 +202,7 @@ TEST_F(ModelsTest, ItsOwnTemplateIsCompiledOnce) {
 }
 
 TEST_F(ModelsTest, ManyAskAtOnce) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   ModelOptions options = TestServer::small().models;
   options.most_loaded = 2;
   options.keep_alive = std::chrono::duration<double>(0);
@@ -228,7 +226,7 @@ TEST_F(ModelsTest, ManyAskAtOnce) {
 }
 
 TEST_F(ModelsTest, NothingIsLoadedAfterStop) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   manager->stop(std::chrono::milliseconds(0));
   EXPECT_EQ(status_of({.name = "a"}), 503);

@@ -9,7 +9,7 @@
 namespace hearth::serve {
 namespace {
 
-using Json = nlohmann::json;
+using PlainJson = nlohmann::json;
 
 class Facts : public PageFacts {
  public:
@@ -35,16 +35,16 @@ class Facts : public PageFacts {
 
 class PageApiTest : public ::testing::Test {
  protected:
-  Json ask(std::string_view method, std::string_view path, std::string_view query = "",
-           std::string_view body = "", int status = 200, const std::string& owner = "") {
+  PlainJson ask(std::string_view method, std::string_view path, std::string_view query = "",
+                std::string_view body = "", int status = 200, const std::string& owner = "") {
     const PageApiReply reply = api_.handle(method, path, query, body, owner);
     EXPECT_EQ(reply.status, status) << reply.body;
-    const Json json = Json::parse(reply.body);
+    const PlainJson json = PlainJson::parse(reply.body);
     EXPECT_EQ(json.contains("error"), status >= 400) << reply.body;
     return json;
   }
   static std::string document(const std::string& content, int revision = 0) {
-    return Json{
+    return PlainJson{
         {"title", "T"},
         {"model", "tiny"},
         {"revision", revision},
@@ -60,12 +60,12 @@ class PageApiTest : public ::testing::Test {
 };
 
 TEST_F(PageApiTest, TellsModelsAndStatus) {
-  const Json model = ask("GET", "/hearth/models")["models"][0];
+  const PlainJson model = ask("GET", "/hearth/models")["models"][0];
   EXPECT_EQ(model["name"], "tiny");
   EXPECT_EQ(model["fits"], true);
   EXPECT_EQ(model["expected_decode_tps"], 12.5);
   EXPECT_TRUE(model["measured_decode_tps"].is_null());
-  const Json status = ask("GET", "/hearth/status");
+  const PlainJson status = ask("GET", "/hearth/status");
   EXPECT_EQ(status["version"], "1.2");
   EXPECT_EQ(status["keeps_conversations"], true);
   EXPECT_EQ(status["models"][0]["memory"][1]["bytes"], 24);
@@ -78,14 +78,14 @@ TEST_F(PageApiTest, TellsModelsAndStatus) {
 TEST_F(PageApiTest, KeepsListsFindsAndDeletesConversations) {
   EXPECT_EQ(ask("PUT", "/hearth/conversations/c-1", "", document("good morning"))["revision"], 1);
   ask("PUT", "/hearth/conversations/c-2", "", document("guten Abend"));
-  const Json read = ask("GET", "/hearth/conversations/c-1");
+  const PlainJson read = ask("GET", "/hearth/conversations/c-1");
   EXPECT_EQ(read["document"]["messages"][0]["content"], "good morning");
   EXPECT_EQ(read["title"], "T");
-  const Json list = ask("GET", "/hearth/conversations");
+  const PlainJson list = ask("GET", "/hearth/conversations");
   EXPECT_EQ(list["count"], 2);
   EXPECT_EQ(list["conversations"][0]["id"], "c-2");
   EXPECT_EQ(ask("GET", "/hearth/conversations", "limit=1")["conversations"].size(), 1U);
-  const Json found = ask("GET", "/hearth/conversations", "q=guten+%41bend&limit=5");
+  const PlainJson found = ask("GET", "/hearth/conversations", "q=guten+%41bend&limit=5");
   ASSERT_EQ(found["conversations"].size(), 1U);
   EXPECT_EQ(found["conversations"][0]["snippet"], "guten Abend ");
   ask("DELETE", "/hearth/conversations/c-1");

@@ -16,9 +16,9 @@ namespace {
 /// Longer than anything takes, also under sanitizers on a busy machine.
 constexpr int kPatience = 60'000;
 
-bool wait_readable(int socket, int milliseconds) {
+bool wait_readable(int socket, int patience) {
   pollfd entry{socket, POLLIN, 0};
-  return ::poll(&entry, 1, milliseconds) > 0;
+  return ::poll(&entry, 1, patience) > 0;
 }
 
 }  // namespace

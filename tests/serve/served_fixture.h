@@ -77,7 +77,7 @@ class TestServer {
                                                  const nlohmann::ordered_json& body) const;
 
  private:
-  testing::TemporaryFolder folder_;
+  hearth::testing::TemporaryFolder folder_;
   Options options_;
   std::mutex log_mutex_;
   std::string log_;

@@ -18,8 +18,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using std::chrono::milliseconds;
 
-std::filesystem::path stories() { return testing::shared_dir() / "models" / "stories260K.gguf"; }
-
 /// Without a model: what needs none.
 class EmptyServiceTest : public ::testing::Test {
  protected:
@@ -31,7 +29,7 @@ class ServiceTest : public ::testing::Test {
  protected:
   void start(TestServer::Options options = TestServer::small()) {
     server.emplace(std::move(options));
-    server->directory.add("stories", stories());
+    server->directory.add("stories", hearth::testing::stories_model());
     server->start();
   }
   std::optional<TestServer> server;
@@ -206,7 +204,7 @@ TEST_F(EmptyServiceTest, WrongTypesOfEveryFieldAre400) {
 }
 
 TEST_F(ServiceTest, ChatsCollectedAndStreamed) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const Json whole = server->post_json("/v1/chat/completions", chat_body("Once upon a time", 16));
   const std::string text = whole["choices"][0]["message"]["content"];
@@ -239,7 +237,7 @@ TEST_F(ServiceTest, ChatsCollectedAndStreamed) {
 }
 
 TEST_F(ServiceTest, OllamaStreamsLines) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const RawResponse response = server->post(
       "/api/generate",
@@ -260,7 +258,7 @@ TEST_F(ServiceTest, OllamaStreamsLines) {
 }
 
 TEST_F(ServiceTest, SeveralChoicesAndStops) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   Json body = chat_body("Once upon a time", 8);
   body["n"] = 3;
@@ -281,7 +279,7 @@ TEST_F(ServiceTest, SeveralChoicesAndStops) {
 }
 
 TEST_F(ServiceTest, RefusesPromptsThatDoNotFitWithTheNumbers) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   std::string long_text;
   for (int i = 0; i < 400; ++i) long_text += "word ";
@@ -293,7 +291,7 @@ TEST_F(ServiceTest, RefusesPromptsThatDoNotFitWithTheNumbers) {
 }
 
 TEST_F(ServiceTest, AHangUpEndsTheGeneration) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   // Streamed and not: neither client waits for its 200 tokens.
   for (const bool stream : {true, false}) {
@@ -313,7 +311,7 @@ TEST_F(ServiceTest, AHangUpEndsTheGeneration) {
 }
 
 TEST_F(ServiceTest, WrongKindsOfModelsAreRefused) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   const RawResponse response =
       server->post("/v1/embeddings", R"({"model":"stories","input":"text"})");
@@ -322,7 +320,7 @@ TEST_F(ServiceTest, WrongKindsOfModelsAreRefused) {
 }
 
 TEST_F(ServiceTest, StopsWhileRepliesRun) {
-  HEARTH_REQUIRE_FILE(stories());
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
   RawClient client(server->port());
   client.send(request_text("POST", "/v1/chat/completions",

@@ -13,11 +13,11 @@ namespace hearth::state {
 namespace {
 
 constexpr std::int64_t kSize = 64;
-constexpr std::int64_t kContext = 20 * kPageCells;
-constexpr std::int64_t kBatch = 96;
+constexpr std::int64_t kCodedContext = 20 * kPageCells;
+constexpr std::int64_t kCodedBatch = 96;
 
 /// Two layers that can be coded, an edge of the ladder, a window, a recurrent mixer.
-spec::ModelSpec memories(bool window, bool recurrent) {
+spec::ModelSpec coded_memories(bool window, bool recurrent) {
   spec::ModelSpec spec;
   for (int i = 0; i < 2; ++i) spec.kv_memories.push_back({2, kSize, kSize, {}});
   spec.kv_memories.push_back({.kv_heads = 2, .key_size = kSize, .value_size = kSize, .edge = true});
@@ -39,9 +39,10 @@ class CodedSequenceTest : public ::testing::Test {
  protected:
   std::unique_ptr<MemoryPool> make_pool(const spec::ModelSpec& spec, const char* format = "tq4",
                                         std::int64_t sequences = 1,
-                                        std::int64_t context = kContext) {
+                                        std::int64_t context = kCodedContext) {
     return std::make_unique<MemoryPool>(
-        *backend_, spec, MemoryLimits{context, sequences, kBatch, spec::parse_kv_format(format)});
+        *backend_, spec,
+        MemoryLimits{context, sequences, kCodedBatch, spec::parse_kv_format(format)});
   }
   /// Where a cell's row of head `head` of memory 0 is: only of raw pages.
   static tensor::Tensor cell_of(MemoryPool& pool, const SequenceState& sequence, std::int64_t cell,
@@ -63,7 +64,7 @@ class CodedSequenceTest : public ::testing::Test {
   }
   /// Adds rows in passes, each cell's keys of memory 0 being row_of().
   void add(MemoryPool& pool, SequenceState& sequence, std::int64_t rows,
-           std::int64_t batch = kBatch) {
+           std::int64_t batch = kCodedBatch) {
     while (rows > 0) {
       const std::int64_t count = std::min(rows, batch);
       const std::int64_t begin = sequence.length();
@@ -92,7 +93,7 @@ class CodedSequenceTest : public ::testing::Test {
 };
 
 TEST_F(CodedSequenceTest, GroupsWhatIsCodedApart) {
-  const auto pool = make_pool(memories(true, false));
+  const auto pool = make_pool(coded_memories(true, false));
   EXPECT_EQ(pool->group_of(0), pool->group_of(1));
   EXPECT_NE(pool->group_of(0), pool->group_of(2));
   EXPECT_TRUE(pool->coded(pool->group_of(0)));
@@ -106,19 +107,19 @@ TEST_F(CodedSequenceTest, GroupsWhatIsCodedApart) {
   EXPECT_EQ(pool->format(3).choice, KvChoice::kWindow);
   // Raw pages are few.
   EXPECT_LE(pool->keys(0).shape[0], 8);
-  EXPECT_EQ(pool->keys(2).shape[0], kContext / kPageCells);
+  EXPECT_EQ(pool->keys(2).shape[0], kCodedContext / kPageCells);
 }
 
 TEST_F(CodedSequenceTest, PlainFormatsAreAsTheyWere) {
-  const auto pool = make_pool(memories(true, false), "f16");
+  const auto pool = make_pool(coded_memories(true, false), "f16");
   for (std::size_t g = 0; g < pool->groups().size(); ++g) EXPECT_FALSE(pool->coded(g));
   EXPECT_EQ(pool->groups().size(), 2U);
   EXPECT_EQ(pool->keys(2).dtype, tensor::DType::kF16);
-  EXPECT_EQ(pool->keys(0).shape[0], kContext / kPageCells);
+  EXPECT_EQ(pool->keys(0).shape[0], kCodedContext / kPageCells);
 }
 
 TEST_F(CodedSequenceTest, CodesPagesThatAreNeitherFirstNorYoung) {
-  const auto pool = make_pool(memories(false, false));
+  const auto pool = make_pool(coded_memories(false, false));
   SequenceState sequence(*pool);
   add(*pool, sequence, 5 * kPageCells + 10, 1);
   const auto pages = sequence.pages(0);
@@ -132,7 +133,7 @@ TEST_F(CodedSequenceTest, CodesPagesThatAreNeitherFirstNorYoung) {
 }
 
 TEST_F(CodedSequenceTest, CodedPagesHoldWhatWasWritten) {
-  const auto pool = make_pool(memories(false, false), "tq4");
+  const auto pool = make_pool(coded_memories(false, false), "tq4");
   SequenceState sequence(*pool);
   add(*pool, sequence, 5 * kPageCells);
   const std::int32_t page = sequence.pages(0)[1];
@@ -161,25 +162,26 @@ TEST_F(CodedSequenceTest, CodedPagesHoldWhatWasWritten) {
 
 TEST_F(CodedSequenceTest, FillsItsContextWhateverTheBatch) {
   for (const char* format : {"tq4", "tq3u", "q8_0:tq4"}) {
-    for (const std::int64_t batch : {std::int64_t{1}, std::int64_t{63}, std::int64_t{65}, kBatch}) {
+    for (const std::int64_t batch :
+         {std::int64_t{1}, std::int64_t{63}, std::int64_t{65}, kCodedBatch}) {
       for (const bool recurrent : {false, true}) {
-        const auto pool = make_pool(memories(true, recurrent), format);
+        const auto pool = make_pool(coded_memories(true, recurrent), format);
         const std::int64_t free = pool->free_pages(0);
         EXPECT_EQ(free, pool->pages(0));
         {
           SequenceState sequence(*pool);
-          for (std::int64_t done = 0; done < kContext;) {
-            const std::int64_t count = std::min(batch, kContext - done);
+          for (std::int64_t done = 0; done < kCodedContext;) {
+            const std::int64_t count = std::min(batch, kCodedContext - done);
             ASSERT_NO_THROW(sequence.grow(count)) << format << ", batch " << batch << ", " << done;
             sequence.commit();
             done += count;
             // At the end of the context coded pages may have run out.
-            if (done < kContext / 2) {
+            if (done < kCodedContext / 2) {
               EXPECT_LE(raw_used(*pool, sequence, 0), 4);
             }
           }
           EXPECT_LE(pool->free_pages(0), recurrent ? kSlotsPerSequence - 1 : 0);
-          EXPECT_EQ(sequence.length(), kContext);
+          EXPECT_EQ(sequence.length(), kCodedContext);
         }
         EXPECT_EQ(pool->free_pages(0), free);
       }
@@ -188,10 +190,10 @@ TEST_F(CodedSequenceTest, FillsItsContextWhateverTheBatch) {
 }
 
 TEST_F(CodedSequenceTest, SeveralSequencesFillTheirContexts) {
-  const auto pool = make_pool(memories(false, true), "tq3", 3);
+  const auto pool = make_pool(coded_memories(false, true), "tq3", 3);
   std::vector<std::unique_ptr<SequenceState>> sequences;
   for (int i = 0; i < 3; ++i) sequences.push_back(std::make_unique<SequenceState>(*pool));
-  for (std::int64_t done = 0; done < kContext; done += 32) {
+  for (std::int64_t done = 0; done < kCodedContext; done += 32) {
     for (const auto& sequence : sequences) ASSERT_NO_THROW(sequence->grow(32)) << done;
     for (const auto& sequence : sequences) sequence->commit();
   }
@@ -199,7 +201,7 @@ TEST_F(CodedSequenceTest, SeveralSequencesFillTheirContexts) {
 }
 
 TEST_F(CodedSequenceTest, UniformFormatsCodeAllWholePages) {
-  const auto pool = make_pool(memories(false, false), "tq3u");
+  const auto pool = make_pool(coded_memories(false, false), "tq3u");
   EXPECT_EQ(pool->group_of(0), pool->group_of(2));
   SequenceState sequence(*pool);
   add(*pool, sequence, 5 * kPageCells + 10);
@@ -207,7 +209,7 @@ TEST_F(CodedSequenceTest, UniformFormatsCodeAllWholePages) {
 }
 
 TEST_F(CodedSequenceTest, ShortCutsAreExactAndDeepOnesEndWithAPage) {
-  const auto pool = make_pool(memories(false, false));
+  const auto pool = make_pool(coded_memories(false, false));
   SequenceState sequence(*pool);
   add(*pool, sequence, 8 * kPageCells);
   const std::int64_t near = 8 * kPageCells - 100;
@@ -219,11 +221,11 @@ TEST_F(CodedSequenceTest, ShortCutsAreExactAndDeepOnesEndWithAPage) {
   add(*pool, sequence, 4 * kPageCells);
   EXPECT_EQ(sequence.truncate(17), 17);
   expect_exact(*pool, sequence, 16);
-  add(*pool, sequence, kContext - 17);
+  add(*pool, sequence, kCodedContext - 17);
 }
 
 TEST_F(CodedSequenceTest, RecurrentStatesKeepTheirLastPageRaw) {
-  const auto pool = make_pool(memories(false, true));
+  const auto pool = make_pool(coded_memories(false, true));
   SequenceState sequence(*pool);
   add(*pool, sequence, 2 * kPageCells + 20, 40);  // the last pass ends a prompt
   const std::int64_t prompt = sequence.length();
@@ -233,14 +235,14 @@ TEST_F(CodedSequenceTest, RecurrentStatesKeepTheirLastPageRaw) {
   for (std::int64_t cell = 2 * kPageCells; cell < prompt; ++cell) {
     expect_exact(*pool, sequence, cell);
   }
-  add(*pool, sequence, kContext - prompt, 7);
+  add(*pool, sequence, kCodedContext - prompt, 7);
   EXPECT_LE(pool->free_pages(0), kSlotsPerSequence - 1);
   EXPECT_EQ(sequence.truncate(0), 0);
   EXPECT_EQ(pool->free_pages(0), pool->pages(0));
 }
 
 TEST_F(CodedSequenceTest, ForksShareCodedPages) {
-  const auto pool = make_pool(memories(false, true), "tq4", 2);
+  const auto pool = make_pool(coded_memories(false, true), "tq4", 2);
   auto parent = std::make_unique<SequenceState>(*pool);
   add(*pool, *parent, 6 * kPageCells + 10);
   const std::int64_t free = pool->free_pages(0);
@@ -256,7 +258,7 @@ TEST_F(CodedSequenceTest, ForksShareCodedPages) {
 }
 
 TEST_F(CodedSequenceTest, SnapshotsHoldFewRawPages) {
-  const auto pool = make_pool(memories(false, true), "tq4", 2);
+  const auto pool = make_pool(coded_memories(false, true), "tq4", 2);
   SequenceState sequence(*pool);
   add(*pool, sequence, 6 * kPageCells + 10);
   const auto snapshot = sequence.snapshot();
@@ -268,7 +270,7 @@ TEST_F(CodedSequenceTest, SnapshotsHoldFewRawPages) {
 
 TEST_F(CodedSequenceTest, SavesAndLoads) {
   for (const char* format : {"tq4", "tq2.5u", "q8_0:tq3", "q4_0r"}) {
-    const auto pool = make_pool(memories(true, true), format, 2);
+    const auto pool = make_pool(coded_memories(true, true), format, 2);
     SequenceState sequence(*pool);
     add(*pool, sequence, 6 * kPageCells + 10);
     const std::vector<std::byte> bytes = sequence.save();
@@ -291,7 +293,7 @@ TEST_F(CodedSequenceTest, SavesAndLoads) {
 
 TEST_F(CodedSequenceTest, LoadsIntoReservedRoom) {
   for (const char* format : {"tq4", "tq2.5u", "q8_0:tq3", "f16"}) {
-    const auto pool = make_pool(memories(true, true), format, 3);
+    const auto pool = make_pool(coded_memories(true, true), format, 3);
     SequenceState sequence(*pool);
     add(*pool, sequence, 6 * kPageCells + 10);
     const auto snapshot = sequence.snapshot();
@@ -318,31 +320,31 @@ TEST_F(CodedSequenceTest, LoadsIntoReservedRoom) {
     EXPECT_THROW(damaged.load(std::span(bytes).first(bytes.size() - 1)), Error);
     EXPECT_EQ(pool->free_pages(0), free);
     EXPECT_EQ(pool->free_slots(), slots);
-    EXPECT_THROW(damaged.reserve(kContext + 1), Error);
+    EXPECT_THROW(damaged.reserve(kCodedContext + 1), Error);
   }
 }
 
 TEST_F(CodedSequenceTest, OtherFormatsDoNotLoad) {
-  const auto from = make_pool(memories(false, false), "tq4");
+  const auto from = make_pool(coded_memories(false, false), "tq4");
   SequenceState sequence(*from);
   add(*from, sequence, 3 * kPageCells);
   const std::vector<std::byte> bytes = sequence.save();
   for (const char* format : {"tq3", "tq4r", "tq4u", "tq4:tq3", "f16", "q4_0r"}) {
-    const auto pool = make_pool(memories(false, false), format);
+    const auto pool = make_pool(coded_memories(false, false), format);
     SequenceState other(*pool);
     EXPECT_THROW(other.load(bytes), Error) << format;
   }
 }
 
 TEST_F(CodedSequenceTest, AFailedPassLeavesNothingBehind) {
-  const auto pool = make_pool(memories(true, true));
+  const auto pool = make_pool(coded_memories(true, true));
   SequenceState sequence(*pool);
   add(*pool, sequence, 4 * kPageCells + 5);
   const std::int64_t free = pool->free_pages(0);
-  sequence.grow(kBatch);
+  sequence.grow(kCodedBatch);
   EXPECT_EQ(sequence.truncate(4 * kPageCells + 5), 4 * kPageCells + 5);
   EXPECT_EQ(pool->free_pages(0), free);
-  EXPECT_THROW(sequence.grow(kContext), Error);
+  EXPECT_THROW(sequence.grow(kCodedContext), Error);
   EXPECT_EQ(pool->free_pages(0), free);
 }
 

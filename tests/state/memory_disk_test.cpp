@@ -13,7 +13,7 @@
 namespace hearth::state {
 namespace {
 
-constexpr std::int64_t kContext = 16'384;
+constexpr std::int64_t kDiskContext = 16'384;
 
 class MemoryDiskTest : public ::testing::Test {
  protected:
@@ -23,7 +23,7 @@ class MemoryDiskTest : public ::testing::Test {
     spec::ModelSpec spec;
     spec.kv_memories.push_back({1, 32, 32, {}});
     MemoryLimits limits;
-    limits.context = kContext;
+    limits.context = kDiskContext;
     limits.sequences = sequences;
     limits.batch_rows = batch;
     limits.kv_type = spec::parse_kv_format(format);

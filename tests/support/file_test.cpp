@@ -18,7 +18,7 @@ namespace {
 
 using hearth::testing::TemporaryFolder;
 
-constexpr std::size_t kPage = 65536;  // at least one page on every supported machine
+constexpr std::size_t kFilePage = 65536;  // at least one page on every supported machine
 
 std::size_t sum_of(std::span<const std::byte> bytes) {
   std::size_t sum = 0;
@@ -81,13 +81,13 @@ TEST(Mapping, MovesTakeTheBytesAlong) {
 
 TEST(Mapping, SurvivesTruncationAndSaysSo) {
   const TemporaryFolder folder;
-  write_file_atomically(folder / "a", std::string(8 * kPage, '\1'));
-  write_file_atomically(folder / "b", std::string(8 * kPage, '\1'));
+  write_file_atomically(folder / "a", std::string(8 * kFilePage, '\1'));
+  write_file_atomically(folder / "b", std::string(8 * kFilePage, '\1'));
   const Mapping cut(folder / "a");
   const Mapping whole(folder / "b");
-  ASSERT_EQ(::truncate((folder / "a").c_str(), kPage), 0);
-  EXPECT_EQ(sum_of(cut.bytes()), kPage);  // the lost pages read as zeros
-  EXPECT_EQ(sum_of(whole.bytes()), 8 * kPage);
+  ASSERT_EQ(::truncate((folder / "a").c_str(), kFilePage), 0);
+  EXPECT_EQ(sum_of(cut.bytes()), kFilePage);  // the lost pages read as zeros
+  EXPECT_EQ(sum_of(whole.bytes()), 8 * kFilePage);
   EXPECT_TRUE(cut.damaged());
   EXPECT_THROW(cut.check(), Error);
   EXPECT_NO_THROW(whole.check());
@@ -95,7 +95,7 @@ TEST(Mapping, SurvivesTruncationAndSaysSo) {
 
 TEST(Mapping, SurvivesTruncationUnderManyThreads) {
   const TemporaryFolder folder;
-  write_file_atomically(folder / "a", std::string(64 * kPage, '\1'));
+  write_file_atomically(folder / "a", std::string(64 * kFilePage, '\1'));
   const Mapping mapping(folder / "a");
   ASSERT_EQ(::truncate((folder / "a").c_str(), 0), 0);
   std::vector<std::thread> readers;
@@ -111,7 +111,7 @@ TEST(Mapping, SurvivesTruncationUnderManyThreads) {
 TEST(Mapping, DamageDoesNotStickToALaterMapping) {
   const TemporaryFolder folder;
   for (int round = 0; round < 3; ++round) {
-    write_file_atomically(folder / "a", std::string(2 * kPage, '\1'));
+    write_file_atomically(folder / "a", std::string(2 * kFilePage, '\1'));
     const Mapping mapping(folder / "a");
     EXPECT_NO_THROW(mapping.check());
     ASSERT_EQ(::truncate((folder / "a").c_str(), 0), 0);

@@ -14,7 +14,7 @@ namespace {
 using nlohmann::ordered_json;
 
 /// Where assistant turns stand in what a template renders.
-struct Family {
+struct GoldenFamily {
   const char* file;
   const char* format;  ///< expected name of the detected format
   const char* header;  ///< begins an assistant turn
@@ -24,7 +24,7 @@ struct Family {
   int least_reasoning = 0;
 };
 
-const Family kFamilies[] = {
+const GoldenFamily kFamilies[] = {
     {"Apertus-8B-Instruct", "apertus", "<|assistant_start|>",
      "<|tools_suffix|> | <|assistant_end|> | <|user_start|>", 8},
     {"Apriel-1.6-15b-Thinker-fixed", "apriel", "\n<|begin_assistant|>\n", "<|end|>", 15},
@@ -108,7 +108,7 @@ std::pair<std::size_t, std::size_t> find_any(const std::string& prompt, std::str
 
 /// The assistant turns of a rendered prompt, in order; the last may be the empty one that the model
 /// is to write.
-std::vector<std::string> assistant_turns(const std::string& prompt, const Family& family,
+std::vector<std::string> assistant_turns(const std::string& prompt, const GoldenFamily& family,
                                          std::size_t from) {
   std::vector<std::string> turns;
   const bool several_messages =
@@ -141,14 +141,15 @@ std::string trimmed(std::string text) {
   return text.substr(std::min(text.find_first_not_of(" \n\r\t"), text.size()));
 }
 
-class ReplyReaderGolden : public ::testing::TestWithParam<Family> {};
+class ReplyReaderGolden : public ::testing::TestWithParam<GoldenFamily> {};
 
 struct Counts {
   int turns = 0, calls = 0, reasoning = 0;
 };
 
-void check_message(const Family& family, const ChatFormat& format, const ordered_json& message,
-                   const ordered_json& tools, const std::string& turn, Counts& counts) {
+void check_message(const GoldenFamily& family, const ChatFormat& format,
+                   const ordered_json& message, const ordered_json& tools, const std::string& turn,
+                   Counts& counts) {
   SCOPED_TRACE("turn: " + turn);
   ReplyOptions options;
   if (tools.is_array() && !tools.empty() && !tools[0].contains("parameter_definitions"))
@@ -202,7 +203,7 @@ void check_message(const Family& family, const ChatFormat& format, const ordered
 }
 
 TEST_P(ReplyReaderGolden, GivesBackWhatTheTemplateRendered) {
-  const Family& family = GetParam();
+  const GoldenFamily& family = GetParam();
   const auto path =
       ::hearth::testing::goldens_dir() / "chat" / (std::string(family.file) + ".json");
   HEARTH_REQUIRE_FILE(path);

@@ -17,6 +17,10 @@ namespace hearth::compute::cpu {
   return reinterpret_cast<const std::int32_t*>(bytes_of(t));
 }
 
+[[nodiscard]] constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) noexcept {
+  return (x + to - 1) / to * to;
+}
+
 /// Element i of a one-dimensional integer tensor (which may be a column of a wider one).
 [[nodiscard]] inline std::int32_t int_at(const Tensor& t, std::int64_t i) noexcept {
   return ints_of(t)[i * t.strides[0]];

@@ -13,7 +13,6 @@
 namespace hearth::compute::cpu {
 namespace {
 
-constexpr std::int64_t kTile = kAttentionTile;
 // Many threads share chunks evenly; but every chunk begins with the queries (rotated, for coded
 // pages) and ends with a merge.
 constexpr std::int64_t kNear = kFarCells / kAttendCells;  // chunks of the smaller size
@@ -21,10 +20,8 @@ static_assert(kFarCells % kFarAttendCells == 0);
 constexpr std::int64_t kSplitChunks = 128;
 constexpr std::int64_t kMostKvHeads = 16;  // of a unit
 // Below this many multiply-adds the caller does all itself.
-constexpr std::int64_t kInlineWork = 1 << 15;
+constexpr std::int64_t kInlineAttention = 1 << 15;
 constexpr std::int64_t kScratchFloats = 232 * 1024;  // of a thread
-
-constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
 /// The chunk that a cell is in.
 constexpr std::int64_t chunk_of(std::int64_t cell) {
@@ -227,9 +224,9 @@ std::int64_t coded_floats(const CodedScheme& scheme, std::int64_t queries, std::
   const std::int64_t raw = queries * (key + 2 * kPanelRows);
   const std::int64_t coded =
       scheme.direct ? CodedTiles::own_floats(scheme, queries) : queries * key;
-  const std::int64_t shared = std::max(
-      kTile * (key + value_stride) + 100 * queries + kPanelRows * std::max(key, value_stride),
-      CodedTiles::shared_floats(scheme, queries));
+  const std::int64_t shared = std::max(kAttentionTile * (key + value_stride) + 100 * queries +
+                                           kPanelRows * std::max(key, value_stride),
+                                       CodedTiles::shared_floats(scheme, queries));
   return partials + raw + coded + shared + kPadding;
 }
 
@@ -341,11 +338,12 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
       return result.from(each * static_cast<std::int64_t>(i), stride);
     };
     for (std::size_t i = 0; i < heads.size(); ++i) tiles[i].begin(result_of(i));
-    for (std::int64_t cell = begin / kTile * kTile; cell < end; cell += kTile) {
+    for (std::int64_t cell = begin / kAttentionTile * kAttentionTile; cell < end;
+         cell += kAttentionTile) {
       for (std::size_t i = 0; i < heads.size(); ++i) {
         if (coded.attend(i, cell, begin, end)) continue;
         const bool same_cells = i + 1 < heads.size();
-        const std::int64_t next = same_cells ? cell : cell + kTile;
+        const std::int64_t next = same_cells ? cell : cell + kAttentionTile;
         tiles[i].expect(next < end ? &tiles[same_cells ? i + 1 : 0] : nullptr, next);
         tiles[i].attend(cell, begin, end, result_of(i));
       }
@@ -483,7 +481,7 @@ void AttentionEngine::run(const AttendArguments& a) noexcept {
   }
   const std::int64_t units = pass.groups * pass.chunks;
   const std::int64_t work = cells * a.q.shape[1] * (pass.key_size + pass.value_size);
-  if (work <= kInlineWork) {
+  if (work <= kInlineAttention) {
     for (std::int64_t unit = 0; unit < units; ++unit) run_unit(pass, unit, 0);
     return;
   }

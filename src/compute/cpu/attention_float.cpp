@@ -9,10 +9,7 @@
 namespace hearth::compute::cpu {
 namespace {
 
-constexpr std::int64_t kTile = kAttentionTile;
 constexpr std::int64_t kQueries = 32;
-
-constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
 /// The keys or the values of one KV head.
 struct HeadCells {
@@ -75,15 +72,15 @@ float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::in
                    std::int64_t head, std::int64_t first_cell, float* scores, float& maximum,
                    float& total) noexcept {
   if (!adjust_scores(a, kernels, row, head, first_cell, scores)) {
-    std::fill_n(scores, kTile, 0.0F);
+    std::fill_n(scores, kAttentionTile, 0.0F);
     return -1;
   }
   const float before = maximum;
-  maximum = std::max(before, kernels.largest(scores, kTile));
+  maximum = std::max(before, kernels.largest(scores, kAttentionTile));
   // A maximum of minus infinity (all scores are) would give NaN for what must be zero.
   const float reference = maximum == kMinusInfinity ? 0.0F : maximum;
   const float factor = std::exp(before - reference);
-  total = total * factor + kernels.exp_row(scores, reference, kTile);
+  total = total * factor + kernels.exp_row(scores, reference, kAttentionTile);
   return factor;
 }
 
@@ -92,9 +89,9 @@ float weigh_scores(const AttendArguments& a, const KernelTable& kernels, std::in
 /// Where a tile's panels are: in the pool, or gathered.
 struct FloatTiles::Panels {
   PanelFormat key_format = PanelFormat::kF32, value_format = PanelFormat::kF32;
-  const std::byte* keys[kTile / kPanelRows] = {};  // per block of sixteen cells
-  const std::byte* values = nullptr;               // of the first sixteen values
-  std::int64_t value_panel_bytes = 0;              // to the next sixteen
+  const std::byte* keys[kAttentionTile / kPanelRows] = {};  // per block of sixteen cells
+  const std::byte* values = nullptr;                        // of the first sixteen values
+  std::int64_t value_panel_bytes = 0;                       // to the next sixteen
 };
 
 std::int64_t FloatTiles::most_queries(std::int64_t /*key_size*/,
@@ -109,7 +106,7 @@ std::int64_t FloatTiles::shared_floats(const AttentionUnit& unit,
     decoded =
         kPanelRows * std::max(coded->keys->layout().padded, coded->value_coder().layout().padded);
   }
-  return kTile * (unit.key_size + unit.value_stride + unit.count()) +
+  return kAttentionTile * (unit.key_size + unit.value_stride + unit.count()) +
          round_up(unit.count(), kPanelRows) + decoded;
 }
 
@@ -117,9 +114,9 @@ FloatTiles::FloatTiles(const AttentionUnit& unit, const KernelTable& kernels, Wo
                        Workspace shared, const CodedScheme* coded) noexcept
     : unit_(&unit), kernels_(&kernels), coded_(coded) {
   queries_ = own.take(unit.count() * unit.key_size);
-  keys_ = shared.take(kTile * unit.key_size);
-  values_ = shared.take(kTile * unit.value_stride);
-  scores_ = shared.take(unit.count() * kTile);
+  keys_ = shared.take(kAttentionTile * unit.key_size);
+  values_ = shared.take(kAttentionTile * unit.value_stride);
+  scores_ = shared.take(unit.count() * kAttentionTile);
   factors_ = shared.take(unit.count());
   if (coded != nullptr) {
     decoded_ = shared.take(
@@ -145,7 +142,7 @@ void FloatTiles::gather(std::int64_t first, std::int64_t low, std::int64_t high)
   const HeadCells key_cells(a.keys, unit_->kv_head);
   const HeadCells value_cells(a.values ? a.values : a.keys, unit_->kv_head);
   CellWalk walk(unit_->table, unit_->page_cells, low);
-  for (std::int64_t block = first; block < first + kTile; block += kPanelRows) {
+  for (std::int64_t block = first; block < first + kAttentionTile; block += kPanelRows) {
     const std::byte* lanes[kPanelRows];
     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
       const std::int64_t cell = block + lane;
@@ -157,8 +154,8 @@ void FloatTiles::gather(std::int64_t first, std::int64_t low, std::int64_t high)
         walk.next();
       }
       if (values_too) {
-        kernels_->value_to_panels(value, value_cells.format, unit_->value_size, cell - first, kTile,
-                                  values_);
+        kernels_->value_to_panels(value, value_cells.format, unit_->value_size, cell - first,
+                                  kAttentionTile, values_);
       }
     }
     if (!keys_too || block + kPanelRows <= low || block >= high) continue;
@@ -171,14 +168,16 @@ void FloatTiles::gather(std::int64_t first, std::int64_t low, std::int64_t high)
 /// [low, high) become zeros.
 void FloatTiles::turn(const Panels& panels, std::int64_t first, std::int64_t low,
                       std::int64_t high) noexcept {
-  for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+  for (std::int64_t block = 0; block < kAttentionTile; block += kPanelRows) {
     const std::byte* const keys = panels.keys[block / kPanelRows];
     if (keys == nullptr) continue;
-    kernels_->panel_to_values(keys, panels.key_format, unit_->value_size, block, kTile, values_);
+    kernels_->panel_to_values(keys, panels.key_format, unit_->value_size, block, kAttentionTile,
+                              values_);
     for (std::int64_t lane = block; lane < block + kPanelRows; ++lane) {
       if (first + lane >= low && first + lane < high) continue;
       for (std::int64_t i = 0; i < unit_->value_stride; i += kPanelRows) {
-        std::fill_n(values_ + (i / kPanelRows * kTile + lane) * kPanelRows, kPanelRows, 0.0F);
+        std::fill_n(values_ + (i / kPanelRows * kAttentionTile + lane) * kPanelRows, kPanelRows,
+                    0.0F);
       }
     }
   }
@@ -195,12 +194,12 @@ FloatTiles::Panels FloatTiles::decoded(std::int32_t page) noexcept {
   const quant::KvCoder& keys = coded_->keys->coder();
   const quant::KvCoder& values = coded_->value_coder().coder();
   Panels panels;
-  for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+  for (std::int64_t block = 0; block < kAttentionTile; block += kPanelRows) {
     const std::byte* lanes[kPanelRows];
     const auto put_values = [&] {
       for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
         kernels_->value_to_panels(lanes[lane], PanelFormat::kF32, unit_->value_size, block + lane,
-                                  kTile, values_);
+                                  kAttentionTile, values_);
       }
     };
     const auto decode = [&](const quant::KvCoder& coder, KvPart part, const Tensor& pool) {
@@ -218,11 +217,12 @@ FloatTiles::Panels FloatTiles::decoded(std::int32_t page) noexcept {
     put_values();
   }
   panels.values = reinterpret_cast<const std::byte*>(values_);
-  panels.value_panel_bytes = kTile * kPanelRows * static_cast<std::int64_t>(sizeof(float));
+  panels.value_panel_bytes = kAttentionTile * kPanelRows * static_cast<std::int64_t>(sizeof(float));
   return panels;
 }
 
-/// The panels of the cells [first, first + kTile), of which only those in [begin, end) count.
+/// The panels of the cells [first, first + kAttentionTile), of which only those in [begin, end)
+/// count.
 FloatTiles::Panels FloatTiles::panels(std::int64_t first, std::int64_t begin,
                                       std::int64_t end) noexcept {
   const AttendArguments& a = *unit_->a;
@@ -230,7 +230,7 @@ FloatTiles::Panels FloatTiles::panels(std::int64_t first, std::int64_t begin,
     return decoded(unit_->table[first / unit_->page_cells]);
   }
   const std::int64_t low = std::max(first, begin);
-  const std::int64_t high = std::min(first + kTile, end);
+  const std::int64_t high = std::min(first + kAttentionTile, end);
   const bool key_panels = kv_layout(a.keys, KvPart::kKeys, *kernels_) == KvLayout::kPanels;
   const bool value_panels =
       a.values && kv_layout(a.values, KvPart::kValues, *kernels_) == KvLayout::kPanels;
@@ -243,7 +243,7 @@ FloatTiles::Panels FloatTiles::panels(std::int64_t first, std::int64_t begin,
                                 cell % unit_->page_cells * width);
   };
   if (key_panels) panels.key_format = panel_format_of(a.keys);
-  for (std::int64_t block = first; block < first + kTile; block += kPanelRows) {
+  for (std::int64_t block = first; block < first + kAttentionTile; block += kPanelRows) {
     if (block + kPanelRows <= low || block >= high) continue;
     panels.keys[(block - first) / kPanelRows] =
         key_panels ? place(a.keys, block, unit_->key_size)
@@ -251,7 +251,7 @@ FloatTiles::Panels FloatTiles::panels(std::int64_t first, std::int64_t begin,
   }
   if (!a.values && key_panels) turn(panels, first, low, high);
   panels.values = reinterpret_cast<const std::byte*>(values_);
-  panels.value_panel_bytes = kTile * kPanelRows * static_cast<std::int64_t>(sizeof(float));
+  panels.value_panel_bytes = kAttentionTile * kPanelRows * static_cast<std::int64_t>(sizeof(float));
   if (value_panels) {
     panels.value_format = panel_format_of(a.values);
     panels.values = place(a.values, first, kPanelRows);
@@ -269,31 +269,32 @@ void FloatTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end
   const AttendArguments& a = *unit_->a;
   const std::int64_t count = unit_->count();
   const Panels tile = panels(first, begin, end);
-  for (std::int64_t block = 0; block < kTile; block += kPanelRows) {
+  for (std::int64_t block = 0; block < kAttentionTile; block += kPanelRows) {
     // No query sees these cells: their scores are masked.
     if (first + block + kPanelRows <= begin || first + block >= end) continue;
     multiply(*kernels_, tile.key_format, tile.keys[block / kPanelRows], unit_->key_size, queries_,
              unit_->key_size, count, [&](std::int64_t q, int rows, const float* scores) {
                for (int c = 0; c < rows; ++c) {
                  std::copy_n(scores + c * kPanelRows, kPanelRows,
-                             scores_ + (q + c) * kTile + block);
+                             scores_ + (q + c) * kAttentionTile + block);
                }
              });
   }
   for (std::int64_t q = 0; q < count; ++q) {
     factors_[q] = weigh_scores(a, *kernels_, unit_->row(q), unit_->head(q), first,
-                               scores_ + q * kTile, result.maxima[q], result.sums[q]);
+                               scores_ + q * kAttentionTile, result.maxima[q], result.sums[q]);
   }
   // Only cells of the tile's range: others may never have been written. An even start keeps the
   // kernels' two partial sums as they would be for the whole tile.
   const std::int64_t low = std::max<std::int64_t>(0, begin - first) / 2 * 2;
-  const std::int64_t cells = std::min(kTile, end - first) - low;
+  const std::int64_t cells = std::min(kAttentionTile, end - first) - low;
   const std::int64_t low_bytes =
       low * kPanelRows * (tile.value_format == PanelFormat::kF32 ? 4 : 2);
   for (std::int64_t i = 0; i < unit_->value_stride; i += kPanelRows) {
     multiply(*kernels_, tile.value_format,
              tile.values + i / kPanelRows * tile.value_panel_bytes + low_bytes, cells,
-             scores_ + low, kTile, count, [&](std::int64_t q, int rows, const float* sums) {
+             scores_ + low, kAttentionTile, count,
+             [&](std::int64_t q, int rows, const float* sums) {
                for (int c = 0; c < rows; ++c) {
                  if (factors_[q + c] < 0) continue;
                  kernels_->blend(result.values + (q + c) * unit_->value_stride + i, factors_[q + c],
@@ -306,9 +307,10 @@ void FloatTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end
 bool adjust_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,
                    std::int64_t head, std::int64_t first_cell, float* scores) noexcept {
   const std::int64_t low = std::max<std::int64_t>(0, int_at(a.row_begin, row) - first_cell);
-  const std::int64_t high = std::min<std::int64_t>(kTile, int_at(a.row_end, row) - first_cell);
+  const std::int64_t high =
+      std::min<std::int64_t>(kAttentionTile, int_at(a.row_end, row) - first_cell);
   if (low >= high) return false;
-  if (a.softcap > 0) kernels.softcap(scores, a.softcap, kTile);
+  if (a.softcap > 0) kernels.softcap(scores, a.softcap, kAttentionTile);
   if (a.slopes) {
     const float slope = floats_of(a.slopes)[head];
     const std::int64_t own = int_at(a.rows.row_cell, row);
@@ -326,7 +328,7 @@ bool adjust_scores(const AttendArguments& a, const KernelTable& kernels, std::in
     }
   }
   std::fill(scores, scores + low, kMinusInfinity);
-  std::fill(scores + high, scores + kTile, kMinusInfinity);
+  std::fill(scores + high, scores + kAttentionTile, kMinusInfinity);
   return true;
 }
 

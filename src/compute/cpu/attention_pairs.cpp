@@ -5,8 +5,6 @@
 namespace hearth::compute::cpu {
 namespace {
 
-constexpr std::int64_t kTile = kAttentionTile;
-
 /// Up to so many queries, halves are converted where they are used, else once for all.
 constexpr std::int64_t kFewQueries = 12;
 
@@ -15,12 +13,11 @@ constexpr std::int64_t kFewQueries = 12;
 constexpr float kHalfScale = 0x1p112F;
 constexpr float kHalfWeightShift = 100;
 
-constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
-
 /// Lines of the next values that the kernel for values fetches.
 std::int64_t value_lines_fetched(PairFormat format, std::int64_t panels) noexcept {
   const std::int64_t blocks = (panels * kPanelRows + kValueBlock - 1) / kValueBlock;
-  return kTile / 2 * (format == PairFormat::kBlocks ? blocks : fetched_value_lines(panels));
+  return kAttentionTile / 2 *
+         (format == PairFormat::kBlocks ? blocks : fetched_value_lines(panels));
 }
 
 PairFormat pair_format_of(DType type) noexcept {
@@ -46,8 +43,9 @@ std::int64_t PairTiles::most_queries(std::int64_t key_size, std::int64_t value_s
 }
 
 std::int64_t PairTiles::shared_floats(const AttentionUnit& unit) noexcept {
-  return kTile / 2 * (round_up(unit.key_size, 2) + unit.value_stride) +
-         kTile * (unit.count() + unit.count() / 2 + 1) + round_up(unit.count(), kPanelRows);
+  return kAttentionTile / 2 * (round_up(unit.key_size, 2) + unit.value_stride) +
+         kAttentionTile * (unit.count() + unit.count() / 2 + 1) +
+         round_up(unit.count(), kPanelRows);
 }
 
 PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Workspace& own,
@@ -74,10 +72,10 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
   queries_ = own.take_halves(count * padded_key_size_);
   sums_ = own.take(count * kPanelRows);
   query_scales_ = own.take(count);
-  keys_ = shared.take_halves(kTile * padded_key_size_);
-  values_ = shared.take_halves(kTile * unit.value_stride);
-  weights_ = shared.take_halves(count * kTile);
-  scores_ = shared.take(count * kTile);
+  keys_ = shared.take_halves(kAttentionTile * padded_key_size_);
+  values_ = shared.take_halves(kAttentionTile * unit.value_stride);
+  weights_ = shared.take_halves(count * kAttentionTile);
+  scores_ = shared.take(count * kAttentionTile);
   factors_ = shared.take(count);
   const Tensor& q = unit.a->q;
   const float factor = unit.a->scale * (key_format_ == PairFormat::kF16 ? kHalfScale : 1.0F);
@@ -102,14 +100,15 @@ float PairTiles::output_scale() const noexcept {
   return value_format_ == PairFormat::kF16 ? kHalfScale : 1.0F;
 }
 
-/// From the first to the last query that sees any of the cells [first, first + kTile).
+/// From the first to the last query that sees any of the cells [first, first + kAttentionTile).
 PairTiles::Range PairTiles::visible_queries(std::int64_t first) const noexcept {
-  if (all_begin_ < first + kTile && all_end_ > first) return {0, unit_->count()};
+  if (all_begin_ < first + kAttentionTile && all_end_ > first) return {0, unit_->count()};
   const AttendArguments& a = *unit_->a;
   Range rows{unit_->rows, 0};
   for (std::int64_t r = 0; r < unit_->rows; ++r) {
     const std::int64_t row = unit_->first_row + r;
-    if (int_at(a.row_begin, row) >= first + kTile || int_at(a.row_end, row) <= first) continue;
+    if (int_at(a.row_begin, row) >= first + kAttentionTile || int_at(a.row_end, row) <= first)
+      continue;
     rows.begin = std::min(rows.begin, r);
     rows.end = r + 1;
   }
@@ -125,8 +124,8 @@ void PairTiles::gather_keys(std::int64_t first, std::int64_t low, std::int64_t h
                              unit_->kv_head * pool.strides[1] +
                              cell % unit_->page_cells * unit_->key_size;
     const auto place = [&](std::int64_t i) {
-      return place_in_page(KvLayout::kPairs, KvPart::kKeys, kTile, padded_key_size_, cell - first,
-                           i);
+      return place_in_page(KvLayout::kPairs, KvPart::kKeys, kAttentionTile, padded_key_size_,
+                           cell - first, i);
     };
     for (std::int64_t i = 0; i < unit_->key_size; ++i) keys_[place(i)] = from[i];
     if (unit_->key_size < padded_key_size_) keys_[place(unit_->key_size)] = 0;
@@ -141,7 +140,7 @@ void PairTiles::gather_values(std::int64_t first, std::int64_t low, std::int64_t
                              unit_->kv_head * pool.strides[1] +
                              cell % unit_->page_cells * unit_->value_size;
     for (std::int64_t i = 0; i < unit_->value_stride; ++i) {
-      values_[place_in_page(KvLayout::kPairs, KvPart::kValues, kTile, unit_->value_stride,
+      values_[place_in_page(KvLayout::kPairs, KvPart::kValues, kAttentionTile, unit_->value_stride,
                             cell - first, i)] = i < unit_->value_size ? from[i] : 0;
     }
   }
@@ -151,13 +150,13 @@ PairTiles::Pages PairTiles::pages_of(const Tensor& pool, KvPart part,
                                      std::int64_t size) const noexcept {
   if (kv_layout(pool, part, *kernels_) != KvLayout::kPairs) return {};
   return {bytes_of(pool) + pool_bytes(pool, unit_->kv_head * pool.strides[1]),
-          pool_bytes(pool, pool.strides[0]), pool_bytes(pool, kTile * size)};
+          pool_bytes(pool, pool.strides[0]), pool_bytes(pool, kAttentionTile * size)};
 }
 
 /// The tile in the pool, as far as it is kept in pairs.
 PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
   const std::int64_t page = unit_->table[first / unit_->page_cells];
-  const std::int64_t tile = first % unit_->page_cells / kTile;
+  const std::int64_t tile = first % unit_->page_cells / kAttentionTile;
   const auto place = [&](const Pages& pages) -> const std::byte* {
     if (pages.head == nullptr) return nullptr;
     return pages.head + page * pages.page_bytes + tile * pages.tile_bytes;
@@ -193,7 +192,7 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,
     tile.keys = keys;
     tile.key_format = PairFormat::kBF16;
   }
-  take_over(tile.key_format, tile.keys, kTile * padded_key_size_, keys, ahead_.keys);
+  take_over(tile.key_format, tile.keys, kAttentionTile * padded_key_size_, keys, ahead_.keys);
   if (in_keys) {
     pair_kernels.turn(tile.keys, (unit_->value_size + 1) / 2, values);
     tile.values = values;
@@ -201,7 +200,8 @@ PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,
     return tile;
   }
   if (tile.values == nullptr) gather_values(first, low, high);
-  take_over(tile.value_format, tile.values, kTile * unit_->value_stride, values, ahead_.values);
+  take_over(tile.value_format, tile.values, kAttentionTile * unit_->value_stride, values,
+            ahead_.values);
   return tile;
 }
 
@@ -218,14 +218,15 @@ void PairTiles::end(const AttentionPartial& result) noexcept {
 
 void PairTiles::mask_scores(std::int64_t first, Range queries) noexcept {
   const AttendArguments& a = *unit_->a;
-  if (!adjusted_ && all_begin_ <= first && all_end_ >= first + kTile) return;
+  if (!adjusted_ && all_begin_ <= first && all_end_ >= first + kAttentionTile) return;
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
     const std::int64_t row = unit_->row(q);
-    const bool whole = int_at(a.row_begin, row) <= first && int_at(a.row_end, row) >= first + kTile;
+    const bool whole =
+        int_at(a.row_begin, row) <= first && int_at(a.row_end, row) >= first + kAttentionTile;
     if (whole && !adjusted_) continue;
-    float* const scores = scores_ + q * kTile;
+    float* const scores = scores_ + q * kAttentionTile;
     if (!adjust_scores(a, *kernels_, row, unit_->head(q), first, scores)) {
-      std::fill_n(scores, kTile, kMinusInfinity);
+      std::fill_n(scores, kAttentionTile, kMinusInfinity);
     }
   }
 }
@@ -235,12 +236,14 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   const Range seen = visible_queries(first);
   if (seen.begin >= seen.end) return;
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
-  const Panels tile = panels(first, std::max(first, begin), std::min(first + kTile, end));
+  const Panels tile = panels(first, std::max(first, begin), std::min(first + kAttentionTile, end));
   const int queries = static_cast<int>(seen.end - seen.begin);
   // What is converted fetches by itself.
-  const Panels stored_tile = stored(first);
-  const bool reads_keys = tile.keys == stored_tile.keys && ahead_.keys != nullptr;
-  const bool reads_values = tile.values == stored_tile.values && ahead_.values != nullptr;
+  const auto in_place = [](const std::byte* panel, const std::uint16_t* buffer) {
+    return panel != reinterpret_cast<const std::byte*>(buffer);
+  };
+  const bool reads_keys = ahead_.keys != nullptr && in_place(tile.keys, keys_);
+  const bool reads_values = ahead_.values != nullptr && in_place(tile.values, values_);
 
   ScoreTile score;
   score.format = tile.key_format;
@@ -251,13 +254,13 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   score.query_stride = padded_key_size_;
   score.pairs = padded_key_size_ / 2;
   score.count = queries;
-  score.scores = scores_ + seen.begin * kTile;
+  score.scores = scores_ + seen.begin * kAttentionTile;
   pair_kernels.score(score);
   mask_scores(first, seen);
 
   WeighTile weigh;
   weigh.scores = score.scores;
-  weigh.weights = weights_ + seen.begin * kTile;
+  weigh.weights = weights_ + seen.begin * kAttentionTile;
   weigh.maxima = result.maxima + seen.begin;
   weigh.sums = sums_ + seen.begin * kPanelRows;
   weigh.factors = factors_ + seen.begin;
@@ -281,7 +284,7 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   value.format = tile.value_format;
   value.values = tile.values;
   value.first_cell = std::max<std::int64_t>(0, begin - first) / 2 * 2;
-  value.end_cell = std::min(kTile, end - first);
+  value.end_cell = std::min(kAttentionTile, end - first);
   value.weights = weigh.weights;
   value.factors = weigh.factors;
   value.sums = result.values + seen.begin * unit_->value_stride;

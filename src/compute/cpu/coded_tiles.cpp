@@ -9,8 +9,7 @@
 namespace hearth::compute::cpu {
 namespace {
 
-constexpr std::int64_t kTile = kAttentionTile;
-static_assert(kTile == quant::kCodedCells);
+static_assert(kAttentionTile == quant::kCodedCells);
 
 const std::byte* page_of(const Tensor& pool, std::int32_t page, std::int64_t head) noexcept {
   return bytes_of(pool) + (page & ~kCodedPage) * pool.strides[0] + head * pool.strides[1];
@@ -25,8 +24,9 @@ std::int64_t CodedTiles::own_floats(const CodedScheme& scheme, std::int64_t quer
 
 std::int64_t CodedTiles::shared_floats(const CodedScheme& scheme, std::int64_t queries) noexcept {
   const std::int64_t bytes =
-      kTile * (scheme.keys->layout().padded + scheme.value_coder().layout().padded);
-  return bytes / 4 + queries * (kTile + kTile / 2 + 4) + kTile + 12 * kPanelRows;
+      kAttentionTile * (scheme.keys->layout().padded + scheme.value_coder().layout().padded);
+  return bytes / 4 + queries * (kAttentionTile + kAttentionTile / 2 + 4) + kAttentionTile +
+         12 * kPanelRows;
 }
 
 CodedTiles::CodedTiles(const AttentionUnit& unit, const CodedScheme& scheme,
@@ -41,15 +41,15 @@ CodedTiles::CodedTiles(const AttentionUnit& unit, const CodedScheme& scheme,
   queries_ = reinterpret_cast<std::int8_t*>(own.take(count * query_size_ / 4));
   query_scales_ = own.take(count * runs_);
   query_corrections_ = reinterpret_cast<std::int32_t*>(own.take(count * runs_));
-  keys_ = reinterpret_cast<std::byte*>(shared.take(kTile * query_size_ / 4));
-  values_ =
-      reinterpret_cast<std::byte*>(shared.take(kTile * scheme.value_coder().layout().padded / 4));
-  scores_ = shared.take(count * kTile);
+  keys_ = reinterpret_cast<std::byte*>(shared.take(kAttentionTile * query_size_ / 4));
+  values_ = reinterpret_cast<std::byte*>(
+      shared.take(kAttentionTile * scheme.value_coder().layout().padded / 4));
+  scores_ = shared.take(count * kAttentionTile);
   start_ = shared.take(count);
   shrink_ = shared.take(count);
-  factors_ = shared.take(kTile);
-  weights_.high = reinterpret_cast<std::int8_t*>(shared.take(count * kTile / 4));
-  weights_.low = reinterpret_cast<std::int8_t*>(shared.take(count * kTile / 4));
+  factors_ = shared.take(kAttentionTile);
+  weights_.high = reinterpret_cast<std::int8_t*>(shared.take(count * kAttentionTile / 4));
+  weights_.low = reinterpret_cast<std::int8_t*>(shared.take(count * kAttentionTile / 4));
   weights_.scales = shared.take(count);
   weights_.corrections = reinterpret_cast<std::int32_t*>(shared.take(count));
   const Tensor& q = unit.a->q;
@@ -75,13 +75,14 @@ void CodedTiles::begin(const AttentionPartial& result) noexcept {
   result.clear(unit_->count(), unit_->value_stride);
 }
 
-/// From the first to the last query that sees any of the cells [first, first + kTile).
+/// From the first to the last query that sees any of the cells [first, first + kAttentionTile).
 CodedTiles::Range CodedTiles::visible_queries(std::int64_t first) const noexcept {
   const AttendArguments& a = *unit_->a;
   Range rows{unit_->rows, 0};
   for (std::int64_t r = 0; r < unit_->rows; ++r) {
     const std::int64_t row = unit_->first_row + r;
-    if (int_at(a.row_begin, row) >= first + kTile || int_at(a.row_end, row) <= first) continue;
+    if (int_at(a.row_begin, row) >= first + kAttentionTile || int_at(a.row_end, row) <= first)
+      continue;
     rows.begin = std::min(rows.begin, r);
     rows.end = r + 1;
   }
@@ -115,8 +116,8 @@ void CodedTiles::score(const std::byte* page, const std::byte* next, Range queri
     const std::int8_t* const numbers = scheme_->keys->numbers(run);
     const std::byte* bytes = page + run.offset;
     if (!direct) {
-      kernels.expand(bytes, run.bits, numbers, run.count / 8, keys_ + run.first * kTile);
-      bytes = keys_ + run.first * kTile;
+      kernels.expand(bytes, run.bits, numbers, run.count / 8, keys_ + run.first * kAttentionTile);
+      bytes = keys_ + run.first * kAttentionTile;
     }
     if (run.factor != factors_row) {
       scheme_->keys->factors(kernels, page, run.factor, factors_);
@@ -136,7 +137,7 @@ void CodedTiles::score(const std::byte* page, const std::byte* next, Range queri
                    .parameter_stride = runs_,
                    .queries_count = count,
                    .start = r == 0 ? start_ + queries.begin : nullptr,
-                   .scores = scores_ + queries.begin * kTile});
+                   .scores = scores_ + queries.begin * kAttentionTile});
   }
 }
 
@@ -146,16 +147,17 @@ void CodedTiles::weigh(std::int64_t first, Range queries, const AttentionPartial
   const bool adjusted = a.softcap > 0 || a.slopes || a.distance_bias;
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
     const std::int64_t row = unit_->row(q);
-    if (!adjusted && int_at(a.row_begin, row) <= first && int_at(a.row_end, row) >= first + kTile) {
+    if (!adjusted && int_at(a.row_begin, row) <= first &&
+        int_at(a.row_end, row) >= first + kAttentionTile) {
       q += unit_->heads - 1;  // nor do the row's other heads
       continue;
     }
-    float* const scores = scores_ + q * kTile;
+    float* const scores = scores_ + q * kAttentionTile;
     if (!adjust_scores(a, *kernels_, row, unit_->head(q), first, scores)) {
-      std::fill_n(scores, kTile, kMinusInfinity);  // it sees none of the cells
+      std::fill_n(scores, kAttentionTile, kMinusInfinity);  // it sees none of the cells
     }
   }
-  scheme_->kernels->softmax({.scores = scores_ + queries.begin * kTile,
+  scheme_->kernels->softmax({.scores = scores_ + queries.begin * kAttentionTile,
                              .references = result.maxima + queries.begin,
                              .sums = result.sums + queries.begin,
                              .shrink = shrink_ + queries.begin,
@@ -169,25 +171,25 @@ void CodedTiles::add_values(const std::byte* page, const std::byte* next, Range 
   const bool direct = takes_codes(queries) && scheme_->values != nullptr;
   const bool wide = coder.coder().code().kind != KvCode::Kind::kLloydMax;
   const auto count = static_cast<int>(queries.end - queries.begin);
-  const CodedWeights weights{weights_.high + queries.begin * kTile,
-                             wide ? weights_.low + queries.begin * kTile : nullptr,
+  const CodedWeights weights{weights_.high + queries.begin * kAttentionTile,
+                             wide ? weights_.low + queries.begin * kAttentionTile : nullptr,
                              weights_.scales + queries.begin, weights_.corrections + queries.begin};
   int factors_row = -1;
   for (const quant::CodeRun& run : coder.layout().all_runs()) {
     if (run.first >= unit_->value_size) break;
-    std::byte* const expanded = values_ + run.first * kTile;
+    std::byte* const expanded = values_ + run.first * kAttentionTile;
     const std::byte* bytes = expanded;
     if (direct) {
       bytes = page + run.offset;
     } else if (scheme_->values != nullptr) {
       kernels.expand(page + run.offset, run.bits, coder.numbers(run), run.count / 8, expanded);
     } else {
-      kernels.turn_bytes(keys_ + run.first * kTile, run.count / kPanelRows, expanded);
+      kernels.turn_bytes(keys_ + run.first * kAttentionTile, run.count / kPanelRows, expanded);
     }
     if (run.factor != factors_row) {
       factors_row = run.factor;
       coder.factors(kernels, page, run.factor, factors_);
-      kernels.weigh(scores_ + queries.begin * kTile, factors_, weights, count);
+      kernels.weigh(scores_ + queries.begin * kAttentionTile, factors_, weights, count);
     }
     kernels.value({.values = bytes,
                    .bits = direct ? run.bits : 0,
@@ -209,7 +211,8 @@ void CodedTiles::add_mean(const std::byte* page, Range queries,
   const float unit = scheme_->value_coder().mean_unit(page, 0);
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
     float sum = 0;
-    for (std::int64_t cell = 0; cell < kTile; ++cell) sum += scores_[q * kTile + cell];
+    for (std::int64_t cell = 0; cell < kAttentionTile; ++cell)
+      sum += scores_[q * kAttentionTile + cell];
     float* const to = result.values + q * unit_->value_stride;
     for (std::int64_t i = 0; i < unit_->value_size; ++i) {
       to[i] += sum * unit * static_cast<float>(static_cast<std::int8_t>(page[l.mean + i]));
@@ -221,8 +224,8 @@ void CodedTiles::add_mean(const std::byte* page, Range queries,
 /// end, is fetched at once.
 const std::byte* CodedTiles::ahead(const Tensor& pool, const PageCoder& coder, std::int64_t first,
                                    std::int64_t end) const noexcept {
-  const std::int32_t* const table = unit_->table + first / kTile;
-  const bool next = first + kTile < end && (table[1] & kCodedPage) != 0;
+  const std::int32_t* const table = unit_->table + first / kAttentionTile;
+  const bool next = first + kAttentionTile < end && (table[1] & kCodedPage) != 0;
   const std::byte* const page = page_of(pool, table[next ? 1 : 0], unit_->kv_head);
   const quant::CodedPageLayout& l = coder.layout();
   for (std::int64_t i = l.factors; i < l.bytes; i += 64) __builtin_prefetch(page + i, 0, 2);
@@ -234,7 +237,7 @@ void CodedTiles::attend(std::int64_t first, std::int64_t end,
   const Range queries = visible_queries(first);
   if (queries.begin >= queries.end) return;
   const AttendArguments& a = *unit_->a;
-  const std::int32_t page = unit_->table[first / kTile];
+  const std::int32_t page = unit_->table[first / kAttentionTile];
   const std::byte* const keys = page_of(a.coded_keys, page, unit_->kv_head);
   const std::byte* const values =
       scheme_->values != nullptr ? page_of(a.coded_values, page, unit_->kv_head) : keys;

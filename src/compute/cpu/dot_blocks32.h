@@ -64,8 +64,8 @@ struct Q5_0Block : Q4_0Block {
     const B high = load_codes(p);
     for (int i = 0; i < 4; ++i) {
       const B both = load_codes(p + 64 + 64 * i);
-      use(with_high_bits<1>(low_nibbles(both), high, i), 4 * i);
-      use(with_high_bits<1>(high_nibbles(both), high, 4 + i), 16 + 4 * i);
+      use(with_fifth_bit(low_nibbles(both), high, i), 4 * i);
+      use(with_fifth_bit(high_nibbles(both), high, 4 + i), 16 + 4 * i);
     }
   }
 };

@@ -136,9 +136,6 @@ constexpr std::int64_t kSlabProducts = 4096;
 // More rows of one matrix are cut, so that they stay in the second-level cache and are shared
 // evenly.
 constexpr std::int64_t kGroupRows = 128;
-// See MatmulEngine.
-constexpr std::int64_t kInlineWork = 1 << 16;
-constexpr std::int64_t kInlineConvert = 1 << 14;
 
 }  // namespace
 

@@ -24,7 +24,6 @@ constexpr DotFunction wide32 = dot_tiles<Tiles32<Block>, kMaxTile>;
 template <int kSub, bool kMinimum>
 constexpr DotFunction wide256 = dot_tiles<Tiles256<Wide256Block<kSub, kMinimum>>, kMaxTile>;
 
-
 /// Kernels for two panels need thirty registers. Those for sub-blocks of 16 would need more, and
 /// are slower than for one.
 constexpr DotFunction two_panels_dot([[maybe_unused]] PanelFormat format) {

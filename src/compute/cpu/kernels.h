@@ -104,7 +104,8 @@ constexpr std::int32_t pair_rounding(int shift, int sub) {
 /// Shifts of the formats whose weights are signed, by the size of their sub-blocks.
 inline constexpr int kPairShift32 = pair_shift(32, 127), kPairShift16 = pair_shift(16, 43);
 
-/// The sums for sub-blocks of 32 come before those for sub-blocks of 16: rows may end behind either.
+/// The sums for sub-blocks of 32 come before those for sub-blocks of 16: rows may end behind
+/// either.
 struct Row256Layout {
   explicit constexpr Row256Layout(std::int64_t columns)
       : scales(columns),

@@ -12,10 +12,6 @@ namespace {
 
 // Larger batches are cut, so that converted activations stay near the cores.
 constexpr std::int64_t kSlabRows = 512;
-// Below this many multiply-adds waking the team costs more than it saves.
-constexpr std::int64_t kInlineWork = 1 << 16;
-// Converting this many values on one thread takes a few microseconds.
-constexpr std::int64_t kInlineConvert = 1 << 14;
 // Of the second-level cache: expanded panels, and the rows that meet them, take this much each.
 constexpr std::int64_t kWideBytes = 320 << 10;
 constexpr std::int64_t kRowBytes = 384 << 10;
@@ -25,20 +21,19 @@ constexpr std::int64_t kRowMultiple = 24;
 // Rows that there is always room for.
 constexpr std::int64_t kLeastRows = 16;
 
-std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
-
 std::size_t bytes_of(PanelFormat format, std::int64_t columns) noexcept {
   return (panel_bytes(format, columns) + 63) / 64 * 64;
 }
 
-/// How many of `rows` rows fetch the next panel while they meet one (DotArguments::next_rows): fewer
-/// than four are waiting for memory as it is, and reads ahead only stand in their way.
+/// How many of `rows` rows fetch the next panel while they meet one (DotArguments::next_rows):
+/// fewer than four are waiting for memory as it is, and reads ahead only stand in their way.
 int fetching_rows(std::int64_t rows) noexcept {
   constexpr std::int64_t kLeast = 4, kMost = 24;
   return rows < kLeast ? 0 : static_cast<int>(std::min(rows, kMost));
 }
 
-/// Stores wait in order for their lines, each from far away: they are asked for before the products.
+/// Stores wait in order for their lines, each from far away: they are asked for before the
+/// products.
 void fetch_outputs(const DotArguments& dot, std::int64_t width) noexcept {
   for (int c = 0; c < dot.count; ++c) {
     for (std::int64_t i = 0; i < width; i += kPanelRows) {

@@ -16,6 +16,11 @@
 
 namespace hearth::compute::cpu {
 
+/// Below this many multiply-adds waking the team costs more than it saves.
+inline constexpr std::int64_t kInlineWork = 1 << 16;
+/// Converting this many values on one thread takes a few microseconds.
+inline constexpr std::int64_t kInlineConvert = 1 << 14;
+
 /// A weight of this backend: panels in its memory, or, when `memory` is empty, made from the file's
 /// bytes at each use. Every matrix of a stack has panels of its own.
 class CpuWeight final : public Weight {

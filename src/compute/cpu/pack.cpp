@@ -17,10 +17,10 @@ namespace {
 constexpr int kLanes = static_cast<int>(kPanelRows);
 
 /// The sixteen rows of a panel: null for those that do not exist.
-struct Rows {
+struct WeightRows {
   const std::byte* start[kPanelRows];
 
-  Rows(const WeightSource& source, std::int64_t first, std::int64_t count) noexcept {
+  WeightRows(const WeightSource& source, std::int64_t first, std::int64_t count) noexcept {
     const std::size_t bytes =
         tensor::row_bytes(source.dtype, static_cast<std::size_t>(source.columns));
     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
@@ -46,10 +46,10 @@ struct Quads {
 
   [[nodiscard]] std::byte* of(std::int64_t lane) noexcept { return bytes[lane]; }
   void interleave(const KernelTable& kernels, std::int64_t quads, std::byte* to,
-                  std::int64_t first = 0) const noexcept {
+                  std::int64_t first = 0, bool flip = false) const noexcept {
     const std::byte* rows[kPanelRows];
     for (int lane = 0; lane < kLanes; ++lane) rows[lane] = bytes[lane] + 4 * first;
-    kernels.interleave_quads(rows, quads, false, to);
+    kernels.interleave_quads(rows, quads, flip, to);
   }
 };
 
@@ -127,7 +127,7 @@ void stage_small(PanelFormat format, const std::byte* from, std::int64_t lane, s
 
 /// Q8_0, whose panels take the longest to write: sizes are constants, and of every row eight blocks
 /// are read at a time.
-void pack_bytes(const KernelTable& kernels, const WeightSource& source, const Rows& rows,
+void pack_bytes(const KernelTable& kernels, const WeightSource& source, const WeightRows& rows,
                 std::byte* panel) noexcept {
   constexpr std::int64_t kBlock = 34, kAtOnce = 8;
   constexpr std::int64_t kHeader = 64, kGroup = kHeader + 2 * 512;  // two blocks
@@ -151,16 +151,14 @@ void pack_bytes(const KernelTable& kernels, const WeightSource& source, const Ro
       }
     }
     for (std::int64_t i = 0; i < count; i += 2, panel += kGroup) {
-      const std::byte* quads[kPanelRows];
-      for (std::int64_t lane = 0; lane < kPanelRows; ++lane) quads[lane] = staged.of(lane) + 32 * i;
-      kernels.interleave_quads(quads, 8 * std::min<std::int64_t>(2, count - i),
-                               kernels.biased_weights, panel + kHeader);
+      staged.interleave(kernels, 8 * std::min<std::int64_t>(2, count - i), panel + kHeader, 8 * i,
+                        kernels.biased_weights);
     }
   }
 }
 
 void pack_small(const KernelTable& kernels, const WeightSource& source, PanelFormat format,
-                const Rows& rows, std::byte* panel) noexcept {
+                const WeightRows& rows, std::byte* panel) noexcept {
   const tensor::DTypeInfo& type = tensor::info(source.dtype);
   const auto stride = static_cast<std::int64_t>(type.block_bytes);
   const std::int64_t block = type.block_elements;
@@ -459,7 +457,7 @@ Pieces pieces_of(PanelFormat format) noexcept {
 }
 
 void pack_256(const KernelTable& kernels, const WeightSource& source, PanelFormat format,
-              const Rows& rows, std::byte* panel) noexcept {
+              const WeightRows& rows, std::byte* panel) noexcept {
   const auto stride = static_cast<std::int64_t>(tensor::info(source.dtype).block_bytes);
   const auto block_bytes = static_cast<std::int64_t>(panel_bytes(format, 256));
   const auto [pieces, scale_bytes] = pieces_of(format);
@@ -467,7 +465,10 @@ void pack_256(const KernelTable& kernels, const WeightSource& source, PanelForma
   const std::int64_t quads = (piece_bytes - scale_bytes) / 64;
   Quads staged = {};
   for (std::int64_t b = 0; b < source.columns / 256; ++b, panel += block_bytes) {
-    std::memset(panel, 0, static_cast<std::size_t>(block_bytes));
+    std::memset(panel, 0, 64);
+    for (std::int64_t i = 0; i < pieces; ++i) {
+      std::memset(panel + 64 + i * piece_bytes, 0, static_cast<std::size_t>(scale_bytes));
+    }
     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
       if (rows.start[lane] == nullptr) continue;
       stage_256(source.dtype, format, rows.start[lane] + b * stride, lane, panel, staged.of(lane));
@@ -489,7 +490,7 @@ void decode_piece(const WeightSource& source, const std::byte* row, std::int64_t
 }
 
 void pack_floats(const KernelTable& kernels, const WeightSource& source, PanelFormat format,
-                 const Rows& rows, std::byte* panel) noexcept {
+                 const WeightRows& rows, std::byte* panel) noexcept {
   const bool pairs = format == PanelFormat::kBF16Pairs;
   Quads staged = {};
   for (std::int64_t k = 0; k < source.columns; k += 256) {
@@ -511,7 +512,7 @@ void pack_floats(const KernelTable& kernels, const WeightSource& source, PanelFo
 }
 
 /// Two bytes per value, as they are.
-void pack_halves(const WeightSource& source, const Rows& rows, std::byte* panel) noexcept {
+void pack_halves(const WeightSource& source, const WeightRows& rows, std::byte* panel) noexcept {
   for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
     if (rows.start[lane] == nullptr) continue;
     for (std::int64_t k = 0; k < source.columns; ++k) {
@@ -524,7 +525,7 @@ void pack_halves(const WeightSource& source, const Rows& rows, std::byte* panel)
 
 void pack_panel(const KernelTable& kernels, const WeightSource& source, PanelFormat format,
                 std::int64_t first, std::int64_t count, std::byte* panel) noexcept {
-  const Rows rows(source, first, count);
+  const WeightRows rows(source, first, count);
   switch (format) {
     case PanelFormat::kF16:
     case PanelFormat::kBF16:

@@ -12,11 +12,9 @@
 namespace hearth::compute::cpu {
 namespace {
 
-constexpr std::int64_t kTile = 64;     // cells that are attended to at a time
-constexpr std::int64_t kQueries = 32;  // heads of a row that share gathered cells
+constexpr std::int64_t kTile = 64;          // cells that are attended to at a time
+constexpr std::int64_t kSharingHeads = 32;  // heads of a row that share gathered cells
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-constexpr std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
 
 /// The cells of one KV head of a pool (kv_layout.h).
 class HeadPages {
@@ -96,9 +94,9 @@ class HeadPages {
 
 /// rows [count] of floats times a panel, in calls of at most kDotColumns; use(row, results[16]).
 template <class Use>
-void multiply(const KernelTable& kernels, PanelFormat format, const std::byte* panel,
-              std::int64_t size, const float* rows, std::int64_t row_stride, std::int64_t count,
-              Use use) noexcept {
+void each_product(const KernelTable& kernels, PanelFormat format, const std::byte* panel,
+                  std::int64_t size, const float* rows, std::int64_t row_stride, std::int64_t count,
+                  Use use) noexcept {
   alignas(64) float results[kDotColumns * kPanelRows];
   DotArguments dot;
   dot.panel = panel;
@@ -138,16 +136,17 @@ class Gatherer {
       workspace += floats;
       return taken;
     };
-    q_ = take(kQueries * kMaxHeadSize);
-    sums_ = take(kQueries * kMaxHeadSize);
+    q_ = take(kSharingHeads * kMaxHeadSize);
+    sums_ = take(kSharingHeads * kMaxHeadSize);
     panel_ = take(kPanelRows * kMaxHeadSize);
     rows_ = reinterpret_cast<std::byte*>(take(kPanelRows * kMaxHeadSize));
     values_ = take(kTile * kMaxHeadSize);
-    scores_ = take(kQueries * kTile);
-    maxima_ = take(kQueries);
-    totals_ = take(kQueries);
-    factors_ = take(kQueries);
-    static_assert((2 * kQueries + 2 * kPanelRows + kTile) * kMaxHeadSize + kQueries * (kTile + 3) <=
+    scores_ = take(kSharingHeads * kTile);
+    maxima_ = take(kSharingHeads);
+    totals_ = take(kSharingHeads);
+    factors_ = take(kSharingHeads);
+    static_assert((2 * kSharingHeads + 2 * kPanelRows + kTile) * kMaxHeadSize +
+                      kSharingHeads * (kTile + 3) <=
                   AttentionEngine::kWorkspaceFloats);
     for (std::int64_t i = 0; i < queries; ++i) {
       kernels.scale(q + i * q_stride, scale, q_ + i * key_size, key_size);
@@ -175,13 +174,13 @@ class Gatherer {
     }
     for (std::int64_t i = 0; i < value_size_; i += kPanelRows) {
       const auto* const panel = reinterpret_cast<const std::byte*>(values_ + i * kTile);
-      multiply(kernels_, PanelFormat::kF32, panel, count, scores_, kTile, queries_,
-               [&](std::int64_t query, const float* part) {
-                 float* const sum = sums_ + query * value_stride_ + i;
-                 for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
-                   sum[lane] = sum[lane] * factors_[query] + part[lane];
-                 }
-               });
+      each_product(kernels_, PanelFormat::kF32, panel, count, scores_, kTile, queries_,
+                   [&](std::int64_t query, const float* part) {
+                     float* const sum = sums_ + query * value_stride_ + i;
+                     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+                       sum[lane] = sum[lane] * factors_[query] + part[lane];
+                     }
+                   });
     }
   }
 
@@ -214,10 +213,10 @@ class Gatherer {
       kernels_.keys_to_panel(lanes, keys.format(), key_size_, panel_);
       panel = reinterpret_cast<const std::byte*>(panel_);
     }
-    multiply(kernels_, format, panel, key_size_, q_, key_size_, queries_,
-             [&](std::int64_t query, const float* scores) {
-               std::copy_n(scores, kPanelRows, scores_ + query * kTile + first);
-             });
+    each_product(kernels_, format, panel, key_size_, q_, key_size_, queries_,
+                 [&](std::int64_t query, const float* scores) {
+                   std::copy_n(scores, kPanelRows, scores_ + query * kTile + first);
+                 });
     if (turned) return;
     const PanelFormat value_format = values == nullptr ? keys.format() : values->format();
     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
@@ -247,7 +246,7 @@ struct SelectionEngine::HeadGroups {
       if (source.cells) count = std::max(count, source.cells.shape[1]);
     }
     heads = a.q.shape[1] / count;
-    parts = (heads + kQueries - 1) / kQueries;
+    parts = (heads + kSharingHeads - 1) / kSharingHeads;
   }
   std::int64_t count = 1, heads = 0, parts = 0;
 };
@@ -258,8 +257,8 @@ void SelectionEngine::attend_group(const SelectedAttendArguments& a, const HeadG
   const std::int64_t group = unit / groups.parts % groups.count;
   const std::int64_t t = unit / (groups.parts * groups.count);
   const std::int64_t sequence = int_at(a.row_sequence, t);
-  const std::int64_t head = group * groups.heads + part * kQueries;
-  const std::int64_t heads = std::min(kQueries, groups.heads - part * kQueries);
+  const std::int64_t head = group * groups.heads + part * kSharingHeads;
+  const std::int64_t heads = std::min(kSharingHeads, groups.heads - part * kSharingHeads);
   Gatherer gatherer(kernels_, attention_.workspace(thread),
                     floats_of(a.q) + t * a.q.strides[0] + head * a.q.strides[1], a.q.strides[1],
                     heads, a.q.shape[2], a.out.shape[2], a.scale);
@@ -353,12 +352,12 @@ void SelectionEngine::score_cells(const SelectCellsArguments& a, std::int64_t t,
     PanelFormat format;
     const std::byte* const cells = panel_of(kernels_, keys, block, begin, end, size, panel, format);
     float scores[kPanelRows] = {};
-    multiply(kernels_, format, cells, size, q, a.q.strides[1], a.q.shape[1],
-             [&](std::int64_t head, const float* products) {
-               for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
-                 scores[lane] += weights[head] * std::max(0.0F, products[lane]);
-               }
-             });
+    each_product(kernels_, format, cells, size, q, a.q.strides[1], a.q.shape[1],
+                 [&](std::int64_t head, const float* products) {
+                   for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+                     scores[lane] += weights[head] * std::max(0.0F, products[lane]);
+                   }
+                 });
     const std::int64_t last = std::min(end, block + kPanelRows);
     for (std::int64_t cell = std::max(begin, block); cell < last; ++cell) {
       *to++ = scores[cell - block];
@@ -459,14 +458,15 @@ void SelectionEngine::choose_blocks(const SelectBlocksArguments& a, std::int64_t
       const std::byte* const cells =
           panel_of(kernels_, keys, first, 0, scored_end, size, panel, format);
       const std::int64_t last = std::min(scored_end, first + kPanelRows);
-      multiply(kernels_, format, cells, size, q, size, 1, [&](std::int64_t, const float* products) {
-        for (std::int64_t cell = first; cell < last; ++cell) {
-          score = std::max(score, products[cell - first]);
-          if ((cell + 1) % a.block != 0) continue;
-          best.add(score, static_cast<std::int32_t>(cell / a.block));
-          score = -kInfinity;
-        }
-      });
+      each_product(kernels_, format, cells, size, q, size, 1,
+                   [&](std::int64_t, const float* products) {
+                     for (std::int64_t cell = first; cell < last; ++cell) {
+                       score = std::max(score, products[cell - first]);
+                       if ((cell + 1) % a.block != 0) continue;
+                       best.add(score, static_cast<std::int32_t>(cell / a.block));
+                       score = -kInfinity;
+                     }
+                   });
     }
   } else {
     for (std::int64_t block = 0; block < scored; ++block) {

@@ -237,11 +237,10 @@ inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
   };
   return {pick(bits.a, if_set.a, if_clear.a), pick(bits.b, if_set.b, if_clear.b)};
 }
-template <int kCount, int kPosition = 4>
-inline B with_high_bits(B low, B high, int bit) {
-  const __m256i mask = _mm256_set1_epi8(((1 << kCount) - 1) << kPosition);
-  const __m128i left = _mm_cvtsi32_si128(bit < kPosition ? kPosition - bit : 0);
-  const __m128i right = _mm_cvtsi32_si128(bit > kPosition ? bit - kPosition : 0);
+inline B with_fifth_bit(B low, B high, int bit) {
+  const __m256i mask = _mm256_set1_epi8(0x10);
+  const __m128i left = _mm_cvtsi32_si128(bit < 4 ? 4 - bit : 0);
+  const __m128i right = _mm_cvtsi32_si128(bit > 4 ? bit - 4 : 0);
   const auto merge = [&](__m256i n, __m256i h) {
     return _mm256_or_si256(
         n, _mm256_and_si256(_mm256_srl_epi32(_mm256_sll_epi32(h, left), right), mask));

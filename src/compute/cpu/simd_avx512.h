@@ -199,13 +199,11 @@ inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
   return _mm512_mask_blend_epi32(_mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << bit)),
                                  if_clear, if_set);
 }
-/// low | (kCount bits of `high` from position `bit`, moved to kPosition)
-template <int kCount, int kPosition = 4>
-inline B with_high_bits(B low, B high, int bit) {
-  const __m512i moved = _mm512_rolv_epi32(high, _mm512_set1_epi32((32 + kPosition - bit) & 31));
+/// low | (bit `bit` of every byte of `high`, as bit 4)
+inline B with_fifth_bit(B low, B high, int bit) {
+  const __m512i moved = _mm512_rolv_epi32(high, _mm512_set1_epi32((32 + 4 - bit) & 31));
   // a | (b & c)
-  return _mm512_ternarylogic_epi32(low, moved, _mm512_set1_epi8(((1 << kCount) - 1) << kPosition),
-                                   0xF8);
+  return _mm512_ternarylogic_epi32(low, moved, _mm512_set1_epi8(0x10), 0xF8);
 }
 
 inline std::int32_t four_bytes(const std::int8_t* p) {

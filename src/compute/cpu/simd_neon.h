@@ -312,11 +312,10 @@ inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
   return {pick(bits.a, if_set.a, if_clear.a), pick(bits.b, if_set.b, if_clear.b),
           pick(bits.c, if_set.c, if_clear.c), pick(bits.d, if_set.d, if_clear.d)};
 }
-/// low | (kCount bits of `high` from position `bit`, moved to kPosition)
-template <int kCount, int kPosition = 4>
-inline B with_high_bits(B low, B high, int bit) {
-  const int8x16_t move = vdupq_n_s8(static_cast<std::int8_t>(kPosition - bit));
-  const uint8x16_t mask = vdupq_n_u8(((1 << kCount) - 1) << kPosition);
+/// low | (bit `bit` of every byte of `high`, as bit 4)
+inline B with_fifth_bit(B low, B high, int bit) {
+  const int8x16_t move = vdupq_n_s8(static_cast<std::int8_t>(4 - bit));
+  const uint8x16_t mask = vdupq_n_u8(0x10);
   return each<B>(low, high, [&](uint8x16_t n, uint8x16_t h) {
     return vorrq_u8(n, vandq_u8(vshlq_u8(h, move), mask));
   });

@@ -243,10 +243,8 @@ inline B select_lanes(I bits, int bit, B if_set, B if_clear) {
   return make_bytes(
       [&](int i) { return (bits.v[i / 4] >> bit & 1) != 0 ? if_set.v[i] : if_clear.v[i]; });
 }
-template <int kCount, int kPosition = 4>
-inline B with_high_bits(B low, B high, int bit) {
-  constexpr int kMask = (1 << kCount) - 1;
-  return make_bytes([&](int i) { return low.v[i] | ((high.v[i] >> bit) & kMask) << kPosition; });
+inline B with_fifth_bit(B low, B high, int bit) {
+  return make_bytes([&](int i) { return low.v[i] | ((high.v[i] >> bit) & 1) << 4; });
 }
 
 template <class Byte>

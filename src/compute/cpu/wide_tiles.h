@@ -2,8 +2,9 @@
 // meets both panels, so that twelve products cost eight loads instead of fourteen. The arithmetic
 // is that of dot_kernels.h, to the bit.
 //
-// In blocks of 32, the features of a block cost a row 8 products and 2 multiplications for scales in
-// the two pipes that limit these kernels (dot_kernels.h): 80 % of the int8 peak is the most to be had.
+// In blocks of 32, the features of a block cost a row 8 products and 2 multiplications for scales
+// in the two pipes that limit these kernels (dot_kernels.h): 80 % of the int8 peak is the most to
+// be had.
 //
 // Included only by kernels_*.cpp, after the header of its instruction set.
 #pragma once

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "support/elapsed.h"
+
 namespace hearth::compute {
 namespace {
 
@@ -28,7 +30,7 @@ class Profiler final : public ProfileBackend {
     }
     OperationProfile& entry = profile_[static_cast<std::size_t>(operation)];
     ++entry.calls;
-    entry.seconds += std::chrono::duration<double>(Clock::now() - begin_).count();
+    entry.seconds += seconds_since(begin_);
   }
 
   Profile profile_{};

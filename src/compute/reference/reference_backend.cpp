@@ -19,7 +19,7 @@ namespace {
 using namespace reference;
 
 /// Which axis (t, h, w, e) pair i of a multi-axis RoPE follows (reference: blocks.md section 2.3).
-int rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
+int reference_rope_axis(const RopeAngles& angles, std::int64_t pair) noexcept {
   const auto& s = angles.sections;
   const std::int64_t total = s[0] + s[1] + s[2] + s[3];
   if (total == 0) return 0;
@@ -134,8 +134,9 @@ class ReferenceBackend final : public Backend {
                   const Tensor& table) noexcept override {
     for (std::int64_t t = 0; t < table.shape[0]; ++t) {
       for (std::int64_t i = 0; i < table.shape[1]; ++i) {
-        const std::int32_t position =
-            positions.rank == 2 ? int_at(positions, t, rope_axis(angles, i)) : int_at(positions, t);
+        const std::int32_t position = positions.rank == 2
+                                          ? int_at(positions, t, reference_rope_axis(angles, i))
+                                          : int_at(positions, t);
         const double exponent = -2.0 * static_cast<double>(i) / angles.rotated;
         const double theta =
             position * std::pow(angles.base, exponent) / (factors ? at(factors, i) : 1.0F);

@@ -15,13 +15,13 @@ constexpr std::size_t kProductSteps = 2;
 constexpr std::size_t kRefinementSteps = 8;     // per state
 constexpr std::size_t kEdgesPerRefinement = 4;  // per step
 
-[[noreturn]] void too_large() {
+[[noreturn]] void refuse_states() {
   throw Error("the pattern or its combination with other limits needs too many states",
               "use a simpler pattern, or smaller lengths and repetitions");
 }
 
 void check_size(std::size_t states, std::size_t edges) {
-  if (states > kMaxDfaStates || edges > kMaxDfaEdges) too_large();
+  if (states > kMaxDfaStates || edges > kMaxDfaEdges) refuse_states();
 }
 
 /// Joins neighbouring edges with one target.
@@ -115,7 +115,7 @@ Dfa any_string() {
 Dfa strings_of_length(std::uint64_t minimum, std::optional<std::uint64_t> maximum) {
   if (maximum && *maximum < minimum) return {};
   const std::uint64_t steps = maximum.value_or(minimum);
-  if (steps >= kMaxDfaStates) too_large();
+  if (steps >= kMaxDfaStates) refuse_states();
   Dfa result;
   for (std::uint64_t length = 0; length <= steps; ++length) {
     Dfa::State state;

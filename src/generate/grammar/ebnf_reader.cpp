@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::size_t kMaxSource = 256 * 1024;
 constexpr std::size_t kMaxRules = 5000;
-constexpr int kMaxNesting = 100;
-constexpr std::uint32_t kMaxCount = 100'000;
+constexpr int kMaxGroupNesting = 100;
+constexpr std::uint32_t kMaxRepetitions = 100'000;
 
 int hexadecimal_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -90,7 +90,7 @@ void EbnfReader::set_root(const std::string& name) {
 }
 
 Expression EbnfReader::read_choice(int nesting) {
-  if (nesting > kMaxNesting) fail("groups are nested too deeply");
+  if (nesting > kMaxGroupNesting) fail("groups are nested too deeply");
   std::vector<Expression> alternatives{read_sequence(nesting)};
   while (true) {
     const std::size_t before = at_;
@@ -140,8 +140,8 @@ std::uint32_t EbnfReader::read_count() {
   std::uint64_t value = 0;
   for (; is_digit(); ++at_)
     value = std::min<std::uint64_t>(value * 10 + static_cast<std::uint64_t>(peek() - '0'),
-                                    kMaxCount + 1);
-  if (value > kMaxCount) fail("a repetition count is above 100,000");
+                                    kMaxRepetitions + 1);
+  if (value > kMaxRepetitions) fail("a repetition count is above 100,000");
   return static_cast<std::uint32_t>(value);
 }
 

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kMaxNodes = 1'000'000;
 constexpr std::size_t kMaxEdges = 3'000'000;
 constexpr std::uint32_t kSmallRepetition = 3;
-constexpr int kMaxNesting = 2000;  // of expressions; rules are no nesting
+constexpr int kMaxExpressionNesting = 2000;  // of expressions; rules are no nesting
 
 }  // namespace
 
@@ -63,7 +63,7 @@ class NetworkBuilder {
   void go(NodeId from, NodeId to) { add_jump(from, {Jump::Kind::kGo, to, 0}); }
 
   void build(Expression expression, NodeId from, NodeId to, int nesting) {
-    if (nesting > kMaxNesting) too_large();
+    if (nesting > kMaxExpressionNesting) too_large();
     const Syntax::Node& node = syntax_.node(expression);
     switch (node.kind) {
       case ExpressionKind::kBytes:

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kMaxNfaStates = 60'000;
 
-[[noreturn]] void too_large() {
+[[noreturn]] void refuse_regex() {
   throw Error("the regular expression needs too many states",
               "use smaller repetition counts, or fewer alternatives");
 }
@@ -29,7 +29,7 @@ struct Nfa {
   DfaWork& work;
 
   std::uint32_t add(State state) {
-    if (states.size() >= kMaxNfaStates) too_large();
+    if (states.size() >= kMaxNfaStates) refuse_regex();
     work.spend(1);
     states.push_back(state);
     return static_cast<std::uint32_t>(states.size() - 1);
@@ -125,7 +125,7 @@ class Determiniser {
     const auto found = numbers_.find(set);
     if (found != numbers_.end() && !at_begin) return found->second;
     const auto id = static_cast<std::uint32_t>(sets_.size());
-    if (id >= kMaxDfaStates) too_large();
+    if (id >= kMaxDfaStates) refuse_regex();
     Dfa::State state;
     for (const std::uint32_t s : closure(set, at_begin, true))
       state.accepting |= nfa_.states[s].kind == Nfa::Kind::kAccept;
@@ -164,7 +164,7 @@ class Determiniser {
       }
     }
     edge_count_ += edges.size();
-    if (edge_count_ > kMaxDfaEdges) too_large();
+    if (edge_count_ > kMaxDfaEdges) refuse_regex();
     return edges;
   }
 

@@ -11,8 +11,8 @@
 namespace hearth::generate::grammar {
 namespace {
 
-constexpr int kMaxNesting = 200;
-constexpr std::uint32_t kMaxCount = 100'000;
+constexpr int kMaxRegexNesting = 200;
+constexpr std::uint32_t kMaxRegexCount = 100'000;
 constexpr std::size_t kMaxPattern = 20'000;
 
 using Kind = RegexNode::Kind;
@@ -60,7 +60,7 @@ class Parser {
   }
 
   RegexNode parse_choice(int nesting) {
-    if (nesting > kMaxNesting) fail("it is nested too deeply");
+    if (nesting > kMaxRegexNesting) fail("it is nested too deeply");
     std::vector<RegexNode> alternatives;
     alternatives.push_back(parse_sequence(nesting));
     while (take(U'|')) alternatives.push_back(parse_sequence(nesting));
@@ -105,9 +105,9 @@ class Parser {
       const std::size_t begin = at;
       std::uint64_t value = 0;
       for (; at < text_.size() && text_[at] >= U'0' && text_[at] <= U'9'; ++at)
-        value = std::min<std::uint64_t>(value * 10 + (text_[at] - U'0'), kMaxCount + 1);
+        value = std::min<std::uint64_t>(value * 10 + (text_[at] - U'0'), kMaxRegexCount + 1);
       if (at == begin) return std::nullopt;
-      if (value > kMaxCount) fail("a repetition count is too large");
+      if (value > kMaxRegexCount) fail("a repetition count is too large");
       return static_cast<std::uint32_t>(value);
     };
     const std::optional<std::uint32_t> first = number();

@@ -17,14 +17,6 @@ bool within(const CountRange& range, std::size_t count) {
   return count >= range.minimum && count <= range.maximum;
 }
 
-bool has_any(const Alternative& alternative, std::initializer_list<const char*> keywords) {
-  return std::any_of(
-      alternative.sources.begin(), alternative.sources.end(), [&](const Json* source) {
-        return std::any_of(keywords.begin(), keywords.end(),
-                           [&](const char* keyword) { return source->contains(keyword); });
-      });
-}
-
 bool apart(const CountRange& a, const CountRange& b) {
   return a.maximum < b.minimum || b.maximum < a.minimum;
 }
@@ -38,8 +30,8 @@ bool SchemaReader::validates(const Json& value, const Json& schema) {
 bool SchemaReader::validates_at(const Json& value, const Json& schema, int depth) {
   if (schema.is_boolean()) return schema.get<bool>();
   if (depth > kMaxCheckDepth)
-    throw Error("the JSON schema cannot be used: a value in it cannot be checked against it",
-                "remove references that lead in circles");
+    refuse_schema("a value in it cannot be checked against it",
+                  "remove references that lead in circles");
   // Throws for keywords that would make the answer wrong.
   check_keywords(schema, 0);
   if (const Json* reference = member_of(schema, "$ref")) {
@@ -207,8 +199,7 @@ bool SchemaReader::disjoint_strings(const Alternative& a, const Alternative& b) 
     return true;
   work_ += kPatternWork;
   if (work_ > kMaxWork) {
-    throw Error("the JSON schema cannot be used: \"oneOf\" has too many patterns to compare",
-                "use anyOf");
+    refuse_schema("\"oneOf\" has too many patterns to compare", "use anyOf");
   }
   const std::optional<Dfa> left = string_texts(a);
   const std::optional<Dfa> right = string_texts(b);

@@ -13,14 +13,6 @@ constexpr std::size_t kMaxPrefix = 300;
 constexpr std::size_t kMaxUniqueValues = 9;
 constexpr std::size_t kMaxValues = 20'000;
 
-bool has_any(const Alternative& alternative, std::initializer_list<const char*> keywords) {
-  return std::any_of(alternative.sources.begin(), alternative.sources.end(),
-                     [&](const Json* source) {
-                       return std::any_of(keywords.begin(), keywords.end(),
-                                          [&](const char* k) { return source->contains(k); });
-                     });
-}
-
 bool wants_unique_items(const Alternative& alternative) {
   return std::any_of(alternative.sources.begin(), alternative.sources.end(),
                      [](const Json* source) {
@@ -60,8 +52,7 @@ Expression SchemaCompiler::alternative(const Alternative& alternative) {
   std::vector<Expression> ways;
   if (const std::optional<std::vector<Json>> values = reader_.values(alternative)) {
     if (values->size() > kMaxValues)
-      throw Error("the JSON schema cannot be used: an \"enum\" has more than 20,000 values",
-                  "use a pattern");
+      refuse_schema("an \"enum\" has more than 20,000 values", "use a pattern");
     for (const Json& value : *values) ways.push_back(json_.literal(value));
     return syntax.choice(std::move(ways));
   }
@@ -122,9 +113,7 @@ Expression SchemaCompiler::array(const Alternative& alternative) {
     items.push_back(SchemaReader::items(*source));
     prefix = std::max(prefix, items.back().prefix.size());
   }
-  if (prefix > kMaxPrefix)
-    throw Error("the JSON schema cannot be used: \"prefixItems\" has more than 300 items",
-                "use items");
+  if (prefix > kMaxPrefix) refuse_schema("\"prefixItems\" has more than 300 items", "use items");
   const auto item_at = [&](std::size_t index) {
     SchemaList schemas;
     for (const ItemSchemas& part : items) {
@@ -238,8 +227,8 @@ std::shared_ptr<const Grammar> compile_json_schema(const nlohmann::ordered_json&
     SchemaCompiler compiler(json, schema);
     syntax.set_root(compiler.value({&schema}));
   } catch (const nlohmann::json::exception&) {
-    throw Error("the JSON schema cannot be used: a keyword has a value of the wrong type",
-                "check it against the JSON Schema specification");
+    refuse_schema("a keyword has a value of the wrong type",
+                  "check it against the JSON Schema specification");
   }
   return finish(std::move(syntax), options);
 }

@@ -16,10 +16,6 @@ namespace {
 constexpr std::size_t kMaxMembers = 5000;
 constexpr std::size_t kMaxPatterns = 4;  // their combinations are told apart
 
-[[noreturn]] void refuse(const std::string& what, const std::string& hint) {
-  throw Error("the JSON schema cannot be used: " + what, hint);
-}
-
 class ObjectWriter {
  public:
   ObjectWriter(SchemaCompiler& compiler, const Alternative& alternative, ObjectForm form)
@@ -37,7 +33,8 @@ class ObjectWriter {
     const bool counted = range_.minimum > 0 || range_.maximum != kUnlimited;
     if (counted &&
         declared_.size() * std::min<std::size_t>(declared_.size(), range_.maximum) > 50'000)
-      refuse("\"minProperties\" or \"maxProperties\" beside too many properties", "leave it out");
+      refuse_schema("\"minProperties\" or \"maxProperties\" beside too many properties",
+                    "leave it out");
     counts_ = counted;
     const Expression members = syntax_.use(rule(0, 0, false));
     if (form_ == ObjectForm::kObject) return json_.object(members);
@@ -102,7 +99,8 @@ class ObjectWriter {
       }
     }
     for (const std::string& name : required) note(name);
-    if (order_.size() > kMaxMembers) refuse("an object has more than 5000 properties", "use fewer");
+    if (order_.size() > kMaxMembers)
+      refuse_schema("an object has more than 5000 properties", "use fewer");
     const std::set<std::string> demanded(required.begin(), required.end());
     for (const std::string& name : order_) {
       SchemaList schemas;
@@ -131,7 +129,8 @@ class ObjectWriter {
     if (range_.maximum == 0) return;
     if (SchemaReader::writes_declared_members_only(alternative_) || refuses_undeclared()) {
       if (range_.minimum > declared_.size())
-        refuse("\"minProperties\" is more than the properties that are declared", "declare them");
+        refuse_schema("\"minProperties\" is more than the properties that are declared",
+                      "declare them");
       return;
     }
     std::vector<std::string> patterns;
@@ -147,7 +146,7 @@ class ObjectWriter {
       has_schema |= rest != nullptr && rest->is_object();
     }
     if (patterns.size() > kMaxPatterns)
-      refuse("\"patternProperties\" has more than 4 patterns in one place", "use fewer");
+      refuse_schema("\"patternProperties\" has more than 4 patterns in one place", "use fewer");
     const Dfa names = other_names();
     std::vector<Expression> ways;
     // Names that match no pattern are written only when there is a schema for them, or nothing
@@ -159,8 +158,8 @@ class ObjectWriter {
     others_ = syntax_.choice(std::move(ways));
     has_others_ = true;
     if (range_.minimum > declared_.size() + 1) {
-      refuse("\"minProperties\" cannot be enforced where names are free: they could repeat",
-             "declare the properties, or leave it out");
+      refuse_schema("\"minProperties\" cannot be enforced where names are free: they could repeat",
+                    "declare the properties, or leave it out");
     }
   }
 
@@ -173,7 +172,8 @@ class ObjectWriter {
       if (schema == nullptr) continue;
       const std::vector<Alternative> parts = compiler_.reader().expand({schema});
       if (parts.empty()) return {};
-      if (parts.size() > 1) refuse("\"propertyNames\" has alternatives in it", "use one pattern");
+      if (parts.size() > 1)
+        refuse_schema("\"propertyNames\" has alternatives in it", "use one pattern");
       if (const auto values = compiler_.reader().values(parts[0])) {
         std::vector<std::u32string> words;
         for (const Json& value : *values) {

@@ -11,12 +11,8 @@ namespace hearth::generate::grammar {
 namespace {
 
 constexpr std::size_t kMaxAlternatives = 1000;
-constexpr int kMaxDepth = 64;
+constexpr int kMaxSchemaDepth = 64;
 constexpr std::size_t kMaxReferences = 200;  // that lead from one to another
-
-[[noreturn]] void refuse(const std::string& what, const std::string& hint) {
-  throw Error("the JSON schema cannot be used: " + what, hint);
-}
 
 /// They say nothing about which values are valid.
 constexpr std::string_view kAnnotations[] = {"title",
@@ -93,8 +89,8 @@ unsigned named_type(const Json& name) {
   if (name == "string") return kStringType;
   if (name == "array") return kArrayType;
   if (name == "object") return kObjectType;
-  refuse("\"type\" is " + printable(name.dump(), 40),
-         "use null, boolean, integer, number, string, array, object, or a list of them");
+  refuse_schema("\"type\" is " + printable(name.dump(), 40),
+                "use null, boolean, integer, number, string, array, object, or a list of them");
 }
 
 unsigned own_types(const Json& schema) {
@@ -117,14 +113,15 @@ std::uint32_t count_of(const Json& value, const char* keyword) {
       (value.is_number() && value.get<double>() >= 0 &&
        value.get<double>() ==
            static_cast<double>(static_cast<std::uint64_t>(std::min(value.get<double>(), 1e18))));
-  if (!whole) refuse(std::string("\"") + keyword + "\" must be a whole number", "correct it");
+  if (!whole)
+    refuse_schema(std::string("\"") + keyword + "\" must be a whole number", "correct it");
   return static_cast<std::uint32_t>(std::min(value.get<double>(), 4294967295.0));
 }
 
 const std::vector<Json>& list_of_schemas(const Json& schema, const char* keyword) {
   const Json& list = schema.at(keyword);
   if (!list.is_array() || list.empty())
-    refuse(std::string("\"") + keyword + "\" must be a list of schemas", "correct it");
+    refuse_schema(std::string("\"") + keyword + "\" must be a list of schemas", "correct it");
   return list.get_ref<const std::vector<Json>&>();
 }
 
@@ -163,7 +160,7 @@ std::string pointer_decoded(std::string_view token) {
 }
 
 const Json* find_anchor(const Json& schema, const std::string& name, int depth) {
-  if (depth > kMaxDepth || !schema.is_structured()) return nullptr;
+  if (depth > kMaxSchemaDepth || !schema.is_structured()) return nullptr;
   if (const Json* anchor = member_of(schema, "$anchor"); anchor != nullptr && *anchor == name)
     return &schema;
   for (const Json& inner : schema) {
@@ -173,6 +170,18 @@ const Json* find_anchor(const Json& schema, const std::string& name, int depth) 
 }
 
 }  // namespace
+
+bool has_any(const Alternative& alternative, std::initializer_list<const char*> keywords) {
+  return std::any_of(
+      alternative.sources.begin(), alternative.sources.end(), [&](const Json* source) {
+        return std::any_of(keywords.begin(), keywords.end(),
+                           [&](const char* keyword) { return source->contains(keyword); });
+      });
+}
+
+void refuse_schema(const std::string& what, const std::string& hint) {
+  throw Error("the JSON schema cannot be used: " + what, hint);
+}
 
 const Json* member_of(const Json& object, const std::string& name) {
   if (!object.is_object()) return nullptr;
@@ -186,7 +195,7 @@ void check_document(const Json& document) {
     const auto [value, depth] = work.back();
     work.pop_back();
     if (depth > 200 || seen > 500'000)
-      refuse("it is nested too deeply or too large", "simplify it");
+      refuse_schema("it is nested too deeply or too large", "simplify it");
     if (!value->is_structured()) continue;
     for (const Json& inner : *value) work.emplace_back(&inner, depth + 1);
   }
@@ -219,30 +228,31 @@ void SchemaReader::check_keywords(const Json& schema, int depth) {
     // It depends on everything beside it, so it is understood where nothing else is.
     const Json& rest = schema["unevaluatedProperties"];
     if (depth > 0 || !rest.is_boolean())
-      refuse(
+      refuse_schema(
           "\"unevaluatedProperties\" can only be enforced as false or true, and outside \"allOf\"",
           "use additionalProperties");
   }
   if (!checked_.insert(&schema).second) return;
   for (const auto& [keyword, value] : schema.items()) {
     if (keyword == "$id" && &schema != &root_)
-      refuse("\"$id\" inside the schema changes what references mean", "use #/$defs/… references");
+      refuse_schema("\"$id\" inside the schema changes what references mean",
+                    "use #/$defs/… references");
     if (keyword == "$id" || is_in(kEnforced, keyword) || is_annotation(keyword)) continue;
-    refuse("the keyword \"" + printable(keyword, 60) + "\" cannot be enforced",
-           "leave it out, or say it in the description");
+    refuse_schema("the keyword \"" + printable(keyword, 60) + "\" cannot be enforced",
+                  "leave it out, or say it in the description");
   }
   for (const char* keyword : {"properties", "patternProperties"}) {
     const Json* members = member_of(schema, keyword);
     if (members != nullptr && !members->is_object())
-      refuse(std::string("\"") + keyword + "\" must be an object", "correct it");
+      refuse_schema(std::string("\"") + keyword + "\" must be an object", "correct it");
   }
   if (const Json* required = member_of(schema, "required")) {
     if (!required->is_array() || !std::all_of(required->begin(), required->end(),
                                               [](const Json& n) { return n.is_string(); }))
-      refuse("\"required\" must be a list of names", "correct it");
+      refuse_schema("\"required\" must be a list of names", "correct it");
   }
   if (const Json* values = member_of(schema, "enum"); values != nullptr && !values->is_array())
-    refuse("\"enum\" must be a list", "correct it");
+    refuse_schema("\"enum\" must be a list", "correct it");
 }
 
 const Json& SchemaReader::resolve(const std::string& reference) {
@@ -272,8 +282,8 @@ const Json& SchemaReader::resolve(const std::string& reference) {
     at = &root_;
   }
   if (at == nullptr) {
-    refuse("the reference \"" + printable(reference, 80) + "\" leads nowhere in it",
-           "define what it refers to under $defs; other documents are not fetched");
+    refuse_schema("the reference \"" + printable(reference, 80) + "\" leads nowhere in it",
+                  "define what it refers to under $defs; other documents are not fetched");
   }
   return *at;
 }
@@ -284,7 +294,7 @@ std::vector<Alternative> SchemaReader::join(const std::vector<Alternative>& a,
   for (const Alternative& left : a) {
     for (const Alternative& right : b) {
       work_ += 1 + right.sources.size();
-      if (work_ > kMaxWork) refuse("it is too large or too entangled", "simplify it");
+      if (work_ > kMaxWork) refuse_schema("it is too large or too entangled", "simplify it");
       Alternative both = left;
       both.types &= right.types;
       if (both.types == 0) continue;
@@ -294,8 +304,8 @@ std::vector<Alternative> SchemaReader::join(const std::vector<Alternative>& a,
       }
       result.push_back(std::move(both));
       if (result.size() > kMaxAlternatives)
-        refuse("\"anyOf\" and \"oneOf\" in it multiply to more than 1000 alternatives",
-               "use fewer of them beside each other");
+        refuse_schema("\"anyOf\" and \"oneOf\" in it multiply to more than 1000 alternatives",
+                      "use fewer of them beside each other");
     }
   }
   return result;
@@ -309,12 +319,12 @@ std::vector<Alternative> SchemaReader::expand(const SchemaList& schemas) {
 }
 
 std::vector<Alternative> SchemaReader::expand_one(const Json& schema, int depth) {
-  if (depth > kMaxDepth || ++work_ > kMaxWork)
-    refuse("it is nested too deeply or too large", "simplify it");
+  if (depth > kMaxSchemaDepth || ++work_ > kMaxWork)
+    refuse_schema("it is nested too deeply or too large", "simplify it");
   if (schema.is_boolean())
     return schema.get<bool>() ? std::vector{Alternative{}} : std::vector<Alternative>{};
   if (!schema.is_object())
-    refuse("a schema in it is neither an object nor true or false", "correct it");
+    refuse_schema("a schema in it is neither an object nor true or false", "correct it");
   check_keywords(schema, depth);
   const Json* reference = member_of(schema, "$ref");
   const bool alone =
@@ -324,14 +334,14 @@ std::vector<Alternative> SchemaReader::expand_one(const Json& schema, int depth)
       });
   std::vector<Alternative> result{Alternative{own_types(schema), {&schema}}};
   if (reference != nullptr) {
-    if (!reference->is_string()) refuse("\"$ref\" must be a string", "correct it");
+    if (!reference->is_string()) refuse_schema("\"$ref\" must be a string", "correct it");
     const Json& target = resolve(reference->get_ref<const std::string&>());
     if (std::find(open_.begin(), open_.end(), &target) != open_.end())
-      refuse("the reference \"" + printable(reference->get<std::string>(), 80) +
-                 "\" leads back to itself",
-             "recursion must go through properties or items");
+      refuse_schema("the reference \"" + printable(reference->get<std::string>(), 80) +
+                        "\" leads back to itself",
+                    "recursion must go through properties or items");
     if (open_.size() >= kMaxReferences)
-      refuse("a chain of references in it is too long", "refer to the last one");
+      refuse_schema("a chain of references in it is too long", "refer to the last one");
     open_.push_back(&target);
     result = join(result, expand_one(target, alone ? depth : depth + 1));
     open_.pop_back();
@@ -363,7 +373,7 @@ std::vector<Alternative> SchemaReader::expand_choices(const Json& schema,
     for (const auto& part : alternatives) base.insert(base.end(), part.begin(), part.end());
   }
   if (base.size() > kMaxAlternatives)
-    refuse("it has more than 1000 alternatives in one place", "use fewer of them");
+    refuse_schema("it has more than 1000 alternatives in one place", "use fewer of them");
   return base;
 }
 
@@ -373,9 +383,10 @@ void SchemaReader::check_one_of(const std::vector<std::vector<Alternative>>& alt
       for (const Alternative& a : alternatives[i]) {
         for (const Alternative& b : alternatives[j]) {
           if (disjoint(a, b)) continue;
-          refuse("alternatives " + std::to_string(i + 1) + " and " + std::to_string(j + 1) +
-                     " of \"oneOf\" may both hold, which cannot be excluded",
-                 "use anyOf, or tell them apart by a required property with different constants");
+          refuse_schema(
+              "alternatives " + std::to_string(i + 1) + " and " + std::to_string(j + 1) +
+                  " of \"oneOf\" may both hold, which cannot be excluded",
+              "use anyOf, or tell them apart by a required property with different constants");
         }
       }
     }
@@ -419,7 +430,7 @@ NumberLimits SchemaReader::number_limits(const Alternative& alternative) {
     if (const Json* value = member_of(*source, "multipleOf")) {
       limits.multiples.push_back(decimal_of(*value, "multipleOf"));
       if (limits.multiples.back().unscaled <= 0)
-        refuse("\"multipleOf\" must be above 0", "correct it");
+        refuse_schema("\"multipleOf\" must be above 0", "correct it");
     }
     const Json* format = member_of(*source, "format");
     if (format != nullptr && (*format == "int32" || *format == "int64")) {
@@ -446,12 +457,12 @@ std::optional<Dfa> SchemaReader::string_texts(const Alternative& alternative) {
   };
   for (const Json* source : alternative.sources) {
     if (const Json* text = member_of(*source, "pattern")) {
-      if (!text->is_string()) refuse("\"pattern\" must be a string", "correct it");
+      if (!text->is_string()) refuse_schema("\"pattern\" must be a string", "correct it");
       restrict_to(pattern(text->get<std::string>()));
     }
     const Json* format = member_of(*source, "format");
     if (format == nullptr) continue;
-    if (!format->is_string()) refuse("\"format\" must be a string", "correct it");
+    if (!format->is_string()) refuse_schema("\"format\" must be a string", "correct it");
     const auto& name = format->get_ref<const std::string&>();
     const std::string_view expression = format_pattern(name);
     static constexpr std::string_view kNoTexts[] = {"password", "int32", "int64", "float",
@@ -459,9 +470,10 @@ std::optional<Dfa> SchemaReader::string_texts(const Alternative& alternative) {
     if (!expression.empty()) {
       restrict_to(pattern(std::string(expression)));
     } else if (!is_in(kNoTexts, name)) {
-      refuse("the \"format\" \"" + printable(name, 40) + "\" cannot be enforced",
-             "use date, time, date-time, duration, uuid, email, hostname, ipv4, ipv6, uri, or a "
-             "pattern");
+      refuse_schema(
+          "the \"format\" \"" + printable(name, 40) + "\" cannot be enforced",
+          "use date, time, date-time, duration, uuid, email, hostname, ipv4, ipv6, uri, or a "
+          "pattern");
     }
   }
   return texts;
@@ -474,7 +486,8 @@ ItemSchemas SchemaReader::items(const Json& source) {
   const bool is_old_tuple = items != nullptr && items->is_array();
   const Json* first = is_old_tuple ? items : prefix;
   if (first != nullptr) {
-    if (!first->is_array()) refuse("\"prefixItems\" must be a list of schemas", "correct it");
+    if (!first->is_array())
+      refuse_schema("\"prefixItems\" must be a list of schemas", "correct it");
     for (const Json& schema : *first) result.prefix.push_back(&schema);
   }
   result.rest = is_old_tuple ? member_of(source, "additionalItems") : items;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,9 @@
 namespace hearth::generate::grammar {
 
 using Json = nlohmann::ordered_json;
+
+/// Throws the Error about a schema that cannot be used: what is wrong with it, and what to do.
+[[noreturn]] void refuse_schema(const std::string& what, const std::string& hint);
 
 /// JSON's types as bits; numbers are whole or not.
 enum SchemaType : unsigned {
@@ -42,6 +46,10 @@ struct Alternative {
   unsigned types = kAllTypes;
   SchemaList sources;
 };
+
+/// Whether one of its sources has one of the keywords.
+[[nodiscard]] bool has_any(const Alternative& alternative,
+                           std::initializer_list<const char*> keywords);
 
 /// A range of counts: lengths, items, members.
 struct CountRange {

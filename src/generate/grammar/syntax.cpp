@@ -10,14 +10,14 @@ namespace {
 constexpr std::size_t kMaxExpressions = 400'000;
 constexpr std::size_t kMaxStates = 1'000'000;  // of all automata: a network has no more nodes
 
-[[noreturn]] void too_large() {
+[[noreturn]] void refuse_syntax() {
   throw Error("the grammar or schema is too large", "split it, or leave out what is not needed");
 }
 
 }  // namespace
 
 Expression Syntax::add(Node node) {
-  if (nodes_.size() >= kMaxExpressions) too_large();
+  if (nodes_.size() >= kMaxExpressions) refuse_syntax();
   nodes_.push_back(std::move(node));
   return static_cast<Expression>(nodes_.size() - 1);
 }
@@ -47,7 +47,7 @@ Expression Syntax::one_of(CodePointSet set) {
 Expression Syntax::string_of(Dfa dfa, Spelling spelling) {
   if (dfa.empty()) return never();
   dfa_states_ += dfa.states.size();
-  if (dfa_states_ > kMaxStates) too_large();
+  if (dfa_states_ > kMaxStates) refuse_syntax();
   Node node{.kind = ExpressionKind::kDfa, .spelling = spelling};
   node.index = static_cast<std::uint32_t>(dfas_.size());
   dfas_.push_back(std::move(dfa));

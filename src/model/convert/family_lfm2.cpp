@@ -10,7 +10,7 @@
 namespace hearth::model::convert {
 namespace {
 
-std::vector<bool> attention_layers(const Decoder& decoder) {
+std::vector<bool> lfm2_attention_layers(const Decoder& decoder) {
   const std::vector<std::string> types = decoder.config().strings("layer_types");
   const std::vector<std::int64_t> indices = decoder.config().integers("full_attn_idxs");
   if (types.empty() && indices.empty()) decoder.config().fail("layer_types", "is missing");
@@ -45,7 +45,7 @@ void convert_lfm2(Conversion& conversion) {
       conversion.shape(decoder.source(0, "feed_forward.w1.weight"));
   decoder.feed_forward = inner.empty() ? 0 : inner[0];
   conversion.set_size("feed_forward_length", decoder.feed_forward);
-  const std::vector<bool> attends = attention_layers(decoder);
+  const std::vector<bool> attends = lfm2_attention_layers(decoder);
   std::vector<std::int64_t> kv_heads;
   for (const bool attention : attends) kv_heads.push_back(attention ? decoder.kv_heads : 0);
   conversion.set_integers("attention.head_count_kv", kv_heads);

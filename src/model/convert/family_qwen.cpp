@@ -153,7 +153,7 @@ void add_prediction_block(Decoder& decoder) {
   norm("nextn.shared_head_norm", "mtp.norm");
 }
 
-std::vector<bool> attention_layers(const Decoder& decoder) {
+std::vector<bool> qwen35_attention_layers(const Decoder& decoder) {
   const std::vector<std::string> types = decoder.config().strings("layer_types");
   const std::int64_t interval = decoder.config().integer("full_attention_interval", 4);
   if (interval < 1) decoder.config().fail("full_attention_interval", "is not positive");
@@ -194,7 +194,7 @@ void convert_qwen35(Conversion& conversion) {
   conversion.set_integers("rope.dimension_sections", sections);
 
   decoder.add_embeddings();
-  const std::vector<bool> full = attention_layers(decoder);
+  const std::vector<bool> full = qwen35_attention_layers(decoder);
   for (std::int64_t layer = 0; layer < decoder.layers; ++layer) {
     decoder.add_norm(layer, "attn_norm", "input_layernorm");
     if (full[static_cast<std::size_t>(layer)]) {

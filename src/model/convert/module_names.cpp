@@ -13,20 +13,20 @@ struct Family {
   std::string_view architecture;
   bool permutes;  // rows of q and k
 };
-constexpr std::array<Family, 14> kFamilies = {{{"gemma", false},
-                                               {"gemma2", false},
-                                               {"gemma3", false},
-                                               {"granite", true},
-                                               {"lfm2", false},
-                                               {"llama", true},
-                                               {"mistral3", true},
-                                               {"olmo2", false},
-                                               {"phi3", false},
-                                               {"qwen2", false},
-                                               {"qwen3", false},
-                                               {"qwen35", false},
-                                               {"qwen3moe", false},
-                                               {"smollm3", true}}};
+constexpr std::array<Family, 14> kNamings = {{{"gemma", false},
+                                              {"gemma2", false},
+                                              {"gemma3", false},
+                                              {"granite", true},
+                                              {"lfm2", false},
+                                              {"llama", true},
+                                              {"mistral3", true},
+                                              {"olmo2", false},
+                                              {"phi3", false},
+                                              {"qwen2", false},
+                                              {"qwen3", false},
+                                              {"qwen35", false},
+                                              {"qwen3moe", false},
+                                              {"smollm3", true}}};
 
 struct Name {
   std::string_view module, tensor;
@@ -82,10 +82,10 @@ std::optional<std::int64_t> take_number(std::string_view& text) noexcept {
 }
 
 const Family* family_of(std::string_view architecture) noexcept {
-  const auto found = std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family& family) {
+  const auto found = std::find_if(kNamings.begin(), kNamings.end(), [&](const Family& family) {
     return family.architecture == architecture;
   });
-  return found == kFamilies.end() ? nullptr : &*found;
+  return found == kNamings.end() ? nullptr : &*found;
 }
 
 }  // namespace

@@ -13,8 +13,6 @@
 namespace hearth::model::convert {
 namespace {
 
-constexpr std::string_view kSpaceMark = "▁";
-
 /// Tokens that publishers forgot to flag: markup that texts must not turn into.
 bool looks_like_control(std::string_view text) {
   const auto framed = [&](std::string_view begin, std::string_view end) {

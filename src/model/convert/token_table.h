@@ -14,6 +14,9 @@
 
 namespace hearth::model::convert {
 
+/// How SentencePiece vocabularies write a space.
+inline constexpr std::string_view kSpaceMark = "▁";
+
 /// Values of tokenizer.ggml.token_type.
 namespace token_type {
 inline constexpr std::int32_t kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4,

@@ -12,8 +12,6 @@
 namespace hearth::model::convert {
 namespace {
 
-constexpr std::string_view kSpaceMark = "▁";
-
 /// The part of `part`, which may be itself, with this "type"; null when there is none.
 const Json* find_type(const Json& part, std::string_view type) {
   if (!part.is_structured()) return nullptr;

@@ -14,8 +14,6 @@ using namespace spec;
 
 namespace {
 
-constexpr std::int64_t kMostHeads = 1024;
-constexpr std::int64_t kMostRank = std::int64_t{1} << 20;
 /// Blocks of this many rows overlap, and an indexer chooses among them.
 constexpr std::int64_t kIndexedRatio = 4;
 constexpr std::int64_t kPlainRatio = 128;

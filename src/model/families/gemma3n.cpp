@@ -18,10 +18,6 @@ constexpr std::int64_t kLayersWithKeys = 20, kSparseLayers = 10, kWindowPeriod =
 /// Keeps the largest 5 % of normally distributed values.
 constexpr float kSparsity = 1.6448533535003662F;
 
-std::string name(std::int64_t layer, std::string_view tensor) {
-  return FamilyReader::layer_name(layer, tensor);
-}
-
 Attention attention_of(const FamilyReader& reader, std::int64_t layer, std::int64_t window) {
   const bool windowed = is_windowed(layer, kWindowPeriod);
   const std::int64_t shares_with =
@@ -37,13 +33,18 @@ Attention attention_of(const FamilyReader& reader, std::int64_t layer, std::int6
 AltUp altup_of(const FamilyReader& reader, std::int64_t layer) {
   const std::int64_t width = reader.width();
   AltUp altup;
-  altup.router = reader.linear(name(layer, "altup_router"), width, kStreams);
+  altup.router = reader.linear(FamilyReader::layer_name(layer, "altup_router"), width, kStreams);
   altup.router_norm = reader.norm(NormKind::kRms, layer, "altup_router_norm");
-  altup.predict = reader.linear(name(layer, "altup_predict_coef"), kStreams, kStreams * kStreams);
-  altup.correct = reader.linear(name(layer, "altup_correct_coef"), kStreams, kStreams);
-  altup.correct_scale = reader.vector(name(layer, "altup_correct_scale.weight"), width);
-  altup.laurel_left = reader.linear(name(layer, "laurel_l"), width, kLaurelRank);
-  altup.laurel_right = reader.linear(name(layer, "laurel_r"), kLaurelRank, width);
+  altup.predict = reader.linear(FamilyReader::layer_name(layer, "altup_predict_coef"), kStreams,
+                                kStreams * kStreams);
+  altup.correct =
+      reader.linear(FamilyReader::layer_name(layer, "altup_correct_coef"), kStreams, kStreams);
+  altup.correct_scale =
+      reader.vector(FamilyReader::layer_name(layer, "altup_correct_scale.weight"), width);
+  altup.laurel_left =
+      reader.linear(FamilyReader::layer_name(layer, "laurel_l"), width, kLaurelRank);
+  altup.laurel_right =
+      reader.linear(FamilyReader::layer_name(layer, "laurel_r"), kLaurelRank, width);
   altup.laurel_norm = reader.norm(NormKind::kRms, layer, "laurel_post_norm");
   return altup;
 }

@@ -14,10 +14,6 @@ using namespace spec;
 
 namespace {
 
-std::string name(std::int64_t layer, std::string_view tensor) {
-  return FamilyReader::layer_name(layer, tensor);
-}
-
 /// The metadata of the whole model that its layers need.
 struct Gemma4 {
   const FamilyReader& reader;
@@ -79,7 +75,7 @@ Attention attention_of(const Gemma4& model, std::int64_t layer) {
   return attention;
 }
 
-MixtureOfExperts experts_of(const FamilyReader& reader, std::int64_t layer) {
+MixtureOfExperts gemma4_experts(const FamilyReader& reader, std::int64_t layer) {
   constexpr std::int64_t kWidest = 1 << 30;
   const std::int64_t width = reader.width();
   MixtureOfExperts moe;
@@ -90,7 +86,7 @@ MixtureOfExperts experts_of(const FamilyReader& reader, std::int64_t layer) {
   moe.routing.normalise = true;
   // The router reads the stream, not what the experts read; its ".scale" is the weight of its own
   // norm, so that it is not a scale of the matrix.
-  const std::string router = name(layer, "ffn_gate_inp");
+  const std::string router = FamilyReader::layer_name(layer, "ffn_gate_inp");
   moe.router = Linear{.weight = reader.vector(router + ".weight", width, moe.experts),
                       .in = width,
                       .out = moe.experts};
@@ -99,13 +95,17 @@ MixtureOfExperts experts_of(const FamilyReader& reader, std::int64_t layer) {
   moe.router_norm->weight = reader.vector(router + ".scale", width);
   moe.router_norm->bias.clear();
   moe.router_scale = 1.0F / std::sqrt(static_cast<float>(width));
-  if (reader.has(name(layer, "ffn_gate_up_exps.weight"))) {
-    moe.gate_up = reader.stack(name(layer, "ffn_gate_up_exps"), width, 2 * moe.width, moe.experts);
+  if (reader.has(FamilyReader::layer_name(layer, "ffn_gate_up_exps.weight"))) {
+    moe.gate_up = reader.stack(FamilyReader::layer_name(layer, "ffn_gate_up_exps"), width,
+                               2 * moe.width, moe.experts);
   } else {
-    moe.gate = reader.stack(name(layer, "ffn_gate_exps"), width, moe.width, moe.experts);
-    moe.up = reader.stack(name(layer, "ffn_up_exps"), width, moe.width, moe.experts);
+    moe.gate = reader.stack(FamilyReader::layer_name(layer, "ffn_gate_exps"), width, moe.width,
+                            moe.experts);
+    moe.up =
+        reader.stack(FamilyReader::layer_name(layer, "ffn_up_exps"), width, moe.width, moe.experts);
   }
-  moe.down = reader.stack(name(layer, "ffn_down_exps"), moe.width, width, moe.experts);
+  moe.down =
+      reader.stack(FamilyReader::layer_name(layer, "ffn_down_exps"), moe.width, width, moe.experts);
   return moe;
 }
 
@@ -120,7 +120,7 @@ void add_experts(const FamilyReader& reader, std::int64_t layer, Sublayer& feed_
   feed_forward.pre_norm.reset();
   dense.post_norm = norm("post_ffw_norm_1");
   feed_forward.branches.push_back(
-      {norm("pre_ffw_norm_2"), experts_of(reader, layer), norm("post_ffw_norm_2")});
+      {norm("pre_ffw_norm_2"), gemma4_experts(reader, layer), norm("post_ffw_norm_2")});
 }
 
 }  // namespace
@@ -138,10 +138,12 @@ ModelSpec describe_gemma4(const FamilyReader& reader) {
   const Gemma4 gemma(reader);
   for (std::int64_t l = 0; l < reader.layers(); ++l) {
     Layer layer = reader.sandwich_layer(l, attention_of(gemma, l), Activation::kGelu);
-    if (reader.has(name(l, "ffn_gate_inp.weight"))) add_experts(reader, l, layer.sublayers[1]);
+    if (reader.has(FamilyReader::layer_name(l, "ffn_gate_inp.weight")))
+      add_experts(reader, l, layer.sublayers[1]);
     if (input_width > 0) layer.per_layer_input = per_layer_input(reader, l, input_width);
-    if (reader.has(name(l, "layer_output_scale.weight"))) {
-      layer.output_scale = reader.vector(name(l, "layer_output_scale.weight"), 1);
+    if (reader.has(FamilyReader::layer_name(l, "layer_output_scale.weight"))) {
+      layer.output_scale =
+          reader.vector(FamilyReader::layer_name(l, "layer_output_scale.weight"), 1);
     }
     model.stacks[0].layers.push_back(std::move(layer));
   }

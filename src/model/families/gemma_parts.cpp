@@ -10,13 +10,9 @@ using namespace spec;
 
 namespace {
 
-std::string name(std::int64_t layer, std::string_view tensor) {
-  return FamilyReader::layer_name(layer, tensor);
-}
-
 Norm head_norm(const FamilyReader& reader, std::int64_t layer, std::string_view tensor,
                std::int64_t size) {
-  return reader.norm(NormKind::kRms, name(layer, tensor), size);
+  return reader.norm(NormKind::kRms, FamilyReader::layer_name(layer, tensor), size);
 }
 
 }  // namespace
@@ -36,26 +32,28 @@ Attention gemma_attention(const FamilyReader& reader, std::int64_t layer, HeadSi
   const std::int64_t width = reader.width();
   const std::int64_t keys = attention.kv_heads * sizes.key;
   const std::int64_t values = attention.kv_heads * sizes.value;
-  attention.output =
-      reader.linear(name(layer, "attn_output"), attention.heads * sizes.value, width);
+  attention.output = reader.linear(FamilyReader::layer_name(layer, "attn_output"),
+                                   attention.heads * sizes.value, width);
   attention.q_norm = head_norm(reader, layer, "attn_q_norm", sizes.key);
   if (shares_with >= 0) {
-    attention.q = reader.linear(name(layer, "attn_q"), width, attention.heads * sizes.key);
+    attention.q = reader.linear(FamilyReader::layer_name(layer, "attn_q"), width,
+                                attention.heads * sizes.key);
     attention.key_source = KeySource::kShared;
     attention.shares_with = static_cast<std::int32_t>(shares_with);
     return attention;
   }
   attention.k_norm = head_norm(reader, layer, "attn_k_norm", sizes.key);
   attention.v_norm = Norm{.kind = NormKind::kRms, .epsilon = attention.k_norm->epsilon};
-  if (reader.has(name(layer, "attn_qkv.weight"))) {
-    attention.qkv =
-        reader.linear(name(layer, "attn_qkv"), width, attention.heads * sizes.key + keys + values);
+  if (reader.has(FamilyReader::layer_name(layer, "attn_qkv.weight"))) {
+    attention.qkv = reader.linear(FamilyReader::layer_name(layer, "attn_qkv"), width,
+                                  attention.heads * sizes.key + keys + values);
     return attention;
   }
-  attention.q = reader.linear(name(layer, "attn_q"), width, attention.heads * sizes.key);
-  attention.k = reader.linear(name(layer, "attn_k"), width, keys);
-  if (reader.has(name(layer, "attn_v.weight")) || sizes.key != sizes.value) {
-    attention.v = reader.linear(name(layer, "attn_v"), width, values);
+  attention.q =
+      reader.linear(FamilyReader::layer_name(layer, "attn_q"), width, attention.heads * sizes.key);
+  attention.k = reader.linear(FamilyReader::layer_name(layer, "attn_k"), width, keys);
+  if (reader.has(FamilyReader::layer_name(layer, "attn_v.weight")) || sizes.key != sizes.value) {
+    attention.v = reader.linear(FamilyReader::layer_name(layer, "attn_v"), width, values);
   }
   return attention;
 }
@@ -76,8 +74,8 @@ PerLayerEmbedding per_layer_embedding(const FamilyReader& reader, std::int64_t v
 
 PerLayerInput per_layer_input(const FamilyReader& reader, std::int64_t layer, std::int64_t width) {
   PerLayerInput result;
-  result.gate = reader.linear(name(layer, "inp_gate"), reader.width(), width);
-  result.projection = reader.linear(name(layer, "proj"), width, reader.width());
+  result.gate = reader.linear(FamilyReader::layer_name(layer, "inp_gate"), reader.width(), width);
+  result.projection = reader.linear(FamilyReader::layer_name(layer, "proj"), width, reader.width());
   result.post_norm = reader.norm(NormKind::kRms, layer, "post_norm");
   return result;
 }

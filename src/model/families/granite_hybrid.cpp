@@ -9,7 +9,7 @@ using namespace spec;
 
 namespace {
 
-Body mixer_of(const FamilyReader& reader, std::int64_t layer) {
+Body granite_mixer(const FamilyReader& reader, std::int64_t layer) {
   if (reader.kv_heads(layer) == 0) return mamba2(reader, layer);
   Attention attention = reader.attention(layer);
   if (reader.boolean("rope.scaling.finetuned").value_or(true)) {
@@ -18,7 +18,7 @@ Body mixer_of(const FamilyReader& reader, std::int64_t layer) {
   return attention;
 }
 
-Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
+Body granite_feed_forward(const FamilyReader& reader, std::int64_t layer) {
   if (!reader.has(FamilyReader::layer_name(layer, "ffn_gate_inp.weight"))) {
     return reader.gated_feed_forward(layer, Activation::kSilu);
   }
@@ -40,8 +40,8 @@ ModelSpec describe_granite_hybrid(const FamilyReader& reader) {
   model.embedding.scale = scale_or_one("embedding_scale");
   model.head.scale = 1 / scale_or_one("logit_scale");
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
-    Layer block = reader.sequential_layer(layer, NormKind::kRms, mixer_of(reader, layer),
-                                          feed_forward_of(reader, layer));
+    Layer block = reader.sequential_layer(layer, NormKind::kRms, granite_mixer(reader, layer),
+                                          granite_feed_forward(reader, layer));
     for (Sublayer& sublayer : block.sublayers) {
       sublayer.residual_scale = scale_or_one("residual_scale");
     }

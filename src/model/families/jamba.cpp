@@ -9,7 +9,7 @@ using namespace spec;
 
 namespace {
 
-Body mixer_of(const FamilyReader& reader, std::int64_t layer) {
+Body jamba_mixer(const FamilyReader& reader, std::int64_t layer) {
   if (reader.kv_heads(layer) > 0) return reader.attention(layer);
   Mamba1 m = mamba1(reader, layer);
   const auto norm = [&](std::string_view name, std::int64_t size) {
@@ -21,7 +21,7 @@ Body mixer_of(const FamilyReader& reader, std::int64_t layer) {
   return m;
 }
 
-Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
+Body jamba_feed_forward(const FamilyReader& reader, std::int64_t layer) {
   if (!reader.has(FamilyReader::layer_name(layer, "ffn_gate_inp.weight"))) {
     return reader.gated_feed_forward(layer, Activation::kSilu);
   }
@@ -37,7 +37,7 @@ ModelSpec describe_jamba(const FamilyReader& reader) {
   ModelSpec model = reader.model(NormKind::kRms);
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     model.stacks[0].layers.push_back(reader.sequential_layer(
-        layer, NormKind::kRms, mixer_of(reader, layer), feed_forward_of(reader, layer)));
+        layer, NormKind::kRms, jamba_mixer(reader, layer), jamba_feed_forward(reader, layer)));
   }
   return model;
 }

@@ -15,7 +15,6 @@ using namespace spec;
 namespace {
 
 // Larger than any model.
-constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24;
 
 KimiDeltaAttention delta_attention(const FamilyReader& reader, std::int64_t layer) {
   const auto name = [layer](std::string_view part) {
@@ -51,7 +50,7 @@ KimiDeltaAttention delta_attention(const FamilyReader& reader, std::int64_t laye
   return k;
 }
 
-Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
+Body kimi_feed_forward(const FamilyReader& reader, std::int64_t layer) {
   if (layer < reader.integer_or("leading_dense_block_count", 0)) {
     return reader.gated_feed_forward(layer, Activation::kSilu);
   }
@@ -68,7 +67,7 @@ ModelSpec describe_kimi_linear(const FamilyReader& reader) {
     Body mixer = reader.kv_heads(layer) == 0 ? Body(delta_attention(reader, layer))
                                              : Body(latent_attention(reader, layer));
     model.stacks[0].layers.push_back(reader.sequential_layer(
-        layer, NormKind::kRms, std::move(mixer), feed_forward_of(reader, layer)));
+        layer, NormKind::kRms, std::move(mixer), kimi_feed_forward(reader, layer)));
   }
   return model;
 }

@@ -13,8 +13,6 @@ using namespace spec;
 namespace {
 
 /// Heads are numbered by index tensors of this length (Pass::iota).
-constexpr std::int64_t kMostHeads = 1024;
-constexpr std::int64_t kMostRank = std::int64_t{1} << 20;
 
 }  // namespace
 

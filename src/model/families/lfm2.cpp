@@ -36,7 +36,7 @@ Attention attention_of(const FamilyReader& reader, std::int64_t layer, bool caus
   return attention;
 }
 
-Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
+Body lfm2_feed_forward(const FamilyReader& reader, std::int64_t layer) {
   if (!reader.has(FamilyReader::layer_name(layer, "ffn_gate_inp.weight"))) {
     return reader.gated_feed_forward(layer, Activation::kSilu);
   }
@@ -55,7 +55,7 @@ ModelSpec describe_lfm2(const FamilyReader& reader) {
     Body mixer = attends ? Body(attention_of(reader, layer, model.causal))
                          : Body(short_convolution(reader, layer, model.causal));
     model.stacks[0].layers.push_back(reader.sequential_layer(
-        layer, NormKind::kRms, std::move(mixer), feed_forward_of(reader, layer)));
+        layer, NormKind::kRms, std::move(mixer), lfm2_feed_forward(reader, layer)));
   }
   return model;
 }

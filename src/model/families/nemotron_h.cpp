@@ -11,9 +11,8 @@ using namespace spec;
 namespace {
 
 // Larger than any model.
-constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24;
 
-MixtureOfExperts experts_of(const FamilyReader& reader, std::int64_t layer) {
+MixtureOfExperts nemotron_experts(const FamilyReader& reader, std::int64_t layer) {
   const std::int64_t latent = reader.integer_in("moe_latent_size", 0, kMostFeatures, 0);
   ExpertOptions options = reader.usual_experts(layer, RouterGate::kSigmoid);
   options.input = latent;
@@ -29,13 +28,13 @@ MixtureOfExperts experts_of(const FamilyReader& reader, std::int64_t layer) {
   return experts;
 }
 
-Body mixer_of(const FamilyReader& reader, std::int64_t layer) {
+Body nemotron_mixer(const FamilyReader& reader, std::int64_t layer) {
   if (reader.feed_forward_width(layer) == 0) {
     if (reader.kv_heads(layer) > 0) return reader.attention(layer);
     return mamba2(reader, layer);
   }
   if (reader.has(FamilyReader::layer_name(layer, "ffn_gate_inp.weight"))) {
-    return experts_of(reader, layer);
+    return nemotron_experts(reader, layer);
   }
   return reader.plain_feed_forward(layer, Activation::kReluSquared);
 }
@@ -47,7 +46,7 @@ ModelSpec describe_nemotron_h(const FamilyReader& reader) {
   for (std::int64_t layer = 0; layer < reader.layers(); ++layer) {
     Layer block;
     block.sublayers.push_back({reader.norm(NormKind::kRms, layer, "attn_norm"),
-                               {Branch{{}, mixer_of(reader, layer), {}}},
+                               {Branch{{}, nemotron_mixer(reader, layer), {}}},
                                {}});
     model.stacks[0].layers.push_back(std::move(block));
   }

@@ -14,7 +14,6 @@ using namespace spec;
 namespace {
 
 // Larger than any model.
-constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24;
 
 [[noreturn]] void throw_bad(const FamilyReader& reader, const std::string& problem) {
   throw Error("this '" + printable(reader.architecture()) + "' model " + problem,
@@ -105,7 +104,7 @@ bool is_recurrent(const FamilyReader& reader, std::int64_t layer) {
   return (layer + 1) % reader.integer_in("full_attention_interval", 1, kMostFeatures, 4) != 0;
 }
 
-Body feed_forward_of(const FamilyReader& reader, std::int64_t layer) {
+Body qwen35_feed_forward(const FamilyReader& reader, std::int64_t layer) {
   if (reader.architecture() == "qwen35") {
     return reader.gated_feed_forward(layer, Activation::kSilu);
   }
@@ -119,7 +118,7 @@ Layer block(const FamilyReader& reader, std::int64_t layer, Body mixer) {
   result.sublayers.push_back(
       {reader.norm(NormKind::kRms, layer, "attn_norm"), {Branch{{}, std::move(mixer), {}}}, {}});
   result.sublayers.push_back({reader.norm(NormKind::kRms, layer, "post_attention_norm"),
-                              {Branch{{}, feed_forward_of(reader, layer), {}}},
+                              {Branch{{}, qwen35_feed_forward(reader, layer), {}}},
                               {}});
   return result;
 }

@@ -41,6 +41,10 @@ struct ExpertOptions {
   std::optional<spec::Gating> shared_gating{};
 };
 
+/// More than any model has.
+inline constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24, kMostHeads = 1024,
+                              kMostRank = std::int64_t{1} << 20;
+
 class FamilyReader {
  public:
   /// Throws Error when a key that every architecture needs is missing or absurd.

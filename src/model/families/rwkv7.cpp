@@ -11,7 +11,6 @@ using namespace spec;
 namespace {
 
 // Larger than any model.
-constexpr std::int64_t kMostFeatures = std::int64_t{1} << 24;
 
 /// The two matrices of a low-rank term and its bias, NAME0, NAME1 and NAME2.
 class LowRankTerms {

@@ -11,36 +11,34 @@
 namespace hearth::serve {
 namespace {
 
-constexpr double kMost = 2147483647;
-
 constexpr std::string_view kThinkingTypes[] = {"enabled", "disabled", "adaptive"};
-constexpr Field kThinking[] = {
+constexpr Field kAnthropicThinking[] = {
     {.name = "type", .required = true, .words = kThinkingTypes},
-    {.name = "budget_tokens", .types = kInteger, .least = 0, .most = kMost},
+    {.name = "budget_tokens", .types = kInteger, .least = 0, .most = kMostInt32},
 };
-constexpr std::string_view kChoiceTypes[] = {"auto", "any", "none", "tool"};
-constexpr Field kToolChoice[] = {
-    {.name = "type", .required = true, .words = kChoiceTypes},
+constexpr std::string_view kAnthropicChoiceTypes[] = {"auto", "any", "none", "tool"};
+constexpr Field kAnthropicToolChoice[] = {
+    {.name = "type", .required = true, .words = kAnthropicChoiceTypes},
     {.name = "name"},
     {.name = "disable_parallel_tool_use", .types = kBoolean},
 };
-constexpr Field kTool[] = {
+constexpr Field kAnthropicTool[] = {
     {.name = "type"},
     {.name = "name", .required = true},
     {.name = "description"},
     {.name = "input_schema", .types = kObject},
     {.name = "strict", .types = kBoolean},
 };
-constexpr std::string_view kEfforts[] = {"low", "medium", "high", "xhigh", "max"};
-constexpr Field kFormat[] = {
+constexpr std::string_view kAnthropicEfforts[] = {"low", "medium", "high", "xhigh", "max"};
+constexpr Field kAnthropicFormat[] = {
     {.name = "type", .required = true},
     {.name = "schema", .types = kObject | kBoolean},
 };
 constexpr Field kOutputConfig[] = {
-    {.name = "effort", .words = kEfforts},
-    {.name = "format", .types = kObject, .members = kFormat},
+    {.name = "effort", .words = kAnthropicEfforts},
+    {.name = "format", .types = kObject, .members = kAnthropicFormat},
 };
-constexpr Field kMessage[] = {
+constexpr Field kAnthropicMessage[] = {
     {.name = "role", .required = true},
     {.name = "content",
      .types = kString | kArray,
@@ -48,37 +46,41 @@ constexpr Field kMessage[] = {
      .required = true,
      .items = kObject},
 };
-constexpr Field kBlock[] = {
+constexpr Field kAnthropicBlock[] = {
     {.name = "type", .required = true},
 };
 
-constexpr Field kFields[] = {
+constexpr Field kAnthropicFields[] = {
     {.name = "model", .required = true},
     {.name = "messages",
      .types = kArray,
      .required = true,
      .items = kObject,
-     .item_members = kMessage},
+     .item_members = kAnthropicMessage},
     {.name = "system",
      .types = kString | kArray,
      .what = "text, or blocks of text",
      .items = kObject,
-     .item_members = kBlock},
+     .item_members = kAnthropicBlock},
     {.name = "stop_sequences", .types = kArray, .items = kString, .most_items = 64},
     {.name = "stream", .types = kBoolean},
     {.name = "temperature", .types = kNumber, .least = 0, .most = 2},
     {.name = "top_p", .types = kNumber, .least = 0, .most = 1},
-    {.name = "top_k", .types = kInteger, .least = 0, .most = kMost},
-    {.name = "tools", .types = kArray, .items = kObject, .item_members = kTool, .most_items = 1024},
-    {.name = "tool_choice", .types = kObject, .members = kToolChoice},
-    {.name = "thinking", .types = kObject, .members = kThinking},
+    {.name = "top_k", .types = kInteger, .least = 0, .most = kMostInt32},
+    {.name = "tools",
+     .types = kArray,
+     .items = kObject,
+     .item_members = kAnthropicTool,
+     .most_items = 1024},
+    {.name = "tool_choice", .types = kObject, .members = kAnthropicToolChoice},
+    {.name = "thinking", .types = kObject, .members = kAnthropicThinking},
     {.name = "output_config", .types = kObject, .members = kOutputConfig},
-    {.name = "output_format", .types = kObject, .members = kFormat},
+    {.name = "output_format", .types = kObject, .members = kAnthropicFormat},
     {.name = "mcp_servers", .types = kArray, .what = "refused unless empty"},
     {.name = "metadata", .types = kObject},
 };
-constexpr Field kLength[] = {
-    {.name = "max_tokens", .types = kInteger, .required = true, .least = 1, .most = kMost},
+constexpr Field kAnthropicLength[] = {
+    {.name = "max_tokens", .types = kInteger, .required = true, .least = 1, .most = kMostInt32},
 };
 
 [[noreturn]] void refuse_block(const std::string& type, const std::string& path) {
@@ -104,7 +106,7 @@ void join(std::string& text, std::string_view more) {
 
 /// Text of a block that is text: also of a document that is given as text.
 std::string block_text(const Json& block, const std::string& path) {
-  check_members(block, kBlock, path);
+  check_members(block, kAnthropicBlock, path);
   const std::string type = text_member(block, "type");
   if (type == "text") return string_of(block, "text", path);
   const Json* source = find_member(block, "source");
@@ -168,7 +170,7 @@ class Translator {
     for (std::size_t i = 0; i < content.size(); ++i) {
       const std::string here = indexed(path, i);
       const Json& block = content[i];
-      check_members(block, kBlock, here);
+      check_members(block, kAnthropicBlock, here);
       if (text_member(block, "type") == "tool_result") {
         result(block, here);
       } else {
@@ -194,7 +196,7 @@ class Translator {
     for (std::size_t i = 0; i < content.size(); ++i) {
       const std::string here = indexed(path, i);
       const Json& block = content[i];
-      check_members(block, kBlock, here);
+      check_members(block, kAnthropicBlock, here);
       const std::string type = text_member(block, "type");
       if (type == "thinking") {
         join(reasoning, string_of(block, "thinking", here));
@@ -291,7 +293,7 @@ ToolChoice read_choice(const Json& choice, const Json& tools) {
   return result;
 }
 
-void read_thinking(const Json& body, ChatRequest& request) {
+void read_anthropic_thinking(const Json& body, ChatRequest& request) {
   request.thinking = false;  // Anthropic's models think only when asked to
   if (const Json* thinking = find_member(body, "thinking"); thinking != nullptr) {
     const std::string type = text_member(*thinking, "type");
@@ -338,11 +340,11 @@ ChatRequest read_request(const Json& body) {
       servers != nullptr && !servers->empty()) {
     refuse("mcp_servers are not supported", "mcp_servers", "unsupported_value");
   }
-  read_thinking(body, request);
+  read_anthropic_thinking(body, request);
   return request;
 }
 
-Json model_object(const ModelFacts& model) {
+Json anthropic_model_object(const ModelFacts& model) {
   return {{"type", "model"},
           {"id", model.name},
           {"display_name", model.name},
@@ -352,8 +354,9 @@ Json model_object(const ModelFacts& model) {
 }  // namespace
 
 const BodyFields kAnthropicMessagesBody = {.name = "AnthropicMessagesRequest",
-                                           .parts = {kFields, kLength}};
-const BodyFields kAnthropicCountBody = {.name = "AnthropicCountTokensRequest", .parts = {kFields}};
+                                           .parts = {kAnthropicFields, kAnthropicLength}};
+const BodyFields kAnthropicCountBody = {.name = "AnthropicCountTokensRequest",
+                                        .parts = {kAnthropicFields}};
 
 ChatExchange read_anthropic_messages(std::string_view text) {
   const Json body = parse_object(text);
@@ -374,13 +377,15 @@ std::string anthropic_count(std::int64_t tokens) { return to_line({{"input_token
 
 std::string anthropic_models(std::span<const ModelFacts> models) {
   Json data = Json::array();
-  for (const ModelFacts& model : models) data.push_back(model_object(model));
+  for (const ModelFacts& model : models) data.push_back(anthropic_model_object(model));
   Json reply = {{"data", std::move(data)}, {"has_more", false}};
   reply["first_id"] = models.empty() ? Json() : Json(models.front().name);
   reply["last_id"] = models.empty() ? Json() : Json(models.back().name);
   return to_line(reply);
 }
 
-std::string anthropic_model(const ModelFacts& model) { return to_line(model_object(model)); }
+std::string anthropic_model(const ModelFacts& model) {
+  return to_line(anthropic_model_object(model));
+}
 
 }  // namespace hearth::serve

@@ -28,6 +28,7 @@ constexpr Types operator|(Types a, Types b) {
 
 /// Largest integer that JSON carries exactly for every client (2^53).
 inline constexpr double kExact = 9007199254740992.0;
+inline constexpr double kMostInt32 = 2147483647;
 
 /// One member of an object.
 struct Field {

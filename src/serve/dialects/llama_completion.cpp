@@ -13,15 +13,13 @@
 namespace hearth::serve {
 namespace {
 
-constexpr double kMost = 2147483647;
-
 constexpr Field kControlFields[] = {
     {.name = "model"},
     {.name = "n_predict",
      .types = kInteger,
      .what = "most tokens to generate; -1: no limit",
      .least = -2,
-     .most = kMost},
+     .most = kMostInt32},
     {.name = "n_probs", .types = kInteger, .least = 0, .most = 20},
     {.name = "post_sampling_probs", .types = kBoolean, .what = "refused when true"},
     {.name = "return_tokens", .types = kBoolean},
@@ -31,24 +29,24 @@ constexpr Field kControlFields[] = {
     {.name = "lora", .types = kArray, .what = "refused unless empty"},
     {.name = "id_slot", .types = kInteger, .what = "ignored: any slot will do"},
 };
-constexpr Field kPrompt[] = {
+constexpr Field kLlamaPrompt[] = {
     {.name = "prompt",
      .types = kString | kArray,
      .what = "text, ids, both mixed, or several of them",
      .required = true,
      .items = kString | kInteger | kArray},
 };
-constexpr Field kExtra[] = {
+constexpr Field kLlamaExtra[] = {
     {.name = "filename"},
     {.name = "text", .required = true},
 };
-constexpr Field kInfill[] = {
+constexpr Field kLlamaInfill[] = {
     {.name = "input_prefix", .required = true},
     {.name = "input_suffix", .required = true},
     {.name = "input_extra",
      .types = kArray,
      .items = kObject,
-     .item_members = kExtra,
+     .item_members = kLlamaExtra,
      .most_items = 1024},
     {.name = "prompt", .what = "what the answer begins with"},
 };
@@ -204,10 +202,10 @@ void read_controls(const Json& body, CompletionRequest& request, Options& option
 
 const BodyFields kLlamaCompletionBody = {
     .name = "LlamaCompletionRequest",
-    .parts = {kPrompt, kControlFields, generation_fields(), kSamplingFields}};
+    .parts = {kLlamaPrompt, kControlFields, generation_fields(), kSamplingFields}};
 const BodyFields kLlamaInfillBody = {
     .name = "LlamaInfillRequest",
-    .parts = {kInfill, kControlFields, generation_fields(), kSamplingFields}};
+    .parts = {kLlamaInfill, kControlFields, generation_fields(), kSamplingFields}};
 
 CompletionExchange read_llama_completion(std::string_view text) {
   const Json body = parse_object(text);

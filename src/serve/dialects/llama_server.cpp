@@ -39,7 +39,7 @@ constexpr Field kRerankFields[] = {
     {.name = "return_documents", .types = kBoolean},
     {.name = "return_text", .types = kBoolean},
 };
-constexpr Field kEmbeddingFields[] = {
+constexpr Field kLlamaEmbeddingFields[] = {
     {.name = "model"},
     {.name = "content",
      .types = kString | kArray,
@@ -96,7 +96,7 @@ const BodyFields kLlamaDetokenizeBody = {.name = "LlamaDetokenizeRequest",
                                          .parts = {kDetokenizeFields}};
 const BodyFields kLlamaRerankBody = {.name = "LlamaRerankRequest", .parts = {kRerankFields}};
 const BodyFields kLlamaEmbeddingBody = {.name = "LlamaEmbeddingRequest",
-                                        .parts = {kEmbeddingFields}};
+                                        .parts = {kLlamaEmbeddingFields}};
 
 TokenizeRequest read_llama_tokenize(std::string_view text) {
   const Json body = parse_object(text);

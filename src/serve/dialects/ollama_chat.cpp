@@ -19,21 +19,19 @@
 namespace hearth::serve {
 namespace {
 
-constexpr double kMost = 2147483647;
-
-constexpr auto kOptions = concat(
+constexpr auto kOllamaOptions = concat(
     kSamplingFields,
     std::to_array<Field>({
         {.name = "num_ctx",
          .types = kInteger,
          .what = "tokens of context",
          .least = 0,
-         .most = kMost},
+         .most = kMostInt32},
         {.name = "num_predict",
          .types = kInteger,
          .what = "most tokens to generate; -1: no limit",
          .least = -2,
-         .most = kMost},
+         .most = kMostInt32},
         {.name = "stop", .types = kString | kArray, .items = kString, .most_items = 64},
         {.name = "num_keep", .types = kInteger, .what = "ignored: nothing is ever cut silently"},
         {.name = "num_batch", .types = kInteger, .what = "ignored: part of the setup"},
@@ -43,11 +41,11 @@ constexpr auto kOptions = concat(
         {.name = "use_mmap", .types = kBoolean, .what = "ignored: part of the setup"},
     }));
 
-constexpr Field kCommonFields[] = {
+constexpr Field kOllamaCommonFields[] = {
     {.name = "model", .required = true},
     {.name = "stream", .types = kBoolean, .what = "on unless it is false"},
     {.name = "format", .types = kString | kObject, .what = "\"json\" or a JSON Schema"},
-    {.name = "options", .types = kObject, .members = kOptions},
+    {.name = "options", .types = kObject, .members = kOllamaOptions},
     {.name = "keep_alive", .types = kNumber | kString, .what = "seconds, or \"5m\""},
     {.name = "think", .types = kBoolean | kString},
     {.name = "truncate", .types = kBoolean, .what = "ignored: what does not fit is refused"},
@@ -55,7 +53,7 @@ constexpr Field kCommonFields[] = {
     {.name = "logprobs", .types = kBoolean},
     {.name = "top_logprobs", .types = kInteger, .least = 0, .most = 20},
 };
-constexpr Field kMessage[] = {
+constexpr Field kOllamaMessage[] = {
     {.name = "role", .required = true},
     {.name = "content"},
     {.name = "thinking"},
@@ -65,13 +63,17 @@ constexpr Field kMessage[] = {
     {.name = "name"},
     {.name = "tool_call_id"},
 };
-constexpr Field kTool[] = {
+constexpr Field kOllamaTool[] = {
     {.name = "type"},
     {.name = "function", .types = kObject},
 };
-constexpr Field kChatFields[] = {
-    {.name = "messages", .types = kArray, .items = kObject, .item_members = kMessage},
-    {.name = "tools", .types = kArray, .items = kObject, .item_members = kTool, .most_items = 1024},
+constexpr Field kOllamaChatFields[] = {
+    {.name = "messages", .types = kArray, .items = kObject, .item_members = kOllamaMessage},
+    {.name = "tools",
+     .types = kArray,
+     .items = kObject,
+     .item_members = kOllamaTool,
+     .most_items = 1024},
 };
 constexpr Field kGenerateFields[] = {
     {.name = "prompt"},
@@ -86,7 +88,7 @@ constexpr Field kGenerateFields[] = {
     {.name = "raw", .types = kBoolean, .what = "the prompt is used as it is"},
 };
 
-constexpr Field kCall[] = {
+constexpr Field kOllamaCall[] = {
     {.name = "name", .required = true},
     {.name = "arguments", .types = kObject | kString},
 };
@@ -99,7 +101,7 @@ void refuse_images(const Json& holder, const std::string& path) {
 
 /// Ollama's messages know no ids, or may leave them out: calls are numbered, and results are
 /// matched to them by name, else by order.
-class MessageReader {
+class OllamaMessageReader {
  public:
   Json read(const Json& message, const std::string& path) {
     refuse_images(message, path + ".images");
@@ -137,7 +139,7 @@ class MessageReader {
       if (function == nullptr) {
         refuse(here + ".function is missing", here + ".function", "missing_required_parameter");
       }
-      check_members(*function, kCall, here + ".function");
+      check_members(*function, kOllamaCall, here + ".function");
       const Json* arguments = find_member(*function, "arguments");
       std::string text;
       if (arguments != nullptr) {
@@ -256,9 +258,9 @@ CompletionExchange read_raw(const Json& body, std::string prompt) {
 }  // namespace
 
 const BodyFields kOllamaChatBody = {.name = "OllamaChatRequest",
-                                    .parts = {kCommonFields, kChatFields}};
+                                    .parts = {kOllamaCommonFields, kOllamaChatFields}};
 const BodyFields kOllamaGenerateBody = {.name = "OllamaGenerateRequest",
-                                        .parts = {kCommonFields, kGenerateFields}};
+                                        .parts = {kOllamaCommonFields, kGenerateFields}};
 
 OllamaOptions read_ollama_options(const Json& options) {
   OllamaOptions read;
@@ -284,13 +286,14 @@ Json typed_ollama_parameters(const Json& parameters) {
       refuse(path + " must be a string, a number, true or false, or several of them", path,
              "invalid_type");
     }
-    const auto* field = std::find_if(kOptions.begin(), kOptions.end(),
+    const auto* field = std::find_if(kOllamaOptions.begin(), kOllamaOptions.end(),
                                      [&](const Field& each) { return each.name == name; });
-    const bool text = field != kOptions.end() && (field->types & kString) == 0 && value.is_string();
+    const bool text =
+        field != kOllamaOptions.end() && (field->types & kString) == 0 && value.is_string();
     Json parsed = text ? Json::parse(value.get_ref<const std::string&>(), nullptr, false) : value;
     typed[name] = parsed.is_discarded() ? value : std::move(parsed);
   }
-  check_members(typed, kOptions, "parameters");
+  check_members(typed, kOllamaOptions, "parameters");
   return typed;
 }
 
@@ -348,10 +351,10 @@ ModelDefaults read_extras(const ModelExtras& extras) {
 }
 
 Json read_ollama_messages(const Json& messages) {
-  MessageReader reader;
+  OllamaMessageReader reader;
   Json result = Json::array();
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    check_members(messages[i], kMessage, indexed("messages", i));
+    check_members(messages[i], kOllamaMessage, indexed("messages", i));
     result.push_back(reader.read(messages[i], indexed("messages", i)));
   }
   return result;

@@ -11,30 +11,28 @@
 namespace hearth::serve {
 namespace {
 
-constexpr double kMostTokens = 2147483647;
-
-constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium",
-                                         "high", "xhigh",   "max"};
+constexpr std::string_view kChatEfforts[] = {"none", "minimal", "low", "medium",
+                                             "high", "xhigh",   "max"};
 
 constexpr Field kStreamOptions[] = {
     {.name = "include_usage", .types = kBoolean, .what = "a last chunk with the usage"},
     {.name = "include_obfuscation", .types = kBoolean},
 };
-constexpr Field kReasoning[] = {
-    {.name = "effort", .words = kEfforts},
+constexpr Field kChatReasoning[] = {
+    {.name = "effort", .words = kChatEfforts},
     {.name = "enabled", .types = kBoolean},
-    {.name = "max_tokens", .types = kInteger, .least = 0, .most = kMostTokens},
+    {.name = "max_tokens", .types = kInteger, .least = 0, .most = kMostInt32},
 };
 constexpr Field kResponseFormat[] = {
     {.name = "type"},
     {.name = "json_schema", .types = kObject},
     {.name = "schema", .types = kObject | kBoolean},
 };
-constexpr Field kTool[] = {
+constexpr Field kChatTool[] = {
     {.name = "type"},
     {.name = "function", .types = kObject},
 };
-constexpr Field kMessage[] = {
+constexpr Field kChatMessage[] = {
     {.name = "role", .required = true},
     {.name = "content", .types = kString | kArray, .what = "text, or parts with text"},
     {.name = "name"},
@@ -54,8 +52,12 @@ constexpr Field kChatFields[] = {
      .types = kArray,
      .required = true,
      .items = kObject,
-     .item_members = kMessage},
-    {.name = "tools", .types = kArray, .items = kObject, .item_members = kTool, .most_items = 1024},
+     .item_members = kChatMessage},
+    {.name = "tools",
+     .types = kArray,
+     .items = kObject,
+     .item_members = kChatTool,
+     .most_items = 1024},
     {.name = "tool_choice", .types = kString | kObject},
     {.name = "parallel_tool_calls", .types = kBoolean},
     {.name = "functions",
@@ -65,19 +67,19 @@ constexpr Field kChatFields[] = {
      .item_members = kLegacyFunction,
      .most_items = 1024},
     {.name = "function_call", .types = kString | kObject, .what = "deprecated"},
-    {.name = "max_completion_tokens", .types = kInteger, .least = -1, .most = kMostTokens},
+    {.name = "max_completion_tokens", .types = kInteger, .least = -1, .most = kMostInt32},
     {.name = "logprobs", .types = kBoolean},
     {.name = "top_logprobs", .types = kInteger, .least = 0, .most = 20},
     {.name = "response_format", .types = kObject, .members = kResponseFormat},
-    {.name = "reasoning_effort", .words = kEfforts},
-    {.name = "reasoning", .types = kObject, .members = kReasoning},
+    {.name = "reasoning_effort", .words = kChatEfforts},
+    {.name = "reasoning", .types = kObject, .members = kChatReasoning},
     {.name = "chat_template_kwargs", .types = kObject, .what = "variables for the template"},
     {.name = "enable_thinking", .types = kBoolean},
     {.name = "thinking_budget",
      .types = kInteger,
      .what = "most tokens of reasoning",
      .least = -1,
-     .most = kMostTokens},
+     .most = kMostInt32},
 };
 
 constexpr Field kGenerationFields[] = {
@@ -85,7 +87,7 @@ constexpr Field kGenerationFields[] = {
      .types = kInteger,
      .what = "-1: no limit",
      .least = -1,
-     .most = kMostTokens},
+     .most = kMostInt32},
     {.name = "n", .types = kInteger, .what = "choices", .least = 1, .most = 128},
     {.name = "stop", .types = kString | kArray, .items = kString, .most_items = 64},
     {.name = "stream", .types = kBoolean},
@@ -119,7 +121,7 @@ void read_tools(const Json& body, ChatRequest& request, OpenAiReplyOptions& opti
   }
 }
 
-void read_thinking(const Json& body, ChatRequest& request) {
+void read_chat_thinking(const Json& body, ChatRequest& request) {
   if (const Json* reasoning = find_member(body, "reasoning"); reasoning != nullptr) {
     if (const auto enabled = bool_member(*reasoning, "enabled"); enabled) {
       request.thinking = *enabled;
@@ -205,7 +207,7 @@ ChatRequest read_openai_chat_request(const Json& body, OpenAiReplyOptions& optio
   request.messages = read_openai_messages(body["messages"]);
   request.continue_last = is_prefill(request.messages);
   read_tools(body, request, options);
-  read_thinking(body, request);
+  read_chat_thinking(body, request);
   read_logprobs(body, request);
   options.stream = request.stream;
   options.usage = request.stream_usage;

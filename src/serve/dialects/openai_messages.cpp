@@ -58,7 +58,7 @@ Json read_calls(const Json& calls, const std::string& path) {
 }
 
 /// Reads messages one after the other; remembers what the deprecated function calls leave open.
-class MessageReader {
+class OpenAiMessageReader {
  public:
   Json read(const Json& message, const std::string& path) {
     static constexpr Field kMembers[] = {
@@ -180,7 +180,7 @@ void name_tool_results(Json& messages) {
 Json read_openai_messages(const Json& messages) {
   if (!messages.is_array()) refuse("messages must be an array", "messages", "invalid_type");
   if (messages.empty()) refuse("messages is empty", "messages", "empty_array");
-  MessageReader reader;
+  OpenAiMessageReader reader;
   Json result = Json::array();
   for (std::size_t i = 0; i < messages.size(); ++i) {
     result.push_back(reader.read(messages[i], indexed("messages", i)));

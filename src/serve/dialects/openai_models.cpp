@@ -5,7 +5,7 @@
 namespace hearth::serve {
 namespace {
 
-Json model_object(const ModelFacts& model) {
+Json openai_model_object(const ModelFacts& model) {
   Json meta = Json::object();
   const auto add = [&meta](const char* name, auto value) {
     if (value != 0) meta[name] = value;
@@ -27,11 +27,11 @@ Json model_object(const ModelFacts& model) {
 
 std::string openai_models(std::span<const ModelFacts> models) {
   Json data = Json::array();
-  for (const ModelFacts& model : models) data.push_back(model_object(model));
+  for (const ModelFacts& model : models) data.push_back(openai_model_object(model));
   return to_line({{"object", "list"}, {"data", std::move(data)}});
 }
 
-std::string openai_model(const ModelFacts& model) { return to_line(model_object(model)); }
+std::string openai_model(const ModelFacts& model) { return to_line(openai_model_object(model)); }
 
 std::string openai_deleted_model(std::string_view id) {
   return to_line({{"id", id}, {"object", "model"}, {"deleted", true}});

@@ -13,20 +13,18 @@
 namespace hearth::serve {
 namespace {
 
-constexpr double kMost = 2147483647;
-
-constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium",
-                                         "high", "xhigh",   "max"};
-constexpr Field kReasoning[] = {
-    {.name = "effort", .words = kEfforts},
+constexpr std::string_view kResponsesEfforts[] = {"none", "minimal", "low", "medium",
+                                                  "high", "xhigh",   "max"};
+constexpr Field kResponsesReasoning[] = {
+    {.name = "effort", .words = kResponsesEfforts},
     {.name = "summary"},
     {.name = "generate_summary"},
 };
-constexpr Field kText[] = {
+constexpr Field kResponsesText[] = {
     {.name = "format", .types = kObject},
     {.name = "verbosity"},
 };
-constexpr Field kTool[] = {
+constexpr Field kResponsesTool[] = {
     {.name = "type", .required = true},
     {.name = "name"},
     {.name = "description"},
@@ -34,7 +32,7 @@ constexpr Field kTool[] = {
     {.name = "strict", .types = kBoolean},
     {.name = "format", .types = kObject},
 };
-constexpr Field kFields[] = {
+constexpr Field kResponsesFields[] = {
     {.name = "model"},
     {.name = "input",
      .types = kString | kArray,
@@ -42,15 +40,19 @@ constexpr Field kFields[] = {
      .required = true,
      .items = kObject},
     {.name = "instructions", .what = "a system message before the input"},
-    {.name = "max_output_tokens", .types = kInteger, .least = 1, .most = kMost},
+    {.name = "max_output_tokens", .types = kInteger, .least = 1, .most = kMostInt32},
     {.name = "temperature", .types = kNumber, .least = 0, .most = 100},
     {.name = "top_p", .types = kNumber, .least = 0, .most = 1},
     {.name = "top_logprobs", .types = kInteger, .least = 0, .most = 20},
-    {.name = "tools", .types = kArray, .items = kObject, .item_members = kTool, .most_items = 1024},
+    {.name = "tools",
+     .types = kArray,
+     .items = kObject,
+     .item_members = kResponsesTool,
+     .most_items = 1024},
     {.name = "tool_choice", .types = kString | kObject},
     {.name = "parallel_tool_calls", .types = kBoolean},
-    {.name = "text", .types = kObject, .members = kText},
-    {.name = "reasoning", .types = kObject, .members = kReasoning},
+    {.name = "text", .types = kObject, .members = kResponsesText},
+    {.name = "reasoning", .types = kObject, .members = kResponsesReasoning},
     {.name = "include", .types = kArray, .items = kString},
     {.name = "stream", .types = kBoolean},
     {.name = "store", .types = kBoolean, .what = "nothing is stored"},
@@ -64,7 +66,7 @@ constexpr Field kFields[] = {
     {.name = "keep_alive", .types = kNumber | kString},
 };
 
-constexpr Field kItem[] = {
+constexpr Field kResponsesItem[] = {
     {.name = "type"},
     {.name = "role"},
     {.name = "content", .types = kString | kArray},
@@ -82,7 +84,7 @@ constexpr Field kItem[] = {
 class ItemReader {
  public:
   void read(const Json& item, const std::string& path) {
-    check_members(item, kItem, path);
+    check_members(item, kResponsesItem, path);
     std::string type = text_member(item, "type");
     if (type.empty() && find_member(item, "role") != nullptr) type = "message";
     if (type == "message") return message(item, path);
@@ -287,7 +289,7 @@ bool includes(const Json& body, std::string_view what) {
 
 }  // namespace
 
-const BodyFields kOpenAiResponsesBody = {.name = "CreateResponse", .parts = {kFields}};
+const BodyFields kOpenAiResponsesBody = {.name = "CreateResponse", .parts = {kResponsesFields}};
 
 ChatExchange read_openai_responses(std::string_view text) {
   const Json body = parse_object(text);

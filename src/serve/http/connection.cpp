@@ -11,8 +11,6 @@
 namespace hearth::serve {
 namespace {
 
-constexpr std::size_t kReceiveBytes = std::size_t{64} << 10;
-
 /// False when the time is over first.
 bool wait_for(int socket, Transfer::Need need, Clock::time_point until) {
   const bool reads = need == Transfer::Need::kReadable;

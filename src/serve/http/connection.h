@@ -24,6 +24,9 @@ namespace hearth::serve {
 
 using Clock = std::chrono::steady_clock;
 
+/// What is read of a socket at once.
+inline constexpr std::size_t kReceiveBytes = std::size_t{64} << 10;
+
 struct Connection {
   enum class State : std::uint8_t {
     kHandshake,  ///< of TLS

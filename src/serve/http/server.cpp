@@ -31,7 +31,6 @@ constexpr milliseconds kDrainStall{3000}, kDrainDeadline{60'000};
 constexpr std::size_t kDrainBytes = std::size_t{256} << 20;
 /// Of one connection, before others have their turn.
 constexpr int kReceivesAtOnce = 16;
-constexpr std::size_t kReceiveBytes = std::size_t{64} << 10;
 /// Descriptors for everything else: models, the store, sockets that are being refused.
 constexpr std::size_t kOtherDescriptors = 512;
 

@@ -104,7 +104,7 @@ void add_facts(RouteGroup& routes, const ServiceParts& parts) {
              });
 }
 
-void add_generating(RouteGroup& routes, const ServiceParts& parts) {
+void add_llama_generating(RouteGroup& routes, const ServiceParts& parts) {
   for (const char* path : {"/completion", "/completions"}) {
     routes.add("POST", path, "Go on with a text",
                [&parts](const HttpRequest& request, HttpExchange& exchange) {
@@ -229,7 +229,7 @@ void add_llama_server_routes(Router& router, const ServiceParts& parts) {
   RouteGroup routes(router, "llama-server");
   add_watching(routes, parts);
   add_facts(routes, parts);
-  add_generating(routes, parts);
+  add_llama_generating(routes, parts);
   add_tokens(routes, parts);
   add_vectors(routes, parts);
   add_adapters(routes, parts);

@@ -14,7 +14,7 @@ namespace {
 
 /// No model is larger.
 constexpr std::size_t kBlobLimit = std::size_t{4} << 40;
-const std::vector<std::string> kStreamed = {"application/x-ndjson", "application/json"};
+const std::vector<std::string> kOllamaTypes = {"application/x-ndjson", "application/json"};
 
 /// Loads or unloads a model without generating.
 void answer_load(const ServiceParts& parts, const HttpRequest& request, const LoadExchange& load,
@@ -43,19 +43,19 @@ void answer(const ServiceParts& parts, const HttpRequest& request, OllamaExchang
   answer_load(parts, request, std::get<LoadExchange>(wanted), exchange);
 }
 
-void add_generating(RouteGroup& routes, const ServiceParts& parts) {
+void add_ollama_generating(RouteGroup& routes, const ServiceParts& parts) {
   routes
       .add("POST", "/api/chat", "Answer a conversation",
            [&parts](const HttpRequest& request, HttpExchange& exchange) {
              answer(parts, request, read_ollama_chat(request.body), exchange);
            })
-      .produces = kStreamed;
+      .produces = kOllamaTypes;
   routes
       .add("POST", "/api/generate", "Go on with a text",
            [&parts](const HttpRequest& request, HttpExchange& exchange) {
              answer(parts, request, read_ollama_generate(request.body), exchange);
            })
-      .produces = kStreamed;
+      .produces = kOllamaTypes;
   routes.add("POST", "/api/embed", "Vectors of texts",
              [&parts](const HttpRequest& request, HttpExchange& exchange) {
                const EmbeddingReply reply = embed(parts.models, read_ollama_embed(request.body),
@@ -129,7 +129,7 @@ void add_changing(RouteGroup& routes, const ServiceParts& parts) {
                parts.library.pull(wanted.model, status);
              });
            })
-      .produces = kStreamed;
+      .produces = kOllamaTypes;
   routes
       .add("POST", "/api/create", "Make a model of files or of another one",
            [&parts](const HttpRequest& request, HttpExchange& exchange) {
@@ -138,7 +138,7 @@ void add_changing(RouteGroup& routes, const ServiceParts& parts) {
                parts.library.create(wanted, status);
              });
            })
-      .produces = kStreamed;
+      .produces = kOllamaTypes;
   routes.add("POST", "/api/copy", "Give a model another name",
              [&parts](const HttpRequest& request, HttpExchange& exchange) {
                const OllamaCopy wanted = read_ollama_copy(request.body);
@@ -187,7 +187,7 @@ void add_blobs(RouteGroup& routes, const ServiceParts& parts) {
 
 void add_ollama_routes(Router& router, const ServiceParts& parts) {
   RouteGroup routes(router, "Ollama");
-  add_generating(routes, parts);
+  add_ollama_generating(routes, parts);
   add_listing(routes, parts);
   add_changing(routes, parts);
   add_blobs(routes, parts);

@@ -10,7 +10,7 @@
 namespace hearth::serve {
 namespace {
 
-const std::vector<std::string> kStreamed = {"application/json", "text/event-stream"};
+const std::vector<std::string> kOpenAiTypes = {"application/json", "text/event-stream"};
 
 void add_models(RouteGroup& routes, const ServiceParts& parts) {
   // Anthropic's clients ask at the same place, and say who they are.
@@ -31,11 +31,11 @@ void add_models(RouteGroup& routes, const ServiceParts& parts) {
 }
 
 /// A route that generates, streamed or not.
-void add_generating(RouteGroup& routes, const char* pattern, const char* summary, Handler handler,
-                    const char* schema) {
+void add_openai_generating(RouteGroup& routes, const char* pattern, const char* summary,
+                           Handler handler, const char* schema) {
   Route& route = routes.add("POST", pattern, summary, std::move(handler));
   route.body_schema = schema;
-  route.produces = kStreamed;
+  route.produces = kOpenAiTypes;
 }
 
 /// The same body as that of a route that generates; the answer is how long its prompt is.
@@ -61,14 +61,14 @@ void add_openai_routes(Router& router, const ServiceParts& parts) {
   };
   constexpr const char* kChatSchema = "CreateChatCompletionRequest";
   for (const char* path : {"/v1/chat/completions", "/chat/completions"})
-    add_generating(routes, path, "Answer a conversation", chat, kChatSchema);
-  add_generating(
+    add_openai_generating(routes, path, "Answer a conversation", chat, kChatSchema);
+  add_openai_generating(
       routes, "/v1/completions", "Go on with a text",
       [&parts](const HttpRequest& request, HttpExchange& exchange) {
         answer_completion(parts, request, read_openai_completion(request.body), exchange);
       },
       "CreateCompletionRequest");
-  add_generating(
+  add_openai_generating(
       routes, "/v1/responses", "Answer a conversation",
       [&parts](const HttpRequest& request, HttpExchange& exchange) {
         answer_chat(parts, request, read_openai_responses(request.body), exchange);

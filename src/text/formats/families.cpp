@@ -2,14 +2,12 @@
 
 #include <algorithm>
 
+#include "text/formats/scan.h"
+
 namespace hearth::text {
 namespace {
 
 const ReasoningMarkers kThink{"<think>", "</think>"};
-
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
 
 CallSyntax json_calls(std::string open, std::string close) {
   CallSyntax syntax;

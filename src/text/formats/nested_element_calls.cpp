@@ -10,7 +10,7 @@ using nlohmann::ordered_json;
 
 namespace {
 
-constexpr int kMaxDepth = 128;
+constexpr int kMaxElementDepth = 128;
 
 /// Turns the inside of an <invoke> element into JSON.
 class ElementTree {
@@ -53,7 +53,7 @@ class ElementTree {
   /// A list's members are all called "item"; everything else is an object.
   bool read_members(std::string& out, const SchemaChoices& schemas, std::string_view parent,
                     int depth) {
-    if (depth > kMaxDepth) return false;
+    if (depth > kMaxElementDepth) return false;
     const unsigned types = types_of(schemas);
     const bool list =
         !parent.empty() && (types & kObjectType) == 0 && rest_.starts_with(open_ + "item>");

@@ -11,6 +11,10 @@ inline bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c ==
 inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
 inline bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
 inline std::size_t count_space(std::string_view text) {
   std::size_t count = 0;
   while (count < text.size() && is_space(text[count])) ++count;

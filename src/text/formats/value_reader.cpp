@@ -8,7 +8,7 @@
 namespace hearth::text {
 namespace {
 
-constexpr std::size_t kMaxDepth = 256;
+constexpr std::size_t kMaxValueDepth = 256;
 constexpr std::size_t kMaxToken = 4096;  // numbers, words and unquoted keys
 
 bool is_word_char(char c) {
@@ -187,7 +187,7 @@ std::size_t ValueReader::close_container(std::string& out) {
 }
 
 std::size_t ValueReader::open_container(char opener, std::string& out) {
-  if (frames_.size() >= kMaxDepth) return fail();
+  if (frames_.size() >= kMaxValueDepth) return fail();
   if (state_ == State::kElement) write_comma(out);
   out += opener == '{' ? '{' : '[';
   frames_.push_back({opener == '{' ? '}' : opener == '[' ? ']' : ')', false});

@@ -280,7 +280,7 @@ Value filter_pprint(Interpreter& context, const Value& input, Arguments& argumen
   return Value::string(builder.finish());
 }
 
-constexpr NamedFunction<FilterFunction> kFilters[] = {
+constexpr NamedFunction<FilterFunction> kMarkupFilters[] = {
     {"e", filter_escape},      {"escape", filter_escape},       {"forceescape", filter_forceescape},
     {"safe", filter_safe},     {"striptags", filter_striptags}, {"urlencode", filter_urlencode},
     {"urlize", filter_urlize}, {"xmlattr", filter_xmlattr},     {"pprint", filter_pprint},
@@ -289,7 +289,7 @@ constexpr NamedFunction<FilterFunction> kFilters[] = {
 }  // namespace
 
 FilterFunction find_markup_filter(std::string_view name) noexcept {
-  return find_named(kFilters, name);
+  return find_named(kMarkupFilters, name);
 }
 
 }  // namespace hearth::text::jinja

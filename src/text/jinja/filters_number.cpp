@@ -130,7 +130,7 @@ Value filter_filesizeformat(Interpreter& context, const Value& input, Arguments&
   return context.string(text, origin);
 }
 
-constexpr NamedFunction<FilterFunction> kFilters[] = {
+constexpr NamedFunction<FilterFunction> kNumberFilters[] = {
     {"abs", filter_abs},
     {"int", filter_int},
     {"float", filter_float},
@@ -141,7 +141,7 @@ constexpr NamedFunction<FilterFunction> kFilters[] = {
 }  // namespace
 
 FilterFunction find_number_filter(std::string_view name) noexcept {
-  return find_named(kFilters, name);
+  return find_named(kNumberFilters, name);
 }
 
 }  // namespace hearth::text::jinja

@@ -453,7 +453,7 @@ Value filter_default(Interpreter& context, const Value& input, Arguments& argume
   return bound.has(0) ? bound[0] : context.string({}, Origin::kTemplate);
 }
 
-constexpr NamedFunction<FilterFunction> kFilters[] = {
+constexpr NamedFunction<FilterFunction> kSequenceFilters[] = {
     {"length", filter_length},
     {"count", filter_length},
     {"list", filter_list},
@@ -485,7 +485,7 @@ constexpr NamedFunction<FilterFunction> kFilters[] = {
 }  // namespace
 
 FilterFunction find_sequence_filter(std::string_view name) noexcept {
-  return find_named(kFilters, name);
+  return find_named(kSequenceFilters, name);
 }
 
 }  // namespace hearth::text::jinja

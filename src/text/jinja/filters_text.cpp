@@ -325,7 +325,7 @@ Value filter_tojson(Interpreter& context, const Value& input, Arguments& argumen
   return Value::string(to_json(context, input, style));
 }
 
-constexpr NamedFunction<FilterFunction> kFilters[] = {
+constexpr NamedFunction<FilterFunction> kTextFilters[] = {
     {"upper", filter_upper},       {"lower", filter_lower},       {"capitalize", filter_capitalize},
     {"title", filter_title},       {"trim", filter_trim},         {"string", filter_string},
     {"replace", filter_replace},   {"format", filter_format},     {"center", filter_center},
@@ -336,7 +336,7 @@ constexpr NamedFunction<FilterFunction> kFilters[] = {
 }  // namespace
 
 FilterFunction find_text_filter(std::string_view name) noexcept {
-  return find_named(kFilters, name);
+  return find_named(kTextFilters, name);
 }
 
 }  // namespace hearth::text::jinja

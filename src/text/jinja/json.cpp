@@ -12,11 +12,11 @@
 namespace hearth::text::jinja {
 namespace {
 
-constexpr int kMaxDepth = 200;
+constexpr int kMaxJsonDepth = 200;
 
 Value convert(Interpreter& context, const nlohmann::ordered_json& json, Origin origin, int depth) {
   using Type = nlohmann::ordered_json::value_t;
-  if (depth > kMaxDepth) context.fail("the data is nested too deeply");
+  if (depth > kMaxJsonDepth) context.fail("the data is nested too deeply");
   context.work(1);
   switch (json.type()) {
     case Type::boolean:

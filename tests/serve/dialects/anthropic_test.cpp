@@ -7,19 +7,19 @@ namespace {
 
 using namespace testing;
 
-ChatExchange read(const char* changes = "{}") {
+ChatExchange anthropic_read(const char* changes = "{}") {
   Json body =
       Json::parse(R"({"model":"m","max_tokens":64,"messages":[{"role":"user","content":"hi"}]})");
   body.update(Json::parse(changes));
   return read_anthropic_messages(body.dump());
 }
-ChatRequest request(const char* changes) { return read(changes).request; }
-RequestError refused(const char* changes) {
-  return refusal([&] { return read(changes); });
+ChatRequest anthropic_request(const char* changes) { return anthropic_read(changes).request; }
+RequestError anthropic_refused(const char* changes) {
+  return refusal([&] { return anthropic_read(changes); });
 }
 
 TEST(AnthropicRequest, Defaults) {
-  const ChatRequest r = request("{}");
+  const ChatRequest r = anthropic_request("{}");
   EXPECT_EQ(r.model, "m");
   EXPECT_EQ(r.max_tokens, 64);
   EXPECT_FALSE(r.stream);
@@ -29,24 +29,26 @@ TEST(AnthropicRequest, Defaults) {
 }
 
 TEST(AnthropicRequest, Settings) {
-  const ChatRequest r = request(R"({"temperature":0.5,"top_p":0.25,"top_k":7,"stream":true,
+  const ChatRequest r =
+      anthropic_request(R"({"temperature":0.5,"top_p":0.25,"top_k":7,"stream":true,
       "stop_sequences":["a",""],"metadata":{"user_id":"u"},"service_tier":"auto"})");
   EXPECT_EQ(r.sampling.temperature, 0.5F);
   EXPECT_EQ(r.sampling.top_p, 0.25F);
   EXPECT_EQ(r.sampling.top_k, 7);
   EXPECT_EQ(r.stops, std::vector<std::string>{"a"});
   EXPECT_TRUE(r.stream);
-  EXPECT_EQ(refused(R"({"max_tokens":null})").parameter, "max_tokens");
-  EXPECT_EQ(refused(R"({"max_tokens":0})").parameter, "max_tokens");
-  EXPECT_EQ(refused(R"({"messages":[]})").parameter, "messages");
-  EXPECT_EQ(refused(R"({"messages":[{"role":"user"}]})").parameter, "messages[0].content");
-  EXPECT_EQ(refused(R"({"messages":[{"role":"robot","content":"x"}]})").parameter,
+  EXPECT_EQ(anthropic_refused(R"({"max_tokens":null})").parameter, "max_tokens");
+  EXPECT_EQ(anthropic_refused(R"({"max_tokens":0})").parameter, "max_tokens");
+  EXPECT_EQ(anthropic_refused(R"({"messages":[]})").parameter, "messages");
+  EXPECT_EQ(anthropic_refused(R"({"messages":[{"role":"user"}]})").parameter,
+            "messages[0].content");
+  EXPECT_EQ(anthropic_refused(R"({"messages":[{"role":"robot","content":"x"}]})").parameter,
             "messages[0].role");
-  EXPECT_EQ(refused(R"({"mcp_servers":[{}]})").parameter, "mcp_servers");
+  EXPECT_EQ(anthropic_refused(R"({"mcp_servers":[{}]})").parameter, "mcp_servers");
 }
 
 TEST(AnthropicRequest, BlocksBecomeOpenAisMessages) {
-  EXPECT_EQ(request(R"({
+  EXPECT_EQ(anthropic_request(R"({
       "system":[{"type":"text","text":"s1","cache_control":{"type":"ephemeral"}},
                 {"type":"text","text":"s2"}],
       "messages":[
@@ -78,7 +80,7 @@ TEST(AnthropicRequest, BlocksBecomeOpenAisMessages) {
 TEST(AnthropicRequest, WhatIsNotSupportedIsSaid) {
   const auto block = [](const char* json) {
     Json body = {{"messages", {{{"role", "user"}, {"content", Json::array({Json::parse(json)})}}}}};
-    return refused(body.dump().c_str());
+    return anthropic_refused(body.dump().c_str());
   };
   EXPECT_EQ(block(R"({"type":"image","source":{"type":"base64","data":""}})").code,
             "unsupported_content");
@@ -90,9 +92,10 @@ TEST(AnthropicRequest, WhatIsNotSupportedIsSaid) {
   EXPECT_EQ(
       block(R"({"type":"tool_result","tool_use_id":"x","content":[{"type":"image"}]})").parameter,
       "messages[0].content[0].content[0]");
-  EXPECT_EQ(refused(R"({"tools":[{"type":"web_search_20250305","name":"web_search"}]})").parameter,
+  EXPECT_EQ(anthropic_refused(R"({"tools":[{"type":"web_search_20250305","name":"web_search"}]})")
+                .parameter,
             "tools[0].type");
-  EXPECT_EQ(refused(R"({"messages":[{"role":"assistant","content":[
+  EXPECT_EQ(anthropic_refused(R"({"messages":[{"role":"assistant","content":[
       {"type":"tool_use","id":"a","name":"b","input":[]}]}]})")
                 .parameter,
             "messages[0].content[0].input");
@@ -102,7 +105,8 @@ TEST(AnthropicRequest, Tools) {
   const char* tools = R"("tools":[{"name":"f","description":"d","input_schema":{"type":"object"},
       "cache_control":{"type":"ephemeral"}},{"type":"custom","name":"g"}])";
   const auto with = [tools](const std::string& choice) {
-    return request(("{" + std::string(tools) + ",\"tool_choice\":" + choice + "}").c_str());
+    return anthropic_request(
+        ("{" + std::string(tools) + ",\"tool_choice\":" + choice + "}").c_str());
   };
   const ChatRequest r = with(R"({"type":"auto","disable_parallel_tool_use":true})");
   EXPECT_EQ(r.tools, Json::parse(R"([
@@ -115,34 +119,36 @@ TEST(AnthropicRequest, Tools) {
   const ChatRequest one = with(R"({"type":"tool","name":"g"})");
   EXPECT_EQ(one.tool_choice.mode, ToolMode::kRequired);
   EXPECT_EQ(one.tool_choice.functions, std::vector<std::string>{"g"});
-  EXPECT_EQ(refused(R"({"tool_choice":{"type":"any"}})").parameter, "tool_choice");
-  EXPECT_EQ(refused(R"({"tool_choice":{"type":"tool","name":"x"}})").parameter, "tool_choice");
-  EXPECT_EQ(refused(R"({"tool_choice":{"type":"tool"}})").parameter, "tool_choice.name");
-  EXPECT_EQ(refused(R"({"tool_choice":{"type":"maybe"}})").parameter, "tool_choice.type");
+  EXPECT_EQ(anthropic_refused(R"({"tool_choice":{"type":"any"}})").parameter, "tool_choice");
+  EXPECT_EQ(anthropic_refused(R"({"tool_choice":{"type":"tool","name":"x"}})").parameter,
+            "tool_choice");
+  EXPECT_EQ(anthropic_refused(R"({"tool_choice":{"type":"tool"}})").parameter, "tool_choice.name");
+  EXPECT_EQ(anthropic_refused(R"({"tool_choice":{"type":"maybe"}})").parameter, "tool_choice.type");
 }
 
 TEST(AnthropicRequest, ThinkingAndFormat) {
-  const ChatRequest on = request(R"({"thinking":{"type":"enabled","budget_tokens":2048}})");
+  const ChatRequest on =
+      anthropic_request(R"({"thinking":{"type":"enabled","budget_tokens":2048}})");
   EXPECT_EQ(on.thinking, true);
   EXPECT_EQ(on.thinking_budget, 2048);
-  EXPECT_EQ(request(R"({"thinking":{"type":"disabled"}})").thinking, false);
+  EXPECT_EQ(anthropic_request(R"({"thinking":{"type":"disabled"}})").thinking, false);
   const ChatRequest adaptive =
-      request(R"({"thinking":{"type":"adaptive"},"output_config":{"effort":"high",
+      anthropic_request(R"({"thinking":{"type":"adaptive"},"output_config":{"effort":"high",
       "format":{"type":"json_schema","schema":{"type":"object"}}}})");
   EXPECT_EQ(adaptive.thinking, true);
   EXPECT_FALSE(adaptive.thinking_budget);
   EXPECT_EQ(adaptive.template_variables["reasoning_effort"], "high");
   EXPECT_EQ(adaptive.format.kind, OutputFormat::Kind::kJsonSchema);
-  EXPECT_EQ(refused(R"({"thinking":{"type":"maybe"}})").parameter, "thinking.type");
-  EXPECT_EQ(refused(R"({"output_config":{"format":{"type":"json_schema"}}})").parameter,
+  EXPECT_EQ(anthropic_refused(R"({"thinking":{"type":"maybe"}})").parameter, "thinking.type");
+  EXPECT_EQ(anthropic_refused(R"({"output_config":{"format":{"type":"json_schema"}}})").parameter,
             "output_config.format.schema");
 }
 
 TEST(AnthropicRequest, Prefill) {
   const char* prefill = R"({"messages":[{"role":"user","content":"q"},
       {"role":"assistant","content":"The answer:"}]})";
-  EXPECT_TRUE(request(prefill).continue_last);
-  EXPECT_EQ(refused(R"({"messages":[{"role":"user","content":"q"},
+  EXPECT_TRUE(anthropic_request(prefill).continue_last);
+  EXPECT_EQ(anthropic_refused(R"({"messages":[{"role":"user","content":"q"},
       {"role":"assistant","content":"The "}]})")
                 .parameter,
             "messages");
@@ -157,7 +163,7 @@ TEST(AnthropicRequest, CountNeedsNoLength) {
 
 // --- replies ---
 
-std::vector<std::string> names(const std::vector<SseEvent>& events) {
+std::vector<std::string> anthropic_names(const std::vector<SseEvent>& events) {
   std::vector<std::string> result;
   for (const SseEvent& event : events) {
     EXPECT_EQ(event.data["type"], event.name);
@@ -167,7 +173,7 @@ std::vector<std::string> names(const std::vector<SseEvent>& events) {
 }
 
 TEST(AnthropicReply, StreamHasTheRightOrder) {
-  const auto writer = read(R"({"stream":true})").writer;
+  const auto writer = anthropic_read(R"({"stream":true})").writer;
   EXPECT_EQ(writer->content_type(), "text/event-stream");
   std::vector<text::ReplyEvent> reply = {reasoning_event("h"), reasoning_event("m"),
                                          text_event("Hi"), text_event("")};
@@ -180,7 +186,7 @@ TEST(AnthropicReply, StreamHasTheRightOrder) {
       "content_block_stop",  "content_block_start", "content_block_delta", "content_block_delta",
       "content_block_stop",  "content_block_start", "content_block_delta", "content_block_delta",
       "content_block_stop",  "message_delta",       "message_stop"};
-  ASSERT_EQ(names(events), expected);
+  ASSERT_EQ(anthropic_names(events), expected);
   EXPECT_EQ(events[0].data["message"], Json::parse(R"({"id":"msg_AbCdEfGhIjKlMnOpQrStUvWx",
       "type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,
       "stop_sequence":null,"usage":{"input_tokens":9,"cache_creation_input_tokens":0,
@@ -205,7 +211,7 @@ TEST(AnthropicReply, StreamHasTheRightOrder) {
 }
 
 TEST(AnthropicReply, Collected) {
-  const auto writer = read().writer;
+  const auto writer = anthropic_read().writer;
   std::vector<text::ReplyEvent> reply = {reasoning_event("h"), text_event("H"), text_event("i")};
   for (const auto& event : whole_call(0, "f", R"({"a":1})", "id1")) reply.push_back(event);
   const Json message = Json::parse(write_reply(*writer, reply, {EndReason::kToolCalls, ""}));
@@ -222,18 +228,19 @@ TEST(AnthropicReply, DroppedCalls) {
                                                call_event(Kind::kToolCallArguments, 0, "", "{"),
                                                call_event(Kind::kToolCallDropped, 0, "", ""),
                                                text_event("<call>{")};
-  const Json message = Json::parse(write_reply(*read().writer, reply));
+  const Json message = Json::parse(write_reply(*anthropic_read().writer, reply));
   EXPECT_EQ(message["content"], Json::parse(R"([{"type":"text","text":"<call>{"}])"));
-  const auto events = read_sse(write_reply(*read(R"({"stream":true})").writer, reply));
-  EXPECT_EQ(names(events), (std::vector<std::string>{
-                               "message_start", "content_block_start", "content_block_delta",
-                               "content_block_stop", "content_block_start", "content_block_delta",
-                               "content_block_stop", "message_delta", "message_stop"}));
+  const auto events = read_sse(write_reply(*anthropic_read(R"({"stream":true})").writer, reply));
+  EXPECT_EQ(
+      anthropic_names(events),
+      (std::vector<std::string>{"message_start", "content_block_start", "content_block_delta",
+                                "content_block_stop", "content_block_start", "content_block_delta",
+                                "content_block_stop", "message_delta", "message_stop"}));
 }
 
 TEST(AnthropicReply, StopReasons) {
   const auto stop = [](ChoiceEnd end) {
-    return Json::parse(write_reply(*read().writer, {text_event("a")}, std::move(end)));
+    return Json::parse(write_reply(*anthropic_read().writer, {text_event("a")}, std::move(end)));
   };
   EXPECT_EQ(stop({EndReason::kStop, ""})["stop_reason"], "end_turn");
   EXPECT_EQ(stop({EndReason::kStopText, "X"})["stop_reason"], "stop_sequence");
@@ -244,14 +251,14 @@ TEST(AnthropicReply, StopReasons) {
 }
 
 TEST(AnthropicReply, FailureAndPing) {
-  const auto writer = read(R"({"stream":true})").writer;
+  const auto writer = anthropic_read(R"({"stream":true})").writer;
   EXPECT_EQ(writer->keep_alive(), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
   const auto events = read_sse(writer->fail(503, "busy"));
   EXPECT_EQ(events[0].name, "error");
   EXPECT_EQ(
       events[0].data,
       Json::parse(R"({"type":"error","error":{"type":"overloaded_error","message":"busy"}})"));
-  EXPECT_EQ(read().writer->keep_alive(), "");
+  EXPECT_EQ(anthropic_read().writer->keep_alive(), "");
 }
 
 TEST(AnthropicModels, List) {

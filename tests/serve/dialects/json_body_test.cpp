@@ -7,7 +7,7 @@ namespace {
 
 using namespace testing;
 
-RequestError refused(const std::string& body) {
+RequestError body_refused(const std::string& body) {
   return refusal([&] { return parse_object(body); });
 }
 
@@ -21,15 +21,15 @@ TEST(JsonBody, RefusesWhatIsNone) {
   for (const char* body : {"", " \n", "{", "{\"a\":}", "{} x", "nul", "{\"a\":\"\\x\"}",
                            "{\"a\":\"\\u12\"}", "{\"a\":01}", "[1]", "3", "\"x\"", "{\"a\":1e999}",
                            "{'a':1}", "{\"a\":\"", "{\"a\":\"\\"}) {
-    const RequestError error = refused(body);
+    const RequestError error = body_refused(body);
     EXPECT_EQ(error.status, 400) << body;
     EXPECT_FALSE(error.message.empty()) << body;
   }
 }
 
 TEST(JsonBody, RefusesBadUtf8) {
-  EXPECT_NE(refused("{\"a\":\"\xff\"}").message.find("UTF-8"), std::string::npos);
-  EXPECT_NE(refused("{\"a\":\"\xed\xa0\x80\"}").message.find("UTF-8"), std::string::npos);
+  EXPECT_NE(body_refused("{\"a\":\"\xff\"}").message.find("UTF-8"), std::string::npos);
+  EXPECT_NE(body_refused("{\"a\":\"\xed\xa0\x80\"}").message.find("UTF-8"), std::string::npos);
 }
 
 TEST(JsonBody, LoneSurrogatesAreReplaced) {
@@ -51,13 +51,13 @@ TEST(JsonBody, IsBounded) {
            std::string(static_cast<std::size_t>(depth), ']') + "}";
   };
   EXPECT_NO_THROW(static_cast<void>(parse_object(nested(95))));
-  EXPECT_NE(refused(nested(96)).message.find("nested"), std::string::npos);
-  EXPECT_NE(refused("{\"a\":" + std::string(1000000, '[')).message.find("nested"),
+  EXPECT_NE(body_refused(nested(96)).message.find("nested"), std::string::npos);
+  EXPECT_NE(body_refused("{\"a\":" + std::string(1000000, '[')).message.find("nested"),
             std::string::npos);
   std::string members = "{\"m0\":0";
   for (int i = 1; i < 1024; ++i) members += ",\"m" + std::to_string(i) + "\":0";
   EXPECT_NO_THROW(static_cast<void>(parse_object(members + "}")));
-  EXPECT_NE(refused(members + ",\"x\":0}").message.find("members"), std::string::npos);
+  EXPECT_NE(body_refused(members + ",\"x\":0}").message.find("members"), std::string::npos);
   const JsonLimits few{.depth = 8, .values = 10, .members = 100};
   EXPECT_NO_THROW(static_cast<void>(parse_json("[1,2,3,4,5]", few)));
   EXPECT_EQ(refusal([&] { return parse_json("[1,2,3,4,5,6,7,8,9,10,11]", few); }).status, 400);

@@ -9,21 +9,21 @@ namespace {
 
 using namespace testing;
 
-CompletionExchange read(const char* changes = "{}") {
+CompletionExchange llama_read(const char* changes = "{}") {
   Json body = Json::parse(R"({"prompt":"p"})");
   body.update(Json::parse(changes));
   return read_llama_completion(body.dump());
 }
-RequestError refused(const char* changes) {
-  return refusal([&] { return read(changes); });
+RequestError llama_refused(const char* changes) {
+  return refusal([&] { return llama_read(changes); });
 }
 
 TEST(LlamaCompletion, Requests) {
-  const CompletionRequest plain = read().request;
+  const CompletionRequest plain = llama_read().request;
   EXPECT_EQ(plain.max_tokens, -1);
   EXPECT_FALSE(plain.stream);
   EXPECT_FALSE(plain.top_logprobs);
-  const CompletionRequest r = read(R"({"prompt":[1,2],"n_predict":4,"n_probs":3,
+  const CompletionRequest r = llama_read(R"({"prompt":[1,2],"n_predict":4,"n_probs":3,
       "return_tokens":true,"n_cmpl":2,"stream":true,"json_schema":{"type":"null"},
       "logit_bias":[[5,false]],"top_k":9,"cache_prompt":true,"id_slot":-1,"samplers":["top_k"]})")
                                   .request;
@@ -33,18 +33,18 @@ TEST(LlamaCompletion, Requests) {
   EXPECT_EQ(r.choices, 2);
   EXPECT_EQ(r.tokens[0], (std::vector<std::int32_t>{1, 2}));
   EXPECT_EQ(r.format.kind, OutputFormat::Kind::kJsonSchema);
-  EXPECT_EQ(read(R"({"n_predict":-2})").request.max_tokens, -1);
-  EXPECT_EQ(refused(R"({"prompt":{"prompt_string":"x","multimodal_data":[]}})").parameter,
+  EXPECT_EQ(llama_read(R"({"n_predict":-2})").request.max_tokens, -1);
+  EXPECT_EQ(llama_refused(R"({"prompt":{"prompt_string":"x","multimodal_data":[]}})").parameter,
             "prompt");
-  EXPECT_EQ(refused(R"({"post_sampling_probs":true})").parameter, "post_sampling_probs");
-  EXPECT_EQ(refused(R"({"ignore_eos":true})").parameter, "ignore_eos");
-  EXPECT_EQ(refused(R"({"lora":[{"id":0,"scale":1}]})").parameter, "lora");
+  EXPECT_EQ(llama_refused(R"({"post_sampling_probs":true})").parameter, "post_sampling_probs");
+  EXPECT_EQ(llama_refused(R"({"ignore_eos":true})").parameter, "ignore_eos");
+  EXPECT_EQ(llama_refused(R"({"lora":[{"id":0,"scale":1}]})").parameter, "lora");
 }
 
 TEST(LlamaCompletion, PromptsMayMixTextsAndIds) {
   using Ids = std::vector<std::int32_t>;
   const auto prompt = [](const char* text) {
-    return read((R"({"prompt":)" + std::string(text) + "}").c_str()).request;
+    return llama_read((R"({"prompt":)" + std::string(text) + "}").c_str()).request;
   };
   const CompletionRequest one = prompt(R"([12,34,"string",56,"x","y"])");
   ASSERT_EQ(one.prompts.size(), 1U);
@@ -67,34 +67,35 @@ TEST(LlamaCompletion, PromptsMayMixTextsAndIds) {
   EXPECT_EQ(several.parts[2].size(), 2U);
 
   // One prompt is answered with one result, whatever it begins with.
-  const auto one_result = read(R"({"prompt":["a",7]})").writer;
+  const auto one_result = llama_read(R"({"prompt":["a",7]})").writer;
   static_cast<void>(one_result->begin(header()));
   EXPECT_TRUE(Json::parse(one_result->end(usage())).is_object());
 
-  EXPECT_EQ(refused(R"({"prompt":["a",-1]})").parameter, "prompt[1]");
-  EXPECT_EQ(refused(R"({"prompt":[1,[2]]})").parameter, "prompt[1]");
-  EXPECT_EQ(refused(R"({"prompt":["a",["b"]]})").parameter, "prompt[1]");
-  EXPECT_EQ(refused(R"({"prompt":["a",[]]})").parameter, "prompt[1]");
-  EXPECT_EQ(refused(R"({"prompt":[]})").parameter, "prompt");
+  EXPECT_EQ(llama_refused(R"({"prompt":["a",-1]})").parameter, "prompt[1]");
+  EXPECT_EQ(llama_refused(R"({"prompt":[1,[2]]})").parameter, "prompt[1]");
+  EXPECT_EQ(llama_refused(R"({"prompt":["a",["b"]]})").parameter, "prompt[1]");
+  EXPECT_EQ(llama_refused(R"({"prompt":["a",[]]})").parameter, "prompt[1]");
+  EXPECT_EQ(llama_refused(R"({"prompt":[]})").parameter, "prompt");
 }
 
 TEST(LlamaCompletion, BiasOfTexts) {
   using Texts = std::vector<std::pair<std::string, float>>;
   using Ids = std::vector<std::pair<std::int32_t, float>>;
   const SamplingChanges pairs =
-      read(R"({"logit_bias":[[5,-1],["5",2],["no",false]]})").request.sampling;
+      llama_read(R"({"logit_bias":[[5,-1],["5",2],["no",false]]})").request.sampling;
   EXPECT_EQ(pairs.logit_bias, (Ids{{5, -1}}));
   EXPECT_EQ(pairs.text_bias, (Texts{{"5", 2}, {"no", -INFINITY}}));
-  const SamplingChanges object = read(R"({"logit_bias":{"5":false,"no":0.5}})").request.sampling;
+  const SamplingChanges object =
+      llama_read(R"({"logit_bias":{"5":false,"no":0.5}})").request.sampling;
   EXPECT_EQ(object.logit_bias, (Ids{{5, -INFINITY}}));
   EXPECT_EQ(object.text_bias, (Texts{{"no", 0.5F}}));
-  EXPECT_EQ(refused(R"({"logit_bias":[["no",true]]})").parameter, "logit_bias[0][1]");
-  EXPECT_EQ(refused(R"({"logit_bias":[[[5],1]]})").parameter, "logit_bias[0][0]");
-  EXPECT_EQ(refused(R"({"logit_bias":{"99999999999":1}})").parameter, "logit_bias");
+  EXPECT_EQ(llama_refused(R"({"logit_bias":[["no",true]]})").parameter, "logit_bias[0][1]");
+  EXPECT_EQ(llama_refused(R"({"logit_bias":[[[5],1]]})").parameter, "logit_bias[0][0]");
+  EXPECT_EQ(llama_refused(R"({"logit_bias":{"99999999999":1}})").parameter, "logit_bias");
 }
 
 TEST(LlamaCompletion, StreamEndsWithoutDone) {
-  const auto writer = read(R"({"stream":true,"n_probs":1,"temperature":0.5})").writer;
+  const auto writer = llama_read(R"({"stream":true,"n_probs":1,"temperature":0.5})").writer;
   std::string bytes = writer->begin(header());
   bytes += writer->event(0, text_event("a\n"), {{.token = "a", .logprob = -1, .top = {}}});
   bytes += writer->choice_end(0, {EndReason::kStopText, "END"});
@@ -121,7 +122,7 @@ TEST(LlamaCompletion, StreamEndsWithoutDone) {
 TEST(LlamaCompletion, CollectedIsOneOrAList) {
   Usage used = usage();
   used.reply_ids = {7, 8};
-  const auto writer = read(R"({"return_tokens":true})").writer;
+  const auto writer = llama_read(R"({"return_tokens":true})").writer;
   static_cast<void>(writer->begin(header()));
   static_cast<void>(writer->event(0, text_event("a"), {}));
   static_cast<void>(writer->choice_end(0, {EndReason::kLength, ""}));
@@ -131,7 +132,7 @@ TEST(LlamaCompletion, CollectedIsOneOrAList) {
   EXPECT_EQ(one["stop_type"], "limit");
   EXPECT_EQ(one["truncated"], false);
 
-  const auto list = read(R"({"prompt":["p","q"]})").writer;
+  const auto list = llama_read(R"({"prompt":["p","q"]})").writer;
   static_cast<void>(list->begin(header(2)));
   const Json two = Json::parse(list->end(usage()));
   ASSERT_EQ(two.size(), 2U);

@@ -6,16 +6,16 @@ namespace {
 
 using namespace testing;
 
-ChatExchange read(const Json& changes) {
+ChatExchange chat_read(const Json& changes) {
   Json body = {{"model", "m"}, {"messages", {{{"role", "user"}, {"content", "hi"}}}}};
   for (const auto& [name, value] : changes.items()) body[name] = value;
   return read_openai_chat(body.dump());
 }
-ChatRequest request(const Json& changes) { return read(changes).request; }
-RequestError refused(const Json& changes) {
-  return refusal([&] { return read(changes); });
+ChatRequest chat_request(const Json& changes) { return chat_read(changes).request; }
+RequestError chat_refused(const Json& changes) {
+  return refusal([&] { return chat_read(changes); });
 }
-Json messages(const Json& list) { return request({{"messages", list}}).messages; }
+Json messages(const Json& list) { return chat_request({{"messages", list}}).messages; }
 
 const Json kTools = {
     {{"type", "function"},
@@ -24,7 +24,7 @@ const Json kTools = {
     {{"type", "function"}, {"function", {{"name", "time"}}}}};
 
 TEST(OpenAiChatRequest, DefaultsAreNoChange) {
-  const ChatRequest r = request(Json::object());
+  const ChatRequest r = chat_request(Json::object());
   EXPECT_EQ(r.model, "m");
   EXPECT_EQ(r.max_tokens, -1);
   EXPECT_EQ(r.choices, 1);
@@ -43,7 +43,7 @@ TEST(OpenAiChatRequest, DefaultsAreNoChange) {
 }
 
 TEST(OpenAiChatRequest, ReadsEverySetting) {
-  const ChatRequest r = request(Json::parse(R"({
+  const ChatRequest r = chat_request(Json::parse(R"({
       "temperature": 0.5, "top_p": 0.25, "min_p": 0.125, "typical_p": 0.75, "top_k": 7,
       "repeat_penalty": 1.5, "repeat_last_n": 32, "frequency_penalty": -1, "presence_penalty": 2,
       "mirostat": 2, "mirostat_tau": 4, "mirostat_eta": 0.5, "seed": 42, "dry_multiplier": 0.5,
@@ -84,7 +84,8 @@ TEST(OpenAiChatRequest, ReadsEverySetting) {
 }
 
 TEST(OpenAiChatRequest, NullIsAbsent) {
-  const ChatRequest r = request(Json::parse(R"({"temperature": null, "stop": null, "tools": null,
+  const ChatRequest r =
+      chat_request(Json::parse(R"({"temperature": null, "stop": null, "tools": null,
       "tool_choice": null, "response_format": null, "stream": null, "n": null, "seed": null,
       "logit_bias": null, "stream_options": null, "functions": null, "max_tokens": null})"));
   EXPECT_FALSE(r.sampling.temperature);
@@ -93,20 +94,21 @@ TEST(OpenAiChatRequest, NullIsAbsent) {
 }
 
 TEST(OpenAiChatRequest, SmallPrint) {
-  EXPECT_EQ(request({{"stop", "x"}}).stops, std::vector<std::string>{"x"});
-  EXPECT_FALSE(request({{"seed", -1}}).sampling.seed);
-  EXPECT_EQ(request({{"top_k", -1}}).sampling.top_k, 0);
-  EXPECT_EQ(request({{"max_tokens", 3.0}}).max_tokens, 3);
-  EXPECT_EQ(request({{"logprobs", true}}).top_logprobs, 0);
-  EXPECT_FALSE(request({{"logprobs", false}, {"top_logprobs", 0}}).top_logprobs);
-  EXPECT_EQ(refused({{"top_logprobs", 2}}).parameter, "top_logprobs");
-  const auto bias = request({{"logit_bias", Json::parse("[[3, -1.5], [4, false]]")}});
+  EXPECT_EQ(chat_request({{"stop", "x"}}).stops, std::vector<std::string>{"x"});
+  EXPECT_FALSE(chat_request({{"seed", -1}}).sampling.seed);
+  EXPECT_EQ(chat_request({{"top_k", -1}}).sampling.top_k, 0);
+  EXPECT_EQ(chat_request({{"max_tokens", 3.0}}).max_tokens, 3);
+  EXPECT_EQ(chat_request({{"logprobs", true}}).top_logprobs, 0);
+  EXPECT_FALSE(chat_request({{"logprobs", false}, {"top_logprobs", 0}}).top_logprobs);
+  EXPECT_EQ(chat_refused({{"top_logprobs", 2}}).parameter, "top_logprobs");
+  const auto bias = chat_request({{"logit_bias", Json::parse("[[3, -1.5], [4, false]]")}});
   EXPECT_EQ(bias.sampling.logit_bias[0].second, -1.5F);
   EXPECT_EQ(bias.sampling.logit_bias[1].second, -INFINITY);
-  EXPECT_EQ(refused({{"logit_bias", {{"hello", 1}}}}).parameter, "logit_bias");
-  EXPECT_EQ(refused({{"logit_bias", Json::parse(R"([["a", 1]])")}}).parameter, "logit_bias[0][0]");
-  EXPECT_EQ(refused({{"keep_alive", "soon"}}).parameter, "keep_alive");
-  EXPECT_EQ(refused({{"keep_alive", Json::array()}}).parameter, "keep_alive");
+  EXPECT_EQ(chat_refused({{"logit_bias", {{"hello", 1}}}}).parameter, "logit_bias");
+  EXPECT_EQ(chat_refused({{"logit_bias", Json::parse(R"([["a", 1]])")}}).parameter,
+            "logit_bias[0][0]");
+  EXPECT_EQ(chat_refused({{"keep_alive", "soon"}}).parameter, "keep_alive");
+  EXPECT_EQ(chat_refused({{"keep_alive", Json::array()}}).parameter, "keep_alive");
 }
 
 TEST(OpenAiChatRequest, MessagesAreNormalized) {
@@ -150,7 +152,7 @@ TEST(OpenAiChatRequest, DeprecatedFunctionMessages) {
 
 TEST(OpenAiChatRequest, WrongMessagesNameTheirPlace) {
   const auto path = [](const char* list) {
-    return refused({{"messages", Json::parse(list)}}).parameter;
+    return chat_refused({{"messages", Json::parse(list)}}).parameter;
   };
   EXPECT_EQ(path("[]"), "messages");
   EXPECT_EQ(path("[1]"), "messages[0]");
@@ -171,7 +173,7 @@ TEST(OpenAiChatRequest, WrongMessagesNameTheirPlace) {
         R"({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}})",
         R"({"type": "file", "file": {"file_id": "f"}})"}) {
     const Json message = {{"role", "user"}, {"content", Json::array({Json::parse(part)})}};
-    const RequestError error = refused({{"messages", Json::array({message})}});
+    const RequestError error = chat_refused({{"messages", Json::array({message})}});
     EXPECT_EQ(error.parameter, "messages[0].content[0]");
     EXPECT_EQ(error.code, "unsupported_content");
     EXPECT_EQ(error.status, 400);
@@ -179,24 +181,25 @@ TEST(OpenAiChatRequest, WrongMessagesNameTheirPlace) {
 }
 
 TEST(OpenAiChatRequest, Tools) {
-  const ChatRequest r = request({{"tools", kTools}, {"parallel_tool_calls", false}});
+  const ChatRequest r = chat_request({{"tools", kTools}, {"parallel_tool_calls", false}});
   EXPECT_EQ(r.tools[0], kTools[0]);
   EXPECT_EQ(r.tools[1]["function"]["parameters"],
             Json::parse(R"({"type":"object","properties":{}})"));
   EXPECT_FALSE(r.tool_choice.parallel);
-  EXPECT_TRUE(request({{"tools", Json::array()}}).tools.is_null());
-  EXPECT_EQ(refused({{"tools", {{{"type", "custom"}}}}}).parameter, "tools[0].type");
-  EXPECT_EQ(refused({{"tools", {{{"type", "function"}}}}}).parameter, "tools[0].function");
-  EXPECT_EQ(refused({{"tools", Json::parse(R"([{"function": {"name": "a b"}}])")}}).parameter,
+  EXPECT_TRUE(chat_request({{"tools", Json::array()}}).tools.is_null());
+  EXPECT_EQ(chat_refused({{"tools", {{{"type", "custom"}}}}}).parameter, "tools[0].type");
+  EXPECT_EQ(chat_refused({{"tools", {{{"type", "function"}}}}}).parameter, "tools[0].function");
+  EXPECT_EQ(chat_refused({{"tools", Json::parse(R"([{"function": {"name": "a b"}}])")}}).parameter,
             "tools[0].function.name");
-  EXPECT_EQ(refused({{"tools", Json::parse(R"([{"function": {"name": "a", "parameters": 1}}])")}})
-                .parameter,
-            "tools[0].function.parameters");
+  EXPECT_EQ(
+      chat_refused({{"tools", Json::parse(R"([{"function": {"name": "a", "parameters": 1}}])")}})
+          .parameter,
+      "tools[0].function.parameters");
 }
 
 TEST(OpenAiChatRequest, ToolChoice) {
   const auto choice = [](const Json& value) {
-    return request({{"tools", kTools}, {"tool_choice", value}}).tool_choice;
+    return chat_request({{"tools", kTools}, {"tool_choice", value}}).tool_choice;
   };
   EXPECT_EQ(choice("none").mode, ToolMode::kNone);
   EXPECT_EQ(choice("auto").mode, ToolMode::kAuto);
@@ -214,7 +217,7 @@ TEST(OpenAiChatRequest, ToolChoice) {
             ToolMode::kNone);
 
   const auto wrong = [](const char* value) {
-    return refused({{"tools", kTools}, {"tool_choice", Json::parse(value)}}).parameter;
+    return chat_refused({{"tools", kTools}, {"tool_choice", Json::parse(value)}}).parameter;
   };
   EXPECT_EQ(wrong(R"("always")"), "tool_choice");
   EXPECT_EQ(wrong(R"({"type":"function","function":{"name":"other"}})"), "tool_choice");
@@ -222,12 +225,12 @@ TEST(OpenAiChatRequest, ToolChoice) {
   EXPECT_EQ(wrong(R"({"type":"mcp"})"), "tool_choice.type");
   EXPECT_EQ(wrong(R"({"type":"allowed_tools","allowed_tools":{"mode":"auto"}})"),
             "tool_choice.allowed_tools.tools");
-  EXPECT_EQ(refused({{"tool_choice", "required"}}).parameter, "tool_choice");
+  EXPECT_EQ(chat_refused({{"tool_choice", "required"}}).parameter, "tool_choice");
 }
 
 TEST(OpenAiChatRequest, Formats) {
   const auto format = [](const char* value) {
-    return request({{"response_format", Json::parse(value)}}).format;
+    return chat_request({{"response_format", Json::parse(value)}}).format;
   };
   EXPECT_EQ(format(R"({"type":"text"})").kind, OutputFormat::Kind::kText);
   EXPECT_EQ(format(R"({"type":"json_object"})").kind, OutputFormat::Kind::kJsonObject);
@@ -241,43 +244,46 @@ TEST(OpenAiChatRequest, Formats) {
   }
   EXPECT_EQ(format(R"({"type":"regex","value":"a+"})").kind, OutputFormat::Kind::kRegex);
   EXPECT_EQ(format(R"({"type":"regex","value":"a+"})").grammar, "a+");
-  EXPECT_EQ(request({{"grammar", "root ::= \"a\""}}).format.kind, OutputFormat::Kind::kGrammar);
-  EXPECT_EQ(request({{"grammar", ""}}).format.kind, OutputFormat::Kind::kText);
-  EXPECT_EQ(request({{"json_schema", {{"type", "null"}}}}).format.kind,
+  EXPECT_EQ(chat_request({{"grammar", "root ::= \"a\""}}).format.kind,
+            OutputFormat::Kind::kGrammar);
+  EXPECT_EQ(chat_request({{"grammar", ""}}).format.kind, OutputFormat::Kind::kText);
+  EXPECT_EQ(chat_request({{"json_schema", {{"type", "null"}}}}).format.kind,
             OutputFormat::Kind::kJsonSchema);
 
   const auto wrong = [](const char* value) {
-    return refused({{"response_format", Json::parse(value)}}).parameter;
+    return chat_refused({{"response_format", Json::parse(value)}}).parameter;
   };
   EXPECT_EQ(wrong(R"({"type":"xml"})"), "response_format.type");
   EXPECT_EQ(wrong(R"({"type":3})"), "response_format.type");
   EXPECT_EQ(wrong(R"({"type":"json_schema"})"), "response_format.schema");
   EXPECT_EQ(wrong(R"({"type":"json_schema","json_schema":{"name":"x"}})"),
             "response_format.json_schema.schema");
-  EXPECT_EQ(refused({{"grammar", "x"}, {"json_schema", {{"type", "null"}}}}).parameter, "grammar");
+  EXPECT_EQ(chat_refused({{"grammar", "x"}, {"json_schema", {{"type", "null"}}}}).parameter,
+            "grammar");
 }
 
 TEST(OpenAiChatRequest, Thinking) {
-  EXPECT_EQ(request({{"reasoning_effort", "none"}}).thinking, false);
-  EXPECT_TRUE(request({{"reasoning_effort", "none"}}).template_variables.empty());
-  const ChatRequest low = request({{"reasoning_effort", "minimal"}});
+  EXPECT_EQ(chat_request({{"reasoning_effort", "none"}}).thinking, false);
+  EXPECT_TRUE(chat_request({{"reasoning_effort", "none"}}).template_variables.empty());
+  const ChatRequest low = chat_request({{"reasoning_effort", "minimal"}});
   EXPECT_EQ(low.thinking, true);
   EXPECT_EQ(low.template_variables["reasoning_effort"], "low");
-  EXPECT_EQ(request({{"reasoning", {{"effort", "high"}}}}).template_variables["reasoning_effort"],
-            "high");
-  EXPECT_EQ(request({{"reasoning", {{"max_tokens", 12}}}}).thinking_budget, 12);
-  EXPECT_EQ(request({{"enable_thinking", false}}).thinking, false);
-  EXPECT_EQ(request({{"thinking_budget", 9}}).thinking_budget, 9);
-  const ChatRequest both = request(Json::parse(
+  EXPECT_EQ(
+      chat_request({{"reasoning", {{"effort", "high"}}}}).template_variables["reasoning_effort"],
+      "high");
+  EXPECT_EQ(chat_request({{"reasoning", {{"max_tokens", 12}}}}).thinking_budget, 12);
+  EXPECT_EQ(chat_request({{"enable_thinking", false}}).thinking, false);
+  EXPECT_EQ(chat_request({{"thinking_budget", 9}}).thinking_budget, 9);
+  const ChatRequest both = chat_request(Json::parse(
       R"({"reasoning_effort":"low","chat_template_kwargs":{"reasoning_effort":"max","a":[1]}})"));
   EXPECT_EQ(both.template_variables, Json::parse(R"({"reasoning_effort":"max","a":[1]})"));
-  EXPECT_EQ(refused({{"reasoning_effort", "huge"}}).parameter, "reasoning_effort");
+  EXPECT_EQ(chat_refused({{"reasoning_effort", "huge"}}).parameter, "reasoning_effort");
 }
 
 TEST(OpenAiChatRequest, LastAssistantMessageIsContinued) {
   const auto last = [](const char* message) {
-    return request({{"messages",
-                     Json::array({{{"role", "user"}, {"content", "q"}}, Json::parse(message)})}})
+    return chat_request({{"messages", Json::array({{{"role", "user"}, {"content", "q"}},
+                                                   Json::parse(message)})}})
         .continue_last;
   };
   EXPECT_TRUE(last(R"({"role":"assistant","content":"The"})"));
@@ -289,7 +295,7 @@ TEST(OpenAiChatRequest, LastAssistantMessageIsContinued) {
 
 // --- replies ---
 
-std::vector<text::ReplyEvent> rich_reply() {
+std::vector<text::ReplyEvent> chat_rich_reply() {
   std::vector<text::ReplyEvent> events = {reasoning_event("hm"), text_event("Hel"),
                                           text_event("lo")};
   for (const auto& event : whole_call(0, "weather", R"({"a":"b"})", "")) events.push_back(event);
@@ -299,9 +305,10 @@ std::vector<text::ReplyEvent> rich_reply() {
 
 TEST(OpenAiChatReply, StreamHasTheRightOrder) {
   const auto writer =
-      read({{"stream", true}, {"stream_options", {{"include_usage", true}}}}).writer;
+      chat_read({{"stream", true}, {"stream_options", {{"include_usage", true}}}}).writer;
   EXPECT_EQ(writer->content_type(), "text/event-stream");
-  const auto events = read_sse(write_reply(*writer, rich_reply(), {EndReason::kToolCalls, ""}));
+  const auto events =
+      read_sse(write_reply(*writer, chat_rich_reply(), {EndReason::kToolCalls, ""}));
   ASSERT_EQ(events.size(), 13U);
   const auto delta = [&](std::size_t i) { return events[i].data["choices"][0]["delta"]; };
   for (std::size_t i = 0; i + 1 < events.size(); ++i) {
@@ -338,7 +345,7 @@ TEST(OpenAiChatReply, StreamHasTheRightOrder) {
 }
 
 TEST(OpenAiChatReply, StreamWithoutUsage) {
-  const auto writer = read({{"stream", true}}).writer;
+  const auto writer = chat_read({{"stream", true}}).writer;
   const auto events = read_sse(write_reply(*writer, {text_event("a")}));
   ASSERT_EQ(events.size(), 4U);
   for (std::size_t i = 0; i < 3; ++i) EXPECT_FALSE(events[i].data.contains("usage"));
@@ -346,7 +353,7 @@ TEST(OpenAiChatReply, StreamWithoutUsage) {
 }
 
 TEST(OpenAiChatReply, StreamsInterleaveChoices) {
-  const auto writer = read({{"stream", true}, {"n", 2}}).writer;
+  const auto writer = chat_read({{"stream", true}, {"n", 2}}).writer;
   std::string bytes = writer->begin(header(2));
   bytes += writer->event(1, text_event("b"), {});
   bytes += writer->event(0, text_event("a"), {});
@@ -364,7 +371,7 @@ TEST(OpenAiChatReply, StreamsInterleaveChoices) {
 }
 
 TEST(OpenAiChatReply, StreamFailureAndPing) {
-  const auto writer = read({{"stream", true}}).writer;
+  const auto writer = chat_read({{"stream", true}}).writer;
   static_cast<void>(writer->begin(header()));
   const auto events = read_sse(writer->fail(500, "it broke"));
   ASSERT_EQ(events.size(), 1U);
@@ -374,10 +381,10 @@ TEST(OpenAiChatReply, StreamFailureAndPing) {
 }
 
 TEST(OpenAiChatReply, Collected) {
-  const auto writer = read(Json::object()).writer;
+  const auto writer = chat_read(Json::object()).writer;
   EXPECT_EQ(writer->content_type(), "application/json");
   EXPECT_EQ(writer->begin(header()), "");
-  for (const auto& event : rich_reply()) EXPECT_EQ(writer->event(0, event, {}), "");
+  for (const auto& event : chat_rich_reply()) EXPECT_EQ(writer->event(0, event, {}), "");
   EXPECT_EQ(writer->choice_end(0, {EndReason::kToolCalls, ""}), "");
   EXPECT_EQ(writer->keep_alive(), "");
   Json reply = Json::parse(writer->end(usage()));
@@ -391,7 +398,7 @@ TEST(OpenAiChatReply, Collected) {
 }
 
 TEST(OpenAiChatReply, CollectedLeavesOutDroppedCalls) {
-  const auto writer = read(Json::object()).writer;
+  const auto writer = chat_read(Json::object()).writer;
   const Json reply = Json::parse(
       write_reply(*writer, {call_event(Kind::kToolCallStart, 0, "weather", ""),
                             call_event(Kind::kToolCallArguments, 0, "", "{"),
@@ -402,10 +409,11 @@ TEST(OpenAiChatReply, CollectedLeavesOutDroppedCalls) {
 }
 
 TEST(OpenAiChatReply, ContentIsNullBesideCallsOnly) {
-  const Json reply = Json::parse(write_reply(
-      *read(Json::object()).writer, whole_call(0, "f", "{}", "x"), {EndReason::kToolCalls, ""}));
+  const Json reply =
+      Json::parse(write_reply(*chat_read(Json::object()).writer, whole_call(0, "f", "{}", "x"),
+                              {EndReason::kToolCalls, ""}));
   EXPECT_TRUE(reply["choices"][0]["message"]["content"].is_null());
-  const Json empty = Json::parse(write_reply(*read(Json::object()).writer, {}));
+  const Json empty = Json::parse(write_reply(*chat_read(Json::object()).writer, {}));
   EXPECT_EQ(empty["choices"][0]["message"]["content"], "");
 }
 
@@ -413,7 +421,8 @@ TEST(OpenAiChatReply, Logprobs) {
   const std::vector<TokenLogprob> some = {
       {.token = "H\xC3", .logprob = -0.5F, .top = {{"H", -0.5F}, {"J", -INFINITY}}}};
   for (const bool stream : {false, true}) {
-    const auto writer = read({{"stream", stream}, {"logprobs", true}, {"top_logprobs", 2}}).writer;
+    const auto writer =
+        chat_read({{"stream", stream}, {"logprobs", true}, {"top_logprobs", 2}}).writer;
     std::string bytes = writer->begin(header());
     bytes += writer->event(0, reasoning_event("r"), some);
     bytes += writer->event(0, text_event("H"), some);
@@ -430,7 +439,7 @@ TEST(OpenAiChatReply, Logprobs) {
 
 TEST(OpenAiChatReply, DeprecatedFunctions) {
   const Json functions = Json::parse(R"([{"name":"f","parameters":{"type":"object"}}])");
-  ChatExchange exchange = read({{"functions", functions}, {"function_call", {{"name", "f"}}}});
+  ChatExchange exchange = chat_read({{"functions", functions}, {"function_call", {{"name", "f"}}}});
   EXPECT_EQ(exchange.request.tools[0]["function"]["name"], "f");
   EXPECT_EQ(exchange.request.tool_choice.functions, std::vector<std::string>{"f"});
   EXPECT_FALSE(exchange.request.tool_choice.parallel);
@@ -440,7 +449,7 @@ TEST(OpenAiChatReply, DeprecatedFunctions) {
             Json::parse(R"({"name":"f","arguments":"{}"})"));
   EXPECT_EQ(reply["choices"][0]["finish_reason"], "function_call");
 
-  const auto stream = read({{"functions", functions}, {"stream", true}}).writer;
+  const auto stream = chat_read({{"functions", functions}, {"stream", true}}).writer;
   const auto events =
       read_sse(write_reply(*stream, whole_call(0, "f", "{}", "x"), {EndReason::kToolCalls, ""}));
   EXPECT_EQ(events[1].data["choices"][0]["delta"],

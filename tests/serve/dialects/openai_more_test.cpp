@@ -10,43 +10,44 @@ namespace {
 
 using namespace testing;
 
-CompletionExchange read(const char* changes = "{}") {
+CompletionExchange completion_read(const char* changes = "{}") {
   Json body = Json::parse(R"({"model":"m","prompt":"p"})");
   body.update(Json::parse(changes));
   return read_openai_completion(body.dump());
 }
-RequestError refused(const char* changes) {
-  return refusal([&] { return read(changes); });
+RequestError completion_refused(const char* changes) {
+  return refusal([&] { return completion_read(changes); });
 }
 
 TEST(CompletionRequest, Prompts) {
-  EXPECT_EQ(read().request.prompts, std::vector<std::string>{"p"});
-  EXPECT_EQ(read().request.max_tokens, 16);
-  EXPECT_EQ(read(R"({"max_tokens":3})").request.max_tokens, 3);
-  EXPECT_EQ(read(R"({"prompt":["a","b"]})").request.prompts, (std::vector<std::string>{"a", "b"}));
-  const CompletionRequest ids = read(R"({"prompt":[1,2]})").request;
+  EXPECT_EQ(completion_read().request.prompts, std::vector<std::string>{"p"});
+  EXPECT_EQ(completion_read().request.max_tokens, 16);
+  EXPECT_EQ(completion_read(R"({"max_tokens":3})").request.max_tokens, 3);
+  EXPECT_EQ(completion_read(R"({"prompt":["a","b"]})").request.prompts,
+            (std::vector<std::string>{"a", "b"}));
+  const CompletionRequest ids = completion_read(R"({"prompt":[1,2]})").request;
   ASSERT_EQ(ids.tokens.size(), 1U);
   EXPECT_EQ(ids.tokens[0], (std::vector<std::int32_t>{1, 2}));
   EXPECT_EQ(ids.prompts.size(), 1U);
-  const CompletionRequest lists = read(R"({"prompt":[[1],[2,3]],"n":2})").request;
+  const CompletionRequest lists = completion_read(R"({"prompt":[[1],[2,3]],"n":2})").request;
   EXPECT_EQ(lists.tokens.size(), 2U);
   EXPECT_EQ(lists.choices, 2);
-  const CompletionRequest mixed = read(R"({"prompt":["a",[2]]})").request;
+  const CompletionRequest mixed = completion_read(R"({"prompt":["a",[2]]})").request;
   EXPECT_EQ(mixed.prompts, (std::vector<std::string>{"a", ""}));
   EXPECT_EQ(mixed.tokens[1], std::vector<std::int32_t>{2});
 
-  EXPECT_EQ(refused(R"({"prompt":[]})").parameter, "prompt");
-  EXPECT_EQ(refused(R"({"prompt":[[]]})").parameter, "prompt[0]");
-  EXPECT_EQ(refused(R"({"prompt":[1,"a"]})").parameter, "prompt[1]");
-  EXPECT_EQ(refused(R"({"prompt":[1,-2]})").parameter, "prompt[1]");
-  EXPECT_EQ(refused(R"({"prompt":[1,99999999999]})").parameter, "prompt[1]");
-  EXPECT_EQ(refused(R"({"prompt":["a",["b"]]})").parameter, "prompt[1][0]");
-  EXPECT_EQ(refused(R"({"prompt":["a","b"],"n":128})").parameter, "prompt");
+  EXPECT_EQ(completion_refused(R"({"prompt":[]})").parameter, "prompt");
+  EXPECT_EQ(completion_refused(R"({"prompt":[[]]})").parameter, "prompt[0]");
+  EXPECT_EQ(completion_refused(R"({"prompt":[1,"a"]})").parameter, "prompt[1]");
+  EXPECT_EQ(completion_refused(R"({"prompt":[1,-2]})").parameter, "prompt[1]");
+  EXPECT_EQ(completion_refused(R"({"prompt":[1,99999999999]})").parameter, "prompt[1]");
+  EXPECT_EQ(completion_refused(R"({"prompt":["a",["b"]]})").parameter, "prompt[1][0]");
+  EXPECT_EQ(completion_refused(R"({"prompt":["a","b"],"n":128})").parameter, "prompt");
 }
 
 TEST(CompletionRequest, Options) {
   const CompletionRequest r =
-      read(R"({"suffix":"s","echo":true,"stream":true,"best_of":1,"temperature":0,
+      completion_read(R"({"suffix":"s","echo":true,"stream":true,"best_of":1,"temperature":0,
       "grammar":"root ::= \"a\"","stop":["x"]})")
           .request;
   EXPECT_EQ(r.suffix, "s");
@@ -54,22 +55,24 @@ TEST(CompletionRequest, Options) {
   EXPECT_TRUE(r.stream);
   EXPECT_EQ(r.sampling.temperature, 0.0F);
   EXPECT_EQ(r.format.kind, OutputFormat::Kind::kGrammar);
-  EXPECT_EQ(read(R"({"logprobs":3})").request.top_logprobs, 3);
-  EXPECT_EQ(refused(R"({"logprobs":true})").parameter, "logprobs");
-  EXPECT_EQ(refused(R"({"echo":true,"logprobs":1})").parameter, "logprobs");
-  EXPECT_EQ(refused(R"({"best_of":2})").parameter, "best_of");
+  EXPECT_EQ(completion_read(R"({"logprobs":3})").request.top_logprobs, 3);
+  EXPECT_EQ(completion_refused(R"({"logprobs":true})").parameter, "logprobs");
+  EXPECT_EQ(completion_refused(R"({"echo":true,"logprobs":1})").parameter, "logprobs");
+  EXPECT_EQ(completion_refused(R"({"best_of":2})").parameter, "best_of");
 }
 
-const std::vector<TokenLogprob> kTokens = {
+const std::vector<TokenLogprob> kTokenList = {
     {.token = "Ä", .logprob = -0.5F, .top = {{"Ä", -0.5F}, {"b", -1}}},
     {.token = "b", .logprob = -1, .top = {}}};
 
 TEST(CompletionReply, Stream) {
   const auto writer =
-      read(R"({"stream":true,"n":2,"logprobs":2,"stream_options":{"include_usage":true}})").writer;
+      completion_read(
+          R"({"stream":true,"n":2,"logprobs":2,"stream_options":{"include_usage":true}})")
+          .writer;
   std::string bytes = writer->begin(header(2));
-  bytes += writer->event(1, text_event("Äb"), kTokens);
-  bytes += writer->event(1, text_event("b"), {kTokens[1]});
+  bytes += writer->event(1, text_event("Äb"), kTokenList);
+  bytes += writer->event(1, text_event("b"), {kTokenList[1]});
   bytes += writer->event(0, reasoning_event("never"), {});
   bytes += writer->choice_end(1, {EndReason::kLength, ""});
   bytes += writer->choice_end(0, {});
@@ -90,9 +93,9 @@ TEST(CompletionReply, Stream) {
 }
 
 TEST(CompletionReply, Collected) {
-  const auto writer = read(R"({"n":2,"logprobs":0})").writer;
+  const auto writer = completion_read(R"({"n":2,"logprobs":0})").writer;
   EXPECT_EQ(writer->begin(header(2)), "");
-  EXPECT_EQ(writer->event(0, text_event("Äb"), kTokens), "");
+  EXPECT_EQ(writer->event(0, text_event("Äb"), kTokenList), "");
   EXPECT_EQ(writer->event(1, text_event("x"), {}), "");
   EXPECT_EQ(writer->choice_end(0, {EndReason::kStopText, "."}), "");
   EXPECT_EQ(writer->choice_end(1, {EndReason::kLength, ""}), "");
@@ -102,14 +105,15 @@ TEST(CompletionReply, Collected) {
   EXPECT_EQ(reply["choices"][0]["logprobs"]["tokens"], Json::parse(R"(["Ä","b"])"));
   EXPECT_EQ(reply["choices"][1]["finish_reason"], "length");
   EXPECT_EQ(reply["usage"]["prompt_tokens"], 9);
-  const Json plain = Json::parse(write_reply(*read().writer, {text_event("a")}));
+  const Json plain = Json::parse(write_reply(*completion_read().writer, {text_event("a")}));
   EXPECT_TRUE(plain["choices"][0]["logprobs"].is_null());
 }
 
 TEST(CompletionReply, Failures) {
-  EXPECT_EQ(read_sse(read(R"({"stream":true})").writer->fail(500, "x"))[0].data["error"]["message"],
+  EXPECT_EQ(read_sse(completion_read(R"({"stream":true})").writer->fail(500, "x"))[0]
+                .data["error"]["message"],
             "x");
-  EXPECT_EQ(Json::parse(read().writer->fail(500, "x"))["error"]["type"], "server_error");
+  EXPECT_EQ(Json::parse(completion_read().writer->fail(500, "x"))["error"]["type"], "server_error");
 }
 
 TEST(Embeddings, Requests) {

@@ -6,21 +6,22 @@ namespace {
 
 using namespace testing;
 
-ChatExchange read(const char* changes = "{}") {
+ChatExchange responses_read(const char* changes = "{}") {
   Json body = Json::parse(R"({"model":"m","input":"hi"})");
   body.update(Json::parse(changes));
   return read_openai_responses(body.dump());
 }
-ChatRequest request(const char* changes) { return read(changes).request; }
-RequestError refused(const char* changes) {
-  return refusal([&] { return read(changes); });
+ChatRequest responses_request(const char* changes) { return responses_read(changes).request; }
+RequestError responses_refused(const char* changes) {
+  return refusal([&] { return responses_read(changes); });
 }
 
 TEST(ResponsesRequest, Settings) {
-  const ChatRequest plain = request("{}");
+  const ChatRequest plain = responses_request("{}");
   EXPECT_EQ(plain.messages, Json::parse(R"([{"role":"user","content":"hi"}])"));
   EXPECT_EQ(plain.max_tokens, -1);
-  const ChatRequest r = request(R"({"instructions":"be","max_output_tokens":9,"temperature":0.5,
+  const ChatRequest r =
+      responses_request(R"({"instructions":"be","max_output_tokens":9,"temperature":0.5,
       "top_p":0.25,"stream":true,"reasoning":{"effort":"high","summary":"auto"},"store":false,
       "include":["message.output_text.logprobs"],"top_logprobs":2,
       "text":{"format":{"type":"json_schema","name":"n","schema":{"type":"null"}}}})");
@@ -36,7 +37,7 @@ TEST(ResponsesRequest, Settings) {
 }
 
 TEST(ResponsesRequest, ItemsBecomeMessages) {
-  EXPECT_EQ(request(R"({"input":[
+  EXPECT_EQ(responses_request(R"({"input":[
       {"role":"developer","content":"d"},
       {"type":"message","role":"user","content":[{"type":"input_text","text":"q"}]},
       {"type":"reasoning","id":"rs_1","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]},
@@ -61,7 +62,8 @@ TEST(ResponsesRequest, ItemsBecomeMessages) {
 }
 
 TEST(ResponsesRequest, Tools) {
-  const ChatRequest r = request(R"({"tools":[{"type":"function","name":"f","description":"d",
+  const ChatRequest r =
+      responses_request(R"({"tools":[{"type":"function","name":"f","description":"d",
       "parameters":{"type":"object"},"strict":true},{"type":"custom","name":"p","description":"e",
       "format":{"type":"grammar","syntax":"lark","definition":"start: X"}}],
       "tool_choice":{"type":"function","name":"f"},"parallel_tool_calls":false})");
@@ -72,35 +74,39 @@ TEST(ResponsesRequest, Tools) {
   EXPECT_EQ(r.tool_choice.mode, ToolMode::kRequired);
   EXPECT_EQ(r.tool_choice.functions, std::vector<std::string>{"f"});
   EXPECT_FALSE(r.tool_choice.parallel);
-  EXPECT_EQ(refused(R"({"tools":[{"type":"web_search"}]})").parameter, "tools[0].type");
-  EXPECT_EQ(refused(R"({"tools":[{"type":"function"}]})").parameter, "tools[0].name");
+  EXPECT_EQ(responses_refused(R"({"tools":[{"type":"web_search"}]})").parameter, "tools[0].type");
+  EXPECT_EQ(responses_refused(R"({"tools":[{"type":"function"}]})").parameter, "tools[0].name");
 }
 
 TEST(ResponsesRequest, WhatIsNotSupportedIsSaid) {
-  EXPECT_EQ(refused(R"({"input":null})").parameter, "input");
-  EXPECT_EQ(refused(R"({"input":[]})").parameter, "input");
-  EXPECT_EQ(refused(R"({"previous_response_id":"resp_1"})").parameter, "previous_response_id");
-  EXPECT_EQ(refused(R"({"conversation":"c"})").parameter, "conversation");
-  EXPECT_EQ(refused(R"({"background":true})").parameter, "background");
-  EXPECT_EQ(refused(R"({"prompt":{"id":"p"}})").parameter, "prompt");
-  EXPECT_EQ(refused(R"({"input":[{"type":"item_reference","id":"x"}]})").parameter, "input[0]");
-  EXPECT_EQ(refused(R"({"input":[{"type":"function_call","name":"f"}]})").parameter,
+  EXPECT_EQ(responses_refused(R"({"input":null})").parameter, "input");
+  EXPECT_EQ(responses_refused(R"({"input":[]})").parameter, "input");
+  EXPECT_EQ(responses_refused(R"({"previous_response_id":"resp_1"})").parameter,
+            "previous_response_id");
+  EXPECT_EQ(responses_refused(R"({"conversation":"c"})").parameter, "conversation");
+  EXPECT_EQ(responses_refused(R"({"background":true})").parameter, "background");
+  EXPECT_EQ(responses_refused(R"({"prompt":{"id":"p"}})").parameter, "prompt");
+  EXPECT_EQ(responses_refused(R"({"input":[{"type":"item_reference","id":"x"}]})").parameter,
+            "input[0]");
+  EXPECT_EQ(responses_refused(R"({"input":[{"type":"function_call","name":"f"}]})").parameter,
             "input[0].call_id");
-  EXPECT_EQ(refused(R"({"input":[{"role":"user","content":[{"type":"input_image"}]}]})").parameter,
+  EXPECT_EQ(responses_refused(R"({"input":[{"role":"user","content":[{"type":"input_image"}]}]})")
+                .parameter,
             "input[0].content[0]");
-  EXPECT_EQ(refused(R"({"text":{"format":{"type":"xml"}}})").parameter, "text.format.type");
+  EXPECT_EQ(responses_refused(R"({"text":{"format":{"type":"xml"}}})").parameter,
+            "text.format.type");
 }
 
 // --- replies ---
 
-std::vector<text::ReplyEvent> rich_reply() {
+std::vector<text::ReplyEvent> responses_rich_reply() {
   std::vector<text::ReplyEvent> events = {reasoning_event("h"), reasoning_event("m"),
                                           text_event("Hel"), text_event("lo")};
   for (const auto& event : whole_call(0, "f", R"({"a":1})", "")) events.push_back(event);
   return events;
 }
 
-std::vector<std::string> names(const std::vector<SseEvent>& events) {
+std::vector<std::string> responses_names(const std::vector<SseEvent>& events) {
   std::vector<std::string> result;
   int sequence = 0;
   for (const SseEvent& event : events) {
@@ -112,8 +118,9 @@ std::vector<std::string> names(const std::vector<SseEvent>& events) {
 }
 
 TEST(ResponsesReply, StreamHasTheRightOrder) {
-  const auto writer = read(R"({"stream":true})").writer;
-  const auto events = read_sse(write_reply(*writer, rich_reply(), {EndReason::kToolCalls, ""}));
+  const auto writer = responses_read(R"({"stream":true})").writer;
+  const auto events =
+      read_sse(write_reply(*writer, responses_rich_reply(), {EndReason::kToolCalls, ""}));
   const std::vector<std::string> expected = {"created",
                                              "in_progress",
                                              "output_item.added",
@@ -136,7 +143,7 @@ TEST(ResponsesReply, StreamHasTheRightOrder) {
                                              "function_call_arguments.done",
                                              "output_item.done",
                                              "completed"};
-  ASSERT_EQ(names(events), expected);
+  ASSERT_EQ(responses_names(events), expected);
   // Every event of an item says which one it is.
   for (std::size_t i = 2; i < 21; ++i) {
     const int item = i < 9 ? 0 : (i < 16 ? 1 : 2);
@@ -165,10 +172,10 @@ TEST(ResponsesReply, StreamHasTheRightOrder) {
 }
 
 TEST(ResponsesReply, Collected) {
-  const auto writer = read(R"({"metadata":{"k":"v"},"temperature":0.5})").writer;
+  const auto writer = responses_read(R"({"metadata":{"k":"v"},"temperature":0.5})").writer;
   EXPECT_EQ(writer->content_type(), "application/json");
   const Json response =
-      Json::parse(write_reply(*writer, rich_reply(), {EndReason::kToolCalls, ""}));
+      Json::parse(write_reply(*writer, responses_rich_reply(), {EndReason::kToolCalls, ""}));
   EXPECT_EQ(response["id"], "resp_AbCdEfGhIjKlMnOpQrStUvWx");
   EXPECT_EQ(response["object"], "response");
   EXPECT_EQ(response["status"], "completed");
@@ -190,7 +197,7 @@ TEST(ResponsesReply, Collected) {
 }
 
 TEST(ResponsesReply, IncompleteAndFailed) {
-  const auto writer = read(R"({"stream":true})").writer;
+  const auto writer = responses_read(R"({"stream":true})").writer;
   const auto events = read_sse(write_reply(*writer, {text_event("a")}, {EndReason::kLength, ""}));
   EXPECT_EQ(events.back().name, "response.incomplete");
   const Json& response = events.back().data["response"];
@@ -198,7 +205,7 @@ TEST(ResponsesReply, IncompleteAndFailed) {
   EXPECT_EQ(response["incomplete_details"]["reason"], "max_output_tokens");
   EXPECT_EQ(response["output"][0]["status"], "incomplete");
 
-  const auto broken = read(R"({"stream":true})").writer;
+  const auto broken = responses_read(R"({"stream":true})").writer;
   static_cast<void>(broken->begin(header()));
   const auto failed = read_sse(broken->fail(500, "it broke"));
   EXPECT_EQ(failed[0].name, "response.failed");
@@ -207,10 +214,11 @@ TEST(ResponsesReply, IncompleteAndFailed) {
 }
 
 TEST(ResponsesReply, CustomTools) {
-  const auto writer = read(R"({"stream":true,"tools":[{"type":"custom","name":"p"}]})").writer;
+  const auto writer =
+      responses_read(R"({"stream":true,"tools":[{"type":"custom","name":"p"}]})").writer;
   const auto events = read_sse(write_reply(*writer, whole_call(0, "p", R"({"input":"a\nb"})", "x"),
                                            {EndReason::kToolCalls, ""}));
-  ASSERT_EQ(names(events),
+  ASSERT_EQ(responses_names(events),
             (std::vector<std::string>{"created", "in_progress", "output_item.added",
                                       "custom_tool_call_input.delta", "custom_tool_call_input.done",
                                       "output_item.done", "completed"}));
@@ -220,7 +228,7 @@ TEST(ResponsesReply, CustomTools) {
 }
 
 TEST(ResponsesReply, ReasoningComesBackSealed) {
-  const auto writer = read(R"({"include":["reasoning.encrypted_content"]})").writer;
+  const auto writer = responses_read(R"({"include":["reasoning.encrypted_content"]})").writer;
   Json item =
       Json::parse(write_reply(*writer, {reasoning_event("deep"), text_event("a")}))["output"][0];
   ASSERT_TRUE(item["encrypted_content"].is_string());
@@ -230,11 +238,12 @@ TEST(ResponsesReply, ReasoningComesBackSealed) {
                        item,
                        {{"role", "assistant"}, {"content", "a"}},
                        {{"role", "user"}, {"content", "r"}}}}};
-  EXPECT_EQ(request(body.dump().c_str()).messages[1]["reasoning_content"], "deep");
+  EXPECT_EQ(responses_request(body.dump().c_str()).messages[1]["reasoning_content"], "deep");
 }
 
 TEST(ResponsesReply, Logprobs) {
-  const auto writer = read(R"({"stream":true,"include":["message.output_text.logprobs"]})").writer;
+  const auto writer =
+      responses_read(R"({"stream":true,"include":["message.output_text.logprobs"]})").writer;
   static_cast<void>(writer->begin(header()));
   std::string bytes = writer->event(0, text_event("a"), {{.token = "a", .logprob = -1, .top = {}}});
   bytes += writer->choice_end(0, {});
@@ -249,10 +258,10 @@ TEST(ResponsesReply, DroppedCalls) {
                                                call_event(Kind::kToolCallArguments, 0, "", "{"),
                                                call_event(Kind::kToolCallDropped, 0, "", ""),
                                                text_event("<call>{")};
-  const Json response = Json::parse(write_reply(*read().writer, reply));
+  const Json response = Json::parse(write_reply(*responses_read().writer, reply));
   ASSERT_EQ(response["output"].size(), 1U);
   EXPECT_EQ(response["output"][0]["content"][0]["text"], "<call>{");
-  const auto events = read_sse(write_reply(*read(R"({"stream":true})").writer, reply));
+  const auto events = read_sse(write_reply(*responses_read(R"({"stream":true})").writer, reply));
   EXPECT_EQ(events.back().data["response"]["output"][0]["status"], "incomplete");
 }
 
