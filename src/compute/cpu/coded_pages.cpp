@@ -37,7 +37,9 @@ const CodedKernels& coded_kernels_of(const KernelTable& kernels) noexcept {
   [[maybe_unused]] const std::string_view name = kernels.name;
 #if defined(__x86_64__)
   if (name == "avx512bf16" || name == "amx") return coded_kernels_avx512bf16();
+#if !defined(HEARTH_NO_AVX512VNNI)
   if (name == "avx512vnni") return coded_kernels_avx512vnni();
+#endif
   if (name == "avx2" || name == "avxvnni") return coded_kernels_avx2();
 #elif defined(__aarch64__)
   if (name != "portable") return coded_kernels_neon();

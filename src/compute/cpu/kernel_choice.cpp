@@ -9,7 +9,8 @@ namespace hearth::compute::cpu {
 
 namespace {
 
-// Builds for testing levels that the processor lacks (docs/processors.md).
+// Builds for testing levels that the processor lacks (docs/processors.md), and without them
+// (HEARTH_NO_…, the sanitizers').
 #if defined(HEARTH_AVXVNNI_EVEX)
 [[maybe_unused]] constexpr bool kAvxVnniEvex = true;
 #else
@@ -32,12 +33,18 @@ std::vector<Level> levels() {
   [[maybe_unused]] const machine::CpuFeatures features = machine::cpu_features();
 #if defined(__x86_64__)
   const bool bf16 = features.avx512_vnni && features.avx512_vbmi && features.avx512_bf16;
-  const bool tiles = kAmxEmulated || (features.amx_int8 && machine::may_use_tiles());
   all.push_back({&avx512bf16_kernels(), bf16});
+#if !defined(HEARTH_NO_AMX)
+  const bool tiles = kAmxEmulated || (features.amx_int8 && machine::may_use_tiles());
   // Only when asked for (HEARTH_CPU=amx): its instructions were never run.
   all.push_back({&amx_kernels(), bf16 && tiles});
+#endif
+#if !defined(HEARTH_NO_AVX512VNNI)
   all.push_back({&avx512vnni_kernels(), features.avx512_vnni});
+#endif
+#if !defined(HEARTH_NO_AVXVNNI)
   all.push_back({&avxvnni_kernels(), kAvxVnniEvex ? features.avx512_vnni : features.avx_vnni});
+#endif
   all.push_back({&avx2_kernels(), features.avx2});
 #elif defined(__aarch64__)
   all.push_back({&neon_dotprod_kernels(), features.neon_dotprod});
