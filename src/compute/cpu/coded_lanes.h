@@ -192,7 +192,8 @@ inline void turn_quads(B (&rows)[4]) {
     row = {_mm256_shuffle_epi8(row.a, order), _mm256_shuffle_epi8(row.b, order)};
   }
   const auto pair = [](__m256i x, __m256i y, __m256i z, __m256i w, auto which) -> B {
-    return {_mm256_permute2x128_si256(x, y, which), _mm256_permute2x128_si256(z, w, which)};
+    constexpr int kWhich = decltype(which)::value;  // also a constant where nothing is inlined
+    return {_mm256_permute2x128_si256(x, y, kWhich), _mm256_permute2x128_si256(z, w, kWhich)};
   };
   constexpr std::integral_constant<int, 0x20> kLow;
   constexpr std::integral_constant<int, 0x31> kHigh;

@@ -315,20 +315,20 @@ struct CategoryName {
   std::string_view name;
   std::string_view categories;  // of two letters each; of one: a whole group
 };
-constexpr CategoryName kNames[] = {{"Letter", "L"},
-                                   {"Uppercase_Letter", "Lu"},
-                                   {"Lowercase_Letter", "Ll"},
-                                   {"Titlecase_Letter", "Lt"},
-                                   {"Modifier_Letter", "Lm"},
-                                   {"Other_Letter", "Lo"},
-                                   {"Mark", "M"},
-                                   {"Number", "N"},
-                                   {"Decimal_Number", "Nd"},
-                                   {"Punctuation", "P"},
-                                   {"Symbol", "S"},
-                                   {"Separator", "Z"},
-                                   {"Space_Separator", "Zs"},
-                                   {"Other", "C"}};
+constexpr CategoryName kCategoryNames[] = {{"Letter", "L"},
+                                           {"Uppercase_Letter", "Lu"},
+                                           {"Lowercase_Letter", "Ll"},
+                                           {"Titlecase_Letter", "Lt"},
+                                           {"Modifier_Letter", "Lm"},
+                                           {"Other_Letter", "Lo"},
+                                           {"Mark", "M"},
+                                           {"Number", "N"},
+                                           {"Decimal_Number", "Nd"},
+                                           {"Punctuation", "P"},
+                                           {"Symbol", "S"},
+                                           {"Separator", "Z"},
+                                           {"Space_Separator", "Zs"},
+                                           {"Other", "C"}};
 
 }  // namespace
 
@@ -338,7 +338,7 @@ CodePointSet unicode_class(std::string_view name) {
   for (const std::string_view prefix : kProperty) {
     if (wanted.starts_with(prefix)) wanted.remove_prefix(prefix.size());
   }
-  for (const CategoryName& known : kNames) {
+  for (const CategoryName& known : kCategoryNames) {
     if (wanted == known.name) wanted = known.categories;
   }
   if (wanted == "Any") return CodePointSet::all();

@@ -8,10 +8,10 @@ namespace hearth::text {
 namespace {
 
 bool starts_identifier(char c) { return is_letter(c) || c == '_'; }
-bool in_identifier(char c) { return starts_identifier(c) || is_digit(c) || c == '.' || c == '-'; }
+bool in_name(char c) { return starts_identifier(c) || is_digit(c) || c == '.' || c == '-'; }
 
 std::size_t count_identifier(std::string_view text) {
-  return std::find_if_not(text.begin(), text.end(), in_identifier) - text.begin();
+  return std::find_if_not(text.begin(), text.end(), in_name) - text.begin();
 }
 
 class PythonCalls : public CallReader {
