@@ -189,8 +189,15 @@ TEST_F(SchedulerCrowd, WhenPagesRunOutTheYoungestWaitsAndNothingFails) {
       Scheduler scheduler =
           served_->start({.parallel = 4}, remembers ? std::make_unique<FewPrefixes>(log) : nullptr);
       std::vector<std::shared_ptr<Recorder>> recorders;
-      for (const GenerateRequest& request : requests)
-        recorders.push_back(submit(scheduler, copy_of(request)));
+      for (std::size_t i = 0; i < requests.size(); ++i)
+        recorders.push_back(std::make_shared<Recorder>());
+      // All come while the first has said one token, however slowly this thread goes on.
+      recorders[0]->on_piece = [&](const auto& told) {
+        for (std::size_t i = 1; told.piece.tokens == 1 && i < requests.size(); ++i)
+          scheduler.submit(copy_of(requests[i]), recorders[i]);
+        return generate::Verdict{};
+      };
+      scheduler.submit(copy_of(requests[0]), recorders[0]);
       for (std::size_t i = 0; i < recorders.size(); ++i) {
         EXPECT_EQ(recorders[i]->wait().error, "");
         EXPECT_EQ(recorders[i]->text, expected[i]) << "request " << i;
