@@ -11,6 +11,7 @@
 #include "plan/kv_cost.h"
 #include "plan/kv_disk.h"
 #include "plan/units.h"
+#include "state/page_disk.h"
 #include "state/snapshots.h"
 #include "support/error.h"
 #include "tensor/dtype.h"
@@ -29,7 +30,7 @@ constexpr double kProgramBytes = 64e6;
 // Cells that a windowed memory keeps behind the window and for a pass; both ends may be in the
 // middle of a page (state/memory.cpp).
 constexpr double kWindowMore = 64 + kPassRows;
-constexpr double kCells = state::kPageCells;
+constexpr double kPageCells = state::kPageCells;
 // The measurements that docs/benchmarks.md lists ("Planner") are within these shares of what was
 // predicted.
 constexpr double kDecodeSlower = 0.85, kDecodeFaster = 1.3;
@@ -254,7 +255,7 @@ double ProcessorEstimator::from_disk(double cells) const {
   const double kept = kv_.per_token * work_.kv_bytes_per_token;
   if (division_.disk <= 0 || kept <= 0) return 0;
   const double reads = work_.kv_read_bytes > 0 ? work_.kv_read_bytes / work_.kv_bytes_per_token : 1;
-  return reads * division_.read(kept * std::ceil(cells / kCells) * kCells);
+  return reads * division_.read(kept * std::ceil(cells / kPageCells) * kPageCells);
 }
 
 void ProcessorEstimator::wait_for_disk(ProcessorSeconds& seconds, double cells) const {
@@ -312,15 +313,15 @@ ProcessorSeconds ProcessorEstimator::pass(double rows, double past) const {
 }
 
 KvNeed ProcessorEstimator::kv_need(double context) const {
-  const double cells = std::ceil(context / kCells) * kCells;
+  const double cells = std::ceil(context / kPageCells) * kPageCells;
   // What the sequence reaches, and what one chat's snapshots keep.
   const auto windowed = [&] {
     if (work_.window <= 0) return 0.0;
     const auto window = static_cast<double>(work_.window);
-    const double held = std::floor((window + kWindowMore + 2 * kCells - 2) / kCells);
-    const double snapshots = std::floor((window + 2 * kCells - 3) / kCells) +
-                             static_cast<double>(state::kRecentWindowRows) / kCells;
-    return std::min(cells, kCells * (held + snapshots));
+    const double held = std::floor((window + kWindowMore + 2 * kPageCells - 2) / kPageCells);
+    const double snapshots = std::floor((window + 2 * kPageCells - 3) / kPageCells) +
+                             static_cast<double>(state::kRecentWindowRows) / kPageCells;
+    return std::min(cells, kPageCells * (held + snapshots));
   };
   KvNeed need;
   need.per_token = kv_.per_token * work_.kv_bytes_per_token;
