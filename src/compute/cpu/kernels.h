@@ -405,6 +405,8 @@ struct KernelTable {
   void (*rope_halves)(float* x, const float* table, std::int64_t pairs, float direction);
   void (*rope_adjacent)(float* x, const float* table, std::int64_t pairs, float direction);
   void (*to_half)(const float* x, std::uint16_t* out, std::int64_t size);
+  /// Q8_0 blocks, 34 bytes each, of `size` values, a multiple of 32.
+  void (*to_blocks)(const float* x, std::int64_t size, std::byte* blocks);
 
   /// panel[i][lane] = element i of keys[lane], of `size` elements as a pool keeps them in rows
   /// (F32, F16, BF16 or Q8_0); a null key gives zeros.

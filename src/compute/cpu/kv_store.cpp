@@ -4,13 +4,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <type_traits>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/kv_layout.h"
 #include "compute/cpu/row_loop.h"
-#include "quant/quant.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -101,9 +99,7 @@ class KvStore {
         return store(narrow);
       case DType::kQ8_0: {
         std::array<std::byte, kMaxHeadSize / kBlockSize * kBlockBytes> blocks;
-        const auto bytes = static_cast<std::size_t>(pool_bytes(pool_, size_));
-        quant::encode(pool_.dtype, {from, static_cast<std::size_t>(size_)},
-                      std::span(blocks).first(bytes));
+        kernels_.to_blocks(from, size_, blocks.data());
         return store_blocks(blocks.data(), size_, part_, layout_, cells_, slot, to);
       }
       default:
