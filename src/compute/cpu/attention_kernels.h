@@ -7,6 +7,7 @@
 #pragma once
 
 #include "compute/cpu/kernels.h"
+#include "compute/cpu/register_tiles.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -71,36 +72,6 @@ inline void score_queries(const ScoreTile& a, int first) {
   }
 }
 
-/// Calls body<n>(first) for all of `count` queries in parts of nearly the same size n, at most
-/// kTileQueries.
-template <class Body>
-inline void for_query_parts(int count, Body body) {
-  const int parts = (count + kTileQueries - 1) / kTileQueries;
-  for (int part = 0, first = 0; part < parts; ++part) {
-    const int size = (count - first) / (parts - part);
-    switch (size) {
-      case 1:
-        body.template operator()<1>(first);
-        break;
-      case 2:
-        body.template operator()<2>(first);
-        break;
-      case 3:
-        body.template operator()<3>(first);
-        break;
-      case 4:
-        body.template operator()<4>(first);
-        break;
-      case 5:
-        body.template operator()<5>(first);
-        break;
-      default:
-        body.template operator()<6>(first);
-    }
-    first += size;
-  }
-}
-
 /// Bytes of the scales of a block of 32 elements of 64 cells, of the bytes of two elements of
 /// theirs.
 constexpr std::int64_t kScaleRow = 2 * kAttentionTile, kByteRow = 2 * kAttentionTile;
@@ -158,7 +129,7 @@ inline void score_blocks(const ScoreTile& a, int first, std::int64_t panel) {
 }
 
 inline void score_tile(const ScoreTile& a) {
-  for_query_parts(a.count, [&]<int kQueries>(int first) {
+  for_parts<kTileQueries>(0, a.count, [&]<int kQueries>(int first) {
     if (a.format == PairFormat::kBlocks) {
       // As many sums as there are registers for, twice.
       constexpr int kPanels = kQueries <= 3 ? 4 : 2;
@@ -296,7 +267,7 @@ inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
 
 template <PairFormat kFormat>
 inline void value_panels(const ValueTile& a) {
-  for_query_parts(a.count, [&]<int kQueries>(int first) {
+  for_parts<kTileQueries>(0, a.count, [&]<int kQueries>(int first) {
     std::int64_t panel = 0;
     for (; panel + 4 <= a.panels; panel += 4) add_values<kFormat, kQueries, 4>(a, first, panel);
     if (a.panels - panel == 3) add_values<kFormat, kQueries, 3>(a, first, panel);
@@ -373,7 +344,7 @@ inline void add_blocks(const ValueTile& a, int first, std::int64_t element) {
 
 inline void value_blocks(const ValueTile& a) {
   const std::int64_t size = 16 * a.panels;
-  for_query_parts(a.count, [&]<int kQueries>(int first) {
+  for_parts<kTileQueries>(0, a.count, [&]<int kQueries>(int first) {
     std::int64_t element = 0;
     for (; element + kValueBlock <= size; element += kValueBlock) {
       add_blocks<kQueries, 2>(a, first, element);

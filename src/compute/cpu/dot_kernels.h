@@ -8,6 +8,7 @@
 #include "compute/cpu/dot_blocks256.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/quantize_kernels.h"
+#include "compute/cpu/register_tiles.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -483,15 +484,13 @@ inline void dot_float(const DotArguments& a, int first) {
 /// Cuts `count` columns into register tiles of at most kMost.
 template <class Tiles, int kMost>
 inline void dot_tiles(const DotArguments& a) {
+  constexpr int kMostOfRest = kMost < 4 ? kMost : 4;
   int first = 0;
-  for (; a.count - first >= kMost; first += kMost) Tiles::template run<kMost>(a, first);
-  if constexpr (kMost > 4) {
-    for (; a.count - first >= 4; first += 4) Tiles::template run<4>(a, first);
+  if constexpr (kMost > kMostOfRest) {
+    for (; a.count - first >= kMost; first += kMost) Tiles::template run<kMost>(a, first);
   }
-  if constexpr (kMost > 2) {
-    for (; a.count - first >= 2; first += 2) Tiles::template run<2>(a, first);
-  }
-  if (a.count > first) Tiles::template run<1>(a, first);
+  for_parts<kMostOfRest>(
+      first, a.count, [&]<int kColumns>(int column) { Tiles::template run<kColumns>(a, column); });
 }
 
 template <class Block>

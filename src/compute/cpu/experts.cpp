@@ -237,13 +237,12 @@ std::int64_t ExpertEngine::multiply_panels(const Slab& slab, const GroupedProjec
                           matmul_.native_scratch(thread), matmul_.wide_scratch(thread));
   const std::int64_t width = panels * kPanelRows;
   const std::int64_t count = std::min(width, rows - first);
-  const auto columns = static_cast<std::int32_t>(ReadyPanels::rows_at_once(panels));
   DotArguments dot;
   dot.row_table = inputs;
   dot.out = tile;
   dot.out_stride = width;
-  for (std::int32_t done = 0; done < group.count; done += columns) {
-    dot.count = std::min(columns, group.count - done);
+  for (std::int32_t done = 0; done < group.count; done += dot.count) {
+    dot.count = static_cast<int>(ReadyPanels::rows_at_once(panels, group.count - done));
     for (int c = 0; c < dot.count; ++c) {
       const std::int64_t product = slab.first + order_[group.begin + done + c];
       inputs[c] = input(product);

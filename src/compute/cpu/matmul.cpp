@@ -296,16 +296,15 @@ void MatmulEngine::multiply(const Pass& pass, const Unit& unit, int thread) cons
       const std::int64_t first = (unit.panel + i) * kPanelRows;
       const std::int64_t width = panels * kPanelRows;
       const std::int64_t count = std::min(width, weight.rows() - first);
-      const std::int64_t columns = ReadyPanels::rows_at_once(panels);
       const bool whole = direct && count == width;
       const float* const bias =
           unit.projection.bias ? floats_of(unit.projection.bias) + first : nullptr;
       dot.out_stride = whole ? to.strides[0] : width;
       dot.next = ready.next(i);
       dot.next_rows = dot.next == nullptr ? 0 : fetching_rows(stop - start);
-      for (std::int64_t t = start; t < stop; t += columns) {
+      for (std::int64_t t = start; t < stop; t += dot.count) {
         dot.rows = rows + t * dot.row_stride;
-        dot.count = static_cast<int>(std::min(columns, stop - t));
+        dot.count = static_cast<int>(ReadyPanels::rows_at_once(panels, stop - t));
         dot.next_row = static_cast<int>(t - unit.begin);
         dot.out = whole ? out + t * to.strides[0] + first : tile;
         if (whole) fetch_outputs(dot, width);

@@ -108,13 +108,15 @@ class ReadyPanels {
   /// How many of `left` panels of a weight to multiply at once with `rows` rows: 1 or 2.
   [[nodiscard]] static std::int64_t together(const KernelTable& kernels, const CpuWeight& weight,
                                              std::int64_t left, std::int64_t rows) noexcept;
-  /// How many rows to multiply so many panels with.
-  [[nodiscard]] static std::int64_t rows_at_once(std::int64_t panels) noexcept {
-    return panels == 2 ? kPairColumns : kDotColumns;
+  /// How many of `left` rows to multiply so many panels with at once. The last of them are shared
+  /// evenly: a kernel for one row takes longer than a row among others.
+  [[nodiscard]] static std::int64_t rows_at_once(std::int64_t panels, std::int64_t left) noexcept {
+    if (panels == 2) return std::min<std::int64_t>(kPairColumns, left);
+    if (left <= kDotColumns) return left;
+    return std::min<std::int64_t>(kDotColumns, left / 2);
   }
-  /// Multiplies `panels` (1 or 2) panels from first + index on with `dot.count` rows, at most
-  /// rows_at_once(panels), into columns beside each other; the panels and the columns are filled
-  /// in.
+  /// Multiplies `panels` (1 or 2) panels from first + index on with `dot.count` rows, as many as
+  /// rows_at_once() says, into columns beside each other; the panels and the columns are filled in.
   void multiply(std::int64_t index, std::int64_t panels, DotArguments dot) const noexcept;
   /// The panel that follows panel first + index in memory (DotArguments::next), or null.
   [[nodiscard]] const std::byte* next(std::int64_t index) const noexcept;
