@@ -18,7 +18,7 @@ namespace hearth::measure {
 /// without rotation, which is there to be compared with.
 [[nodiscard]] std::vector<std::string> kv_rounding_names();
 
-/// Whole blocks of a stored type, written and read again.
+/// Whole blocks of a stored type, written as a context stores them and read again.
 void round_to_blocks(tensor::DType type, std::span<float> values) noexcept;
 
 class KvRounding {

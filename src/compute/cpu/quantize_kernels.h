@@ -84,9 +84,7 @@ inline void quantize_row32(const float* x, std::int64_t columns, std::byte* row)
   }
 }
 
-/// Blocks of Q8_0 (quant-blocks.md): a half-precision scale, the largest magnitude / 127, and 32
-/// integers. The scale is not searched for, as that of a file's weights is: keys and values are
-/// stored while a token waits, and searching takes fifty times as long for 1-2 % of the error.
+/// quant::round_to_q8_0, to the bit.
 inline void quantize_blocks(const float* x, std::int64_t size, std::byte* blocks) {
   constexpr std::int64_t kBytes = 2 + kRunSize;
   const F largest_half = set(65504.0F);
