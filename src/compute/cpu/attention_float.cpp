@@ -280,6 +280,18 @@ void FloatTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end
   }
 }
 
+QueryRange AttentionUnit::seeing(std::int64_t first) const noexcept {
+  QueryRange seen{rows, 0};
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const std::int64_t row = first_row + r;
+    if (int_at(a->row_begin, row) >= first + kAttentionTile || int_at(a->row_end, row) <= first)
+      continue;
+    seen.begin = std::min(seen.begin, r);
+    seen.end = r + 1;
+  }
+  return {seen.begin * heads, seen.end * heads};
+}
+
 bool adjust_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,
                    std::int64_t head, std::int64_t first_cell, float* scores) noexcept {
   const std::int64_t low = std::max<std::int64_t>(0, int_at(a.row_begin, row) - first_cell);
