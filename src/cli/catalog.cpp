@@ -42,12 +42,6 @@ std::string parameter_words(const plan::CatalogModel& model) {
   return text;
 }
 
-std::string joined_words(const std::vector<std::string>& words, const char* between = ", ") {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : between) + printable(word);
-  return text;
-}
-
 Json quant_json(const plan::Quantization& quant) {
   return {{"quant", quant.name},           {"bytes", quant.bytes},
           {"exact", quant.exact},          {"listed", quant.listed},
@@ -136,7 +130,7 @@ void show(const CatalogOptions& options) {
              printable(model.architecture),
              plan::engine_runs(model, "hearth") ? "" : ", which Hearth does not run");
   fmt::print("  for           {}; reads {}\n", printable(model.role),
-             joined_words(model.modalities));
+             printable(joined(model.modalities), 1000));
   fmt::print(
       "  licence       {}\n",
       sourced(model.license.empty() ? "unknown" : printable(model.license), model.license_source));
@@ -150,8 +144,9 @@ void show(const CatalogOptions& options) {
       text += fmt::format(", {} of {} experts", shape.experts_used, shape.experts);
     fmt::print("  shape         {}\n", sourced(text, model.shape_source));
   }
-  fmt::print("  repositories  {}\n",
-             model.repositories.empty() ? "none known" : joined_words(model.repositories));
+  fmt::print("  repositories  {}\n", model.repositories.empty()
+                                         ? "none known"
+                                         : printable(joined(model.repositories), 1000));
   if (!model.notes.empty()) fmt::print("  notes         {}\n", printable(model.notes, 1000));
   fmt::print("\nFormats (a ~ before sizes that were rounded or worked out):\n");
   TextTable formats({"format", "bits", "file", "quality lost"}, {true, false, false, false});
