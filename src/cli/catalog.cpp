@@ -20,9 +20,9 @@
 #include "hub/sources.h"
 #include "plan/catalog_workload.h"
 #include "plan/rank.h"
-#include "plan/units.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/units.h"
 
 namespace hearth::cli {
 namespace {
@@ -36,9 +36,9 @@ struct CatalogOptions {
 
 std::string parameter_words(const plan::CatalogModel& model) {
   if (model.parameters <= 0) return "?";
-  std::string text = fmt::format("{:.3g}B", model.parameters / plan::kGiga);
+  std::string text = fmt::format("{:.3g}B", model.parameters / kGiga);
   if (model.active_parameters > 0)
-    text += fmt::format(", {:.2g}B active", model.active_parameters / plan::kGiga);
+    text += fmt::format(", {:.2g}B active", model.active_parameters / kGiga);
   return text;
 }
 
