@@ -16,6 +16,7 @@
 #include "model/convert/conversion.h"
 #include "model/convert/families.h"
 #include "model/convert/tokenizer.h"
+#include "model/output_place.h"
 #include "support/error.h"
 #include "support/shown_path.h"
 
@@ -150,17 +151,6 @@ void ignore_other_parts(const gguf::SafeTensors& tensors, Conversion& conversion
   if (found) conversion.warn("the parts for images or sound are left out: the result reads text");
 }
 
-void require_space(const fs::path& out, std::uint64_t bytes) {
-  std::error_code error;
-  const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
-  const fs::space_info space = fs::space(folder, error);
-  if (error || space.available >= bytes) return;  // what cannot be told shows while writing
-  throw Error(fmt::format("the result needs {:.1f} GB, but '{}' has {:.1f} GB free",
-                          static_cast<double>(bytes) / 1e9, shown_path(folder),
-                          static_cast<double>(space.available) / 1e9),
-              "make room or write elsewhere");
-}
-
 void check_arguments(const fs::path& directory, const fs::path& out,
                      const ConvertOptions& options) {
   if (options.type != tensor::DType::kF16 && options.type != tensor::DType::kBF16 &&
@@ -172,8 +162,7 @@ void check_arguments(const fs::path& directory, const fs::path& out,
     throw Error(fmt::format("'{}' is a folder", shown_path(out)), "name the file to write");
   if (fs::exists(out) && !options.overwrite)
     throw Error(fmt::format("'{}' exists already", shown_path(out)), "use --force to replace it");
-  const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
-  if (fs::exists(out) && out.extension() != ".gguf" && fs::equivalent(folder, directory))
+  if (fs::exists(out) && out.extension() != ".gguf" && fs::equivalent(folder_of(out), directory))
     throw Error(fmt::format("'{}' is a file of the checkpoint", shown_path(out)),
                 "name another file");
 }

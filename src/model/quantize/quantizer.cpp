@@ -8,6 +8,7 @@
 
 #include "gguf/writer.h"
 #include "machine/cpu.h"
+#include "model/output_place.h"
 #include "model/quantize/tensor_encoder.h"
 #include "quant/quant.h"
 #include "support/error.h"
@@ -17,10 +18,6 @@ namespace hearth::model::quantize {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path folder_of(const fs::path& path) {
-  return path.has_parent_path() ? path.parent_path() : fs::path(".");
-}
 
 bool same_file(const fs::path& a, const fs::path& b) {
   std::error_code ignored;
@@ -40,16 +37,6 @@ bool is_input(const fs::path& out, const gguf::File& input) {
   if (same_file(out, input.path())) return true;
   return input.parts() > 1 && same_file(folder_of(out), folder_of(input.path())) &&
          without_part_number(out) == without_part_number(input.path());
-}
-
-void require_space(const fs::path& out, std::uint64_t bytes) {
-  std::error_code error;
-  const fs::space_info space = fs::space(folder_of(out), error);
-  if (error || space.available >= bytes) return;  // what cannot be told shows while writing
-  throw Error(fmt::format("the result needs {:.1f} GB, but '{}' has {:.1f} GB free",
-                          static_cast<double>(bytes) / 1e9, shown_path(folder_of(out)),
-                          static_cast<double>(space.available) / 1e9),
-              "make room or write elsewhere");
 }
 
 void refuse_requantizing(const PlannedTensor& tensor) {
