@@ -20,9 +20,9 @@
 #include "hub/sources.h"
 #include "plan/catalog_workload.h"
 #include "plan/rank.h"
-#include "plan/units.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/units.h"
 
 namespace hearth::cli {
 namespace {
@@ -36,15 +36,9 @@ struct CatalogOptions {
 
 std::string parameter_words(const plan::CatalogModel& model) {
   if (model.parameters <= 0) return "?";
-  std::string text = fmt::format("{:.3g}B", model.parameters / plan::kGiga);
+  std::string text = fmt::format("{:.3g}B", model.parameters / kGiga);
   if (model.active_parameters > 0)
-    text += fmt::format(", {:.2g}B active", model.active_parameters / plan::kGiga);
-  return text;
-}
-
-std::string joined_words(const std::vector<std::string>& words, const char* between = ", ") {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : between) + printable(word);
+    text += fmt::format(", {:.2g}B active", model.active_parameters / kGiga);
   return text;
 }
 
@@ -136,7 +130,7 @@ void show(const CatalogOptions& options) {
              printable(model.architecture),
              plan::engine_runs(model, "hearth") ? "" : ", which Hearth does not run");
   fmt::print("  for           {}; reads {}\n", printable(model.role),
-             joined_words(model.modalities));
+             printable(joined(model.modalities), 1000));
   fmt::print(
       "  licence       {}\n",
       sourced(model.license.empty() ? "unknown" : printable(model.license), model.license_source));
@@ -150,8 +144,9 @@ void show(const CatalogOptions& options) {
       text += fmt::format(", {} of {} experts", shape.experts_used, shape.experts);
     fmt::print("  shape         {}\n", sourced(text, model.shape_source));
   }
-  fmt::print("  repositories  {}\n",
-             model.repositories.empty() ? "none known" : joined_words(model.repositories));
+  fmt::print("  repositories  {}\n", model.repositories.empty()
+                                         ? "none known"
+                                         : printable(joined(model.repositories), 1000));
   if (!model.notes.empty()) fmt::print("  notes         {}\n", printable(model.notes, 1000));
   fmt::print("\nFormats (a ~ before sizes that were rounded or worked out):\n");
   TextTable formats({"format", "bits", "file", "quality lost"}, {true, false, false, false});

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/main.h"
+#include "cli/said.h"
 #include "cli/words.h"
 
 namespace hearth::cli {
@@ -42,12 +43,6 @@ std::vector<std::string> choices(const CLI::Option& option) {
 
 bool takes_value(const CLI::Option& option) { return option.get_items_expected_max() > 0; }
 
-std::string shell_words(const std::vector<std::string>& words) {
-  std::string result;
-  for (const std::string& word : words) result += (result.empty() ? "" : " ") + word;
-  return result;
-}
-
 /// For single quotes of the shells (fish knows the same form).
 std::string quoted(std::string text) {
   std::string result = "'";
@@ -75,7 +70,7 @@ std::string bash_script(const CLI::App& app) {
       } else {
         values +=
             fmt::format("        {}) COMPREPLY=($(compgen -W {} -- \"$current\")); return ;;\n",
-                        pattern, quoted(shell_words(words)));
+                        pattern, quoted(joined(words, " ")));
       }
     }
     if (!free_values.empty())
@@ -83,7 +78,7 @@ std::string bash_script(const CLI::App& app) {
                             free_values);
     cases +=
         fmt::format("    {})\n      case \"$previous\" in\n{}      esac\n      options={} ;;\n",
-                    command->get_name(), values, quoted(shell_words(option_names(*command))));
+                    command->get_name(), values, quoted(joined(option_names(*command), " ")));
   }
   return fmt::format(R"(# bash completion for hearth. Load it with: source <(hearth completion bash)
 _hearth() {{
@@ -105,7 +100,7 @@ _hearth() {{
 }}
 complete -o filenames -F _hearth hearth
 )",
-                     names, shell_words(option_names(app)), cases);
+                     names, joined(option_names(app), " "), cases);
 }
 
 /// zsh's _arguments takes brackets, colons and backslashes in descriptions only escaped.
@@ -135,7 +130,7 @@ std::string zsh_script(const CLI::App& app) {
         const std::vector<std::string> words = choices(*option);
         if (takes_value(*option)) {
           spec += ":" + zsh_description(option->get_type_name()) + ":";
-          if (!words.empty()) spec += "(" + shell_words(words) + ")";
+          if (!words.empty()) spec += "(" + joined(words, " ") + ")";
         }
         arguments += fmt::format("        {} \\\n", quoted(spec));
       }
@@ -183,7 +178,7 @@ std::string fish_script(const CLI::App& app) {
       for (const std::string& flag : option->get_snames()) line += " -s " + flag;
       if (takes_value(*option)) line += " -r";
       const std::vector<std::string> words = choices(*option);
-      if (!words.empty()) line += " -f -a " + quoted(shell_words(words));
+      if (!words.empty()) line += " -f -a " + quoted(joined(words, " "));
       script += line + " -d " + quoted(option->get_description()) + "\n";
     }
   }

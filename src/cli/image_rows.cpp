@@ -12,7 +12,7 @@
 namespace hearth::cli {
 namespace {
 
-using PlainJson = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 [[noreturn]] void throw_bad_positions(const std::string& problem) {
   throw Error("the positions file " + problem,
@@ -20,7 +20,7 @@ using PlainJson = nlohmann::json;
               "[begin, end]}");
 }
 
-std::int32_t position_of(const PlainJson& value) {
+std::int32_t position_of(const Json& value) {
   if (!value.is_number_integer()) throw_bad_positions("holds something that is not an integer");
   const auto number = value.get<std::int64_t>();
   if (number < 0 || number > std::numeric_limits<std::int32_t>::max()) {
@@ -30,7 +30,7 @@ std::int32_t position_of(const PlainJson& value) {
 }
 
 /// [[t, h, w], ..] or [[t, ..], [h, ..], [w, ..]] of `rows` rows.
-std::vector<std::array<std::int32_t, 3>> read_axes(const PlainJson& list, std::size_t rows) {
+std::vector<std::array<std::int32_t, 3>> read_axes(const Json& list, std::size_t rows) {
   if (!list.is_array() || list.empty()) throw_bad_positions("has no list of positions");
   std::vector<std::array<std::int32_t, 3>> axes(rows);
   const bool by_axis = (list.size() == 3 || list.size() == 4) && list[0].is_array() &&
@@ -40,7 +40,7 @@ std::vector<std::array<std::int32_t, 3>> read_axes(const PlainJson& list, std::s
   }
   for (std::size_t i = 0; i < rows; ++i) {
     for (std::size_t axis = 0; axis < 3; ++axis) {
-      const PlainJson& row = by_axis ? list[axis] : list[i];
+      const Json& row = by_axis ? list[axis] : list[i];
       const std::size_t column = by_axis ? i : axis;
       if (!row.is_array() || row.size() <= column || (!by_axis && row.size() > 4)) {
         throw_bad_positions("has a row that is not [t, h, w]");
@@ -52,11 +52,11 @@ std::vector<std::array<std::int32_t, 3>> read_axes(const PlainJson& list, std::s
 }
 
 /// The block of rows that the file names; -1 when it names none.
-std::int64_t named_block(const PlainJson& json, std::int64_t count) {
-  const PlainJson* holder = &json;
+std::int64_t named_block(const Json& json, std::int64_t count) {
+  const Json* holder = &json;
   if (json.is_object() && json.contains("layout")) holder = &json["layout"];
   if (!holder->is_object() || !holder->contains("image")) return -1;
-  const PlainJson& image = (*holder)["image"];
+  const Json& image = (*holder)["image"];
   const bool pair = image.is_array() && image.size() == 2 && image[0].is_number_integer() &&
                     image[1].is_number_integer();
   if (!pair || image[1].get<std::int64_t>() - image[0].get<std::int64_t>() != count) {
@@ -96,14 +96,13 @@ ImageRows read_image_rows(const std::string& embeddings_file, const std::string&
   std::memcpy(image.embeddings.data(), bytes.data(), bytes.size());
   image.at = at;
   if (!positions_file.empty()) {
-    PlainJson json;
+    Json json;
     try {
-      json = PlainJson::parse(read_file(positions_file));
-    } catch (const PlainJson::exception&) {
+      json = Json::parse(read_file(positions_file));
+    } catch (const Json::exception&) {
       throw_bad_positions("is not JSON");
     }
-    const PlainJson& list =
-        json.is_object() && json.contains("positions") ? json["positions"] : json;
+    const Json& list = json.is_object() && json.contains("positions") ? json["positions"] : json;
     image.axes = read_axes(list, static_cast<std::size_t>(image.count + text_tokens));
     if (image.at < 0) image.at = named_block(json, image.count);
     if (image.at < 0) image.at = block_of_equal_t(image.axes, image.count);

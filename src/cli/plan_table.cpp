@@ -8,14 +8,13 @@
 
 #include "cli/terminal.h"
 #include "cli/words.h"
-#include "plan/units.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr double kMega = 1e6;
 
 /// Characters, as far as a column's width goes: bytes that do not continue one.
 std::size_t width_of(const std::string& text) {
@@ -95,7 +94,7 @@ std::string machine_words(const machine::Machine& machine) {
   text += fmt::format("; {} of {} free{}", size_text(free), size_text(total),
                       machine.memory.unified ? ", unified" : "");
   if (machine.read_bytes_per_second > 0) {
-    text += fmt::format(", read at {:.0f} GB/s ({})", machine.read_bytes_per_second / plan::kGiga,
+    text += fmt::format(", read at {:.0f} GB/s ({})", machine.read_bytes_per_second / kGiga,
                         machine.source.empty() ? "measured" : printable(machine.source));
   }
   for (const machine::Gpu& gpu : machine.gpus) {
@@ -103,7 +102,7 @@ std::string machine_words(const machine::Machine& machine) {
     if (gpu.memory_total_bytes > 0 && !gpu.integrated)
       text += fmt::format(" {}", size_text(static_cast<double>(gpu.memory_total_bytes)));
     if (gpu.memory_bytes_per_second > 0)
-      text += fmt::format(" {:.0f} GB/s", gpu.memory_bytes_per_second / plan::kGiga);
+      text += fmt::format(" {:.0f} GB/s", gpu.memory_bytes_per_second / kGiga);
   }
   return text;
 }
@@ -178,9 +177,9 @@ std::string report(const std::vector<plan::Candidate>& formats, const machine::M
   const plan::CatalogModel& model = *best.model;
   std::string text = fmt::format(
       "{} ({}), {:.3g} billion parameters{}, {}\n", printable(model.name), printable(model.repo),
-      model.parameters / plan::kGiga,
+      model.parameters / kGiga,
       best.workload.mixture
-          ? fmt::format(", {:.2g} billion active", best.workload.active_parameters / plan::kGiga)
+          ? fmt::format(", {:.2g} billion active", best.workload.active_parameters / kGiga)
           : "",
       model.license.empty() ? "licence unknown" : "licence " + printable(model.license));
   text += fmt::format("{} for {}: {}\n\n", printable(best.quant.name), use.name,

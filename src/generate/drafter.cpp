@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
+#include "generate/token_probabilities.h"
 #include "support/error.h"
 
 namespace hearth::generate {
@@ -140,7 +140,7 @@ std::span<const float> Drafter::mapped(std::span<const float> logits) {
   if (target_tokens_.empty()) return logits;
   const auto vocabulary = static_cast<std::size_t>(draft_.spec().vocabulary);
   const std::size_t rows = logits.size() / target_tokens_.size();
-  logits_.assign(rows * vocabulary, -std::numeric_limits<float>::infinity());
+  logits_.assign(rows * vocabulary, kExcluded);
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t i = 0; i < target_tokens_.size(); ++i) {
       logits_[row * vocabulary + static_cast<std::size_t>(target_tokens_[i])] =

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "generate/token_probabilities.h"
 #include "support/error.h"
 
 namespace hearth::generate {
@@ -18,7 +19,6 @@ constexpr std::int32_t kHeapLimit = 512;
 constexpr std::size_t kBuckets = 4096;
 constexpr double kBucketsPerUnit = 128;
 /// exp() of less than this is nothing beside 1.
-constexpr float kExcluded = -std::numeric_limits<float>::infinity();
 constexpr float kNegligibleLogit = -60;
 /// Infinite logits are taken for this one, so that differences of logits are numbers.
 constexpr float kHighestLogit = std::numeric_limits<float>::max();

@@ -3,19 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 
 namespace hearth::generate {
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 /// e^x of less than this is nothing beside 1, even 150 000 times.
 constexpr float kNegligible = -40;
 
 }  // namespace
 
 float log_sum_exp(std::span<const float> logits) noexcept {
-  float most = kMinusInfinity;
+  float most = kExcluded;
   for (const float logit : logits) most = logit > most ? logit : most;  // false for NaN
   if (!std::isfinite(most)) return most;
   double sum = 0;
@@ -32,7 +30,7 @@ void likeliest_tokens(std::span<const float> logits, float log_sum, std::size_t 
   if (count == 0) return;
   // Ids come in ascending order, so an equal logit that comes later is never better. `top` stays
   // sorted: few tokens of a vocabulary are among the likeliest so far.
-  float worst = kMinusInfinity;
+  float worst = kExcluded;
   for (std::size_t id = 0; id < logits.size(); ++id) {
     const float logit = logits[id];
     if (!(logit > worst)) continue;

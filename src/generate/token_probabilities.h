@@ -1,12 +1,16 @@
 // Log-probabilities of tokens under the model's own distribution.
 #pragma once
 
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "text/tokenizer.h"
 
 namespace hearth::generate {
+
+/// The logit of a token that cannot come: none is lower.
+inline constexpr float kExcluded = -std::numeric_limits<float>::infinity();
 
 /// Log-probability of a token under the model's own distribution (before penalties, temperature
 /// and truncation).

@@ -30,8 +30,8 @@ void swap_data(Part& part) {
   try {
     part.swapped_copy = std::make_unique_for_overwrite<std::byte[]>(part.bytes.size());
   } catch (const std::bad_alloc&) {
-    throw Error("not enough memory to convert '" + printable(part.name, 300) +
-                    "' from the other byte order",
+    throw Error("not enough memory to convert " + in_quotes(part.name, kPathLimit) +
+                    " from the other byte order",
                 "use a little-endian copy of the model");
   }
   for (const TensorInfo& tensor : part.header.tensors) {
@@ -95,7 +95,7 @@ void File::Impl::index_tensors() {
     const TensorInfo& tensor = tensors[sorted[i]];
     if (tensor.name != tensors[sorted[i - 1]].name) continue;
     throw_bad_file(parts[tensor.part].name, tensor.offset,
-                   "the data belongs to a second tensor called '" + printable(tensor.name) + "'");
+                   "the data belongs to a second tensor called " + in_quotes(tensor.name));
   }
 }
 

@@ -19,8 +19,6 @@ constexpr std::uint64_t kMinEntryBytes = 8 + 1 + 4 + 1;           // key of one 
 constexpr std::uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;  // name of one byte, one dimension
 constexpr const char* kTruncatedHint = "the file is incomplete or damaged; download it again";
 
-std::string in_quotes(std::string_view text) { return "'" + printable(text) + "'"; }
-
 /// What a stored number is kept as.
 template <typename T>
 using Widened =
@@ -97,8 +95,8 @@ std::string guess_hint(std::span<const std::byte> bytes) {
 
 void throw_bad_file(std::string_view name, std::uint64_t offset, const std::string& what,
                     std::string hint) {
-  throw Error("bad GGUF file '" + printable(name, 300) + "': at byte " + std::to_string(offset) +
-                  ", " + what,
+  throw Error("bad GGUF file " + in_quotes(name, kPathLimit) + ": at byte " +
+                  std::to_string(offset) + ", " + what,
               std::move(hint));
 }
 

@@ -6,8 +6,8 @@
 namespace hearth::gguf {
 
 void JsonCursor::fail(const std::string& what) const {
-  throw Error("bad JSON in '" + printable(name_, 300) + "' at byte " + std::to_string(position_) +
-                  ": " + what,
+  throw Error("bad JSON in " + in_quotes(name_, kPathLimit) + " at byte " +
+                  std::to_string(position_) + ": " + what,
               "the file is damaged: fetch it again");
 }
 

@@ -46,8 +46,6 @@ constexpr std::array<TypeInfo, 15> kTypes = {{{"BOOL", 1},
                                               {"I64", 8},
                                               {"F64", 8}}};
 
-std::string quoted_name(std::string_view name) { return "'" + printable(name, 300) + "'"; }
-
 /// Parses the header of one file. The memory it takes is bounded by the header's size.
 class HeaderParser {
  public:
@@ -85,10 +83,10 @@ class HeaderParser {
   }
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error("bad safetensors file " + quoted_name(name_) + ": " + what, kFetchAgain);
+    throw Error("bad safetensors file " + in_quotes(name_, kPathLimit) + ": " + what, kFetchAgain);
   }
   [[noreturn]] void fail(const SafeTensor& tensor, const std::string& what) const {
-    fail("tensor '" + printable(tensor.name) + "' " + what);
+    fail("tensor " + in_quotes(tensor.name) + " " + what);
   }
 
   SafeTensor read_tensor(const std::string& key) {
@@ -124,7 +122,7 @@ class HeaderParser {
     for (std::size_t i = 0; i < kTypes.size(); ++i) {
       if (kTypes[i].name == type) return static_cast<SafeType>(i);
     }
-    fail(tensor, "has the unknown dtype '" + printable(type) + "'");
+    fail(tensor, "has the unknown dtype " + in_quotes(type));
   }
 
   void read_shape(SafeTensor& tensor) {
@@ -193,14 +191,14 @@ std::map<std::string, std::string> read_index(const std::filesystem::path& path)
   });
   json.finish();
   if (!found || map.empty()) {
-    throw Error("the index " + quoted_name(name) + " has no weight_map", kFetchAgain);
+    throw Error("the index " + in_quotes(name, kPathLimit) + " has no weight_map", kFetchAgain);
   }
   for (const auto& [tensor, file] : map) {
     // The files lie beside the index; an index from a stranger must not reach anywhere else.
     if (file.empty() || file.find('/') != file.npos || file.find('\\') != file.npos ||
         file.find('\0') != file.npos || file == "." || file == "..") {
-      throw Error("the index " + quoted_name(name) + " names the file " + quoted_name(file) +
-                      ", which is not a plain file name",
+      throw Error("the index " + in_quotes(name, kPathLimit) + " names the file " +
+                      in_quotes(file, kPathLimit) + ", which is not a plain file name",
                   "the index is not from a trustworthy place: fetch it again");
     }
   }
@@ -222,11 +220,12 @@ std::filesystem::path choose_file(const std::filesystem::path& folder) {
   }
   if (candidates.size() == 1) return candidates.front();
   if (candidates.empty()) {
-    throw Error("the folder " + quoted_name(folder.string()) + " has no .safetensors file",
-                pickled ? "its weights are in PyTorch's own format: save them as safetensors first"
-                        : "fetch the model.safetensors files of the checkpoint");
+    throw Error(
+        "the folder " + in_quotes(folder.string(), kPathLimit) + " has no .safetensors file",
+        pickled ? "its weights are in PyTorch's own format: save them as safetensors first"
+                : "fetch the model.safetensors files of the checkpoint");
   }
-  throw Error("the folder " + quoted_name(folder.string()) + " has " +
+  throw Error("the folder " + in_quotes(folder.string(), kPathLimit) + " has " +
                   std::to_string(candidates.size()) +
                   " .safetensors files and no model.safetensors.index.json",
               "fetch the index, too, or name one of the files");
@@ -342,8 +341,8 @@ struct SafeTensors::Impl {
         tensors.begin(), tensors.end(),
         [](const SafeTensor& a, const SafeTensor& b) { return a.name == b.name; });
     if (twin != tensors.end()) {
-      throw Error("bad safetensors file " + quoted_name(path.string()) +
-                      ": it has two tensors called '" + printable(twin->name) + "'",
+      throw Error("bad safetensors file " + in_quotes(path.string(), kPathLimit) +
+                      ": it has two tensors called " + in_quotes(twin->name),
                   kFetchAgain);
     }
   }
@@ -353,14 +352,15 @@ struct SafeTensors::Impl {
     std::map<std::string, std::uint32_t> numbers;
     for (const auto& [tensor, file] : map) numbers.emplace(file, 0);
     if (numbers.size() > kMaxParts) {
-      throw Error("the index " + quoted_name(path.string()) + " names more than " +
+      throw Error("the index " + in_quotes(path.string(), kPathLimit) + " names more than " +
                   std::to_string(kMaxParts) + " files");
     }
     for (auto& [file, number] : numbers) {
       number = static_cast<std::uint32_t>(parts.size());
       const std::filesystem::path shard = path.parent_path() / file;
       if (!std::filesystem::exists(shard)) {
-        throw Error("the shard " + quoted_name(shard.string()) + " is missing", "fetch it");
+        throw Error("the shard " + in_quotes(shard.string(), kPathLimit) + " is missing",
+                    "fetch it");
       }
       add_file(shard);
     }
@@ -373,8 +373,8 @@ struct SafeTensors::Impl {
     if (tensors.size() == map.size()) return;
     for (const auto& [tensor, file] : map) {
       if (!std::binary_search(tensors.begin(), tensors.end(), tensor, ByName{})) {
-        throw Error("the shard " + quoted_name(file) + " lacks the tensor '" + printable(tensor) +
-                        "', which the index places there",
+        throw Error("the shard " + in_quotes(file, kPathLimit) + " lacks the tensor " +
+                        in_quotes(tensor) + ", which the index places there",
                     kFetchAgain);
       }
     }

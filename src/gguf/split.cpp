@@ -85,7 +85,7 @@ std::filesystem::path existing_split_part(const SplitName& name, std::uint32_t n
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     throw Error("part " + std::to_string(number + 1) + " of " + std::to_string(count) +
-                    " of the split model is missing: '" + printable(path.string(), 300) + "'",
+                    " of the split model is missing: " + in_quotes(path.string(), kPathLimit),
                 "put all parts in one folder");
   }
   return path;

@@ -25,7 +25,7 @@ std::uint64_t padding(std::uint64_t position, std::uint64_t alignment) {
 std::uint64_t checked_bytes(const std::string& name, tensor::DType dtype,
                             const std::vector<std::int64_t>& shape) {
   const auto refuse = [&](const std::string& why) {
-    throw Error("cannot write tensor '" + printable(name) + "': " + why);
+    throw Error("cannot write tensor " + in_quotes(name) + ": " + why);
   };
   const tensor::DTypeInfo& type = tensor::info(dtype);
   if (shape.empty() || shape.size() > 4) refuse("it does not have 1 to 4 dimensions");
@@ -51,8 +51,8 @@ void require_name(const char* what, std::string_view name, std::size_t limit) {
       find_invalid_utf8(name) == std::string_view::npos) {
     return;
   }
-  throw Error(std::string("cannot write the ") + what + " '" + printable(name) +
-              "': names are UTF-8 of 1 to " + std::to_string(limit) + " bytes");
+  throw Error(std::string("cannot write the ") + what + " " + in_quotes(name) +
+              ": names are UTF-8 of 1 to " + std::to_string(limit) + " bytes");
 }
 
 }  // namespace
@@ -72,7 +72,7 @@ std::string Writer::array_header(ValueType type, std::uint64_t size) {
 void Writer::put(std::string_view key, ValueType type, std::string payload) {
   require_name("key", key, kMaxKeyBytes);
   if (key.starts_with("split.")) {
-    throw Error("cannot set the key '" + printable(key) + "': the writer makes split keys itself");
+    throw Error("cannot set the key " + in_quotes(key) + ": the writer makes split keys itself");
   }
   if (key == "general.alignment") {
     std::uint32_t alignment = 0;
@@ -211,7 +211,7 @@ void Writer::add_tensor(std::string_view name, tensor::DType dtype, std::vector<
                         std::span<const std::byte> data) {
   const std::uint64_t bytes = checked_bytes(std::string(name), dtype, shape);
   if (bytes != data.size()) {
-    throw Error("cannot write tensor '" + printable(name) + "': it needs " + std::to_string(bytes) +
+    throw Error("cannot write tensor " + in_quotes(name) + ": it needs " + std::to_string(bytes) +
                 " bytes but " + std::to_string(data.size()) + " are given");
   }
   add_tensor(name, dtype, std::move(shape), [data](std::uint64_t offset, std::span<std::byte> out) {
@@ -224,7 +224,7 @@ void Writer::add_tensor(std::string_view name, tensor::DType dtype, std::vector<
   require_name("tensor name", name, kMaxTensorNameBytes);
   const std::uint64_t bytes = checked_bytes(std::string(name), dtype, shape);
   if (!names_.insert(std::string(name)).second) {
-    throw Error("cannot write two tensors called '" + printable(name) + "'");
+    throw Error("cannot write two tensors called " + in_quotes(name));
   }
   tensors_.push_back({std::string(name), dtype, std::move(shape), bytes, std::move(source)});
 }
@@ -232,16 +232,15 @@ void Writer::add_tensor(std::string_view name, tensor::DType dtype, std::vector<
 void Writer::add_floats(std::string_view name, std::vector<std::int64_t> shape,
                         std::span<const float> values, tensor::DType dtype) {
   if (!quant::can_encode(dtype)) {
-    throw Error("cannot write tensor '" + printable(name) + "': there is no encoder for " +
+    throw Error("cannot write tensor " + in_quotes(name) + ": there is no encoder for " +
                 std::string(tensor::name(dtype)));
   }
   const std::uint64_t bytes = checked_bytes(std::string(name), dtype, shape);
   std::uint64_t elements = 1;
   for (const std::int64_t size : shape) elements *= static_cast<std::uint64_t>(size);
   if (elements != values.size()) {
-    throw Error("cannot write tensor '" + printable(name) + "': it has " +
-                std::to_string(elements) + " elements but " + std::to_string(values.size()) +
-                " are given");
+    throw Error("cannot write tensor " + in_quotes(name) + ": it has " + std::to_string(elements) +
+                " elements but " + std::to_string(values.size()) + " are given");
   }
   const auto owned = std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(bytes));
   quant::encode(dtype, values, *owned);
@@ -351,7 +350,7 @@ std::vector<std::filesystem::path> Writer::write_split(const std::filesystem::pa
                                                        const SplitLimits& limits) const {
   const auto parts = cut(limits);
   if (parts.size() > kMaxSplitParts) {
-    throw Error("cannot write '" + printable(path.string()) + "': it would have " +
+    throw Error("cannot write " + in_quotes(path.string()) + ": it would have " +
                 std::to_string(parts.size()) + " parts, more than " +
                 std::to_string(kMaxSplitParts));
   }

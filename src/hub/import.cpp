@@ -13,17 +13,15 @@
 #include "hub/sha256.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/shown_path.h"
 
 namespace hearth::hub {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxOllamaManifest = std::size_t{1} << 20;
 constexpr std::size_t kMaxImportedFiles = 100000;  // looked at per place
 constexpr int kMaxFolderDepth = 8;
-
-std::string shown_path(const fs::path& path) { return printable(path.string(), 300); }
 
 fs::path from_variable(const char* name) {
   const char* value = std::getenv(name);

@@ -14,7 +14,6 @@
 namespace hearth::hub {
 namespace {
 
-constexpr std::size_t kMaxManifestText = std::size_t{1} << 20;
 constexpr std::size_t kMaxLayerText = std::size_t{1} << 18;
 constexpr const char* kManifestType = "application/vnd.docker.distribution.manifest.v2+json";
 constexpr std::string_view kLayerPrefix = "application/vnd.ollama.image.";
@@ -55,8 +54,8 @@ RemoteModel resolve_ollama(const Network& network, const OllamaReference& refere
   const std::string base =
       fmt::format("{}/v2/{}/{}", network.ollama, reference.space, reference.name);
   const std::string url = fmt::format("{}/manifests/{}", base, reference.tag);
-  const Json manifest = parse_object(fetch_text(network, url, kMaxManifestText, {}, kManifestType),
-                                     "the registry's manifest");
+  const Json manifest = parse_object(
+      fetch_text(network, url, kMaxOllamaManifest, {}, kManifestType), "the registry's manifest");
   RemoteModel model;
   model.reference = to_text(Reference(reference));
   model.source = "ollama";

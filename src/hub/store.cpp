@@ -18,6 +18,7 @@
 #include "support/error.h"
 #include "support/file.h"
 #include "support/set_aside.h"
+#include "support/shown_path.h"
 
 namespace hearth::hub {
 namespace {
@@ -27,12 +28,10 @@ namespace fs = std::filesystem;
 constexpr const char* kStoreFormat = "hearth-store";
 constexpr std::size_t kMaxVersionBytes = 4096;
 
-std::string shown(const fs::path& path) { return printable(path.string(), 300); }
-
 /// Sets a malformed file aside; the end of the sentence about it.
 std::string put_aside(const fs::path& file) {
   try {
-    return "it was set aside as " + shown(set_aside(file));
+    return "it was set aside as " + shown_path(set_aside(file));
   } catch (const Error& error) {
     return std::string(error.what()) + ", so it stays where it is";
   }
@@ -54,7 +53,7 @@ std::string stem(const std::string& file_name) {
 Manifest read_manifest(const fs::path& path) {
   Manifest manifest = parse_manifest(read_file(path, kMaxManifestBytes), path.string());
   if (manifest.name != path.stem().string()) {
-    throw Error(fmt::format("{} cannot be used: it is of a model called '{}'", shown(path),
+    throw Error(fmt::format("{} cannot be used: it is of a model called '{}'", shown_path(path),
                             printable(manifest.name)));
   }
   return manifest;
@@ -128,7 +127,7 @@ std::uint64_t Store::version(std::vector<std::string>& warnings) const {
     const Json json = parse_object(read_file(path, kMaxVersionBytes), path.string());
     found = number_or(json, "version", 0);
     if (string_or(json, "format") != kStoreFormat || found == 0)
-      throw Error(fmt::format("{} does not say what it is", shown(path)));
+      throw Error(fmt::format("{} does not say what it is", shown_path(path)));
   } catch (const Error& error) {
     // The layout is known from the folders; only the note about it is broken.
     warnings.push_back(fmt::format("{}; {}", error.what(), put_aside(path)));
@@ -136,7 +135,7 @@ std::uint64_t Store::version(std::vector<std::string>& warnings) const {
   }
   if (found > kVersion) {
     throw Error(fmt::format("the model store in '{}' was made by a newer Hearth (version {})",
-                            shown(folder_), found),
+                            shown_path(folder_), found),
                 "update this Hearth, or set XDG_DATA_HOME to another folder");
   }
   return found;
@@ -147,7 +146,7 @@ std::vector<std::string> Store::prepare() const {
   fs::create_directories(folder_, error);
   if (error) {
     throw Error(
-        fmt::format("cannot make the model store '{}': {}", shown(folder_), error.message()),
+        fmt::format("cannot make the model store '{}': {}", shown_path(folder_), error.message()),
         "set XDG_DATA_HOME to a folder that can be written");
   }
   const FileLock held = lock();
@@ -213,7 +212,7 @@ std::string Store::problem_of(const Manifest& manifest) const {
     }
     if (size != file.size) {
       return fmt::format("the file {} has {} bytes and not {}; hearth rm {} and {} it again",
-                         shown(path), size, file.size, manifest.name,
+                         shown_path(path), size, file.size, manifest.name,
                          file.adopted.empty() ? "pull" : "import");
     }
     if (!fs::is_regular_file(models() / file.name, error)) {
@@ -369,7 +368,7 @@ void Store::check_name_locked(const Manifest& manifest, std::span<const Manifest
     std::error_code error;
     const fs::file_status status = fs::symlink_status(path, error);
     if (fs::exists(status) && !fs::is_symlink(status)) {
-      throw Error(fmt::format("'{}' is a file that somebody put there", shown(path)),
+      throw Error(fmt::format("'{}' is a file that somebody put there", shown_path(path)),
                   "choose a name with --name NAME, or move the file away");
     }
   }

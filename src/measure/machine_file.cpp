@@ -8,6 +8,7 @@
 #include "measure/json_reader.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/units.h"
 
 namespace hearth::measure {
 namespace {
@@ -24,7 +25,6 @@ constexpr JsonRules kRules{.noun = "the machine",
 constexpr int kMaxCount = 1 << 20;  // of cores, threads, memory nodes …
 /// Larger than any size or rate of a machine, and exact as a double.
 constexpr double kMaxNumber = 9e15;
-constexpr double kGiga = 1e9, kTera = 1e12;
 
 // --- writing ---
 

@@ -11,16 +11,16 @@
 #include "machine/system_files.h"
 #include "support/elapsed.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::measure {
 namespace {
 
-constexpr double kGigabyte = 1e9;
 constexpr double kSlowDisk = 0.5e9;    // bytes per second: 8 GB take 16 s
 constexpr double kBusy = 0.3;          // processors
 constexpr std::size_t kMostNamed = 3;  // programs
 
-double in_gigabytes(std::uint64_t bytes) { return static_cast<double>(bytes) / kGigabyte; }
+double in_gigabytes(std::uint64_t bytes) { return static_cast<double>(bytes) / kGiga; }
 
 /// Collects what applies, in this order.
 class Adviser {

@@ -1,7 +1,7 @@
 #include "plan/kv_disk.h"
 
 #include "compute/backend.h"
-#include "plan/units.h"
+#include "plan/pass_rows.h"
 #include "state/page_stream.h"
 
 namespace hearth::plan {

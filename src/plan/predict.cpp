@@ -12,9 +12,9 @@
 #include <string_view>
 
 #include "plan/names.h"
-#include "plan/units.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/units.h"
 
 namespace hearth::plan {
 namespace {

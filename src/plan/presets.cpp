@@ -7,9 +7,9 @@
 #include "measure/json_reader.h"
 #include "measure/machine_file.h"
 #include "plan/data.h"
-#include "plan/units.h"
 #include "support/ascii.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::plan {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "plan/kv_cost.h"
 #include "plan/kv_disk.h"
-#include "plan/units.h"
+#include "plan/pass_rows.h"
 #include "state/page_disk.h"
 #include "state/snapshots.h"
 #include "support/error.h"

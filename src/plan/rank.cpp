@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "model/families/registry.h"
-#include "plan/units.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::plan {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "plan/presets.h"
-#include "plan/units.h"
+#include "support/units.h"
 
 namespace hearth::plan {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "measure/json_reader.h"
 #include "plan/data.h"
-#include "plan/units.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::plan {
 namespace {

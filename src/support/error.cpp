@@ -25,4 +25,8 @@ std::string printable(std::string_view text, std::size_t limit) {
   return result;
 }
 
+std::string in_quotes(std::string_view text, std::size_t limit) {
+  return "'" + printable(text, limit) + "'";
+}
+
 }  // namespace hearth

@@ -37,5 +37,10 @@ class Error : public std::runtime_error {
 /// \xNN, and more than `limit` bytes are cut with an ellipsis. Use it for every string that came
 /// from a file or the network.
 [[nodiscard]] std::string printable(std::string_view text, std::size_t limit = 120);
+/// The limit for paths and addresses.
+inline constexpr std::size_t kPathLimit = 300;
+
+/// printable() between single quotes.
+[[nodiscard]] std::string in_quotes(std::string_view text, std::size_t limit = 120);
 
 }  // namespace hearth

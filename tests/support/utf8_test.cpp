@@ -40,6 +40,8 @@ TEST(Utf8, FindsTheUnfinishedTail) {
 TEST(Printable, EscapesControlAndInvalidBytes) {
   EXPECT_EQ(printable("a\nb\xff"), "a\\x0ab\\xff");
   EXPECT_EQ(printable("abcdef", 3), "abc...");
+  EXPECT_EQ(in_quotes("a\nb"), "'a\\x0ab'");
+  EXPECT_EQ(in_quotes("abcdef", 3), "'abc...'");
 }
 
 }  // namespace

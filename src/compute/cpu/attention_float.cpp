@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -5,6 +6,7 @@
 #include "compute/cpu/attention_tiles.h"
 #include "compute/cpu/coded_tiles.h"
 #include "compute/cpu/kv_layout.h"
+#include "compute/cpu/panel_product.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -44,26 +46,6 @@ class CellWalk {
   const std::int32_t* page_;
   std::int64_t slot_, page_cells_;
 };
-
-/// rows [count] of floats times the panel, in calls of at most kDotColumns; use(first row, rows,
-/// results).
-template <class Use>
-void multiply(const KernelTable& kernels, PanelFormat format, const std::byte* panel,
-              std::int64_t size, const float* rows, std::int64_t row_stride, std::int64_t count,
-              Use use) noexcept {
-  alignas(64) float results[kDotColumns * kPanelRows];
-  DotArguments dot;
-  dot.panel = panel;
-  dot.columns = size;
-  dot.row_stride = row_stride * 4;
-  dot.out = results;
-  for (std::int64_t first = 0; first < count; first += kDotColumns) {
-    dot.rows = reinterpret_cast<const std::byte*>(rows + first * row_stride);
-    dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, count - first));
-    kernels.dot[static_cast<int>(format)](dot);
-    use(first, dot.count, results);
-  }
-}
 
 /// Turns one query's raw scores of a tile into softmax weights relative to the running maximum;
 /// returns the factor by which what was summed before shrinks, or a negative number when the query
@@ -272,13 +254,10 @@ void FloatTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end
   for (std::int64_t block = 0; block < kAttentionTile; block += kPanelRows) {
     // No query sees these cells: their scores are masked.
     if (first + block + kPanelRows <= begin || first + block >= end) continue;
-    multiply(*kernels_, tile.key_format, tile.keys[block / kPanelRows], unit_->key_size, queries_,
-             unit_->key_size, count, [&](std::int64_t q, int rows, const float* scores) {
-               for (int c = 0; c < rows; ++c) {
-                 std::copy_n(scores + c * kPanelRows, kPanelRows,
-                             scores_ + (q + c) * kAttentionTile + block);
-               }
-             });
+    each_product(*kernels_, tile.key_format, tile.keys[block / kPanelRows], unit_->key_size,
+                 queries_, unit_->key_size, count, [&](std::int64_t q, const float* scores) {
+                   std::copy_n(scores, kPanelRows, scores_ + q * kAttentionTile + block);
+                 });
   }
   for (std::int64_t q = 0; q < count; ++q) {
     factors_[q] = weigh_scores(a, *kernels_, unit_->row(q), unit_->head(q), first,
@@ -291,17 +270,26 @@ void FloatTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end
   const std::int64_t low_bytes =
       low * kPanelRows * (tile.value_format == PanelFormat::kF32 ? 4 : 2);
   for (std::int64_t i = 0; i < unit_->value_stride; i += kPanelRows) {
-    multiply(*kernels_, tile.value_format,
-             tile.values + i / kPanelRows * tile.value_panel_bytes + low_bytes, cells,
-             scores_ + low, kAttentionTile, count,
-             [&](std::int64_t q, int rows, const float* sums) {
-               for (int c = 0; c < rows; ++c) {
-                 if (factors_[q + c] < 0) continue;
-                 kernels_->blend(result.values + (q + c) * unit_->value_stride + i, factors_[q + c],
-                                 sums + c * kPanelRows, 1, kPanelRows);
-               }
-             });
+    each_product(*kernels_, tile.value_format,
+                 tile.values + i / kPanelRows * tile.value_panel_bytes + low_bytes, cells,
+                 scores_ + low, kAttentionTile, count, [&](std::int64_t q, const float* sums) {
+                   if (factors_[q] < 0) return;
+                   kernels_->blend(result.values + q * unit_->value_stride + i, factors_[q], sums,
+                                   1, kPanelRows);
+                 });
   }
+}
+
+QueryRange AttentionUnit::seeing(std::int64_t first) const noexcept {
+  QueryRange seen{rows, 0};
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const std::int64_t row = first_row + r;
+    if (int_at(a->row_begin, row) >= first + kAttentionTile || int_at(a->row_end, row) <= first)
+      continue;
+    seen.begin = std::min(seen.begin, r);
+    seen.end = r + 1;
+  }
+  return {seen.begin * heads, seen.end * heads};
 }
 
 bool adjust_scores(const AttendArguments& a, const KernelTable& kernels, std::int64_t row,

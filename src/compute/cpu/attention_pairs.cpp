@@ -100,19 +100,9 @@ float PairTiles::output_scale() const noexcept {
   return value_format_ == PairFormat::kF16 ? kHalfScale : 1.0F;
 }
 
-/// From the first to the last query that sees any of the cells [first, first + kAttentionTile).
-PairTiles::Range PairTiles::visible_queries(std::int64_t first) const noexcept {
+QueryRange PairTiles::visible_queries(std::int64_t first) const noexcept {
   if (all_begin_ < first + kAttentionTile && all_end_ > first) return {0, unit_->count()};
-  const AttendArguments& a = *unit_->a;
-  Range rows{unit_->rows, 0};
-  for (std::int64_t r = 0; r < unit_->rows; ++r) {
-    const std::int64_t row = unit_->first_row + r;
-    if (int_at(a.row_begin, row) >= first + kAttentionTile || int_at(a.row_end, row) <= first)
-      continue;
-    rows.begin = std::min(rows.begin, r);
-    rows.end = r + 1;
-  }
-  return {rows.begin * unit_->heads, rows.end * unit_->heads};
+  return unit_->seeing(first);
 }
 
 /// Rows as pairs; the cells outside [low, high) are left as they are.
@@ -216,7 +206,7 @@ void PairTiles::end(const AttentionPartial& result) noexcept {
   }
 }
 
-void PairTiles::mask_scores(std::int64_t first, Range queries) noexcept {
+void PairTiles::mask_scores(std::int64_t first, QueryRange queries) noexcept {
   const AttendArguments& a = *unit_->a;
   if (!adjusted_ && all_begin_ <= first && all_end_ >= first + kAttentionTile) return;
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
@@ -233,7 +223,7 @@ void PairTiles::mask_scores(std::int64_t first, Range queries) noexcept {
 
 void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
                        const AttentionPartial& result) noexcept {
-  const Range seen = visible_queries(first);
+  const QueryRange seen = visible_queries(first);
   if (seen.begin >= seen.end) return;
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   const Panels tile = panels(first, std::max(first, begin), std::min(first + kAttentionTile, end));

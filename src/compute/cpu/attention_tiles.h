@@ -34,6 +34,11 @@ class Workspace {
 
 struct CodedScheme;  // coded_tiles.h
 
+/// Queries of a unit that follow each other.
+struct QueryRange {
+  std::int64_t begin = 0, end = 0;
+};
+
 /// Running results of some queries: maximum, sum of exponentials and weighted sum of values.
 struct AttentionPartial {
   float* maxima = nullptr;
@@ -73,6 +78,8 @@ struct AttentionUnit {
   [[nodiscard]] std::int64_t head(std::int64_t query) const noexcept {
     return first_head + query % heads;
   }
+  /// From the first to the last query that sees any of the cells [first, first + kAttentionTile).
+  [[nodiscard]] QueryRange seeing(std::int64_t first) const noexcept;
 };
 
 /// Caps and biases one query's raw scores of the cells first_cell .. first_cell + 63; those that it
@@ -157,21 +164,19 @@ class PairTiles {
     const std::byte* keys = nullptr;
     const std::byte* values = nullptr;
   };
-  struct Range {
-    std::int64_t begin = 0, end = 0;
-  };
   /// A KV head's pages in a pool that keeps them in pairs; else `head` is null.
   struct Pages {
     const std::byte* head = nullptr;
     std::int64_t page_bytes = 0, tile_bytes = 0;
   };
   [[nodiscard]] Pages pages_of(const Tensor& pool, KvPart part, std::int64_t size) const noexcept;
-  [[nodiscard]] Range visible_queries(std::int64_t first) const noexcept;
+  /// unit_->seeing(), at once where all queries see a cell of the tile.
+  [[nodiscard]] QueryRange visible_queries(std::int64_t first) const noexcept;
   [[nodiscard]] Panels stored(std::int64_t first) const noexcept;
   [[nodiscard]] Panels panels(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void gather_keys(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void gather_values(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
-  void mask_scores(std::int64_t first, Range queries) noexcept;
+  void mask_scores(std::int64_t first, QueryRange queries) noexcept;
 
   const AttentionUnit* unit_ = nullptr;
   const KernelTable* kernels_ = nullptr;

@@ -75,25 +75,11 @@ void CodedTiles::begin(const AttentionPartial& result) noexcept {
   result.clear(unit_->count(), unit_->value_stride);
 }
 
-/// From the first to the last query that sees any of the cells [first, first + kAttentionTile).
-CodedTiles::Range CodedTiles::visible_queries(std::int64_t first) const noexcept {
-  const AttendArguments& a = *unit_->a;
-  Range rows{unit_->rows, 0};
-  for (std::int64_t r = 0; r < unit_->rows; ++r) {
-    const std::int64_t row = unit_->first_row + r;
-    if (int_at(a.row_begin, row) >= first + kAttentionTile || int_at(a.row_end, row) <= first)
-      continue;
-    rows.begin = std::min(rows.begin, r);
-    rows.end = r + 1;
-  }
-  return {rows.begin * unit_->heads, rows.end * unit_->heads};
-}
-
-bool CodedTiles::takes_codes(Range queries) const noexcept {
+bool CodedTiles::takes_codes(QueryRange queries) const noexcept {
   return queries.end - queries.begin <= scheme_->kernels->direct_queries;
 }
 
-void CodedTiles::score(const std::byte* page, const std::byte* next, Range queries) noexcept {
+void CodedTiles::score(const std::byte* page, const std::byte* next, QueryRange queries) noexcept {
   const CodedKernels& kernels = *scheme_->kernels;
   const quant::CodedPageLayout& l = scheme_->keys->layout();
   const auto count = static_cast<int>(queries.end - queries.begin);
@@ -142,7 +128,8 @@ void CodedTiles::score(const std::byte* page, const std::byte* next, Range queri
 }
 
 /// Scores become softmax weights relative to the running reference.
-void CodedTiles::weigh(std::int64_t first, Range queries, const AttentionPartial& result) noexcept {
+void CodedTiles::weigh(std::int64_t first, QueryRange queries,
+                       const AttentionPartial& result) noexcept {
   const AttendArguments& a = *unit_->a;
   const bool adjusted = a.softcap > 0 || a.slopes || a.distance_bias;
   for (std::int64_t q = queries.begin; q < queries.end; ++q) {
@@ -164,7 +151,7 @@ void CodedTiles::weigh(std::int64_t first, Range queries, const AttentionPartial
                              .queries_count = static_cast<int>(queries.end - queries.begin)});
 }
 
-void CodedTiles::add_values(const std::byte* page, const std::byte* next, Range queries,
+void CodedTiles::add_values(const std::byte* page, const std::byte* next, QueryRange queries,
                             const AttentionPartial& result) noexcept {
   const CodedKernels& kernels = *scheme_->kernels;
   const PageCoder& coder = scheme_->value_coder();
@@ -205,7 +192,7 @@ void CodedTiles::add_values(const std::byte* page, const std::byte* next, Range 
 }
 
 /// The mean of the page's values, times the weights' sum.
-void CodedTiles::add_mean(const std::byte* page, Range queries,
+void CodedTiles::add_mean(const std::byte* page, QueryRange queries,
                           const AttentionPartial& result) noexcept {
   const quant::CodedPageLayout& l = scheme_->value_coder().layout();
   const float unit = scheme_->value_coder().mean_unit(page, 0);
@@ -234,7 +221,7 @@ const std::byte* CodedTiles::ahead(const Tensor& pool, const PageCoder& coder, s
 
 void CodedTiles::attend(std::int64_t first, std::int64_t end,
                         const AttentionPartial& result) noexcept {
-  const Range queries = visible_queries(first);
+  const QueryRange queries = unit_->seeing(first);
   if (queries.begin >= queries.end) return;
   const AttendArguments& a = *unit_->a;
   const std::int32_t page = unit_->table[first / kAttentionTile];

@@ -41,19 +41,15 @@ class CodedTiles {
   void end(const AttentionPartial& result) noexcept;
 
  private:
-  struct Range {
-    std::int64_t begin = 0, end = 0;
-  };
-  [[nodiscard]] Range visible_queries(std::int64_t first) const noexcept;
   /// Whether the kernels take the codes themselves for so few queries.
-  [[nodiscard]] bool takes_codes(Range queries) const noexcept;
+  [[nodiscard]] bool takes_codes(QueryRange queries) const noexcept;
   [[nodiscard]] const std::byte* ahead(const Tensor& pool, const PageCoder& coder,
                                        std::int64_t first, std::int64_t end) const noexcept;
-  void score(const std::byte* page, const std::byte* next, Range queries) noexcept;
-  void weigh(std::int64_t first, Range queries, const AttentionPartial& result) noexcept;
-  void add_values(const std::byte* page, const std::byte* next, Range queries,
+  void score(const std::byte* page, const std::byte* next, QueryRange queries) noexcept;
+  void weigh(std::int64_t first, QueryRange queries, const AttentionPartial& result) noexcept;
+  void add_values(const std::byte* page, const std::byte* next, QueryRange queries,
                   const AttentionPartial& result) noexcept;
-  void add_mean(const std::byte* page, Range queries, const AttentionPartial& result) noexcept;
+  void add_mean(const std::byte* page, QueryRange queries, const AttentionPartial& result) noexcept;
 
   const AttentionUnit* unit_ = nullptr;
   const CodedScheme* scheme_ = nullptr;

@@ -8,6 +8,7 @@
 #include "compute/best_cells.h"
 #include "compute/cpu/access.h"
 #include "compute/cpu/kv_layout.h"
+#include "compute/cpu/panel_product.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -91,25 +92,6 @@ class HeadPages {
   const std::byte* base_;
   const std::int32_t* table_;
 };
-
-/// rows [count] of floats times a panel, in calls of at most kDotColumns; use(row, results[16]).
-template <class Use>
-void each_product(const KernelTable& kernels, PanelFormat format, const std::byte* panel,
-                  std::int64_t size, const float* rows, std::int64_t row_stride, std::int64_t count,
-                  Use use) noexcept {
-  alignas(64) float results[kDotColumns * kPanelRows];
-  DotArguments dot;
-  dot.panel = panel;
-  dot.columns = size;
-  dot.row_stride = row_stride * static_cast<std::int64_t>(sizeof(float));
-  dot.out = results;
-  for (std::int64_t first = 0; first < count; first += kDotColumns) {
-    dot.rows = reinterpret_cast<const std::byte*>(rows + first * row_stride);
-    dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, count - first));
-    kernels.dot[static_cast<int>(format)](dot);
-    for (int i = 0; i < dot.count; ++i) use(first + i, results + i * kPanelRows);
-  }
-}
 
 /// Whether cells[0 .. 15] follow each other from a multiple of sixteen on.
 bool are_one_panel(const std::int32_t* cells, std::int64_t count) noexcept {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compute/cpu/access.h"
+#include "compute/cpu/panel_product.h"
 #include "quant/quant.h"
 #include "tensor/dtype.h"
 
@@ -27,30 +28,21 @@ void TransposedEngine::multiply_matrix(const TransposedArguments& a, std::int64_
       const auto offset = static_cast<std::size_t>(first_row + begin + r) * row_bytes;
       quant::decode(source.dtype, source.bytes.subspan(offset, row_bytes),
                     {row, static_cast<std::size_t>(columns)});
-      kernels_.value_to_panels(reinterpret_cast<const std::byte*>(row), PanelFormat::kF32, columns, r, count,
-                               panels);
+      kernels_.value_to_panels(reinterpret_cast<const std::byte*>(row), PanelFormat::kF32, columns,
+                               r, count, panels);
     }
     const std::int64_t x_product = a.x.shape[1] == 1 ? 0 : product;
-    alignas(64) float sums[kDotColumns * kPanelRows];
-    DotArguments dot;
-    dot.columns = count;
-    dot.row_stride = a.x.strides[0] * static_cast<std::int64_t>(sizeof(float));
-    dot.out = sums;
+    const float* const x = floats_of(a.x) + x_product * a.x.strides[1] + begin;
     for (std::int64_t column = 0; column < columns; column += kPanelRows) {
       const std::int64_t lanes = std::min(kPanelRows, columns - column);
-      dot.panel = reinterpret_cast<const std::byte*>(panels + column * count);
-      for (std::int64_t t = 0; t < a.x.shape[0]; t += kDotColumns) {
-        dot.count = static_cast<int>(std::min<std::int64_t>(kDotColumns, a.x.shape[0] - t));
-        dot.rows = reinterpret_cast<const std::byte*>(floats_of(a.x) + t * a.x.strides[0] +
-                                                      x_product * a.x.strides[1] + begin);
-        kernels_.dot[static_cast<int>(PanelFormat::kF32)](dot);
-        for (int i = 0; i < dot.count; ++i) {
-          float* const to =
-              floats_of(a.out) + (t + i) * a.out.strides[0] + product * a.out.strides[1] + column;
-          if (begin == 0) std::fill_n(to, lanes, 0.0F);
-          kernels_.add(to, sums + i * kPanelRows, 1.0F, to, lanes);
-        }
-      }
+      const auto* const panel = reinterpret_cast<const std::byte*>(panels + column * count);
+      each_product(kernels_, PanelFormat::kF32, panel, count, x, a.x.strides[0], a.x.shape[0],
+                   [&](std::int64_t t, const float* sums) {
+                     float* const to = floats_of(a.out) + t * a.out.strides[0] +
+                                       product * a.out.strides[1] + column;
+                     if (begin == 0) std::fill_n(to, lanes, 0.0F);
+                     kernels_.add(to, sums, 1.0F, to, lanes);
+                   });
     }
   }
 }

@@ -16,25 +16,25 @@
 #include "model/convert/conversion.h"
 #include "model/convert/families.h"
 #include "model/convert/tokenizer.h"
+#include "model/output_place.h"
 #include "support/error.h"
+#include "support/shown_path.h"
 
 namespace hearth::model::convert {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string shown(const fs::path& path) { return "'" + printable(path.string(), 300) + "'"; }
-
 /// The configuration of the language model: that of a model with other parts, too (images), lies
 /// under text_config.
 Config read_model_config(const fs::path& directory) {
   if (!fs::is_directory(directory)) {
-    throw Error(fmt::format("{} is not a folder", shown(directory)),
+    throw Error(fmt::format("'{}' is not a folder", shown_path(directory)),
                 "name the folder of a Hugging Face checkpoint");
   }
   const fs::path path = directory / "config.json";
   if (!fs::exists(path)) {
-    throw Error(fmt::format("the folder {} has no config.json", shown(directory)),
+    throw Error(fmt::format("the folder '{}' has no config.json", shown_path(directory)),
                 "name the folder of a Hugging Face checkpoint, with all its files");
   }
   const Config config = read_config(path);
@@ -151,17 +151,6 @@ void ignore_other_parts(const gguf::SafeTensors& tensors, Conversion& conversion
   if (found) conversion.warn("the parts for images or sound are left out: the result reads text");
 }
 
-void require_space(const fs::path& out, std::uint64_t bytes) {
-  std::error_code error;
-  const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
-  const fs::space_info space = fs::space(folder, error);
-  if (error || space.available >= bytes) return;  // what cannot be told shows while writing
-  throw Error(fmt::format("the result needs {:.1f} GB, but {} has {:.1f} GB free",
-                          static_cast<double>(bytes) / 1e9, shown(folder),
-                          static_cast<double>(space.available) / 1e9),
-              "make room or write elsewhere");
-}
-
 void check_arguments(const fs::path& directory, const fs::path& out,
                      const ConvertOptions& options) {
   if (options.type != tensor::DType::kF16 && options.type != tensor::DType::kBF16 &&
@@ -170,12 +159,12 @@ void check_arguments(const fs::path& directory, const fs::path& out,
                 "convert to F16, BF16 or F32 and quantize afterwards", ExitCode::kUsage);
   }
   if (fs::is_directory(out))
-    throw Error(fmt::format("{} is a folder", shown(out)), "name the file to write");
+    throw Error(fmt::format("'{}' is a folder", shown_path(out)), "name the file to write");
   if (fs::exists(out) && !options.overwrite)
-    throw Error(fmt::format("{} exists already", shown(out)), "use --force to replace it");
-  const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
-  if (fs::exists(out) && out.extension() != ".gguf" && fs::equivalent(folder, directory))
-    throw Error(fmt::format("{} is a file of the checkpoint", shown(out)), "name another file");
+    throw Error(fmt::format("'{}' exists already", shown_path(out)), "use --force to replace it");
+  if (fs::exists(out) && out.extension() != ".gguf" && fs::equivalent(folder_of(out), directory))
+    throw Error(fmt::format("'{}' is a file of the checkpoint", shown_path(out)),
+                "name another file");
 }
 
 }  // namespace
@@ -223,7 +212,8 @@ ConvertResult convert(const fs::path& directory, const fs::path& out, const Conv
   try {
     return convert_checked(directory, out, options, progress);
   } catch (const fs::filesystem_error& error) {  // a folder that may not be read, say
-    throw Error(fmt::format("cannot convert {}: {}", shown(directory), error.code().message()));
+    throw Error(
+        fmt::format("cannot convert '{}': {}", shown_path(directory), error.code().message()));
   }
 }
 

@@ -8,20 +8,16 @@
 
 #include "gguf/writer.h"
 #include "machine/cpu.h"
+#include "model/output_place.h"
 #include "model/quantize/tensor_encoder.h"
 #include "quant/quant.h"
 #include "support/error.h"
+#include "support/shown_path.h"
 
 namespace hearth::model::quantize {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string shown(const fs::path& path) { return "'" + printable(path.string(), 300) + "'"; }
-
-fs::path folder_of(const fs::path& path) {
-  return path.has_parent_path() ? path.parent_path() : fs::path(".");
-}
 
 bool same_file(const fs::path& a, const fs::path& b) {
   std::error_code ignored;
@@ -43,16 +39,6 @@ bool is_input(const fs::path& out, const gguf::File& input) {
          without_part_number(out) == without_part_number(input.path());
 }
 
-void require_space(const fs::path& out, std::uint64_t bytes) {
-  std::error_code error;
-  const fs::space_info space = fs::space(folder_of(out), error);
-  if (error || space.available >= bytes) return;  // what cannot be told shows while writing
-  throw Error(fmt::format("the result needs {:.1f} GB, but {} has {:.1f} GB free",
-                          static_cast<double>(bytes) / 1e9, shown(folder_of(out)),
-                          static_cast<double>(space.available) / 1e9),
-              "make room or write elsewhere");
-}
-
 void refuse_requantizing(const PlannedTensor& tensor) {
   throw Error(fmt::format("the model is quantized already ('{}' is {}), and quantizing again adds "
                           "errors to errors",
@@ -69,9 +55,10 @@ void refuse_without_importance(const gguf::TensorInfo& tensor, const QuantizeOpt
                             info(options.type).name, printable(tensor.name), tensor::name(type)),
                 "make one with hearth imatrix and give it with --imatrix", ExitCode::kUsage);
   }
-  throw Error(fmt::format("the importance matrix {} says nothing about '{}', which would be {}",
-                          shown(options.importance), printable(tensor.name), tensor::name(type)),
-              "measure with more text, or choose its type with --tensor-type");
+  throw Error(
+      fmt::format("the importance matrix '{}' says nothing about '{}', which would be {}",
+                  shown_path(options.importance), printable(tensor.name), tensor::name(type)),
+      "measure with more text, or choose its type with --tensor-type");
 }
 
 /// Whether importance would help, and is usually measured: not that of the table of tokens and the
@@ -107,7 +94,7 @@ Quantization::Quantization(const fs::path& path, const QuantizeOptions& options)
 
 void Quantization::plan() {
   if (input_.tensors().empty())
-    throw Error(fmt::format("{} has no tensors", shown(input_.path())), "name a model");
+    throw Error(fmt::format("'{}' has no tensors", shown_path(input_.path())), "name a model");
   const Recipe recipe{options_.type, options_.pure, !options_.importance.empty(),
                       options_.overrides};
   const std::vector<TypeChoice> choices =
@@ -125,10 +112,11 @@ void Quantization::plan() {
   if (options_.importance.empty()) {
     without_importance_ = 0;
   } else if (known == 0 && without_importance_ != 0) {
-    throw Error(fmt::format("the importance matrix {} is of another model: it knows none of these "
-                            "tensors",
-                            shown(options_.importance)),
-                "measure this model with hearth imatrix");
+    throw Error(
+        fmt::format("the importance matrix '{}' is of another model: it knows none of these "
+                    "tensors",
+                    shown_path(options_.importance)),
+        "measure this model with hearth imatrix");
   }
 }
 
@@ -149,8 +137,8 @@ PlannedTensor Quantization::planned(const gguf::TensorInfo& tensor,
   result.importance = importance_.find(tensor.name);
   if (result.importance != nullptr &&
       !result.importance->fits(tensor.shape[0], tensor.shape[2] * tensor.shape[3])) {
-    throw Error(fmt::format("the importance matrix {} is of another model: '{}' has another size",
-                            shown(options_.importance), printable(tensor.name)),
+    throw Error(fmt::format("the importance matrix '{}' is of another model: '{}' has another size",
+                            shown_path(options_.importance), printable(tensor.name)),
                 "measure this model with hearth imatrix");
   }
   if (choice.needs_importance && result.importance == nullptr)
@@ -160,16 +148,16 @@ PlannedTensor Quantization::planned(const gguf::TensorInfo& tensor,
 
 void Quantization::check_output(const fs::path& out, bool overwrite) const {
   if (fs::is_directory(out))
-    throw Error(fmt::format("{} is a folder", shown(out)), "name the file to write",
+    throw Error(fmt::format("'{}' is a folder", shown_path(out)), "name the file to write",
                 ExitCode::kUsage);
   if (is_input(out, input_))
-    throw Error(fmt::format("{} is the model that is read", shown(out)), "name another file",
+    throw Error(fmt::format("'{}' is the model that is read", shown_path(out)), "name another file",
                 ExitCode::kUsage);
   if (same_file(out, options_.importance))
-    throw Error(fmt::format("{} is the importance matrix", shown(out)), "name another file",
+    throw Error(fmt::format("'{}' is the importance matrix", shown_path(out)), "name another file",
                 ExitCode::kUsage);
   if (fs::exists(out) && !overwrite)
-    throw Error(fmt::format("{} exists already", shown(out)), "use --force to replace it");
+    throw Error(fmt::format("'{}' exists already", shown_path(out)), "use --force to replace it");
   require_space(out, bytes_after_);
 }
 
