@@ -241,8 +241,10 @@ std::int64_t ExpertEngine::multiply_panels(const Slab& slab, const GroupedProjec
   dot.row_table = inputs;
   dot.out = tile;
   dot.out_stride = width;
+  ready.fetch_next(panels - 1, group.count, dot);
   for (std::int32_t done = 0; done < group.count; done += dot.count) {
     dot.count = static_cast<int>(ReadyPanels::rows_at_once(panels, group.count - done));
+    dot.next_row = done;
     for (int c = 0; c < dot.count; ++c) {
       const std::int64_t product = slab.first + order_[group.begin + done + c];
       inputs[c] = input(product);

@@ -25,13 +25,6 @@ std::size_t bytes_of(PanelFormat format, std::int64_t columns) noexcept {
   return (panel_bytes(format, columns) + 63) / 64 * 64;
 }
 
-/// How many of `rows` rows fetch the next panel while they meet one (DotArguments::next_rows):
-/// fewer than four are waiting for memory as it is, and reads ahead only stand in their way.
-int fetching_rows(std::int64_t rows) noexcept {
-  constexpr std::int64_t kLeast = 4, kMost = 24;
-  return rows < kLeast ? 0 : static_cast<int>(std::min(rows, kMost));
-}
-
 /// Stores wait in order for their lines, each from far away: they are asked for before the
 /// products.
 void fetch_outputs(const DotArguments& dot, std::int64_t width) noexcept {
@@ -142,9 +135,14 @@ ReadyPanels::ReadyPanels(const KernelTable& kernels, const CpuWeight& weight, st
   }
 }
 
-const std::byte* ReadyPanels::next(std::int64_t index) const noexcept {
+void ReadyPanels::fetch_next(std::int64_t index, std::int64_t rows,
+                             DotArguments& dot) const noexcept {
+  // Fewer rows are waiting for memory as it is, and reads ahead only stand in their way.
+  constexpr std::int64_t kLeast = 4, kMost = 24;
   const std::byte* const panel = start_ + static_cast<std::size_t>(index) * stride_;
-  return last_ != nullptr && panel < last_ ? panel + stride_ : nullptr;
+  const bool any = rows >= kLeast && last_ != nullptr && panel < last_;
+  dot.next = any ? panel + stride_ : nullptr;
+  dot.next_rows = any ? static_cast<int>(std::min(rows, kMost)) : 0;
 }
 
 std::int64_t ReadyPanels::together(const KernelTable& kernels, const CpuWeight& weight,
@@ -300,8 +298,7 @@ void MatmulEngine::multiply(const Pass& pass, const Unit& unit, int thread) cons
       const float* const bias =
           unit.projection.bias ? floats_of(unit.projection.bias) + first : nullptr;
       dot.out_stride = whole ? to.strides[0] : width;
-      dot.next = ready.next(i);
-      dot.next_rows = dot.next == nullptr ? 0 : fetching_rows(stop - start);
+      ready.fetch_next(i, stop - start, dot);
       for (std::int64_t t = start; t < stop; t += dot.count) {
         dot.rows = rows + t * dot.row_stride;
         dot.count = static_cast<int>(ReadyPanels::rows_at_once(panels, stop - t));

@@ -118,8 +118,9 @@ class ReadyPanels {
   /// Multiplies `panels` (1 or 2) panels from first + index on with `dot.count` rows, as many as
   /// rows_at_once() says, into columns beside each other; the panels and the columns are filled in.
   void multiply(std::int64_t index, std::int64_t panels, DotArguments dot) const noexcept;
-  /// The panel that follows panel first + index in memory (DotArguments::next), or null.
-  [[nodiscard]] const std::byte* next(std::int64_t index) const noexcept;
+  /// Has `rows` rows that meet panel first + index fetch the one that follows it in memory, if any
+  /// does (DotArguments::next, next_rows).
+  void fetch_next(std::int64_t index, std::int64_t rows, DotArguments& dot) const noexcept;
 
  private:
   DotFunction multiply_ = nullptr;
