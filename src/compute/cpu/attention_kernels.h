@@ -93,11 +93,11 @@ inline void score_blocks(const ScoreTile& a, int first, std::int64_t panel) {
     for (int p = 0; p < kPanels; ++p) sums[q][p] = zero();
   }
   for (std::int64_t block = 0; block < blocks; ++block, scales += kScaleRow) {
-    I products[kQueries][kPanels];
+    Sums products[kQueries][kPanels];
 #pragma GCC unroll 8
     for (int q = 0; q < kQueries; ++q) {
 #pragma GCC unroll 8
-      for (int p = 0; p < kPanels; ++p) products[q][p] = zero_int();
+      for (int p = 0; p < kPanels; ++p) products[q][p] = Sums{};
     }
     for (int pair = 0; pair < kBlockPairs; ++pair, from += kByteRow, query += 4) {
       I keys[kPanels];
@@ -314,11 +314,11 @@ inline void add_blocks(const ValueTile& a, int first, std::int64_t element) {
           ? a.ahead + element / kValueBlock * kAttentionTile / 2 * kCacheLine
           : nullptr;
   Fetcher fetcher(ahead, values);
-  I products[kQueries][kPanels];
+  Sums products[kQueries][kPanels];
 #pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q) {
 #pragma GCC unroll 8
-    for (int p = 0; p < kPanels; ++p) products[q][p] = zero_int();
+    for (int p = 0; p < kPanels; ++p) products[q][p] = Sums{};
   }
   for (std::int64_t pair = a.first_cell / 2; pair < (a.end_cell + 1) / 2; ++pair) {
     I cells[kPanels];

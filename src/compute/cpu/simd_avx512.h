@@ -233,12 +233,17 @@ inline I pack_words(I a, I b) {
 inline I mul_words(I a, I b) { return _mm512_mullo_epi16(a, b); }
 /// Adds, in each lane, the products of the 16-bit halves of a and b.
 inline I dot_words(I sum, I a, I b) { return _mm512_dpwssd_epi32(sum, a, b); }
-/// The same with the pair at y.
-inline I dot_wide_pairs(I sum, I w, const std::byte* y) {
+/// Lanes of 32 bits that are summed in a loop. As `I`, whose lanes have 64, the compiler (GCC 12)
+/// carries each sum through the loop in both types and copies it twice per product.
+using Sums = int __attribute__((vector_size(64)));
+/// dot_words with the pair at y.
+inline Sums dot_wide_pairs(Sums sum, I w, const std::byte* y) {
   std::int32_t pair;
   __builtin_memcpy(&pair, y, 4);
-  return dot_words(sum, w, _mm512_set1_epi32(pair));
+  return reinterpret_cast<Sums>(
+      dot_words(reinterpret_cast<I>(sum), w, _mm512_set1_epi32(pair)));
 }
+inline F to_float(Sums sums) { return to_float(reinterpret_cast<I>(sums)); }
 /// Adds, in each lane, the products of its two unsigned bytes of w (32 bytes in all) with y[0..1].
 inline I dot_pairs(I sum, const void* w, const std::int16_t* y) {
   std::int32_t pair;
