@@ -155,7 +155,11 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
 }
 
 void PairTiles::expect(const PairTiles* next, std::int64_t first) noexcept {
-  ahead_ = next == nullptr || next->unit_->is_coded(first) ? Panels() : next->stored(first);
+  // The kernels of one query wait for memory as it is, and the hardware, which sees them read on
+  // and on, keeps more lines on their way than prefetches do (at 48 GB/s 70 to 83 % of it, not 57).
+  const bool fetches = unit_->count() > 1 || key_format_ == PairFormat::kBlocks;
+  const bool any = fetches && next != nullptr && !next->unit_->is_coded(first);
+  ahead_ = any ? next->stored(first) : Panels();
 }
 
 PairTiles::Panels PairTiles::panels(std::int64_t first, std::int64_t low,

@@ -240,8 +240,7 @@ using Sums = int __attribute__((vector_size(64)));
 inline Sums dot_wide_pairs(Sums sum, I w, const std::byte* y) {
   std::int32_t pair;
   __builtin_memcpy(&pair, y, 4);
-  return reinterpret_cast<Sums>(
-      dot_words(reinterpret_cast<I>(sum), w, _mm512_set1_epi32(pair)));
+  return reinterpret_cast<Sums>(dot_words(reinterpret_cast<I>(sum), w, _mm512_set1_epi32(pair)));
 }
 inline F to_float(Sums sums) { return to_float(reinterpret_cast<I>(sums)); }
 /// Adds, in each lane, the products of its two unsigned bytes of w (32 bytes in all) with y[0..1].
