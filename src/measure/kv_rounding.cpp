@@ -25,11 +25,7 @@ void round_to_blocks(DType type, std::span<float> values) noexcept {
   const std::span<std::byte> bytes = std::span(block).first(info.block_bytes);
   for (; values.size() >= info.block_elements; values = values.subspan(info.block_elements)) {
     const std::span<float> part = values.first(info.block_elements);
-    if (type == DType::kQ8_0) {
-      quant::round_to_q8_0(part, bytes);
-    } else {
-      quant::encode(type, part, bytes);
-    }
+    quant::encode_kv(type, part, bytes);
     quant::decode(type, bytes, part);
   }
 }

@@ -39,6 +39,7 @@ void encode_q4_1(const float* from, const RowWeights& weights, std::size_t block
 void encode_q5_0(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to);
 void encode_q5_1(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to);
 void encode_q8_0(const float* from, const RowWeights& weights, std::size_t blocks, std::byte* to);
+void round_to_q8_0(const float* from, std::size_t blocks, std::byte* to) noexcept;  // encode_kv()
 
 // k_quants.cpp, k_encode.cpp, k_affine_encode.cpp: 256 values per block, two levels of scales.
 void decode_q2_k(const std::byte* from, std::size_t blocks, float* to);

@@ -8,7 +8,6 @@
 #include "quant/encode_block.h"
 #include "quant/encode_levels.h"
 #include "quant/families.h"
-#include "quant/quant.h"
 #include "tensor/dtype.h"
 
 namespace hearth::quant {
@@ -241,21 +240,20 @@ void encode_q8_0(const float* from, const RowWeights& weights, std::size_t block
   });
 }
 
-void round_to_q8_0(std::span<const float> values, std::span<std::byte> blocks) noexcept {
+void round_to_q8_0(const float* from, std::size_t blocks, std::byte* to) noexcept {
   constexpr float kLargestHalf = 65504, kMost = 127;
-  for (; values.size() >= kLegacyBlock; values = values.subspan(kLegacyBlock)) {
+  for (; blocks > 0; --blocks, from += kLegacyBlock, to += 2 + kLegacyBlock) {
     float most = 0;
-    for (const float x : values.first(kLegacyBlock)) most = std::max(most, std::abs(x));
+    for (int i = 0; i < kLegacyBlock; ++i) most = std::max(most, std::abs(from[i]));
     const std::uint16_t half = tensor::half_from_float(std::min(kLargestHalf, most / kMost));
     const float scale = tensor::float_from_half(half);
     const float inverse = scale > 0 ? 1 / scale : 0;
-    store(blocks.data(), half);
-    for (std::size_t i = 0; i < kLegacyBlock; ++i) {
+    store(to, half);
+    for (int i = 0; i < kLegacyBlock; ++i) {
       // A scale that was rounded down would make 128 of the largest.
-      const float level = std::max(-kMost, std::min(kMost, values[i] * inverse));
-      blocks[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::nearbyint(level)));
+      const float level = std::max(-kMost, std::min(kMost, from[i] * inverse));
+      to[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::nearbyint(level)));
     }
-    blocks = blocks.subspan(2 + kLegacyBlock);
   }
 }
 

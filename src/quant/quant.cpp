@@ -186,4 +186,10 @@ void encode(tensor::DType dtype, std::span<const float> values,
   encode_row(dtype, values, {}, blocks);
 }
 
+void encode_kv(tensor::DType dtype, std::span<const float> values,
+               std::span<std::byte> blocks) noexcept {
+  if (dtype != tensor::DType::kQ8_0) return encode(dtype, values, blocks);
+  round_to_q8_0(values.data(), values.size() / tensor::info(dtype).block_elements, blocks.data());
+}
+
 }  // namespace hearth::quant

@@ -214,32 +214,6 @@ TEST(Encode, NothingBecomesInfinite) {
 
 /// Storing zeros has an error of 1; every type must do better for any row, however scaled, that its
 /// scales can hold.
-// What keys and values become: half a step of error at most, and nothing infinite.
-TEST(RoundToQ8, IsWithinHalfAStep) {
-  std::mt19937 random(3);
-  std::normal_distribution<float> normal;
-  for (const float size : {0.0F, 1e-30F, 1e-7F, 1e-3F, 1.0F, 3e4F, 1e9F}) {
-    std::vector<float> row(96);
-    for (float& x : row) x = size * normal(random);
-    std::string blocks(tensor::row_bytes(kQ8_0, row.size()), '\x55');
-    round_to_q8_0(row, std::as_writable_bytes(std::span(blocks)));
-    const std::vector<float> back = decoded(kQ8_0, blocks, row.size());
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      float most = 0;
-      for (std::size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j)
-        most = std::max(most, std::abs(row[j]));
-      // The scale is a half: it is a thousandth, or where it is subnormal 2^-25, off.
-      const float step = std::min(65504.0F, most / 127);
-      const float reach = 127 * std::max(step * 1e-3F, 0x1p-25F) + 0.5F * step;
-      if (most > 127 * 65504.0F) {
-        EXPECT_TRUE(std::isfinite(back[i]));
-      } else {
-        EXPECT_NEAR(back[i], row[i], reach) << "size " << size << " value " << i;
-      }
-    }
-  }
-}
-
 TEST(Encode, IsNeverWorseThanZeros) {
   for (const float scale : {1e-3F, 1.0F, 1e3F}) {
     std::vector<float> sparse(kColumns, 0.0F);
@@ -419,6 +393,32 @@ TEST(Encode, BlocksAreIndependentAndBytesRepeatable) {
     std::string several(whole.size(), '\0');
     encode(dtype, row, std::as_writable_bytes(std::span(several)));
     EXPECT_TRUE(whole == several);
+  }
+}
+
+// What keys and values become: half a step of error at most, and nothing infinite.
+TEST(EncodeKv, Q8IsWithinHalfAStep) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const float size : {0.0F, 1e-30F, 1e-7F, 1e-3F, 1.0F, 3e4F, 1e9F}) {
+    std::vector<float> row(96);
+    for (float& x : row) x = size * normal(random);
+    std::string blocks(tensor::row_bytes(kQ8_0, row.size()), '\x55');
+    encode_kv(kQ8_0, row, std::as_writable_bytes(std::span(blocks)));
+    const std::vector<float> back = decoded(kQ8_0, blocks, row.size());
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      float most = 0;
+      for (std::size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j)
+        most = std::max(most, std::abs(row[j]));
+      // The scale is a half: it is a thousandth, or where it is subnormal 2^-25, off.
+      const float step = std::min(65504.0F, most / 127);
+      const float reach = 127 * std::max(step * 1e-3F, 0x1p-25F) + 0.5F * step;
+      if (most > 127 * 65504.0F) {
+        EXPECT_TRUE(std::isfinite(back[i]));
+      } else {
+        EXPECT_NEAR(back[i], row[i], reach) << "size " << size << " value " << i;
+      }
+    }
   }
 }
 

@@ -84,7 +84,7 @@ inline void quantize_row32(const float* x, std::int64_t columns, std::byte* row)
   }
 }
 
-/// quant::round_to_q8_0, to the bit.
+/// quant::encode_kv for Q8_0, to the bit.
 inline void quantize_blocks(const float* x, std::int64_t size, std::byte* blocks) {
   constexpr std::int64_t kBytes = 2 + kRunSize;
   const F largest_half = set(65504.0F);

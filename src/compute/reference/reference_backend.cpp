@@ -182,13 +182,8 @@ class ReferenceBackend final : public Backend {
       for (std::size_t j = 0; j < block.size(); ++j) {
         block[j] = at(values, t, head, i + static_cast<std::int64_t>(j));
       }
-      const std::span<std::byte> to(pool_block(pool, cell.page, head, cell.slot, i),
-                                    type.block_bytes);
-      if (pool.dtype == DType::kQ8_0) {
-        quant::round_to_q8_0(block, to);
-      } else {
-        quant::encode(pool.dtype, block, to);
-      }
+      quant::encode_kv(pool.dtype, block,
+                       {pool_block(pool, cell.page, head, cell.slot, i), type.block_bytes});
     });
   }
 
