@@ -6,6 +6,7 @@
 #include "compute/cpu/coded_decode_code.h"
 #include "compute/cpu/coded_kernels.h"
 #include "compute/cpu/coded_lanes.h"
+#include "compute/cpu/register_tiles.h"
 
 namespace hearth::compute::cpu {
 namespace {
@@ -15,25 +16,6 @@ constexpr int kCodedPanels = kMaxTile >= 8 ? 4 : 2;
 constexpr int kCodedValuePanels = kMaxTile >= 8 ? 2 : 1;
 /// With registers enough so many queries take numbers as they are looked up.
 constexpr int kDirectQueries = kMaxTile >= 8 ? 8 : 0;
-
-/// body<n>(first) for all queries, n at most kMost.
-template <int kMost, class Body>
-inline void for_queries(int count, Body body) {
-  int first = 0;
-  for (; first + kMost <= count; first += kMost) body.template operator()<kMost>(first);
-  const int rest = count - first;
-  if constexpr (kMost > 4) {
-    if (rest == 7) body.template operator()<7>(first);
-    if (rest == 6) body.template operator()<6>(first);
-    if (rest == 5) body.template operator()<5>(first);
-    if (rest == 4) body.template operator()<4>(first);
-  }
-  if constexpr (kMost > 2) {
-    if (rest == 3) body.template operator()<3>(first);
-    if (rest == 2) body.template operator()<2>(first);
-  }
-  if (rest == 1) body.template operator()<1>(first);
-}
 
 // ---- Scores -------------------------------------------------------------------------------------
 
@@ -54,8 +36,8 @@ inline void mean_products_of(const MeanProducts& a, int first) {
 }
 
 inline void mean_products(const MeanProducts& a) {
-  for_queries<4>(a.queries_count,
-                 [&]<int kQueries>(int first) { mean_products_of<kQueries>(a, first); });
+  for_parts<4>(0, a.queries_count,
+               [&]<int kQueries>(int first) { mean_products_of<kQueries>(a, first); });
 }
 
 /// Sums of products of a tile's panels [panel, panel + kPanels) with some queries.
@@ -144,13 +126,13 @@ inline void score_coded(const CodedScore& a) {
   if constexpr (kDirectQueries > 0) {
     if (a.bits != 0) {
       with_bits(a.bits, [&]<int kBits>() {
-        for_queries<kDirectQueries>(a.queries_count,
-                                    [&]<int kQueries>(int) { score_codes<kBits, kQueries>(a); });
+        with_size<kDirectQueries>(a.queries_count, 0,
+                                  [&]<int kQueries>(int) { score_codes<kBits, kQueries>(a); });
       });
       return;
     }
   }
-  for_queries<kCodedQueries>(a.queries_count, [&]<int kQueries>(int first) {
+  for_parts<kCodedQueries>(0, a.queries_count, [&]<int kQueries>(int first) {
     for (int panel = 0; panel < 4; panel += kCodedPanels) {
       score_part<kQueries, kCodedPanels>(a, first, panel);
     }
@@ -211,7 +193,8 @@ inline void softmax_of(const CodedSoftmax& a, int first) {
 }
 
 inline void softmax_coded(const CodedSoftmax& a) {
-  for_queries<4>(a.queries_count, [&]<int kQueries>(int first) { softmax_of<kQueries>(a, first); });
+  for_parts<4>(0, a.queries_count,
+               [&]<int kQueries>(int first) { softmax_of<kQueries>(a, first); });
 }
 
 /// Between -1/2 and 1/2: multiples of the golden ratio, which are spread evenly in any few cells.
@@ -289,8 +272,8 @@ inline void weigh_wide(const float* p, const float* factors, const CodedWeights&
 
 inline void weigh_coded(const float* p, const float* factors, const CodedWeights& to, int count) {
   if (to.low == nullptr) {
-    for_queries<4>(count,
-                   [&]<int kQueries>(int first) { weigh_narrow<kQueries>(p, factors, to, first); });
+    for_parts<4>(0, count,
+                 [&]<int kQueries>(int first) { weigh_narrow<kQueries>(p, factors, to, first); });
   } else {
     for (int q = 0; q < count; ++q) weigh_wide(p, factors, to, q);
   }
@@ -392,14 +375,15 @@ inline void value_of_width(const CodedValue& a) {
       with_bits(a.bits, [&]<int kBits>() {
         // Only integers of four and eight bits are kept so exactly, and those always.
         if constexpr (kWide ? kBits >= 4 : kBits <= 4) {
-          for_queries<kDirectQueries>(
-              a.queries_count, [&]<int kQueries>(int) { value_codes<kBits, kQueries, kWide>(a); });
+          with_size<kDirectQueries>(a.queries_count, 0, [&]<int kQueries>(int) {
+            value_codes<kBits, kQueries, kWide>(a);
+          });
         }
       });
       return;
     }
   }
-  for_queries<kCodedQueries>(a.queries_count, [&]<int kQueries>(int first) {
+  for_parts<kCodedQueries>(0, a.queries_count, [&]<int kQueries>(int first) {
     std::int64_t panel = 0;
     for (; panel + kCodedValuePanels <= a.panels; panel += kCodedValuePanels) {
       value_part<kQueries, kCodedValuePanels, kWide>(a, first, panel);
