@@ -11,6 +11,7 @@
 #include "hub/json.h"
 #include "hub/reference.h"
 #include "hub/sha256.h"
+#include "hub/sources.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "support/shown_path.h"

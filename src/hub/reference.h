@@ -1,7 +1,6 @@
 // What people write to name a model that is to be fetched.
 #pragma once
 
-#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,8 +27,6 @@ struct HuggingFaceReference {
 struct OllamaReference {
   std::string space = "library", name, tag = "latest";
 };
-/// Bytes of a manifest that are read at most, from Ollama's registry or its folder of models.
-inline constexpr std::size_t kMaxOllamaManifest = std::size_t{1} << 20;
 
 /// http:// or https://.
 struct UrlReference {

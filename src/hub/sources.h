@@ -3,6 +3,7 @@
 // the OCI distribution specification (manifests, blobs).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -16,6 +17,9 @@
 #include "hub/reference.h"
 
 namespace hearth::hub {
+
+/// Bytes of a manifest that are read at most, from Ollama's registry or its folder of models.
+inline constexpr std::size_t kMaxOllamaManifest = std::size_t{1} << 20;
 
 struct RemoteFile {
   std::string name;  ///< path in the repository, or last part of the address
