@@ -13,8 +13,6 @@ using spec::PoolingKind;
 
 namespace {
 
-/// Rows of a pass when texts are short; longer texts of encoders make it longer.
-constexpr std::int64_t kPassRows = 512;
 constexpr std::int64_t kMostSequences = 64;
 /// Cells of KV for all sequences of a decoder together, unless one text needs more.
 constexpr std::int64_t kDecoderCells = 4096;
@@ -51,7 +49,8 @@ spec::Setup embedding_setup(spec::Setup setup, const spec::ModelSpec& spec, std:
                             std::int64_t texts) {
   longest = std::clamp<std::int64_t>(longest, 1, longest_text(spec));
   setup.context = longest;
-  setup.batch_rows = reads_whole_texts(spec) ? std::max(kPassRows, longest) : kPassRows;
+  // Longer texts of encoders make a pass longer.
+  setup.batch_rows = reads_whole_texts(spec) ? std::max(spec::kPassRows, longest) : spec::kPassRows;
   std::int64_t sequences = kMostSequences;
   if (!spec.kv_memories.empty()) sequences = kDecoderCells / longest;
   if (spec.encoder) sequences = 1;

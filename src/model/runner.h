@@ -12,6 +12,7 @@
 #include "model/adapters.h"
 #include "model/weights.h"
 #include "spec/model_spec.h"
+#include "spec/setup.h"
 #include "state/memory.h"
 #include "state/sequence.h"
 #include "tensor/arena.h"
@@ -53,7 +54,7 @@ struct Outputs {
                                         const Outputs& outputs) noexcept;
 
 struct RunnerLimits : Outputs {
-  std::int64_t batch_rows = 512;
+  std::int64_t batch_rows = spec::kPassRows;
   int sequences = 1;  // different sequences in one pass
 };
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "spec/setup.h"
 #include "state/memory.h"
 #include "state/snapshots.h"
 #include "tensor/dtype.h"
@@ -196,8 +197,7 @@ void add_engine_work(const CatalogModel& model, const Parts& parts, const std::s
   workload.window_read_bytes = workload.window_bytes_per_token;
   workload.state_memory_bytes =
       static_cast<double>(state::kSlotsPerSequence + state::kChatSnapshots) * workload.state_bytes;
-  constexpr double kRows = 512;
-  workload.buffer_bytes = kRows * sizeof(float) * (4 * width + 2 * hidden + heads + kv) +
+  workload.buffer_bytes = spec::kPassRows * sizeof(float) * (4 * width + 2 * hidden + heads + kv) +
                           sizeof(float) * workload.vocabulary;
 }
 

@@ -9,6 +9,7 @@
 #include "compute/cpu/cpu_backend.h"
 #include "model/cost.h"
 #include "model/families/registry.h"
+#include "spec/setup.h"
 #include "spec/visit.h"
 #include "support/error.h"
 
@@ -19,7 +20,6 @@ using tensor::DType;
 
 namespace {
 
-constexpr std::int64_t kPrompt = 512;  // rows of a pass
 // Contexts that are compared to see what grows are at least this deep.
 constexpr std::int64_t kDepth = 1024;
 constexpr std::int64_t kUsualContext = 8192;
@@ -107,8 +107,8 @@ void Counter::tensors() {
 
 /// A pass of a whole prompt, with and without the logits of its last token.
 void Counter::prompt() {
-  const std::int64_t limit = spec_.position_limit > 0 ? spec_.position_limit : kPrompt;
-  const std::int64_t rows = std::min(kPrompt, limit);
+  const std::int64_t limit = spec_.position_limit > 0 ? spec_.position_limit : spec::kPassRows;
+  const std::int64_t rows = std::min(spec::kPassRows, limit);
   const Counts counts = pass(rows, 0, 0);
   const auto each = [rows](auto count) {
     return static_cast<double>(count) / static_cast<double>(rows);
@@ -256,7 +256,7 @@ void Counter::memory() {
   kv_costs();
   spec::Setup setup;
   setup.context = std::min(kUsualContext, model::default_context(spec_));
-  if (setup.context == 0) setup.context = kPrompt;
+  if (setup.context == 0) setup.context = spec::kPassRows;
   setup.snapshots = generates(spec_) ? -1 : 0;
   const spec::ModelSpec spec = model::describe_model(file_, {setup.context});
   model::Outputs outputs;

@@ -1,7 +1,7 @@
 #include "plan/kv_disk.h"
 
 #include "compute/backend.h"
-#include "plan/pass_rows.h"
+#include "spec/setup.h"
 #include "state/page_stream.h"
 
 namespace hearth::plan {
@@ -34,7 +34,7 @@ KvDivision divide_kv(const KvNeed& need, double budget) noexcept {
   const double layer = need.per_token / std::max(1, need.layers);
   const double ring = std::max(std::min(budget / kRingShare, kMostRing),
                                static_cast<double>(state::PageStream::kSlots) * unit * layer);
-  const double least = (kPassRows + unit + state::kPageCells) * need.per_token;
+  const double least = (spec::kPassRows + unit + state::kPageCells) * need.per_token;
   result.in_memory = budget - need.fixed - ring;
   result.enough = result.in_memory >= std::min(least, need.growing);
   result.in_memory = std::clamp(result.in_memory, 0.0, need.growing);

@@ -10,7 +10,7 @@
 
 #include "plan/kv_cost.h"
 #include "plan/kv_disk.h"
-#include "plan/pass_rows.h"
+#include "spec/setup.h"
 #include "state/page_disk.h"
 #include "state/snapshots.h"
 #include "support/error.h"
@@ -27,10 +27,10 @@ namespace {
 // Beyond what the engine reports: the program itself, the tokenizer, pages of the file
 // (docs/benchmarks.md, "Memory and loading").
 constexpr double kProgramBytes = 64e6;
+constexpr double kPassRows = spec::kPassRows, kPageCells = state::kPageCells;
 // Cells that a windowed memory keeps behind the window and for a pass; both ends may be in the
 // middle of a page (state/memory.cpp).
 constexpr double kWindowMore = 64 + kPassRows;
-constexpr double kPageCells = state::kPageCells;
 // The measurements that docs/benchmarks.md lists ("Planner") are within these shares of what was
 // predicted.
 constexpr double kDecodeSlower = 0.85, kDecodeFaster = 1.3;

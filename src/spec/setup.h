@@ -12,6 +12,9 @@
 
 namespace hearth::spec {
 
+/// Rows of a pass where nothing else is asked for.
+inline constexpr std::int64_t kPassRows = 512;
+
 struct Setup {
   std::filesystem::path model;
   /// Cells of KV per sequence. 0: the model's own context length, but at most 8192 and at most what
@@ -24,7 +27,7 @@ struct Setup {
   std::int64_t prefix_cells = 0;
   std::int64_t snapshots = 0;
   /// Rows per pass: prompts are evaluated in pieces of this size.
-  std::int64_t batch_rows = 512;
+  std::int64_t batch_rows = kPassRows;
   /// What keys and values are kept in.
   KvFormat kv_type = tensor::DType::kF16;
   /// Absent: as the file says.
