@@ -107,7 +107,8 @@ await run('anthropic', {
     const events = []
     for await (const event of stream) events.push(event)
     assert.ok(assertOrder(events).includes('tool_use'))
-    const json = events.map((event) => event.delta?.partial_json ?? '').join('')
+    const { index } = events.find((event) => event.content_block?.type === 'tool_use')
+    const json = events.filter((event) => event.index === index).map((event) => event.delta?.partial_json ?? '').join('')
     assert.ok(ajv.validate(weatherParameters, JSON.parse(json)), ajv.errorsText())
     assert.equal(events.at(-2).delta.stop_reason, 'tool_use')
   },

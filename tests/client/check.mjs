@@ -2,10 +2,10 @@
 export { strict as assert } from 'node:assert'
 
 export const url = process.env.HEARTH_URL
-export const chat = 'tiny-chat'
-export const thinker = 'tiny-thinker'
-export const endless = 'tiny-endless'
-export const embedder = 'tiny-embed'
+export const chat = 'chat'
+export const thinker = 'thinker'
+export const endless = 'endless'
+export const embedder = 'embed'
 
 export const weatherParameters = {
   type: 'object',

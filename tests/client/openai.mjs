@@ -189,7 +189,7 @@ await run('openai', {
 
   async 'responses: events come in order'() {
     const stream = await client.responses.create({
-      model: chat, input: [{ role: 'user', content: 'Tell me.' }], max_output_tokens: 20, stream: true,
+      model: endless, input: [{ role: 'user', content: 'Tell me.' }], max_output_tokens: 20, stream: true,
     })
     const events = []
     for await (const event of stream) events.push(event)
@@ -201,7 +201,7 @@ await run('openai', {
     assert.deepEqual(kinds.slice(-4, -1), [
       'response.output_text.done', 'response.content_part.done', 'response.output_item.done',
     ])
-    assert.ok(['response.completed', 'response.incomplete'].includes(kinds.at(-1)))
+    assert.equal(kinds.at(-1), 'response.incomplete')
     const text = events.filter((event) => event.type === 'response.output_text.delta').map((event) => event.delta).join('')
     assert.equal(text, events.find((event) => event.type === 'response.output_text.done').text)
   },

@@ -1,11 +1,12 @@
-// node run.mjs HEARTH SCRIPT: starts HEARTH serve and runs SCRIPT.mjs against it, in a process of its own. Exits with 0
-// when it passed and the server is still well.
+// node run.mjs HEARTH SCRIPT: starts HEARTH serve, creates the models of check.mjs and runs SCRIPT.mjs, in a process of
+// its own. Exits with 0 when it passed and the server is still well.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { startHearth } from './server.mjs'
+import { createSeeded, startHearth } from './server.mjs'
 
 const [program, script] = process.argv.slice(2)
 const hearth = await startHearth(program)
+await createSeeded(hearth.url, hearth.models)
 const child = spawn(process.execPath, [fileURLToPath(new URL(`${script}.mjs`, import.meta.url))], {
   env: { ...process.env, HEARTH_URL: hearth.url },
   stdio: 'inherit',

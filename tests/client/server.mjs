@@ -1,9 +1,28 @@
 // hearth serve for a test: in a home of its own, on a free port, with the tiny models.
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeModels } from './models.mjs'
+
+/**
+ * Models like `models` (paths by name) whose seed is always the same: "tiny-chat" becomes "chat". A random seed would end
+ * an answer, or its reasoning, before the first word once in a while.
+ */
+export async function createSeeded(url, models) {
+  for (const [name, path] of Object.entries(models)) {
+    const file = await readFile(path)
+    const digest = `sha256:${createHash('sha256').update(file).digest('hex')}`
+    const post = async (where, body) => {
+      const reply = await fetch(`${url}${where}`, { method: 'POST', body })
+      if (!reply.ok) throw new Error(`${where} of ${name}: ${await reply.text()}`)
+    }
+    await post(`/api/blobs/${digest}`, file)
+    const files = { [`${name}.gguf`]: digest }
+    await post('/api/create', JSON.stringify({ model: name.replace('tiny-', ''), files, parameters: { seed: 3 }, stream: false }))
+  }
+}
 
 /** Starts it; resolves when it listens. */
 export async function startHearth(program, options = []) {
@@ -36,5 +55,5 @@ export async function startHearth(program, options = []) {
     await stop()
     throw error
   })
-  return { url, stop, log: () => log, exited: () => child.exitCode ?? child.signalCode }
+  return { url, models, stop, log: () => log, exited: () => child.exitCode ?? child.signalCode }
 }

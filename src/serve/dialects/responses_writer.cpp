@@ -1,6 +1,7 @@
 // Replies of /v1/responses: items (reasoning, messages, calls), and the events that tell of them.
 #include "serve/dialects/responses_writer.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -65,7 +66,10 @@ class ResponsesWriter : public EventsOrBody {
 
   std::string choice_end(int choice, const ChoiceEnd& end) override {
     if (choice == 0) end_ = end;
-    return close(cut() ? "incomplete" : "completed");
+    std::string bytes;
+    // Clients read the message of every answer: one that says nothing has an empty one.
+    if (!answered() && !cut()) bytes = start_text(ItemKind::kMessage);
+    return bytes + close(cut() ? "incomplete" : "completed");
   }
 
   std::string end(const Usage& usage) override {
@@ -94,6 +98,13 @@ class ResponsesWriter : public EventsOrBody {
 
  private:
   [[nodiscard]] bool cut() const { return finish_reason(end_.reason) == "length"; }
+
+  /// A message or a call was begun.
+  [[nodiscard]] bool answered() const {
+    return (open_ && open_->kind != ItemKind::kReasoning) ||
+           std::ranges::any_of(output_,
+                               [](const Json& item) { return item["type"] != "reasoning"; });
+  }
 
   [[nodiscard]] Json response_object(std::string_view status) const {
     Json response = {{"id", "resp_" + header_.id},    {"object", "response"},
@@ -183,16 +194,20 @@ class ResponsesWriter : public EventsOrBody {
                 {{"output_index", output_.size()}, {"item", item_object(*open_, "in_progress")}});
   }
 
+  /// Opens a message or reasoning with its only part.
+  std::string start_text(ItemKind kind) {
+    std::string bytes = open(kind, kind == ItemKind::kMessage ? "msg_" : "rs_");
+    bytes += tell_added();
+    return bytes +
+           tell_item("response.content_part.added", {{"part", part_object(*open_, "")}}, true);
+  }
+
   std::string add(ItemKind kind, const std::string& text,
                   const std::vector<TokenLogprob>& logprobs) {
     if (text.empty() && logprobs.empty()) return {};
     std::string bytes;
     const bool message = kind == ItemKind::kMessage;
-    if (!open_ || open_->kind != kind) {
-      bytes = open(kind, message ? "msg_" : "rs_");
-      bytes += tell_added();
-      bytes += tell_item("response.content_part.added", {{"part", part_object(*open_, "")}}, true);
-    }
+    if (!open_ || open_->kind != kind) bytes = start_text(kind);
     open_->text += text;
     Json delta = {{"delta", text}};
     if (message) {

@@ -213,6 +213,27 @@ TEST(ResponsesReply, IncompleteAndFailed) {
   EXPECT_EQ(failed[0].data["response"]["error"]["message"], "it broke");
 }
 
+TEST(ResponsesReply, AnAnswerThatSaysNothingHasAnEmptyMessage) {
+  for (const bool reasons : {false, true}) {
+    std::vector<text::ReplyEvent> reply;
+    if (reasons) reply.push_back(reasoning_event("deep"));
+    const auto events = read_sse(write_reply(*responses_read(R"({"stream":true})").writer, reply));
+    std::vector<std::string> last = responses_names(events);
+    last.erase(last.begin(), last.end() - 6);
+    EXPECT_EQ(last, (std::vector<std::string>{"output_item.added", "content_part.added",
+                                              "output_text.done", "content_part.done",
+                                              "output_item.done", "completed"}));
+    const Json collected = Json::parse(write_reply(*responses_read().writer, reply));
+    EXPECT_EQ(collected["output"], events.back().data["response"]["output"]);
+    const Json& message = collected["output"].back();
+    EXPECT_EQ(message["type"], "message");
+    EXPECT_EQ(message["content"][0]["text"], "");
+  }
+  const Json cut = Json::parse(
+      write_reply(*responses_read().writer, {reasoning_event("deep")}, {EndReason::kLength, ""}));
+  EXPECT_EQ(cut["output"].size(), 1U);
+}
+
 TEST(ResponsesReply, CustomTools) {
   const auto writer =
       responses_read(R"({"stream":true,"tools":[{"type":"custom","name":"p"}]})").writer;
