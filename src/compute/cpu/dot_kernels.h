@@ -514,20 +514,19 @@ struct TilesFloat {
     dot_float<Panel, kColumns>(a, first);
   }
 };
-inline void interleave(const std::byte* const (&rows)[kPanelRows], std::int64_t quads, bool flip,
-                       std::byte* to) {
+inline void interleave(const std::byte* const (&rows)[kPanelRows], std::int64_t quads,
+                       std::int64_t step, bool flip, std::byte* to) {
+  const auto bits = static_cast<std::int32_t>(flip ? 0x80808080U : 0);
   for (std::int64_t i = 0; i < quads; i += 16) {
     const std::int64_t count = quads - i < 16 ? quads - i : 16;
     F lanes[kPanelRows];
     for (int lane = 0; lane < kPanelRows; ++lane) {
-      const auto* const from = reinterpret_cast<const float*>(rows[lane] + 4 * i);
-      lanes[lane] = count == 16 ? load(from) : load_first(from, count);
+      const std::byte* const from = rows[lane] + i / 8 * step;
+      const I row = count == 16 ? load_halves(from, from + step)
+                                : bits_of(load_first(reinterpret_cast<const float*>(from), count));
+      lanes[lane] = float_of(xor_int(row, bits));
     }
     store_transposed(lanes, count, reinterpret_cast<float*>(to + 64 * i));
-    if (!flip) continue;
-    for (std::int64_t q = i; q < i + count; ++q) {
-      store_bytes(to + 64 * q, add_bytes(load_bytes(to + 64 * q), bytes_of(128)));
-    }
   }
 }
 

@@ -381,9 +381,10 @@ struct KernelTable {
   /// Writes a panel of `columns` features in its expanded format; null for the other formats.
   ExpandFunction expand[kPanelFormats];
   /// to[i][lane] = quad i (four bytes) of rows[lane], for i < quads; `flip`: with 128 added to
-  /// every byte.
+  /// every byte. Eight quads begin every `step` bytes; where that is not 32, `quads` is a multiple
+  /// of eight.
   void (*interleave_quads)(const std::byte* const (&rows)[kPanelRows], std::int64_t quads,
-                           bool flip, std::byte* to);
+                           std::int64_t step, bool flip, std::byte* to);
   void (*to_bfloat)(const float* x, std::int64_t size, std::byte* to);
 
   void (*quantize32)(const float* x, std::int64_t columns, std::byte* row);

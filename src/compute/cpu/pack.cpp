@@ -46,10 +46,10 @@ struct Quads {
 
   [[nodiscard]] std::byte* of(std::int64_t lane) noexcept { return bytes[lane]; }
   void interleave(const KernelTable& kernels, std::int64_t quads, std::byte* to,
-                  std::int64_t first = 0, bool flip = false) const noexcept {
+                  std::int64_t first = 0) const noexcept {
     const std::byte* rows[kPanelRows];
     for (int lane = 0; lane < kLanes; ++lane) rows[lane] = bytes[lane] + 4 * first;
-    kernels.interleave_quads(rows, quads, flip, to);
+    kernels.interleave_quads(rows, quads, 32, false, to);
   }
 };
 
@@ -125,36 +125,37 @@ void stage_small(PanelFormat format, const std::byte* from, std::int64_t lane, s
   std::memcpy(to, from, 16);
 }
 
-/// Q8_0, whose panels take the longest to write: sizes are constants, and of every row eight blocks
-/// are read at a time.
+/// Q8_0, whose files are the largest: pairs of blocks are interleaved from where they are.
 void pack_bytes(const KernelTable& kernels, const WeightSource& source, const WeightRows& rows,
                 std::byte* panel) noexcept {
-  constexpr std::int64_t kBlock = 34, kAtOnce = 8;
+  constexpr std::int64_t kBlock = 34;
   constexpr std::int64_t kHeader = 64, kGroup = kHeader + 2 * 512;  // two blocks
-  const std::int64_t blocks = source.columns / 32;
-  Quads staged = {};
-  for (std::int64_t b = 0; b < blocks; b += kAtOnce) {
-    const std::int64_t count = std::min(kAtOnce, blocks - b);
-    // A block without a second one has zeros beside it.
-    if (count % 2 != 0) std::memset(panel + kGroup * (count / 2), 0, kGroup);
+  static constexpr std::byte kAbsent[2 * kBlock] = {};
+  const bool flip = kernels.biased_weights;
+  const auto block_of = [&](std::int64_t lane, std::int64_t b) {
+    return rows.start[lane] != nullptr ? rows.start[lane] + kBlock * b : kAbsent;
+  };
+  const std::byte* quads[kPanelRows];
+  std::int64_t b = 0;
+  for (; b + 2 <= source.columns / 32; b += 2, panel += kGroup) {
     for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
-      const std::byte* const row = rows.start[lane];
-      for (std::int64_t i = 0; i < count; ++i) {
-        std::byte* const scales = panel + kGroup * (i / 2) + 32 * (i % 2);
-        if (row == nullptr) {
-          std::memset(scales + 2 * lane, 0, 2);
-          continue;
-        }
-        const std::byte* const from = row + kBlock * (b + i);
-        put_half(from, scales, lane);
-        std::memcpy(staged.of(lane) + 32 * i, from + 2, 32);
-      }
+      const std::byte* const from = block_of(lane, b);
+      put_half(from, panel, lane);
+      put_half(from + kBlock, panel + 32, lane);
+      quads[lane] = from + 2;
     }
-    for (std::int64_t i = 0; i < count; i += 2, panel += kGroup) {
-      staged.interleave(kernels, 8 * std::min<std::int64_t>(2, count - i), panel + kHeader, 8 * i,
-                        kernels.biased_weights);
-    }
+    kernels.interleave_quads(quads, 16, kBlock, flip, panel + kHeader);
   }
+  if (b == source.columns / 32) return;
+  // A block without a second one has zeros beside it.
+  std::memset(panel, 0, kGroup);
+  Quads staged;
+  for (std::int64_t lane = 0; lane < kPanelRows; ++lane) {
+    put_half(block_of(lane, b), panel, lane);
+    std::memcpy(staged.of(lane), block_of(lane, b) + 2, 32);
+    quads[lane] = staged.of(lane);
+  }
+  kernels.interleave_quads(quads, 8, 32, flip, panel + kHeader);
 }
 
 void pack_small(const KernelTable& kernels, const WeightSource& source, PanelFormat format,

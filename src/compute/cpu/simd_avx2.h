@@ -136,6 +136,11 @@ inline I load_int(const void* p) {
   const auto* halves = static_cast<const __m256i*>(p);
   return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
 }
+/// 32 bytes from each of two places.
+inline I load_halves(const void* low, const void* high) {
+  return {_mm256_loadu_si256(static_cast<const __m256i*>(low)),
+          _mm256_loadu_si256(static_cast<const __m256i*>(high))};
+}
 inline I add_int(I x, I y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
 inline I sub_int(I x, I y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
 template <int kBits>
@@ -179,6 +184,10 @@ inline I widen_signed_pairs(const void* p) {
 inline I and_int(I x, std::int32_t mask) {
   const __m256i bits = _mm256_set1_epi32(mask);
   return {_mm256_and_si256(x.a, bits), _mm256_and_si256(x.b, bits)};
+}
+inline I xor_int(I x, std::int32_t mask) {
+  const __m256i bits = _mm256_set1_epi32(mask);
+  return {_mm256_xor_si256(x.a, bits), _mm256_xor_si256(x.b, bits)};
 }
 inline I or_int(I x, I y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
 inline I shift_right_by(I x, int bits) {

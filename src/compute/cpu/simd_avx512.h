@@ -107,6 +107,12 @@ inline void store_transposed(const F (&rows)[16], std::int64_t count, float* to)
 inline I zero_int() { return _mm512_setzero_si512(); }
 inline I set_int(std::int32_t x) { return _mm512_set1_epi32(x); }
 inline I load_int(const void* p) { return _mm512_loadu_si512(p); }
+/// 32 bytes from each of two places.
+inline I load_halves(const void* low, const void* high) {
+  const __m512i first =
+      _mm512_castsi256_si512(_mm256_loadu_si256(static_cast<const __m256i*>(low)));
+  return _mm512_inserti64x4(first, _mm256_loadu_si256(static_cast<const __m256i*>(high)), 1);
+}
 inline I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
 inline I sub_int(I a, I b) { return _mm512_sub_epi32(a, b); }
 template <int kBits>
@@ -142,6 +148,7 @@ inline void store_int16(std::int16_t* p, I a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a));
 }
 inline I and_int(I a, std::int32_t mask) { return _mm512_and_si512(a, _mm512_set1_epi32(mask)); }
+inline I xor_int(I a, std::int32_t mask) { return _mm512_xor_si512(a, _mm512_set1_epi32(mask)); }
 inline I or_int(I a, I b) { return _mm512_or_si512(a, b); }
 inline I shift_right_by(I a, int bits) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(bits)); }
 /// a - b in 16-bit halves.

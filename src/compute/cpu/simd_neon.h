@@ -165,6 +165,13 @@ inline B load_codes(const void* p) { return load_bytes(p); }
 inline I load_int(const void* p) {
   return each<I>(load_bytes(p), [](uint8x16_t x) { return vreinterpretq_s32_u8(x); });
 }
+/// 32 bytes from each of two places.
+inline I load_halves(const void* low, const void* high) {
+  const auto* const first = static_cast<const std::uint8_t*>(low);
+  const auto* const second = static_cast<const std::uint8_t*>(high);
+  return {vreinterpretq_s32_u8(vld1q_u8(first)), vreinterpretq_s32_u8(vld1q_u8(first + 16)),
+          vreinterpretq_s32_u8(vld1q_u8(second)), vreinterpretq_s32_u8(vld1q_u8(second + 16))};
+}
 inline I add_int(I x, I y) {
   return each<I>(x, y, [](int32x4_t p, int32x4_t q) { return vaddq_s32(p, q); });
 }
@@ -270,6 +277,10 @@ inline void store_bytes(void* p, B x) {
 }
 inline void store_int(void* p, I x) {
   store_bytes(p, each<B>(x, [](int32x4_t part) { return vreinterpretq_u8_s32(part); }));
+}
+inline I xor_int(I x, std::int32_t mask) {
+  const int32x4_t bits = vdupq_n_s32(mask);
+  return each<I>(x, [&](int32x4_t p) { return veorq_s32(p, bits); });
 }
 inline I and_int(I x, std::int32_t mask) {
   const int32x4_t bits = vdupq_n_s32(mask);

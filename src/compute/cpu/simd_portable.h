@@ -132,6 +132,14 @@ inline I load_int(const void* p) {
   std::memcpy(result.v, p, sizeof result.v);
   return result;
 }
+/// 32 bytes from each of two places.
+inline I load_halves(const void* low, const void* high) {
+  constexpr std::size_t kHalf = sizeof(I) / 2;
+  I result;
+  std::memcpy(result.v, low, kHalf);
+  std::memcpy(result.v + kLanes / 2, high, kHalf);
+  return result;
+}
 inline I add_int(I a, I b) {
   return make<I>([&](int i) { return wrap(bits(a.v[i]) + bits(b.v[i])); });
 }
@@ -182,6 +190,9 @@ inline I widen_signed_pairs(const void* p) {
 }
 inline I and_int(I a, std::int32_t mask) {
   return make<I>([&](int i) { return a.v[i] & mask; });
+}
+inline I xor_int(I a, std::int32_t mask) {
+  return make<I>([&](int i) { return a.v[i] ^ mask; });
 }
 inline I or_int(I a, I b) {
   return make<I>([&](int i) { return a.v[i] | b.v[i]; });
