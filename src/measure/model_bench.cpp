@@ -9,6 +9,7 @@
 
 #include "compute/cpu/cpu_backend.h"
 #include "generate/evaluator.h"
+#include "generate/sampler.h"
 #include "generate/sampler_settings.h"
 #include "generate/session.h"
 #include "machine/cpu.h"
@@ -306,6 +307,10 @@ double PassBench::decode_together(std::uint64_t round) {
     rows.push_back({.sequence = sequence.get(), .wants_logits = true});
   }
   std::vector<TokenId> tokens = prompts.make(static_cast<std::int64_t>(rows.size()), round + 1);
+  generate::SamplerContext context;
+  context.vocabulary = model_->spec().vocabulary;
+  context.context = model_->setup().context;
+  std::vector<generate::Sampler> samplers(rows.size(), {sampler_, context});
   double start = 0;
   for (std::int64_t i = 0; i <= plan_.generated; ++i) {
     check_cancelled();
@@ -314,8 +319,8 @@ double PassBench::decode_together(std::uint64_t round) {
     const std::span<const float> logits = model_->run(rows);
     const std::size_t size = logits.size() / rows.size();
     for (std::size_t s = 0; s < rows.size(); ++s) {
-      const auto row = logits.subspan(s * size, size);
-      tokens[s] = static_cast<TokenId>(std::max_element(row.begin(), row.end()) - row.begin());
+      tokens[s] = samplers[s].sample(logits.subspan(s * size, size));
+      samplers[s].accept(tokens[s]);
     }
   }
   return now() - start;
