@@ -70,6 +70,7 @@ struct ChatRequest : GenerationRequest {
   Json tools;  ///< array of {"type": "function", "function": {...}}, or null
   ToolChoice tool_choice;
   std::optional<bool> thinking;
+  bool must_think = false;  ///< refused (400) where the model cannot
   std::optional<int> thinking_budget;
   Json template_variables = Json::object();  ///< chat_template_kwargs
   bool continue_last = false;  ///< the last message is the beginning of the answer (prefill)

@@ -26,7 +26,8 @@ std::shared_ptr<const grammar::Grammar> compiled(const char* parameter, Compile 
 
 bool is_strict(const Json& tool) {
   const auto function = tool.find("function");
-  return function != tool.end() && function->is_object() && function->value("strict", false);
+  return function != tool.end() && function->is_object() && function->contains("strict") &&
+         (*function)["strict"] == true;
 }
 
 }  // namespace

@@ -176,6 +176,11 @@ class ChatRenderer {
     variables_ =
         request_.template_variables.is_object() ? request_.template_variables : Json::object();
     budget_ = request_.thinking_budget;
+    if (request_.must_think && format_.reasoning.empty()) {
+      throw RequestFailure(
+          400, fmt::format("\"{}\" does not support thinking", printable(request_.model)),
+          "unsupported_value", "think");
+    }
     if (!request_.thinking) return;
     const Json switches = text::thinking_arguments(format_, *request_.thinking,
                                                    *request_.thinking ? budget_ : std::nullopt);
@@ -219,9 +224,11 @@ class ChatRenderer {
     if (!chat_ || result.tokens.size() < kWorthIt) return;
     try {
       std::vector<std::size_t> ends;
-      if (messages_.front().value("role", "") == "system" || with_tools_) {
+      // Of a conversation that is only the beginning of the answer nothing is left here.
+      const bool has_system = !messages_.empty() && messages_.front().value("role", "") == "system";
+      if (has_system || with_tools_) {
         Json first = Json::array();
-        if (messages_.front().value("role", "") == "system") first.push_back(messages_.front());
+        if (has_system) first.push_back(messages_.front());
         first.push_back({{"role", "user"}, {"content", "\x01"}});
         ends.push_back(common_bytes(result.text, render(first, false).str()));
       }

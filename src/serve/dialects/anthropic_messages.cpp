@@ -167,6 +167,7 @@ class Translator {
 
   void user(const Json& content, const std::string& path) {
     if (content.is_string()) return add("user", content.get<std::string>());
+    if (content.empty()) refuse(path + " is empty", path, "empty_array");
     for (std::size_t i = 0; i < content.size(); ++i) {
       const std::string here = indexed(path, i);
       const Json& block = content[i];

@@ -216,6 +216,7 @@ void read_think(const Json& body, ChatRequest& request) {
   if (think == nullptr) return;
   if (think->is_boolean()) {
     request.thinking = think->get<bool>();
+    request.must_think = *request.thinking;
     return;
   }
   const std::string& level = think->get_ref<const std::string&>();
@@ -225,6 +226,7 @@ void read_think(const Json& body, ChatRequest& request) {
            "think");
   }
   apply_effort(request, level);
+  request.must_think = true;
 }
 
 LoadExchange load_exchange(const GenerationRequest& request, bool chat) {

@@ -67,7 +67,9 @@ void add_ollama_generating(RouteGroup& routes, const ServiceParts& parts) {
                const EmbeddingReply reply =
                    embed(parts.models, read_ollama_embeddings(request.body),
                          patience(request.deadline, exchange));
-               exchange.respond_json(200, ollama_embeddings(reply.vectors.at(0)));
+               exchange.respond_json(
+                   200, ollama_embeddings(reply.vectors.empty() ? std::vector<float>()
+                                                                : reply.vectors.front()));
              });
 }
 

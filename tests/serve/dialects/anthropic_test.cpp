@@ -40,6 +40,8 @@ TEST(AnthropicRequest, Settings) {
   EXPECT_EQ(anthropic_refused(R"({"max_tokens":null})").parameter, "max_tokens");
   EXPECT_EQ(anthropic_refused(R"({"max_tokens":0})").parameter, "max_tokens");
   EXPECT_EQ(anthropic_refused(R"({"messages":[]})").parameter, "messages");
+  EXPECT_EQ(anthropic_refused(R"({"messages":[{"role":"user","content":[]}]})").parameter,
+            "messages[0].content");
   EXPECT_EQ(anthropic_refused(R"({"messages":[{"role":"user"}]})").parameter,
             "messages[0].content");
   EXPECT_EQ(anthropic_refused(R"({"messages":[{"role":"robot","content":"x"}]})").parameter,
