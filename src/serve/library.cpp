@@ -10,6 +10,7 @@
 #include "hub/pull.h"
 #include "hub/reference.h"
 #include "hub/sha256.h"
+#include "serve/http/message.h"
 #include "serve/request_failure.h"
 #include "support/error.h"
 #include "text/chat_template.h"
@@ -19,10 +20,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// "model" is short for "model:latest".
+std::string_view without_latest(std::string_view name) {
+  constexpr std::string_view kTag = ":latest";
+  return name.ends_with(kTag) ? name.substr(0, name.size() - kTag.size()) : name;
+}
+
 /// The name under which the store keeps what a client calls "user/model:tag".
 std::string stored_name(std::string_view name) {
-  if (name.ends_with(":latest")) name.remove_suffix(7);
-  std::string safe = hub::safe_name(name);
+  std::string safe = hub::safe_name(without_latest(name));
   if (hub::is_safe_name(safe)) return safe;
   throw RequestFailure(400, fmt::format("'{}' cannot be a model's name", printable(name)),
                        "invalid_value", "model");
@@ -114,6 +120,28 @@ hub::Manifest Library::manifest_of(const std::string& name) {
   return stored->manifest;
 }
 
+/// A model that is created may replace one of the same name, not one that only the store calls so,
+/// and must not be hidden by a file that has the name.
+void Library::check_free(const hub::Manifest& manifest) const {
+  const std::optional<hub::StoredModel> stored = store_.find(manifest.name);
+  if (stored && !stored->by_hand) {
+    const std::string& reference = stored->manifest.reference;
+    if (!reference.starts_with("created:") || reference == manifest.reference ||
+        reference == "created:" + manifest.name)
+      return;
+    throw RequestFailure(
+        400,
+        fmt::format("the store would call it '{}', as it does another model; choose another name",
+                    manifest.name),
+        "invalid_value", "model");
+  }
+  const std::optional<AvailableModel> other = models_.directory().find(manifest.name);
+  if (!other || lower_case(other->name) != lower_case(manifest.name)) return;
+  throw RequestFailure(
+      400, fmt::format("'{}' is the name of a file that is served; choose another", manifest.name),
+      "invalid_value", "model");
+}
+
 void Library::commit(const hub::Manifest& manifest) const {
   store_.prepare();
   store_.check_name(manifest);
@@ -154,7 +182,8 @@ void Library::create(const OllamaCreate& wanted, const Status& status) {
   }
   manifest.name = stored_name(wanted.model);
   manifest.source = "file";
-  manifest.reference = "created:" + manifest.name;
+  manifest.reference = "created:" + std::string(without_latest(wanted.model));
+  check_free(manifest);
   manifest.added = hub::utc_now();
   for (std::size_t i = 0; i < manifest.files.size(); ++i) {
     manifest.files[i].name =
@@ -194,6 +223,26 @@ void Library::copy(const std::string& source, const std::string& destination) {
 void Library::remove(const std::string& name) {
   require_changes();
   const AvailableModel model = models_.available(name);
+  const std::optional<hub::StoredModel> stored = store_.find(model.name);
+  if (!stored) {
+    throw RequestFailure(400,
+                         fmt::format("'{}' is a file that the store does not manage: remove the "
+                                     "file itself",
+                                     printable(name)),
+                         "invalid_value", "model");
+  }
+  // To use a model the beginning of its name will do, but not to remove it.
+  const std::string wanted = lower_case(stored_name(name));
+  const auto is_meant = [&](const std::string& known) {
+    return lower_case(hub::safe_name(without_latest(known))) == wanted;
+  };
+  const std::string& reference = stored->manifest.reference;
+  if (!is_meant(model.name) && !is_meant(model.name + ".gguf") &&
+      !is_meant(stored->manifest.requested) &&
+      !is_meant(reference.substr(reference.find(':') + 1))) {
+    throw RequestFailure(404, fmt::format("model '{}' not found", printable(name)),
+                         "model_not_found", "model");
+  }
   models_.unload(name);
   static_cast<void>(store_.remove(model.name));
 }

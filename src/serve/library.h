@@ -67,6 +67,7 @@ class Library {
   void require_changes() const;
   [[nodiscard]] hub::Manifest manifest_of(const std::string& name);
   [[nodiscard]] hub::StoredFile blob_file(const std::string& digest, const char* parameter) const;
+  void check_free(const hub::Manifest& manifest) const;
   void commit(const hub::Manifest& manifest) const;
 
   LibraryOptions options_;

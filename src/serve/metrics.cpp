@@ -112,18 +112,14 @@ constexpr ModelMetric kModelMetrics[] = {
      [](const Statistics& s) { return s.generate_seconds; }},
 };
 
-void write_models(std::string& out, std::span<const LoadedFacts> models) {
+void write_models(std::string& out, std::span<const LoadedFacts> models, const Statistics& past) {
   std::vector<std::pair<std::string, Statistics>> all;
-  Statistics sum;
+  Statistics sum = past;
   for (const LoadedFacts& each : models) {
     if (!each.model || each.model->kind() != ModelKind::kGenerates) continue;
     all.emplace_back(escaped(each.name), each.model->scheduler().statistics());
     const Statistics& one = all.back().second;
-    sum.prompt_tokens += one.prompt_tokens;
-    sum.generated_tokens += one.generated_tokens;
-    sum.prompt_seconds += one.prompt_seconds;
-    sum.generate_seconds += one.generate_seconds;
-    sum.passes += one.passes;
+    add_totals(one, sum);
     sum.generating += one.generating + one.prefilling;
     sum.waiting += one.waiting;
   }
@@ -212,7 +208,9 @@ void Metrics::replied(const ReplyRecord& record) {
   }
 }
 
-std::string Metrics::text(std::span<const LoadedFacts> models, const HttpCounters& http) const {
+std::string Metrics::text(std::span<const LoadedFacts> models,
+                          const generate::SchedulerStatistics& past,
+                          const HttpCounters& http) const {
   std::string out;
   single(out, "hearth_http_connections", "gauge", "Open connections",
          static_cast<double>(http.connections));
@@ -222,7 +220,7 @@ std::string Metrics::text(std::span<const LoadedFacts> models, const HttpCounter
          static_cast<double>(http.accepted));
   single(out, "hearth_http_refused_total", "counter",
          "Requests refused before anybody worked on them", static_cast<double>(http.refused));
-  write_models(out, models);
+  write_models(out, models, past);
   write_memory(out, models);
   const std::lock_guard lock(mutex_);
   describe(out, "hearth_http_requests_total", "counter", "Requests answered");

@@ -38,8 +38,10 @@ class Metrics {
   void answered(std::string_view method, std::string_view route, int status, double seconds);
   void replied(const ReplyRecord& record);
 
-  /// The whole page: what was counted, and the models as they are now.
+  /// The whole page: what was counted, the models as they are now, and what those did that are
+  /// gone.
   [[nodiscard]] std::string text(std::span<const LoadedFacts> models,
+                                 const generate::SchedulerStatistics& past,
                                  const HttpCounters& http) const;
 
  private:

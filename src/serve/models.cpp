@@ -44,6 +44,13 @@ RequestFailure cannot_load(const std::string& name, const Error& error, int stat
                               error.what(), hint)};
 }
 
+/// What a request that wants `context` cells gets: a model knows nothing beyond what it was trained
+/// for, unless whoever started the server gave it more.
+std::int64_t usable_context(std::int64_t context, const spec::ModelSpec& spec, std::int64_t given) {
+  return spec.context_length > 0 ? std::min(context, std::max(spec.context_length, given))
+                                 : context;
+}
+
 std::string_view what_it_makes(ModelKind kind) {
   switch (kind) {
     case ModelKind::kGenerates:
@@ -108,6 +115,7 @@ struct ModelManager::Impl {
   std::list<Entry> entries;
   bool busy = false;  // somebody loads or unloads: one at a time
   std::atomic<bool> stopping{false};
+  generate::SchedulerStatistics past;  // of models that were unloaded
   std::thread janitor;
 };
 
@@ -157,6 +165,8 @@ std::size_t ModelManager::Impl::in_use() const {
 /// With `busy` set by the caller. The model ends without the lock: that may take a moment.
 void ModelManager::Impl::remove(std::unique_lock<std::mutex>& lock, Entry& entry) {
   std::shared_ptr<ServedModel> model = std::move(entry.model);
+  if (model && model->kind() == ModelKind::kGenerates)
+    add_totals(model->scheduler().statistics(), past);
   entries.remove_if([&](const Entry& each) { return &each == &entry; });
   lock.unlock();
   model.reset();
@@ -169,13 +179,15 @@ std::shared_ptr<ServedModel> ModelManager::Impl::try_load(Entry& entry,
                                                           bool shrink) {
   ServedModelOptions each = options.each;
   each.extras = read_extras(entry.extras);
-  if (context) each.setup.context = *context;
   if (each.setup.context == 0) each.setup.context = each.extras.context.value_or(0);
-  if (each.setup.context == 0 && !shrink) {
+  if (context || (each.setup.context == 0 && !shrink)) {
     const gguf::File file = gguf::File::open(entry.path);
     const spec::ModelSpec spec = model::describe_model(file, {});
-    if (kind_of(file.metadata(), spec) == ModelKind::kGenerates)
+    if (context) {
+      each.setup.context = usable_context(*context, spec, each.setup.context);
+    } else if (kind_of(file.metadata(), spec) == ModelKind::kGenerates) {
       each.setup.context = model::default_context(spec);
+    }
   }
   return std::make_shared<ServedModel>(entry.path, each, turn, [&](double fraction) {
     if (stopping.load()) throw LoadCancelled();
@@ -307,8 +319,9 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
   };
   for (;;) {
     Impl::Entry* entry = impl_->find(wanted.path);
-    const bool grow = entry != nullptr && entry->model && wish.context &&
-                      *wish.context > entry->model->context() && entry->users == 0;
+    const bool grow =
+        entry != nullptr && entry->model && wish.context && entry->users == 0 &&
+        usable_context(*wish.context, entry->model->model().spec(), 0) > entry->model->context();
     // It was made anew of another file or with other texts: those that use the old one come to
     // their end first.
     const bool stale = entry != nullptr && entry->model &&
@@ -380,6 +393,11 @@ AvailableModel ModelManager::available(std::string_view name) {
 }
 
 ModelDirectory& ModelManager::directory() noexcept { return impl_->directory; }
+
+generate::SchedulerStatistics ModelManager::past() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->past;
+}
 
 std::vector<LoadedFacts> ModelManager::loaded() const {
   const std::lock_guard lock(impl_->mutex);

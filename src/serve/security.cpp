@@ -77,10 +77,12 @@ void check_security(const SecurityOptions& options) {
   }
   for (const std::string& origin : options.cors_origins) {
     const std::string_view authority = authority_of(origin);
-    if (origin == "*" || (!authority.empty() && authority.find('/') == std::string_view::npos))
-      continue;
+    const bool whole =
+        !authority.empty() && authority.find_first_of("/*") == std::string_view::npos;
+    if (origin == "*" || origin == "null" || whole) continue;
     throw Error(fmt::format("'{}' is no origin", printable(origin)),
-                "write it as https://example.org, with its port if it has one, or * for all",
+                "write it as https://example.org, with its port if it has one, null for pages "
+                "without one, or * for all",
                 ExitCode::kUsage);
   }
 }
@@ -127,7 +129,8 @@ std::optional<Refusal> Security::check_origin(const HttpRequest& request) const 
   // What pages fetch without an Origin (images, scripts) is told apart by this header only.
   const bool cross_site = request.header("sec-fetch-site") == "cross-site" &&
                           request.header("sec-fetch-mode") != "navigate";
-  if (cross_site && !allowed_origin("null", {})) {
+  const std::vector<std::string>& allowed = options_.cors_origins;
+  if (cross_site && std::find(allowed.begin(), allowed.end(), "*") == allowed.end()) {
     return Refusal{403, "pages of other sites may not use this server", "origin_not_allowed"};
   }
   return std::nullopt;

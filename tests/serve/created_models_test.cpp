@@ -232,6 +232,96 @@ TEST_F(CreatedModelTest, WhatCannotBeUsedIsRefusedWhenItIsMade) {
   EXPECT_EQ(server.post("/api/show", R"({"model":"pirate"})").status, 404);
 }
 
+TEST_F(CreatedModelTest, AreRemovedByTheirWholeNames) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  create(pirate());
+  const auto remove = [&](const char* name) {
+    const std::string body = Json{{"model", name}}.dump();
+    return RawClient::ask(server.port(), request_text("DELETE", "/api/delete", body)).status;
+  };
+  EXPECT_EQ(server.post("/api/show", R"({"model":"pir"})").status, 200);
+  EXPECT_EQ(remove("pir"), 404);
+  EXPECT_EQ(server.post("/api/show", R"({"model":"pirate"})").status, 200);
+  EXPECT_EQ(remove("Pirate:latest"), 200);
+  EXPECT_EQ(server.post("/api/show", R"({"model":"pirate"})").status, 404);
+  // A file that somebody serves is theirs.
+  server.directory.add("theirs", hearth::testing::stories_model());
+  EXPECT_EQ(remove("theirs"), 400);
+}
+
+TEST_F(CreatedModelTest, NamesOfOthersAreNotTaken) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  const auto named = [](const char* name, const char* system) {
+    Json body = pirate();
+    body["model"] = name;
+    body["system"] = system;
+    return body;
+  };
+  create(named("alice/m:v1", "Alice"));
+  create(named("alice-m:v1", "Bob"), 400);  // the store's name would be the same
+  EXPECT_EQ(server.post_json("/api/show", {{"model", "alice-m-v1"}})["system"], "Alice");
+  create(named("alice/m:v1", "Alice again"));
+  EXPECT_EQ(server.post_json("/api/show", {{"model", "alice-m-v1"}})["system"], "Alice again");
+  // A file of that name would be used instead.
+  server.directory.add("theirs", hearth::testing::stories_model());
+  create(named("theirs", "Nobody"), 400);
+}
+
+// The conversation is then empty but for the beginning of the answer, and long enough for hints.
+TEST_F(CreatedModelTest, AnAnswersBeginningAloneIsGoneOnWith) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  create({{"model", "plain"}, {"from", "base"}, {"template", kTemplate}});
+  std::string beginning;
+  for (int i = 0; i < 400; ++i) beginning += "x ";
+  const Json messages = {{{"role", "assistant"}, {"content", beginning + "y"}}};
+  EXPECT_EQ(prompt("plain", messages), "[assistant:" + beginning + "y");
+}
+
+TEST_F(CreatedModelTest, OllamaClientsAreToldThatAModelCannotThink) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  Json body = {{"model", "base"}, {"messages", question()}, {"stream", false}, {"think", true}};
+  body["options"] = {{"num_predict", 1}};
+  const RawResponse refused = server.post("/api/chat", body.dump());
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_NE(refused.body.find("does not support thinking"), std::string::npos) << refused.body;
+  body["think"] = false;
+  EXPECT_EQ(server.post("/api/chat", body.dump()).status, 200);
+}
+
+// Else monitors take it for a restart, and count again.
+TEST_F(CreatedModelTest, TotalsStayWhenAModelLeaves) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  const auto total = [&] {
+    const std::string text = server.get("/metrics").body;
+    const std::string name = "\nllamacpp:tokens_predicted_total ";
+    return std::stoi(text.substr(text.find(name) + name.size()));
+  };
+  (void)first_logprob("base");
+  EXPECT_EQ(total(), 1);
+  server.models().unload("base");
+  EXPECT_TRUE(server.models().loaded().empty());
+  EXPECT_EQ(total(), 1);
+  (void)first_logprob("base");
+  EXPECT_EQ(total(), 2);
+}
+
+TEST_F(CreatedModelTest, SwitchesThatAreNullAreLikeThoseLeftOut) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  const Json function = {{"name", "ping"}, {"strict", nullptr}};
+  const Json tool = {{"type", "function"}, {"function", function}};
+  const Json body = {{"model", "base"},
+                     {"messages", question()},
+                     {"tools", Json::array({tool})},
+                     {"max_tokens", 1}};
+  EXPECT_EQ(server.post("/v1/chat/completions", body.dump()).status, 200);
+}
+
 TEST_F(CreatedModelTest, ARepliesContextIsGoneOnWith) {
   HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();

@@ -2,15 +2,29 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "serve/request_failure.h"
 #include "serve/served_fixture.h"
 #include "shared_dir.h"
+#include "support/file.h"
 #include "temporary_folder.h"
 
 namespace hearth::serve {
 namespace {
+
+/// The file then says that the model was trained for so many tokens.
+void claim_context(const std::filesystem::path& path, std::uint32_t tokens) {
+  std::string bytes = read_file(path);
+  const std::string key = "llama.context_length";
+  const std::size_t at = bytes.find(key);
+  ASSERT_NE(at, std::string::npos);
+  std::memcpy(bytes.data() + at + key.size() + 4, &tokens, 4);  // behind the value's type
+  std::ofstream(path, std::ios::binary) << bytes;
+}
 
 class ModelsTest : public ::testing::Test {
  protected:
@@ -122,17 +136,27 @@ TEST_F(ModelsTest, WhatDoesNotFitSaysWhy) {
 // Whoever asks for too much gets nothing, and costs nobody else their model.
 TEST_F(ModelsTest, OthersStayWhereTheirLeavingWouldNotHelp) {
   HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
-  const std::filesystem::path limited = testing::goldens_dir() / "arch" / "gpt2.gguf";
-  HEARTH_REQUIRE_FILE(limited);
   start();
-  directory.add("limited", limited);
+  claim_context(folder / "c.gguf", 1U << 29);
   manager->preload("a");
   manager->preload("b");
   EXPECT_EQ(status_of({.name = "c", .context = std::int64_t{1} << 29}), 503);
   EXPECT_EQ(loaded(), (Names{"a", "b"}));
-  // No memory would be enough for more positions than a model has.
-  EXPECT_EQ(status_of({.name = "limited", .context = 100'000}), 400);
-  EXPECT_EQ(loaded(), (Names{"a", "b"}));
+}
+
+// Ollama's clients ask for any number.
+TEST_F(ModelsTest, NobodyGetsMoreThanAModelWasTrainedFor) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  claim_context(folder / "a.gguf", 300);
+  {
+    const ModelManager::Lease lease = manager->use({.name = "a", .context = 2'000'000'000});
+    EXPECT_EQ(lease->context(), 300);
+  }
+  // It has what it can have: nothing is loaded anew.
+  const auto before = manager->loaded().front().model;
+  EXPECT_EQ(manager->use({.name = "a", .context = 4000})->context(), 300);
+  EXPECT_EQ(manager->loaded().front().model, before);
 }
 
 TEST_F(ModelsTest, BrokenFilesAreTold) {

@@ -45,11 +45,12 @@ TEST(Security, OtherAddressesNeedAKey) {
   EXPECT_THROW(check_security(options), Error);
   options.api_keys.clear();
   options.host = "localhost";
-  for (const char* origin : {"", "example.org", "https://", "https://example.org/path"}) {
+  for (const char* origin :
+       {"", "example.org", "https://", "https://example.org/path", "http://localhost:*"}) {
     options.cors_origins = {origin};
     EXPECT_THROW(check_security(options), Error) << origin;
   }
-  options.cors_origins = {"*", "https://example.org:8443"};
+  options.cors_origins = {"*", "null", "https://example.org:8443"};
   EXPECT_NO_THROW(check_security(options));
 }
 

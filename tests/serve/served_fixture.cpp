@@ -45,7 +45,14 @@ std::optional<AvailableModel> TestDirectory::find(std::string_view name) {
   for (const AvailableModel& model : list()) {
     if (same_text(model.name, name)) return model;
   }
-  return std::nullopt;
+  // The beginning of a name will do, as on the command line.
+  std::optional<AvailableModel> meant;
+  for (const AvailableModel& model : list()) {
+    if (!model.name.starts_with(name)) continue;
+    if (meant) return std::nullopt;
+    meant = model;
+  }
+  return store_ ? meant : std::nullopt;
 }
 
 TestServer::Options TestServer::small() {

@@ -30,20 +30,25 @@ void add_watching(RouteGroup& routes, const ServiceParts& parts) {
            [&parts](const HttpRequest&, HttpExchange& exchange) {
              exchange.respond({.status = 200,
                                .content_type = "text/plain; version=0.0.4; charset=utf-8",
-                               .body = parts.metrics.text(parts.models.loaded(), parts.http())});
+                               .body = parts.metrics.text(parts.models.loaded(),
+                                                          parts.models.past(), parts.http())});
            })
       .produces = {"text/plain"};
 }
 
-/// The loaded model that is meant: by name, or the first one that generates. Null: none is loaded.
+/// The loaded model that is meant: by name, or without one the model that requests without a name
+/// use, else the first one that generates. Null: none is loaded.
 std::shared_ptr<ServedModel> loaded_model(const ServiceParts& parts, std::string_view name) {
-  const std::filesystem::path path =
-      name.empty() ? std::filesystem::path() : parts.models.available(name).path;
-  for (const LoadedFacts& each : parts.models.loaded()) {
+  const std::vector<LoadedFacts> loaded = parts.models.loaded();
+  if (name.empty() && loaded.empty()) return nullptr;
+  const std::filesystem::path path = parts.models.available(name).path;
+  std::shared_ptr<ServedModel> first;
+  for (const LoadedFacts& each : loaded) {
     if (!each.model || each.model->kind() != ModelKind::kGenerates) continue;
-    if (name.empty() || each.path == path) return each.model;
+    if (each.path == path) return each.model;
+    if (name.empty() && !first) first = each.model;
   }
-  return nullptr;
+  return first;
 }
 
 ServerFacts facts_of(const ServiceParts& parts, std::string_view name) {
