@@ -68,6 +68,10 @@ AvailableModel as_it_is_now(const AvailableModel& model) {
 /// The name without what clients add to names.
 std::string bare(std::string_view name) {
   std::string text = serve::lower_case(name);
+  for (const std::string_view beginning : {"registry.ollama.ai/", "library/"}) {
+    if (text.size() > beginning.size() && text.starts_with(beginning))
+      text.erase(0, beginning.size());
+  }
   for (const std::string_view ending : {":latest", ".gguf"}) {
     if (text.size() > ending.size() && text.ends_with(ending))
       text.resize(text.size() - ending.size());

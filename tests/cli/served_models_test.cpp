@@ -61,7 +61,8 @@ TEST(ServedModels, ThoseOfTheCommandLineAreAsTheyAreNow) {
     LocalModels models({.named = {"named"}, .aliases = {{"other", "named"}}, .only_named = only});
     EXPECT_EQ(models.find("named")->digest, first);
     const std::string second = make(store, "another", "Be kind.");
-    for (const char* name : {"named", "other"}) {
+    for (const char* name :
+         {"named", "other", "library/named", "registry.ollama.ai/library/Named:latest"}) {
       EXPECT_EQ(models.find(name)->digest, second) << name;
       EXPECT_EQ(models.find(name)->extras.system, "Be kind.") << name;
     }

@@ -153,6 +153,18 @@ TEST(ReplyReader, CallsToUndeclaredToolsAreText) {
   EXPECT_EQ(read_reply(format_of("hermes"), options, call).text, call);
 }
 
+TEST(ReplyReader, JsonIsNotHeldBackWhereNothingCanBeCalled) {
+  const ordered_json none = ordered_json::array();
+  for (const char* family : {"llama-3", "hermes"}) {
+    ReplyReader reader(format_of(family), {.tools = &none, .prompt = {}, .earlier_calls = 0});
+    std::string text;
+    for (const char* piece : {"{\"name\"", ": \"Al", "ice"}) {
+      for (const ReplyEvent& event : reader.push(piece)) text += event.text;
+    }
+    EXPECT_EQ(text, "{\"name\": \"Alice") << family;
+  }
+}
+
 TEST(ReplyReader, Reasoning) {
   const Case cases[] = {
       {"hermes", "opened by the model", "", "<think>\nHm <tool_call>.\n</think>\n\nHi", "Hi",

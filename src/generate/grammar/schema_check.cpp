@@ -1,5 +1,7 @@
 // Whether values are valid, and whether alternatives exclude each other.
 #include <algorithm>
+#include <functional>
+#include <string>
 #include <string_view>
 
 #include "generate/grammar/schema_formats.h"
@@ -15,6 +17,25 @@ constexpr std::size_t kPatternWork = 20;  // to compare two patterns is more tha
 
 bool within(const CountRange& range, std::size_t count) {
   return count >= range.minimum && count <= range.maximum;
+}
+
+/// Of equal values (equal_values) equal, so of 1 and 1.0; the order of members does not matter.
+std::size_t hash_of(const Json& value) {
+  const auto mix = [](std::size_t a, std::size_t b) { return a * 0x9E3779B97F4A7C15U + b; };
+  std::size_t hash = value.is_number() ? 0 : 1 + static_cast<std::size_t>(value.type());
+  if (value.is_object()) {
+    for (const auto& [name, inner] : value.items())
+      hash += mix(std::hash<std::string>()(name), hash_of(inner));
+  } else if (value.is_array()) {
+    for (const Json& item : value) hash = mix(hash, hash_of(item));
+  } else if (value.is_string()) {
+    hash = mix(hash, std::hash<std::string>()(value.get_ref<const std::string&>()));
+  } else if (value.is_number()) {
+    hash = mix(hash, std::hash<double>()(value.get<double>()));
+  } else if (value.is_boolean()) {
+    hash = mix(hash, value.get<bool>() ? 1 : 0);
+  }
+  return hash;
 }
 
 bool apart(const CountRange& a, const CountRange& b) {
@@ -68,9 +89,7 @@ bool SchemaReader::validates_own(const Json& value, const Json& schema, int dept
     if (!right && !null_too) return false;
   }
   if (const Json* values = member_of(schema, "enum")) {
-    if (std::none_of(values->begin(), values->end(),
-                     [&](const Json& v) { return equal_values(v, value); }))
-      return false;
+    if (!lists(*values, value)) return false;
   }
   if (const Json* constant = member_of(schema, "const");
       constant != nullptr && !equal_values(*constant, value))
@@ -79,6 +98,17 @@ bool SchemaReader::validates_own(const Json& value, const Json& schema, int dept
   if (type == kStringType) return validates_string(value, schema);
   if (type == kArrayType) return validates_array(value, schema, depth);
   return type != kObjectType || validates_object(value, schema, depth);
+}
+
+bool SchemaReader::lists(const Json& list, const Json& value) {
+  const auto [known, added] = listed_.try_emplace(&list);
+  auto& by_hash = known->second;
+  if (added) {
+    for (const Json& each : list) by_hash.emplace(hash_of(each), &each);
+  }
+  const auto [begin, end] = by_hash.equal_range(hash_of(value));
+  return std::any_of(begin, end,
+                     [&](const auto& each) { return equal_values(*each.second, value); });
 }
 
 bool SchemaReader::validates_number(const Json& value, const Json& schema) {

@@ -115,6 +115,8 @@ class SchemaReader {
   [[nodiscard]] bool validates_string(const Json& value, const Json& schema);
   [[nodiscard]] bool validates_array(const Json& value, const Json& schema, int depth);
   [[nodiscard]] bool validates_object(const Json& value, const Json& schema, int depth);
+  /// Whether `value` is one of the list of an "enum".
+  [[nodiscard]] bool lists(const Json& list, const Json& value);
   [[nodiscard]] bool disjoint_strings(const Alternative& a, const Alternative& b);
   [[nodiscard]] bool disjoint_objects(const Alternative& a, const Alternative& b, int depth);
   [[nodiscard]] bool disjoint_arrays(const Alternative& a, const Alternative& b, int depth);
@@ -127,6 +129,8 @@ class SchemaReader {
   DfaWork& automata_;
   std::unordered_map<std::string, std::unique_ptr<const Dfa>> patterns_;
   std::unordered_set<const Json*> checked_;
+  /// The values of every "enum" that was asked about, by hash_of().
+  std::unordered_map<const Json*, std::unordered_multimap<std::size_t, const Json*>> listed_;
   std::vector<const Json*> open_;  // references that are being followed
   std::size_t work_ = 0;
 };

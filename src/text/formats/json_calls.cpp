@@ -63,6 +63,8 @@ class CallObject {
   }
 
   Step read_key(Input& input, EventSink& sink) {
+    // Else the beginning of any JSON would be held back for a call that nobody can make.
+    if (bare_ && sink.tools().none()) return Step::kBroken;
     const char c = input.rest().front();
     if (value_.empty() && c == '}') return close(input, sink);
     if (value_.empty() && c != '"' && c != '\'') return Step::kBroken;

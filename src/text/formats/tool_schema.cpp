@@ -178,6 +178,8 @@ std::string typed_value(std::string_view raw, unsigned types) {
 DeclaredTools::DeclaredTools(const ordered_json* tools)
     : tools_(tools != nullptr && tools->is_array() ? tools : nullptr) {}
 
+bool DeclaredTools::none() const { return tools_ != nullptr && tools_->empty(); }
+
 const ordered_json* DeclaredTools::function(std::string_view name) const {
   if (tools_ == nullptr) return nullptr;
   for (const ordered_json& tool : *tools_) {

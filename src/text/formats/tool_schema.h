@@ -21,6 +21,8 @@ class DeclaredTools {
 
   /// False when the request's tools are not known: any name is good then.
   [[nodiscard]] bool known() const { return tools_ != nullptr; }
+  /// The request has no tools.
+  [[nodiscard]] bool none() const;
   [[nodiscard]] bool allows(std::string_view name) const;
   [[nodiscard]] bool has_parameter(std::string_view tool, std::string_view key) const;
 

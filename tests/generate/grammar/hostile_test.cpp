@@ -52,6 +52,19 @@ Json definitions(int count, const auto& make) {
   return schema;
 }
 
+TEST(Hostile, LongLists) {
+  for (const auto& [count, refused] : {std::pair(19'999, false), std::pair(300'000, true)}) {
+    Json values = Json::array();
+    for (int i = 0; i < count; ++i) values.push_back("value " + number(i));
+    const Json schema = {{"enum", values}};
+    if (refused) {
+      EXPECT_THROW((void)compile_json_schema(schema), Error);
+    } else {
+      EXPECT_NO_THROW((void)compile_json_schema(schema));
+    }
+  }
+}
+
 TEST(Hostile, ChainsOfReferences) {
   constexpr int kCount = 6000;
   compile_everywhere(

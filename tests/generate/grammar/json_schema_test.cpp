@@ -111,6 +111,9 @@ TEST(JsonSchema, EnumAndConst) {
   check(R"({"type":"string","enum":["a",1]})", {{"\"a\""}, {"1"}});
   check(R"({"enum":["a","bb","ccc"],"minLength":2})", {{"\"bb\"", "\"ccc\""}, {"\"a\""}});
   check(R"({"const":false})", {{"false"}, {"true"}});
+  // Equal whatever the order of members and the form of numbers.
+  check(R"({"allOf":[{"enum":[1,{"a":1,"b":[2]},"x"]},{"enum":["y",1.0,{"b":[2.0],"a":1}]}]})",
+        {{"1", R"({"a": 1, "b": [2]})"}, {R"("x")", R"("y")"}});
   check(R"({"allOf":[{"enum":[1,2,3]},{"enum":[2,3,4]}],"minimum":3})", {{"3"}, {"1", "2", "4"}});
 }
 
