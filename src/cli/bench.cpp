@@ -32,6 +32,7 @@
 #include "support/error.h"
 #include "support/file.h"
 #include "support/thread_team.h"
+#include "support/write_target.h"
 
 namespace hearth::cli {
 namespace {
@@ -300,6 +301,7 @@ void check_export(const BenchOptions& options, const Subject& subject) {
   if (!subject.path.empty() && std::filesystem::equivalent(out, subject.path, ignored)) {
     throw Error("--export would overwrite the model", "name another file", ExitCode::kUsage);
   }
+  (void)write_target(out);
   const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
   if (!std::filesystem::is_directory(folder, ignored)) {
     throw Error(

@@ -16,6 +16,7 @@
 #include "model/families/registry.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/write_target.h"
 
 namespace hearth::cli {
 namespace {
@@ -100,6 +101,7 @@ void MeasuredModel::check_output(const std::filesystem::path& out,
     throw Error("'" + printable(out.string(), 300) + "' would be overwritten, and it is read",
                 "name another file", ExitCode::kUsage);
   };
+  (void)write_target(out);  // told before the work, not after it
   refuse_same(file_->path());
   refuse_same(plain_word(options_.text));
   for (const std::filesystem::path& input : inputs) refuse_same(input);

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "support/error.h"
+#include "support/write_target.h"
 
 namespace hearth {
 namespace {
@@ -230,7 +231,7 @@ constexpr std::size_t kWriteBufferBytes = std::size_t{1} << 20;
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(path_.string() + ".XXXXXX") {
+    : path_(write_target(path)), temporary_(path_.string() + ".XXXXXX") {
   descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
   if (descriptor_ < 0) throw_errno("write", path_);
 }
