@@ -44,8 +44,10 @@ void add_measure_options(CLI::App& command, MeasureOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{0}, kMost));
   command
-      .add_option("-b,--batch", options.batch,
-                  "Rows per pass (default: 512); several short chunks share one")
+      .add_option(
+          "-b,--batch", options.batch,
+          "Rows per pass (default: 512; at most 64 where --kv is a code, since rows are coded "
+          "behind their pass); several short chunks share one")
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 16));
   command.add_option("-t,--threads", options.threads, "Threads (default: one per physical core)")
