@@ -445,7 +445,7 @@ std::string footer() {
       "  hearth bench model.gguf --export bench.json\n"
       "\n"
       "Exit status:\n"
-      "  0  measured           3    does not fit into memory\n"
+      "  0  measured           3    does not fit into memory, or the file onto the disk\n"
       "  1  failed             130  interrupted\n"
       "  2  wrong usage\n",
       names);

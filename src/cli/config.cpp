@@ -73,6 +73,15 @@ std::string unquoted(std::string_view value, const std::string& source) {
   throw refuse("the closing quote is missing");
 }
 
+/// A config file that cannot be read is as broken as one that cannot be understood.
+std::string config_text(const std::filesystem::path& path) {
+  try {
+    return read_file(path, kMaxConfigBytes);
+  } catch (const Error& error) {
+    throw Error(fmt::format("the config file: {}", error.what()), error.hint(), ExitCode::kUsage);
+  }
+}
+
 std::vector<std::string> known_keys() {
   std::vector<std::string> names = {"model", "offline"};
   for (const Setting& setting : all_settings()) names.emplace_back(setting.name);
@@ -135,7 +144,7 @@ Configuration read_configuration() {
                 "correct or unset it", ExitCode::kUsage);
   }
   if (given != nullptr || std::filesystem::exists(path, unreadable)) {
-    result = parse_configuration(read_file(path, kMaxConfigBytes), printable(path.string()));
+    result = parse_configuration(config_text(path), printable(path.string()));
   }
   for (const Setting& setting : all_settings()) {
     std::string variable = "HEARTH_";

@@ -291,7 +291,7 @@ void add_sessions_command(CLI::App& app) {
       "\n"
       "Exit status:\n"
       "  0  done               2  wrong usage\n"
-      "  1  failed\n");
+      "  1  failed             3  the disk is too full\n");
   command->add_option("--folder", options->folder, "Where they are (default: as kv-disk is set)")
       ->type_name("DIR");
   command

@@ -113,8 +113,10 @@ class FileDescriptor {
 };
 
 [[noreturn]] void throw_errno(const std::string& verb, const std::filesystem::path& path) {
-  throw Error("cannot " + verb + " '" + printable(path.string(), 300) +
-              "': " + std::strerror(errno));
+  const bool full = errno == ENOSPC || errno == EDQUOT;
+  throw Error(
+      "cannot " + verb + " '" + printable(path.string(), 300) + "': " + std::strerror(errno),
+      full ? "make room on that disk" : "", full ? ExitCode::kDoesNotFit : ExitCode::kFailure);
 }
 
 FileDescriptor open_for_reading(const std::filesystem::path& path, std::size_t& size) {
