@@ -89,11 +89,9 @@ std::optional<tensor::DType> chosen_type(const std::string& name) {
 }
 
 measure::Shape chosen_shape(const std::string& name, std::optional<tensor::DType> dtype) {
-  if (name.ends_with(".gguf") || name.find('/') != std::string::npos) {
-    return measure::file_shape(name, dtype);
-  }
   const auto names = measure::shape_names();
-  if (std::find(names.begin(), names.end(), name) == names.end()) {
+  const bool known = std::find(names.begin(), names.end(), name) != names.end();
+  if (!known && !measure::names_file_shape(name)) {
     const std::string nearest =
         suggestion(name, std::vector<std::string>(names.begin(), names.end()));
     if (!nearest.empty()) {
@@ -101,7 +99,7 @@ measure::Shape chosen_shape(const std::string& name, std::optional<tensor::DType
                   nearest + " `hearth bench --help` lists all", ExitCode::kUsage);
     }
   }
-  return measure::known_shape(name, dtype);
+  return measure::named_shape(name, dtype);
 }
 
 measure::BenchPlan plan_of(const BenchOptions& options) {
