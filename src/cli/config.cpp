@@ -1,9 +1,12 @@
 #include "cli/config.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <vector>
 
 #include "cli/suggest.h"
 #include "support/error.h"
@@ -20,12 +23,24 @@ const char* environment(const std::string& name) {
   return value != nullptr && *value != '\0' ? value : nullptr;
 }
 
+/// HOME, else what the system knows of the user.
+std::filesystem::path home_folder() {
+  if (const char* home = environment("HOME")) return home;
+  std::vector<char> buffer(std::size_t{1} << 16);
+  passwd entry{};
+  passwd* found = nullptr;
+  const int trouble = ::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found);
+  const bool known = trouble == 0 && found != nullptr && found->pw_dir != nullptr;
+  if (known && std::filesystem::path(found->pw_dir).is_absolute()) return found->pw_dir;
+  throw Error("HOME is not set, and the system knows no home folder of this user",
+              "set HOME to where Hearth may keep its files", ExitCode::kUsage);
+}
+
 std::filesystem::path folder(const char* variable, const char* fallback) {
   const char* given = environment(variable);
   if (given != nullptr && std::filesystem::path(given).is_absolute())
     return std::filesystem::path(given) / "hearth";
-  const char* home = environment("HOME");
-  return std::filesystem::path(home != nullptr ? home : "/") / fallback / "hearth";
+  return home_folder() / fallback / "hearth";
 }
 
 std::string_view trimmed(std::string_view text) {
