@@ -255,8 +255,9 @@ void run_export(const SessionsOptions& options) {
     archive.add(header.file_name(), folder.file_of(header));
   }
   archive.finish();
-  fmt::print("{} tokens in {} files: tar -xf unpacks them into another folder of conversations.\n",
-             session.last->header.end, session.chain.size());
+  fmt::print("{} tokens in {} {}: tar -xf unpacks them into another folder of conversations.\n",
+             session.last->header.end, session.chain.size(),
+             session.chain.size() == 1 ? "file" : "files");
   if (folder.key() != nullptr) fmt::print("They are encrypted: the same key file opens them.\n");
 }
 
