@@ -32,6 +32,7 @@
 #include "support/error.h"
 #include "support/file.h"
 #include "support/thread_team.h"
+#include "support/write_target.h"
 
 namespace hearth::cli {
 namespace {
@@ -88,11 +89,9 @@ std::optional<tensor::DType> chosen_type(const std::string& name) {
 }
 
 measure::Shape chosen_shape(const std::string& name, std::optional<tensor::DType> dtype) {
-  if (name.ends_with(".gguf") || name.find('/') != std::string::npos) {
-    return measure::file_shape(name, dtype);
-  }
   const auto names = measure::shape_names();
-  if (std::find(names.begin(), names.end(), name) == names.end()) {
+  const bool known = std::find(names.begin(), names.end(), name) != names.end();
+  if (!known && !measure::names_file_shape(name)) {
     const std::string nearest =
         suggestion(name, std::vector<std::string>(names.begin(), names.end()));
     if (!nearest.empty()) {
@@ -100,7 +99,7 @@ measure::Shape chosen_shape(const std::string& name, std::optional<tensor::DType
                   nearest + " `hearth bench --help` lists all", ExitCode::kUsage);
     }
   }
-  return measure::known_shape(name, dtype);
+  return measure::named_shape(name, dtype);
 }
 
 measure::BenchPlan plan_of(const BenchOptions& options) {
@@ -300,6 +299,7 @@ void check_export(const BenchOptions& options, const Subject& subject) {
   if (!subject.path.empty() && std::filesystem::equivalent(out, subject.path, ignored)) {
     throw Error("--export would overwrite the model", "name another file", ExitCode::kUsage);
   }
+  (void)write_target(out);
   const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
   if (!std::filesystem::is_directory(folder, ignored)) {
     throw Error(
@@ -443,7 +443,7 @@ std::string footer() {
       "  hearth bench model.gguf --export bench.json\n"
       "\n"
       "Exit status:\n"
-      "  0  measured           3    does not fit into memory\n"
+      "  0  measured           3    does not fit into memory, or the file onto the disk\n"
       "  1  failed             130  interrupted\n"
       "  2  wrong usage\n",
       names);

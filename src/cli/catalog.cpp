@@ -76,8 +76,22 @@ Json model_json(const plan::CatalogModel& model, const plan::Uses& uses) {
   return json;
 }
 
+/// A role that no model has is a mistake; the user's own entries may have any.
+void check_role(const plan::Catalog& catalog, const std::string& role) {
+  if (role.empty()) return;
+  std::set<std::string> known = {"chat",   "code",        "embedding", "rerank",
+                                 "vision", "tool-router", "test"};
+  for (const plan::CatalogModel& model : catalog.models) known.insert(model.role);
+  if (known.contains(role)) return;
+  std::string names;
+  for (const std::string& name : known) names += (names.empty() ? "" : ", ") + printable(name);
+  throw Error(fmt::format("unknown role '{}'", printable(role)), "known are " + names,
+              ExitCode::kUsage);
+}
+
 void list(const CatalogOptions& options) {
   const plan::Catalog catalog = planned_catalog();
+  check_role(catalog, options.role);
   const plan::Uses uses = plan::builtin_uses();
   TextTable table({"name", "parameters", "context", "licence", "for", "scores", ""},
                   {true, true, false, true, true, false, true});

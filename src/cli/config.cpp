@@ -1,9 +1,12 @@
 #include "cli/config.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <vector>
 
 #include "cli/suggest.h"
 #include "support/error.h"
@@ -20,12 +23,24 @@ const char* environment(const std::string& name) {
   return value != nullptr && *value != '\0' ? value : nullptr;
 }
 
+/// HOME, else what the system knows of the user.
+std::filesystem::path home_folder() {
+  if (const char* home = environment("HOME")) return home;
+  std::vector<char> buffer(std::size_t{1} << 16);
+  passwd entry{};
+  passwd* found = nullptr;
+  const int trouble = ::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found);
+  const bool known = trouble == 0 && found != nullptr && found->pw_dir != nullptr;
+  if (known && std::filesystem::path(found->pw_dir).is_absolute()) return found->pw_dir;
+  throw Error("HOME is not set, and the system knows no home folder of this user",
+              "set HOME to where Hearth may keep its files", ExitCode::kUsage);
+}
+
 std::filesystem::path folder(const char* variable, const char* fallback) {
   const char* given = environment(variable);
   if (given != nullptr && std::filesystem::path(given).is_absolute())
     return std::filesystem::path(given) / "hearth";
-  const char* home = environment("HOME");
-  return std::filesystem::path(home != nullptr ? home : "/") / fallback / "hearth";
+  return home_folder() / fallback / "hearth";
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -71,6 +86,15 @@ std::string unquoted(std::string_view value, const std::string& source) {
     }
   }
   throw refuse("the closing quote is missing");
+}
+
+/// A config file that cannot be read is as broken as one that cannot be understood.
+std::string config_text(const std::filesystem::path& path) {
+  try {
+    return read_file(path, kMaxConfigBytes);
+  } catch (const Error& error) {
+    throw Error(fmt::format("the config file: {}", error.what()), error.hint(), ExitCode::kUsage);
+  }
 }
 
 std::vector<std::string> known_keys() {
@@ -135,7 +159,7 @@ Configuration read_configuration() {
                 "correct or unset it", ExitCode::kUsage);
   }
   if (given != nullptr || std::filesystem::exists(path, unreadable)) {
-    result = parse_configuration(read_file(path, kMaxConfigBytes), printable(path.string()));
+    result = parse_configuration(config_text(path), printable(path.string()));
   }
   for (const Setting& setting : all_settings()) {
     std::string variable = "HEARTH_";

@@ -70,8 +70,9 @@ void add_convert_command(CLI::App& app) {
       "  hearth convert Llama-3.2-1B-Instruct llama.gguf --type BF16\n"
       "\n"
       "Exit status:\n"
-      "  0  converted          2    wrong usage\n"
-      "  1  failed             130  interrupted\n",
+      "  0  converted          3    the disk is too full\n"
+      "  1  failed             130  interrupted\n"
+      "  2  wrong usage\n",
       fmt::join(model::convert::convertible_model_types(), ", ")));
   command->add_option("FOLDER", options->directory, "The folder of the checkpoint")->required();
   command->add_option("OUT", options->out, "The GGUF file to write")->required();

@@ -112,7 +112,7 @@ void add_imatrix_command(CLI::App& app) {
       "  hearth imatrix model-q8_0.gguf calibration.txt --chunks 200 -o model.imatrix.gguf\n"
       "\n"
       "Exit status:\n"
-      "  0  written            3    the model does not fit\n"
+      "  0  written            3    the model or the file does not fit\n"
       "  1  failed             130  interrupted; nothing is written\n"
       "  2  wrong usage, also a text shorter than a chunk\n");
   add_measure_options(*command, *flags);

@@ -104,7 +104,7 @@ Inspection inspect(const InspectOptions& options) {
   if (!options.machine.empty()) (void)planned_machine(options.machine);
   if (options.model.starts_with(kShape)) {
     i.header = std::make_unique<plan::HeaderFile>(
-        measure::known_shape(options.model.substr(kShape.size()), {}));
+        measure::named_shape(options.model.substr(kShape.size()), {}));
   } else {
     i.opened = gguf::File::open(resolve_model(plain_word(options.model)));
     i.setup.model = i.opened->path();
@@ -422,7 +422,7 @@ void add_inspect_command(CLI::App& app) {
       "  1  failed             3  the model does not know so long a context\n");
   command
       ->add_option("MODEL", options->model,
-                   "A GGUF file, the name of a model in the store, or shape:NAME")
+                   "A GGUF file, the name of a model in the store, shape:NAME or shape:FILE.gguf")
       ->required();
   command
       ->add_option("--ctx", options->context,

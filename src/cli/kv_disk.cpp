@@ -43,25 +43,33 @@ std::uint64_t checked(double bytes, std::string_view value) {
               "1M is the least", ExitCode::kUsage);
 }
 
+/// A bare word is rather a misspelt "off" than a folder here.
+std::string checked_folder(std::string_view name) {
+  if (name.find('/') != std::string_view::npos) return std::string(name);
+  throw Error(fmt::format("'{}' is neither on, off, a size nor a folder", printable(name)),
+              fmt::format("write ./{} for a folder here", printable(name)), ExitCode::kUsage);
+}
+
 }  // namespace
 
 std::filesystem::path default_kv_folder() { return user_folders().cache / "kv"; }
 
 KvDisk parse_kv_disk(std::string_view value) {
-  if (value == "off" || value == "false" || value == "none") return {};
+  if (value == "off" || value == "false" || value == "none" || value == "no") return {};
   if (value.empty()) {
     throw Error("--kv-disk needs on, off, DIR, SIZE or DIR:SIZE", "for example ~/kv:20G",
                 ExitCode::kUsage);
   }
-  if (value == "on" || value == "true") return {default_kv_folder(), kDefaultBytes};
+  if (value == "on" || value == "true" || value == "yes")
+    return {default_kv_folder(), kDefaultBytes};
   if (const std::optional<double> size = parse_size(value))
     return {default_kv_folder(), checked(*size, value)};
   const std::size_t colon = value.rfind(':');
   if (colon != std::string_view::npos && colon > 0) {
     if (const std::optional<double> size = parse_size(value.substr(colon + 1)))
-      return {std::string(value.substr(0, colon)), checked(*size, value)};
+      return {checked_folder(value.substr(0, colon)), checked(*size, value)};
   }
-  return {std::string(value), kDefaultBytes};
+  return {checked_folder(value), kDefaultBytes};
 }
 
 std::shared_ptr<const state::StoreKey> read_kv_key(const std::string& file) {

@@ -95,8 +95,9 @@ void add_logits_command(CLI::App& app) {
       "  hearth logits bge.gguf --tokens 101,2054,102 --pooled --out vector.f32\n"
       "\n"
       "Exit status:\n"
-      "  0  written            2  wrong usage\n"
-      "  1  failed             3  the model or the tokens do not fit\n");
+      "  0  written            3    the model or the tokens do not fit\n"
+      "  1  failed             130  interrupted; nothing is written\n"
+      "  2  wrong usage\n");
   command->add_option("MODEL", options.model, "A GGUF file, or the name of a model in the store")
       ->required();
   command->add_option("--tokens", flags->token_list, "Token ids, separated by commas")

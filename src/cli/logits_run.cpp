@@ -9,6 +9,7 @@
 
 #include "cli/adapters.h"
 #include "cli/image_rows.h"
+#include "cli/interrupt.h"
 #include "cli/logits.h"
 #include "cli/models.h"
 #include "cli/words.h"
@@ -16,6 +17,7 @@
 #include "model/families/registry.h"
 #include "model/loaded_model.h"
 #include "support/error.h"
+#include "support/file.h"
 
 namespace hearth::cli {
 namespace {
@@ -23,38 +25,46 @@ namespace {
 /// Rows per pass are limited so that their logits take at most this much memory.
 constexpr std::int64_t kLogitBytes = std::int64_t{256} << 20;
 
-/// Appends rows of floats to a file.
+/// Rows of floats for a file, which appears when it is complete; devices and pipes get them as they
+/// come.
 class RowWriter {
  public:
-  /// Only says whether `path` can be written; what it holds stays until begin().
-  explicit RowWriter(const std::string& path)
-      : path_(path), file_(path, std::ios::binary | std::ios::app) {
-    check();
-  }
-  void begin() {
-    file_.close();
-    file_.open(path_, std::ios::binary | std::ios::trunc);
-    check();
+  /// Throws Error when `path` cannot be written.
+  explicit RowWriter(const std::string& path) : path_(path) {
+    std::error_code unknown;
+    const std::filesystem::file_status status = std::filesystem::status(path, unknown);
+    if (std::filesystem::is_other(status)) {
+      stream_.open(path, std::ios::binary);
+      check();
+    } else {
+      file_.emplace(path);
+    }
   }
   void append(std::span<const float> values) {
-    file_.write(reinterpret_cast<const char*>(values.data()),
-                static_cast<std::streamsize>(values.size_bytes()));
+    if (file_) return file_->write(std::as_bytes(values));
+    stream_.write(reinterpret_cast<const char*>(values.data()),
+                  static_cast<std::streamsize>(values.size_bytes()));
     check();
   }
-  void close() {
-    file_.close();
+  void finish() {
+    if (file_) return file_->commit();
+    stream_.close();
     check();
   }
 
  private:
   void check() const {
-    if (!file_)
-      throw Error("cannot write '" + printable(path_, 300) + "'",
-                  "check the folder and the free space");
+    if (!stream_) throw Error("cannot write " + in_quotes(path_, kPathLimit));
   }
   std::string path_;
-  std::ofstream file_;
+  std::optional<AtomicFile> file_;
+  std::ofstream stream_;
 };
+
+void stop_if_interrupted() {
+  if (!InterruptGuard::interrupted()) return;
+  throw Error("interrupted; nothing was written", "", ExitCode::kInterrupted);
+}
 
 std::int32_t best_of(std::span<const float> row) {
   return static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
@@ -89,7 +99,8 @@ class LogitsRun {
                          : model::describe_draft_head(gguf::File::open(main), {options.context}, 0);
       outputs = generate::target_outputs(spec, *draft, limit_);
     }
-    model_ = model::LoadedModel::load(setup, {}, outputs);
+    model_ = model::LoadedModel::load(
+        setup, [](double) { stop_if_interrupted(); }, outputs);
     adapters_ = Adapters(*model_, options.adapters).chosen();
     check_tokens();
     if (draft) {
@@ -101,7 +112,6 @@ class LogitsRun {
       drafter_.emplace(*draft_model_);
     }
     sequence_ = model_->new_sequence(options.first_position);
-    writer_->begin();
   }
 
   void run() {
@@ -257,6 +267,7 @@ class LogitsRun {
   }
 
   void evaluate(std::span<const model::BatchRow> rows) {
+    stop_if_interrupted();
     const std::span<const float> logits = model_->run(rows, adapters_.get());
     if (states_) {
       const std::span<const float> hidden = model_->runner().hidden();
@@ -310,7 +321,7 @@ class LogitsRun {
   }
 
   void finish() {
-    writer_->close();
+    writer_->finish();
     nlohmann::ordered_json json{{"rows", rows_}, {"cols", columns_}, {"greedy", greedy_}};
     if (options_.draft > 0) json["draft"] = drafted_;
     fmt::print("{}\n", json.dump());
@@ -336,6 +347,9 @@ class LogitsRun {
 
 }  // namespace
 
-void write_logits(const LogitsOptions& options) { LogitsRun(options).run(); }
+void write_logits(const LogitsOptions& options) {
+  const InterruptGuard guard(/*second_ends=*/true);
+  LogitsRun(options).run();
+}
 
 }  // namespace hearth::cli

@@ -176,6 +176,8 @@ int main(int argument_count, char** arguments) {
   describe(app);
   try {
     app.get_option("--help")->description("Print this page");
+    // A value given twice: the last one counts, as settings have it in all other layers.
+    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     add_commands(app);
     app.get_option("--help")->description(
         "Print this page, or that of a command: hearth run --help");

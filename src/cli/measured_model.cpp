@@ -16,6 +16,7 @@
 #include "model/families/registry.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/write_target.h"
 
 namespace hearth::cli {
 namespace {
@@ -43,8 +44,10 @@ void add_measure_options(CLI::App& command, MeasureOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{0}, kMost));
   command
-      .add_option("-b,--batch", options.batch,
-                  "Rows per pass (default: 512); several short chunks share one")
+      .add_option(
+          "-b,--batch", options.batch,
+          "Rows per pass (default: 512; at most 64 where --kv is a code, since rows are coded "
+          "behind their pass); several short chunks share one")
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 16));
   command.add_option("-t,--threads", options.threads, "Threads (default: one per physical core)")
@@ -100,6 +103,7 @@ void MeasuredModel::check_output(const std::filesystem::path& out,
     throw Error("'" + printable(out.string(), 300) + "' would be overwritten, and it is read",
                 "name another file", ExitCode::kUsage);
   };
+  (void)write_target(out);  // told before the work, not after it
   refuse_same(file_->path());
   refuse_same(plain_word(options_.text));
   for (const std::filesystem::path& input : inputs) refuse_same(input);

@@ -94,7 +94,8 @@ void print_comparison(const measure::Comparison& comparison) {
 void print_text(const PerplexityFlags& flags, const PerplexityResult& result) {
   fmt::print("perplexity = {}\n", text_of(result.perplexity, 4));
   if (result.comparison) print_comparison(*result.comparison);
-  fmt::print("{} tokens scored in {} {} of {}; {}\n", result.scored, result.chunks,
+  fmt::print("{} {} scored in {} {} of {}; {}\n", result.scored,
+             result.scored == 1 ? "token" : "tokens", result.chunks,
              result.chunks == 1 ? "chunk" : "chunks", flags.context,
              pace(result.evaluated, result.evaluated, result.seconds));
 }

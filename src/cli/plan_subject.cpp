@@ -40,7 +40,7 @@ CountedModel counted_known_shape(const std::string& text) {
                   ExitCode::kUsage);
     }
   }
-  return counted_shape(measure::known_shape(name, dtype), "shape:" + text);
+  return counted_shape(measure::named_shape(name, dtype), "shape:" + text);
 }
 
 }  // namespace

@@ -209,8 +209,9 @@ void add_quantize_command(CLI::App& app) {
       "  hearth quantize model-f16.gguf out.gguf Q5_K_M --dry-run\n"
       "\n"
       "Exit status:\n"
-      "  0  written            2    wrong usage\n"
-      "  1  failed             130  interrupted\n");
+      "  0  written            3    the disk is too full\n"
+      "  1  failed             130  interrupted\n"
+      "  2  wrong usage\n");
   add_options(*command, *options);
   command->callback([options] { run_quantization(*options); });
 }

@@ -255,8 +255,9 @@ void run_export(const SessionsOptions& options) {
     archive.add(header.file_name(), folder.file_of(header));
   }
   archive.finish();
-  fmt::print("{} tokens in {} files: tar -xf unpacks them into another folder of conversations.\n",
-             session.last->header.end, session.chain.size());
+  fmt::print("{} tokens in {} {}: tar -xf unpacks them into another folder of conversations.\n",
+             session.last->header.end, session.chain.size(),
+             session.chain.size() == 1 ? "file" : "files");
   if (folder.key() != nullptr) fmt::print("They are encrypted: the same key file opens them.\n");
 }
 
@@ -291,7 +292,7 @@ void add_sessions_command(CLI::App& app) {
       "\n"
       "Exit status:\n"
       "  0  done               2  wrong usage\n"
-      "  1  failed\n");
+      "  1  failed             3  the disk is too full\n");
   command->add_option("--folder", options->folder, "Where they are (default: as kv-disk is set)")
       ->type_name("DIR");
   command

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "support/error.h"
+#include "support/write_target.h"
 
 namespace hearth::cli {
 namespace {
@@ -55,8 +56,8 @@ std::array<char, kRecord> make_header(const std::string& name, std::uint64_t siz
 }  // namespace
 
 TarFile::TarFile(const std::filesystem::path& path)
-    : name_(path.filename().string()), file_(folder_of(path)) {
-  if (name_.empty() || std::filesystem::is_directory(path)) {
+    : name_(write_target(path).filename().string()), file_(folder_of(write_target(path))) {
+  if (name_.empty()) {
     throw Error(fmt::format("'{}' is a folder, not a file", printable(path.string(), 300)),
                 "name a file to write");
   }

@@ -6,6 +6,7 @@
 
 #include "gguf/file.h"
 #include "hub/import.h"
+#include "hub/sha256.h"
 #include "support/error.h"
 
 namespace hearth::hub {
@@ -136,6 +137,20 @@ class Puller {
   const PullOptions& options_;
 };
 
+/// A file here must have the hash that was asked for before the store gets a link to it.
+void check_local_hash(const Network& network, const fs::path& file, const std::string& wanted) {
+  if (split_place(file.filename().string())) {
+    throw Error(fmt::format("{} is one of several parts of a model, and a SHA-256 is that of one",
+                            in_quotes(file.string(), kPathLimit)),
+                "pull it without --sha256", ExitCode::kUsage);
+  }
+  const std::string found = sha256_of_file(file, [&] { throw_if_cancelled(network); });
+  if (found == wanted) return;
+  throw Error(fmt::format("{} does not have the SHA-256 that was asked for, but {}",
+                          in_quotes(file.string(), kPathLimit), found),
+              "check the file and the hash");
+}
+
 }  // namespace
 
 PullResult pull(const Store& store, const Network& network, std::string_view text,
@@ -146,6 +161,7 @@ PullResult pull(const Store& store, const Network& network, std::string_view tex
   }
   const Reference reference = parse_reference(text, network.huggingface);
   if (const auto* file = std::get_if<FileReference>(&reference)) {
+    if (!options.sha256.empty()) check_local_hash(network, file->path, options.sha256);
     const Manifest manifest = adopt_file(store, file->path, options.name);
     return {manifest, store.models() / manifest.files.front().name, true};
   }

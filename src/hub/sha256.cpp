@@ -57,12 +57,14 @@ std::string sha256_of(std::string_view text) {
   return hash.finish();
 }
 
-std::string sha256_of_file(const std::filesystem::path& path) {
+std::string sha256_of_file(const std::filesystem::path& path,
+                           const std::function<void()>& between) {
   constexpr std::size_t kPiece = std::size_t{1} << 24;
   const Mapping mapping(path);
   Sha256 hash;
   const std::span<const std::byte> bytes = mapping.bytes();
   for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
+    if (between) between();
     const std::size_t size = std::min(kPiece, bytes.size() - at);
     hash.update(bytes.subspan(at, size));
     mapping.release(at, size);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,8 +29,10 @@ class Sha256 {
 };
 
 [[nodiscard]] std::string sha256_of(std::string_view text);
-/// Throws Error when the file cannot be read.
-[[nodiscard]] std::string sha256_of_file(const std::filesystem::path& path);
+/// Throws Error when the file cannot be read. `between` is called every few megabytes: it may throw
+/// to end the work.
+[[nodiscard]] std::string sha256_of_file(const std::filesystem::path& path,
+                                         const std::function<void()>& between = {});
 
 /// 64 lower-case hexadecimal digits.
 [[nodiscard]] bool is_sha256(std::string_view text) noexcept;

@@ -102,7 +102,8 @@ std::vector<int> team_places(int threads, std::string_view wish) {
   if (!wish.empty() && wish != "yes" && wish != "no") {
     throw Error("HEARTH_PIN is '" + printable(wish) + "'",
                 "use yes or no, or leave it out: then threads are bound to processors where the "
-                "choice of processor matters");
+                "choice of processor matters",
+                ExitCode::kUsage);
   }
   if (wish == "no" || threads < 2) return {};
   const Topology machine = topology();

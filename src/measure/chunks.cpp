@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "state/page_disk.h"
 #include "support/error.h"
 
 namespace hearth::measure {
@@ -69,6 +70,8 @@ void TokenChunks::keep(std::int64_t count) {
 ChunkSetup chunk_setup(spec::Setup setup, const spec::ModelSpec& spec, std::int64_t size,
                        std::int64_t chunks, std::int64_t batch_rows, WantedLogits wanted) {
   require_continuation(spec);
+  // Keys and values are coded behind a pass: a pass of many rows would look back on none that is.
+  if (setup.kv_type.coded()) batch_rows = std::min(batch_rows, state::kPageCells);
   const std::int64_t rows = evaluated_rows(size, wanted);
   const std::int64_t scored = wanted_rows(size, wanted);
   const std::int64_t logit_limit = std::max<std::int64_t>(

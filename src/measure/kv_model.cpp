@@ -90,7 +90,7 @@ class KvEvaluation {
     for (const compute::WeightLoad& load : cost_.loads)
       backend_.reserve_weight(load.source, load.use, load.residency);
     weights_ = std::make_unique<model::Weights>(file_, spec_, backend_, compute::Residency::kMapped,
-                                                nullptr);
+                                                [this](double) { check(); });
     add("f16");
   }
 
@@ -128,15 +128,15 @@ class KvEvaluation {
       const std::size_t count = std::min(batch, tokens.size() - 1 - begin);
       const auto rows = tokens.subspan(begin, count);
       const auto next = tokens.subspan(begin + 1, count);
+      share_ = static_cast<double>(begin) / static_cast<double>(tokens.size() - 1);
       for (const auto& candidate : candidates_) {
+        check();
         score(*candidate, candidate->run(rows), next, static_cast<std::int64_t>(begin));
       }
       file_.check();
-      if (options_.progress) {
-        options_.progress(static_cast<double>(begin + count) /
-                          static_cast<double>(tokens.size() - 1));
-      }
     }
+    share_ = 1;
+    check();
   }
 
   [[nodiscard]] std::vector<KvModelRow> rows() const {
@@ -158,6 +158,10 @@ class KvEvaluation {
   }
 
  private:
+  /// Passes of all formats together take long: who waits is asked within them.
+  void check() const {
+    if (options_.progress) options_.progress(share_);
+  }
   [[nodiscard]] bool all_blocks(DType type) const {
     const auto block = static_cast<std::int64_t>(tensor::info(type).block_elements);
     return std::all_of(spec_.kv_memories.begin(), spec_.kv_memories.end(),
@@ -226,6 +230,7 @@ class KvEvaluation {
   std::vector<std::uint16_t> depths_;
   std::vector<PackedRow> packed_;
   std::vector<double> base_nll_;
+  double share_ = 0;  // of the tokens that is done
 };
 
 }  // namespace

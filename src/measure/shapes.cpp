@@ -358,6 +358,14 @@ Shape file_shape(const std::filesystem::path& path, std::optional<DType> dtype) 
   return header_shape(gguf::File::open_header(path), path.stem().string(), dtype);
 }
 
+bool names_file_shape(std::string_view name) noexcept {
+  return name.ends_with(".gguf") || name.find('/') != std::string_view::npos;
+}
+
+Shape named_shape(const std::string& name, std::optional<DType> dtype) {
+  return names_file_shape(name) ? file_shape(name, dtype) : known_shape(name, dtype);
+}
+
 Shape header_shape(const gguf::File& file, const std::string& name, std::optional<DType> dtype) {
   check_type(dtype);
   Builder builder(name, dtype);

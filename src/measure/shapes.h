@@ -41,6 +41,11 @@ struct Shape {
 [[nodiscard]] Shape file_shape(const std::filesystem::path& path,
                                std::optional<tensor::DType> dtype);
 
+/// Whether what stands behind "shape:" is the name of a GGUF file: it ends with .gguf or has a '/'.
+[[nodiscard]] bool names_file_shape(std::string_view name) noexcept;
+/// What stands behind "shape:": file_shape() or known_shape().
+[[nodiscard]] Shape named_shape(const std::string& name, std::optional<tensor::DType> dtype);
+
 /// The same of a header that was read elsewhere, of all parts of a split model together. `header`
 /// must live until this returns.
 [[nodiscard]] Shape header_shape(const gguf::File& header, const std::string& name,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <string>
 #include <system_error>
 
 #include "support/error.h"
@@ -9,6 +10,16 @@
 #include "support/units.h"
 
 namespace hearth::model {
+
+namespace {
+
+std::string size_text(std::uint64_t bytes) {
+  const auto count = static_cast<double>(bytes);
+  return count < kGiga ? fmt::format("{:.1f} MB", count * 1e-6)
+                       : fmt::format("{:.1f} GB", count / kGiga);
+}
+
+}  // namespace
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
@@ -18,10 +29,9 @@ void require_space(const std::filesystem::path& out, std::uint64_t bytes) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(folder_of(out), error);
   if (error || space.available >= bytes) return;
-  throw Error(fmt::format("the result needs {:.1f} GB, but '{}' has {:.1f} GB free",
-                          static_cast<double>(bytes) / kGiga, shown_path(folder_of(out)),
-                          static_cast<double>(space.available) / kGiga),
-              "make room or write elsewhere");
+  throw Error(fmt::format("the result needs {}, but '{}' has {} free", size_text(bytes),
+                          shown_path(folder_of(out)), size_text(space.available)),
+              "make room or write elsewhere", ExitCode::kDoesNotFit);
 }
 
 }  // namespace hearth::model

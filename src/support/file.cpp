@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "support/error.h"
+#include "support/write_target.h"
 
 namespace hearth {
 namespace {
@@ -112,8 +113,10 @@ class FileDescriptor {
 };
 
 [[noreturn]] void throw_errno(const std::string& verb, const std::filesystem::path& path) {
-  throw Error("cannot " + verb + " '" + printable(path.string(), 300) +
-              "': " + std::strerror(errno));
+  const bool full = errno == ENOSPC || errno == EDQUOT;
+  throw Error(
+      "cannot " + verb + " '" + printable(path.string(), 300) + "': " + std::strerror(errno),
+      full ? "make room on that disk" : "", full ? ExitCode::kDoesNotFit : ExitCode::kFailure);
 }
 
 FileDescriptor open_for_reading(const std::filesystem::path& path, std::size_t& size) {
@@ -230,7 +233,7 @@ constexpr std::size_t kWriteBufferBytes = std::size_t{1} << 20;
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(path_.string() + ".XXXXXX") {
+    : path_(write_target(path)), temporary_(path_.string() + ".XXXXXX") {
   descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
   if (descriptor_ < 0) throw_errno("write", path_);
 }

@@ -23,9 +23,11 @@ namespace {
 constexpr const char* kTemporary = ".tmp-";
 
 [[noreturn]] void fail(const char* verb, const fs::path& path) {
+  const bool full = errno == ENOSPC || errno == EDQUOT;
   throw Error(std::string("cannot ") + verb + " '" + printable(path.string(), 300) +
                   "': " + std::strerror(errno),
-              errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? "make room on that disk" : "");
+              full || errno == EFBIG ? "make room on that disk" : "",
+              full ? ExitCode::kDoesNotFit : ExitCode::kFailure);
 }
 
 }  // namespace

@@ -38,10 +38,11 @@ void Program::execute() const {
     const bool ours = text.starts_with("HEARTH_") || text.starts_with("XDG_") ||
                       text.starts_with("HOME=") || text.starts_with("TERM=") ||
                       text.starts_with("NO_COLOR=");
-    if (!ours || text.starts_with("HEARTH_CPU=")) environment.push_back(text);
+    const bool given = variables_.contains(text.substr(0, text.find('=')));
+    if (!given && (!ours || text.starts_with("HEARTH_CPU="))) environment.push_back(text);
   }
   const std::filesystem::path home = home_.empty() ? own_home_->path() : home_;
-  environment.push_back("HOME=" + home.string());
+  if (!variables_.contains("HOME")) environment.push_back("HOME=" + home.string());
   environment.push_back("TERM=xterm");
   for (const auto& [name, value] : variables_) environment.push_back(name + "=" + value);
   std::vector<char*> argument_pointers, environment_pointers;

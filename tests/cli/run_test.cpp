@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -257,6 +258,14 @@ INSTANTIATE_TEST_SUITE_P(
                {"run", "MODEL", "--temp", "hot", "x"},
                2,
                "--temp: 'hot' is not a number"},
+        BadUse{"folder_or_switch",
+               {"run", "MODEL", "--kv-disk", "0ff", "x"},
+               2,
+               "'0ff' is neither on, off, a size nor a folder; write ./0ff for a folder here"},
+        BadUse{"unknown_role",
+               {"catalog", "list", "--role", "zz"},
+               2,
+               "unknown role 'zz'; known are chat, code, embedding"},
         BadUse{"out_of_range", {"run", "MODEL", "--top-p", "2", "x"}, 2, "top-p is 2"},
         BadUse{"unknown_sampler",
                {"run", "MODEL", "--samplers", "best", "x"},
@@ -298,6 +307,58 @@ INSTANTIATE_TEST_SUITE_P(
                "the context holds 4"},
         BadUse{"unknown_shell", {"completion", "tcsh"}, 2, "tcsh"}),
     [](const auto& use) { return std::string(use.param.name); });
+
+TEST(Usage, OfWhatIsGivenTwiceTheLastCounts) {
+  HEARTH_REQUIRE_FILE(stories());
+  const std::string model = stories().string();
+  const ProgramResult bench =
+      hearth({"bench", model, "-p", "4", "-p", "5", "-n", "0", "-r", "1", "--json"}).run();
+  EXPECT_NE(bench.output.find("\"prompt\": 5,"), std::string::npos) << bench.output << bench.errors;
+  const std::vector<std::string> words = {"run", model, "--raw", "--temp", "0", "-n", "3"};
+  const auto answer = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), words.begin(), words.end());
+    return hearth(more).run();
+  };
+  EXPECT_EQ(answer({"-p", "My", "-p", "Once"}).output, answer({"-p", "Once"}).output);
+  const ProgramResult extra = hearth({"inspect", model, model}).run();  // not so of arguments
+  EXPECT_EQ(extra.exit_code, 2) << extra.output;
+}
+
+TEST(Usage, ABrokenEnvironmentIsWrongUsage) {
+  HEARTH_REQUIRE_FILE(stories());
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "config");
+  write_file_atomically(folder / "large", std::string((std::size_t{1} << 20) + 1, '#'));
+  const std::vector<std::array<std::string, 3>> broken = {
+    {"HEARTH_CONFIG", (folder / "config").string(), "the config file: '"},
+    {"HEARTH_CONFIG", (folder / "large").string(), "the config file: '"},
+    {"HEARTH_PIN", "x", "HEARTH_PIN is 'x'"},
+    {"HEARTH_CPU", "abacus", "'abacus' (from HEARTH_CPU) is unknown"},
+#if defined(__x86_64__)
+    {"HEARTH_CPU", "neon", "'neon' (from HEARTH_CPU) is not available on this processor"}
+  };
+#else
+    {"HEARTH_CPU", "avx2", "'avx2' (from HEARTH_CPU) is not available on this processor"}
+  };
+#endif
+  for (const auto& [name, value, says] : broken) {
+    const ProgramResult result =
+        hearth({"run", stories().string(), "-n", "1", "x"}).variable(name, value).run();
+    EXPECT_EQ(result.exit_code, 2) << name << "=" << value << ": " << result.errors;
+    EXPECT_NE(result.errors.find(says), std::string::npos) << result.errors;
+  }
+  EXPECT_EQ(hearth({"run", stories().string(), "-n", "1", "--kv-disk", "no", "x"}).run().exit_code,
+            0);
+  EXPECT_FALSE(std::filesystem::exists("no"));
+}
+
+TEST(Inspect, TakesTheShapeOfAFile) {
+  HEARTH_REQUIRE_FILE(stories());
+  const ProgramResult result = hearth({"inspect", "shape:" + stories().string()}).run();
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_NE(result.output.find("llama"), std::string::npos) << result.output;
+  EXPECT_EQ(hearth({"inspect", "shape:no-such.gguf"}).run().exit_code, 1);
+}
 
 TEST(Output, ThatCannotBeWrittenIsAnError) {
   HEARTH_REQUIRE_FILE(stories());

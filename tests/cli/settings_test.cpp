@@ -1,9 +1,14 @@
 #include "cli/settings.h"
 
 #include <gtest/gtest.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
+#include <map>
 
 #include "cli/config.h"
 #include "cli/help.h"
@@ -102,6 +107,25 @@ TEST(Config, ErrorsNameTheLine) {
   EXPECT_NE(error("system = \"a\" b"), "no error");
   EXPECT_NE(error("system = \"\\q\""), "no error");
   EXPECT_NE(error("a\xff = 1"), "no error");
+}
+
+TEST(Config, TheHomeFolderIsTheUsersAlsoWithoutHome) {
+  std::map<std::string, std::string> before;
+  for (const char* name :
+       {"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"}) {
+    if (const char* value = std::getenv(name)) before[name] = value;
+    unsetenv(name);
+  }
+  const passwd* user = getpwuid(geteuid());
+  if (user != nullptr) {
+    EXPECT_EQ(user_folders().cache, std::filesystem::path(user->pw_dir) / ".cache/hearth");
+  } else {
+    EXPECT_THROW((void)user_folders(), Error);
+  }
+  setenv("HOME", "/somewhere", 1);
+  EXPECT_EQ(user_folders().cache, "/somewhere/.cache/hearth");
+  unsetenv("HOME");
+  for (const auto& [name, value] : before) setenv(name.c_str(), value.c_str(), 1);
 }
 
 TEST(Suggestion, FindsTheNearestName) {

@@ -203,6 +203,7 @@ TEST(CpuBackend, SaysWhichInstructionSetsThereAre) {
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("'abacus' is unknown"), std::string::npos);
     EXPECT_NE(error.hint().find("portable"), std::string::npos);
+    EXPECT_EQ(error.exit_code(), ExitCode::kUsage);
   }
 }
 

@@ -26,6 +26,7 @@ using hearth::testing::noise;
 using hearth::testing::ranged;
 using hearth::testing::Reply;
 using hearth::testing::SeenRequest;
+using hearth::testing::split_model;
 using hearth::testing::TemporaryFolder;
 using hearth::testing::tiny_model;
 
@@ -227,6 +228,24 @@ TEST_F(Pulls, adopt_a_local_file) {
   write_file_atomically(folder_ / "bad.gguf", std::string("no model"));
   EXPECT_THROW((void)get((folder_ / "bad.gguf").string()), Error);
   EXPECT_EQ(store_.list().models.size(), 1U);
+}
+
+TEST_F(Pulls, adopt_a_local_file_only_with_the_hash_that_was_asked_for) {
+  const fs::path path = folder_ / "here.gguf";
+  write_file_atomically(path, tiny_model());
+  PullOptions options;
+  options.sha256 = std::string(64, '0');
+  const Error wrong = failure(path.string(), options);
+  EXPECT_EQ(wrong.exit_code(), ExitCode::kFailure);
+  EXPECT_TRUE(contains(wrong.what(), sha256_of(tiny_model()))) << wrong.what();
+  const std::vector<std::string> parts = split_model(2);
+  write_file_atomically(folder_ / "s-00001-of-00002.gguf", parts[0]);
+  write_file_atomically(folder_ / "s-00002-of-00002.gguf", parts[1]);
+  options.sha256 = sha256_of(parts[0]);
+  EXPECT_EQ(failure((folder_ / "s-00001-of-00002.gguf").string(), options).exit_code(),
+            ExitCode::kUsage);
+  options.sha256 = sha256_of(tiny_model());
+  EXPECT_EQ(get(path.string(), options).manifest.name, "here");
 }
 
 TEST_F(Pulls, do_nothing_when_not_approved_or_badly_named) {

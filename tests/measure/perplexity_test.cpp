@@ -286,6 +286,20 @@ TEST(ChunkSetup, RefusesModelsThatDoNotGoOn) {
   }
 }
 
+TEST(ChunkSetup, CodedKeysAndValuesAreLookedBackOn) {
+  HEARTH_REQUIRE_FILE(golden_model("llama-plain"));
+  const auto spec = model::describe_model(gguf::File::open(golden_model("llama-plain")), {512});
+  const auto rows = [&](const char* format, std::int64_t batch) {
+    spec::Setup setup;
+    setup.kv_type = spec::parse_kv_format(format);
+    return measure::chunk_setup(setup, spec, 512, 4, batch, WantedLogits::kNone).setup.batch_rows;
+  };
+  EXPECT_GT(rows("q8_0", 512), 64);
+  EXPECT_EQ(rows("tq2", 512), 64);
+  EXPECT_EQ(rows("q8_0:tq4", 512), 64);
+  EXPECT_EQ(rows("tq2", 16), 16);
+}
+
 /// Every model that goes on with a text can be measured, and batching changes nothing.
 TEST(Families, DoNotMindTheBatching) {
   HEARTH_REQUIRE_FILE(golden_model("llama-plain"));

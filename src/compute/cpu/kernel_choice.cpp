@@ -1,6 +1,9 @@
 #include "compute/cpu/kernel_choice.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <string_view>
 
 #include "machine/cpu.h"
 #include "support/error.h"
@@ -21,6 +24,10 @@ namespace {
 #else
 [[maybe_unused]] constexpr bool kAmxEmulated = false;
 #endif
+
+/// Of every kind of processor: to tell what another one has from what none has.
+constexpr std::array<std::string_view, 8> kAllNames = {
+    "avx512bf16", "amx", "avx512vnni", "avxvnni", "avx2", "neon_dotprod", "neon", "portable"};
 
 struct Level {
   const KernelTable* table;
@@ -69,16 +76,18 @@ const KernelTable& choose_kernels(const std::string& wanted) {
   const bool from_variable = variable != nullptr && *variable != '\0';
   const std::string name = from_variable ? variable : wanted;
   std::string known;
-  const char* trouble = " is unknown";
+  const bool elsewhere = std::find(kAllNames.begin(), kAllNames.end(), name) != kAllNames.end();
+  const char* const absent = " is not available on this processor";
+  const char* trouble = elsewhere ? absent : " is unknown";
   for (const Level& level : levels()) {
     const bool named = name == level.table->name;
     if (level.available && (named || name.empty())) return *level.table;
-    if (named) trouble = " is not available on this processor";
+    if (named) trouble = absent;
     if (level.available) known += (known.empty() ? "" : ", ") + std::string(level.table->name);
   }
   throw Error("instruction set '" + printable(name) + "'" +
                   (from_variable ? " (from HEARTH_CPU)" : "") + trouble,
-              "choose one of: " + known);
+              "choose one of: " + known, ExitCode::kUsage);
 }
 
 const KernelTable& without_pairs(const KernelTable& kernels) {

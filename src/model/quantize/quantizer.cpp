@@ -13,6 +13,7 @@
 #include "quant/quant.h"
 #include "support/error.h"
 #include "support/shown_path.h"
+#include "support/write_target.h"
 
 namespace hearth::model::quantize {
 namespace {
@@ -150,6 +151,7 @@ void Quantization::check_output(const fs::path& out, bool overwrite) const {
   if (fs::is_directory(out))
     throw Error(fmt::format("'{}' is a folder", shown_path(out)), "name the file to write",
                 ExitCode::kUsage);
+  const fs::path target = write_target(out);
   if (is_input(out, input_))
     throw Error(fmt::format("'{}' is the model that is read", shown_path(out)), "name another file",
                 ExitCode::kUsage);
@@ -158,7 +160,7 @@ void Quantization::check_output(const fs::path& out, bool overwrite) const {
                 ExitCode::kUsage);
   if (fs::exists(out) && !overwrite)
     throw Error(fmt::format("'{}' exists already", shown_path(out)), "use --force to replace it");
-  require_space(out, bytes_after_);
+  require_space(target, bytes_after_);
 }
 
 void Quantization::write(const fs::path& out, const WriteOptions& options,

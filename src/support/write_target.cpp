@@ -1,0 +1,27 @@
+#include "support/write_target.h"
+
+#include <sys/stat.h>
+
+#include "support/error.h"
+
+namespace hearth {
+
+std::filesystem::path write_target(const std::filesystem::path& path) {
+  struct stat status = {};
+  // Where nothing can be asked, writing says in its own words what is wrong.
+  if (::lstat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return path;
+  const auto refuse = [&](const char* what) {
+    throw Error(in_quotes(path.string(), kPathLimit) + what, "name a file to write",
+                ExitCode::kUsage);
+  };
+  if (S_ISLNK(status.st_mode)) {
+    if (::stat(path.c_str(), &status) != 0) refuse(" is a link to nothing");
+    std::error_code error;
+    std::filesystem::path target = std::filesystem::canonical(path, error);
+    if (S_ISREG(status.st_mode) && !error) return target;
+  }
+  refuse(S_ISDIR(status.st_mode) ? " is a folder, not a file" : " is not a regular file");
+  return path;
+}
+
+}  // namespace hearth

@@ -1,0 +1,13 @@
+// Which file is meant by the name of one to write.
+#pragma once
+
+#include <filesystem>
+
+namespace hearth {
+
+/// The file that takes the place of what `path` names: `path` itself, or the file that the link of
+/// this name leads to, so that the link stays. Throws Error (exit code 2) when the name is that of
+/// something else than a regular file or a link to one: a folder, a device, a pipe, a socket.
+[[nodiscard]] std::filesystem::path write_target(const std::filesystem::path& path);
+
+}  // namespace hearth
