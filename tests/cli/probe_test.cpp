@@ -75,7 +75,7 @@ TEST(DoctorCommand, ABrokenCacheIsSetAsideNotFatal) {
 
 TEST(DoctorCommand, UnknownKernelsAreAnError) {
   const ProgramResult result = Program({"doctor"}).variable("HEARTH_CPU", "abacus").run();
-  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.exit_code, 2);
   EXPECT_NE(result.errors.find("abacus"), std::string::npos);
 }
 
