@@ -112,8 +112,9 @@ void list(const CatalogOptions& options) {
                                : "not run by Hearth"});
   }
   if (options.json) return print_json({{"models", models}, {"attribution", catalog.attribution}});
-  fmt::print("{}\n{} models, compiled {}. {}\n", table.text(""), table.rows(),
-             printable(catalog.compiled), printable(catalog.attribution, 1000));
+  fmt::print("{}\n{} {}, compiled {}. {}\n", table.text(""), table.rows(),
+             table.rows() == 1 ? "model" : "models", printable(catalog.compiled),
+             printable(catalog.attribution, 1000));
 }
 
 /// What the source keys that the model uses mean.

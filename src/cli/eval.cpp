@@ -211,8 +211,9 @@ Json json_of(const measure::KvModelRow& row) {
 }
 
 void print_model(const ModelRows& model) {
-  fmt::print("{} on {}: {} tokens scored, each format against F16\n\n", model.name, model.text,
-             model.rows.front().scored);
+  const std::int64_t scored = model.rows.front().scored;
+  fmt::print("{} on {}: {} {} scored, each format against F16\n\n", model.name, model.text, scored,
+             scored == 1 ? "token" : "tokens");
   fmt::print("{:<12}{:>9}{:>8}{:>22}{:>10}{:>13}{:>22}\n", "", "KV/token", "of F16",
              "KL divergence", "same top", "perplexity", "ratio to F16");
   for (const measure::KvModelRow& row : model.rows) {
