@@ -218,19 +218,24 @@ class Preloading {
   Preloading& operator=(const Preloading&) = delete;
 
   [[nodiscard]] bool failed() const noexcept { return failed_.load(); }
-  [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
+  [[nodiscard]] Error problem() const { return Error(problem_, "", code_); }
 
  private:
   void load(serve::ModelManager& manager, const std::vector<serve::AvailableModel>& models) {
     try {
       for (const serve::AvailableModel& model : models) manager.preload(model.name);
+      return;
+    } catch (const serve::RequestFailure& failure) {
+      problem_ = failure.what();
+      if (failure.error().code == "not_enough_memory") code_ = ExitCode::kDoesNotFit;
     } catch (const std::exception& error) {
       problem_ = error.what();
-      failed_.store(true);
     }
+    failed_.store(true);
   }
 
   std::string problem_;
+  ExitCode code_ = ExitCode::kFailure;
   std::atomic<bool> failed_{false};
   std::thread thread_;
 };
@@ -259,7 +264,7 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
   service.watch(server);
   server.start();
   greet(server, options, directory);
-  std::string problem;
+  std::optional<Error> problem;
   {
     const Preloading preloading(models, directory.named());
     while (!signals.wait(milliseconds(100)) && !preloading.failed()) {
@@ -272,12 +277,12 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
     }
     signals.release();
     const auto patience = std::chrono::duration_cast<milliseconds>(
-        std::chrono::duration<double>(problem.empty() ? options.grace : 0));
+        std::chrono::duration<double>(problem ? 0 : options.grace));
     models.refuse_loads();
     server.stop(patience);
     models.stop(milliseconds(0));
   }
-  if (!problem.empty()) throw Error(problem);
+  if (problem) throw *problem;
 }
 
 void add_options(CLI::App& command, const std::shared_ptr<ServeOptions>& options) {
@@ -368,7 +373,8 @@ void add_serve_command(CLI::App& app) {
       "\n"
       "Exit status:\n"
       "  0  ended by Ctrl-C or SIGTERM      2  wrong usage\n"
-      "  1  failed: the port is in use, a model cannot be loaded\n");
+      "  1  failed: the port is in use, a   3  a model does not fit into memory\n"
+      "     model cannot be loaded\n");
   command->callback([command, options, flags] {
     options->models = plain_words(*command);
     std::vector<SettingValue> values = read_configuration().values;

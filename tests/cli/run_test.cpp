@@ -514,5 +514,13 @@ try hearth run m.gguf --overflow ''
   EXPECT_EQ(read_file(folder / "out"), "run\n--top-k --top-p\nstop shift\n");
 }
 
+TEST(ServeCommand, EndsWithThreeWhereAModelDoesNotFit) {
+  HEARTH_REQUIRE_FILE(stories_model());
+  const ProgramResult result =
+      Program({"serve", stories_model().string(), "--ctx", "1000000000", "--port", "0"}).run();
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_NE(result.errors.find("available"), std::string::npos) << result.errors;
+}
+
 }  // namespace
 }  // namespace hearth::testing
