@@ -394,13 +394,9 @@ AvailableModel ModelManager::available(std::string_view name) {
 
 ModelDirectory& ModelManager::directory() noexcept { return impl_->directory; }
 
-generate::SchedulerStatistics ModelManager::past() const {
+std::vector<LoadedFacts> ModelManager::loaded(generate::SchedulerStatistics* past) const {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->past;
-}
-
-std::vector<LoadedFacts> ModelManager::loaded() const {
-  const std::lock_guard lock(impl_->mutex);
+  if (past != nullptr) *past = impl_->past;
   std::vector<LoadedFacts> all;
   for (const Impl::Entry& entry : impl_->entries) {
     LoadedFacts facts{.name = entry.name,

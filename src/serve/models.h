@@ -113,9 +113,9 @@ class ModelManager {
   /// The model of that name as it is available. Throws RequestFailure 404.
   [[nodiscard]] AvailableModel available(std::string_view name);
   [[nodiscard]] ModelDirectory& directory() noexcept;
-  [[nodiscard]] std::vector<LoadedFacts> loaded() const;
-  /// What models did that were unloaded since; of them the totals of a counter are.
-  [[nodiscard]] generate::SchedulerStatistics past() const;
+  /// `past`, unless null: what models did that were unloaded since. No model is in both.
+  [[nodiscard]] std::vector<LoadedFacts> loaded(
+      generate::SchedulerStatistics* past = nullptr) const;
   /// Unloads it as soon as it is idle; true when it was loaded.
   bool unload(std::string_view name);
   /// Nothing is loaded from now on, and what is being loaded is given up.

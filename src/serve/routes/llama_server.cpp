@@ -28,10 +28,11 @@ void add_watching(RouteGroup& routes, const ServiceParts& parts) {
   routes
       .add("GET", "/metrics", "Counters and gauges in Prometheus' format",
            [&parts](const HttpRequest&, HttpExchange& exchange) {
+             generate::SchedulerStatistics past;
+             const std::vector<LoadedFacts> models = parts.models.loaded(&past);
              exchange.respond({.status = 200,
                                .content_type = "text/plain; version=0.0.4; charset=utf-8",
-                               .body = parts.metrics.text(parts.models.loaded(),
-                                                          parts.models.past(), parts.http())});
+                               .body = parts.metrics.text(models, past, parts.http())});
            })
       .produces = {"text/plain"};
 }
