@@ -160,6 +160,14 @@ void write_memory(std::string& out, std::span<const LoadedFacts> models) {
 
 }  // namespace
 
+void add_totals(const generate::SchedulerStatistics& of, generate::SchedulerStatistics& sum) {
+  sum.prompt_tokens += of.prompt_tokens;
+  sum.generated_tokens += of.generated_tokens;
+  sum.prompt_seconds += of.prompt_seconds;
+  sum.generate_seconds += of.generate_seconds;
+  sum.passes += of.passes;
+}
+
 Histogram::Histogram(std::vector<double> bounds)
     : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
 

@@ -30,6 +30,9 @@ class Histogram {
   double sum_ = 0;
 };
 
+/// Adds what counters without a model's name tell of.
+void add_totals(const generate::SchedulerStatistics& of, generate::SchedulerStatistics& sum);
+
 class Metrics {
  public:
   Metrics();

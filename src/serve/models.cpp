@@ -13,6 +13,7 @@
 #include "model/families/registry.h"
 #include "model/load_errors.h"
 #include "serve/dialects/ollama.h"
+#include "serve/metrics.h"
 #include "serve/request_failure.h"
 #include "support/elapsed.h"
 #include "support/error.h"
@@ -44,8 +45,8 @@ RequestFailure cannot_load(const std::string& name, const Error& error, int stat
                               error.what(), hint)};
 }
 
-/// What a request that wants `context` cells gets: a model knows nothing beyond what it was trained
-/// for, unless whoever started the server gave it more.
+/// What whoever wants `context` cells gets: a model knows nothing beyond what it was trained for,
+/// unless the server was `given` more for all.
 std::int64_t usable_context(std::int64_t context, const spec::ModelSpec& spec, std::int64_t given) {
   return spec.context_length > 0 ? std::min(context, std::max(spec.context_length, given))
                                  : context;
@@ -179,12 +180,14 @@ std::shared_ptr<ServedModel> ModelManager::Impl::try_load(Entry& entry,
                                                           bool shrink) {
   ServedModelOptions each = options.each;
   each.extras = read_extras(entry.extras);
-  if (each.setup.context == 0) each.setup.context = each.extras.context.value_or(0);
-  if (context || (each.setup.context == 0 && !shrink)) {
+  const std::int64_t given = each.setup.context;
+  // What a model was made with counts where nobody says anything else.
+  const std::int64_t wanted = context.value_or(given == 0 ? each.extras.context.value_or(0) : 0);
+  if (wanted > 0 || (given == 0 && !shrink)) {
     const gguf::File file = gguf::File::open(entry.path);
     const spec::ModelSpec spec = model::describe_model(file, {});
-    if (context) {
-      each.setup.context = usable_context(*context, spec, each.setup.context);
+    if (wanted > 0) {
+      each.setup.context = usable_context(wanted, spec, given);
     } else if (kind_of(file.metadata(), spec) == ModelKind::kGenerates) {
       each.setup.context = model::default_context(spec);
     }

@@ -64,14 +64,6 @@ ModelKind kind_of(const gguf::Metadata& metadata, const spec::ModelSpec& spec) {
   return ModelKind::kGenerates;
 }
 
-void add_totals(const generate::SchedulerStatistics& of, generate::SchedulerStatistics& sum) {
-  sum.prompt_tokens += of.prompt_tokens;
-  sum.generated_tokens += of.generated_tokens;
-  sum.prompt_seconds += of.prompt_seconds;
-  sum.generate_seconds += of.generate_seconds;
-  sum.passes += of.passes;
-}
-
 ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOptions& options,
                          std::shared_ptr<generate::ComputeTurn> turn,
                          const std::function<void(double)>& progress)

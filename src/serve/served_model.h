@@ -34,9 +34,6 @@ class StoreKey;
 
 namespace hearth::serve {
 
-/// Adds what counters without a model's name tell of.
-void add_totals(const generate::SchedulerStatistics& of, generate::SchedulerStatistics& sum);
-
 class Constraints;
 
 /// What a model is for.

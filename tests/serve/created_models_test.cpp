@@ -233,6 +233,15 @@ TEST_F(CreatedModelTest, WhatCannotBeUsedIsRefusedWhenItIsMade) {
   EXPECT_EQ(server.post("/api/show", R"({"model":"pirate"})").status, 404);
 }
 
+TEST_F(CreatedModelTest, GetNoMoreContextThanTheirFileWasTrainedFor) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  create({{"model", "wide"}, {"from", "base"}, {"parameters", {{"num_ctx", 1'000'000}}}});
+  (void)first_logprob("wide");
+  ServedModel& wide = *server.models().loaded().front().model;
+  EXPECT_EQ(wide.context(), wide.model().spec().context_length);
+}
+
 TEST_F(CreatedModelTest, AreRemovedByTheirWholeNames) {
   HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
