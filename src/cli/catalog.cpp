@@ -76,11 +76,10 @@ Json model_json(const plan::CatalogModel& model, const plan::Uses& uses) {
   return json;
 }
 
-/// A role that no model has is a mistake; the user's own entries may have any.
+/// A role that no model has is a mistake.
 void check_role(const plan::Catalog& catalog, const std::string& role) {
   if (role.empty()) return;
-  std::set<std::string> known = {"chat",   "code",        "embedding", "rerank",
-                                 "vision", "tool-router", "test"};
+  std::set<std::string> known;
   for (const plan::CatalogModel& model : catalog.models) known.insert(model.role);
   if (known.contains(role)) return;
   std::string names;

@@ -148,9 +148,6 @@ PlannedTensor Quantization::planned(const gguf::TensorInfo& tensor,
 }
 
 void Quantization::check_output(const fs::path& out, bool overwrite) const {
-  if (fs::is_directory(out))
-    throw Error(fmt::format("'{}' is a folder", shown_path(out)), "name the file to write",
-                ExitCode::kUsage);
   const fs::path target = write_target(out);
   if (is_input(out, input_))
     throw Error(fmt::format("'{}' is the model that is read", shown_path(out)), "name another file",
