@@ -101,6 +101,7 @@ class LogitsRun {
     }
     model_ = model::LoadedModel::load(
         setup, [](double) { stop_if_interrupted(); }, outputs);
+    model_->runner().check_between_layers(stop_if_interrupted);
     adapters_ = Adapters(*model_, options.adapters).chosen();
     check_tokens();
     if (draft) {
@@ -267,7 +268,6 @@ class LogitsRun {
   }
 
   void evaluate(std::span<const model::BatchRow> rows) {
-    stop_if_interrupted();
     const std::span<const float> logits = model_->run(rows, adapters_.get());
     if (states_) {
       const std::span<const float> hidden = model_->runner().hidden();

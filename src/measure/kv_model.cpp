@@ -118,6 +118,7 @@ class KvEvaluation {
     candidate->runner = std::make_unique<model::Runner>(
         spec_, *weights_, *backend, *candidate->pool, model::limits_of(candidate->setup, outputs_),
         arena_bytes(candidate->setup));
+    candidate->runner->check_between_layers([this] { check(); });
     candidate->sequence = std::make_unique<state::SequenceState>(*candidate->pool);
     candidates_.push_back(std::move(candidate));
   }
@@ -130,7 +131,6 @@ class KvEvaluation {
       const auto next = tokens.subspan(begin + 1, count);
       share_ = static_cast<double>(begin) / static_cast<double>(tokens.size() - 1);
       for (const auto& candidate : candidates_) {
-        check();
         score(*candidate, candidate->run(rows), next, static_cast<std::int64_t>(begin));
       }
       file_.check();

@@ -19,7 +19,7 @@ struct KvModelOptions {
   std::int64_t batch_rows = 32;
   /// Rows before it are not scored: nothing is coded there yet.
   std::int64_t first_scored = 256;
-  /// Before every pass of every format, with the share that is done; may throw to end the run.
+  /// Between the layers of every pass, with the share that is done; may throw to end the run.
   std::function<void(double)> progress;
 };
 

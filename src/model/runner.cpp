@@ -256,8 +256,11 @@ struct Runner::Impl {
   }
   bool keeps_first_value = is_recurrent_value_model();
 
+  std::function<void()> between_layers;
+
   void run_stack(Pass& pass, const spec::Stack& stack, const Tensor& stream, const Tensor& taps) {
     for (std::size_t l = 0; l < stack.layers.size(); ++l) {
+      if (between_layers) between_layers();
       tap(l, stream, taps);
       pass.layer_index = l;
       run_layer(pass, stack.layers[l], stream);
@@ -531,6 +534,10 @@ std::span<const float> Runner::pool(std::span<const float> states,
 std::int64_t Runner::pooled_width() const noexcept { return impl_->pooled_width(); }
 
 void Runner::set_adapters(const AdapterSet* adapters) noexcept { impl_->adapters = adapters; }
+
+void Runner::check_between_layers(std::function<void()> check) {
+  impl_->between_layers = std::move(check);
+}
 
 void Runner::grow_arena(std::size_t bytes) { impl_->grow_arena(bytes); }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -100,6 +101,10 @@ class Runner {
 
   /// Adapters that the next passes apply; null: none. Must outlive them.
   void set_adapters(const AdapterSet* adapters) noexcept;
+
+  /// `check` is called before every layer of later passes and may throw to end one, which then is
+  /// as one that failed: people do not wait for long passes that they do not want any more.
+  void check_between_layers(std::function<void()> check);
 
   /// Makes the work memory at least `bytes` large, between passes: adapters need more. Throws Error
   /// when memory is short; nothing has changed then.

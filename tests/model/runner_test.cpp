@@ -69,6 +69,22 @@ TEST(Runner, TakesCellsBackWhenAPassFails) {
   EXPECT_EQ(full->length(), kContext);
 }
 
+TEST(Runner, AsksBetweenLayersWhetherToGoOn) {
+  HEARTH_REQUIRE_FILE(plain_model());
+  ModelOnBackend model(plain_model(), compute::make_reference_backend());
+  const auto a = model.new_sequence();
+  const std::array rows = {model::BatchRow{a.get(), 1, true}};
+  int layers = 0;
+  model.runner().check_between_layers([&] {
+    if (++layers == 2) throw Error("enough");
+  });
+  EXPECT_THROW(model.run_rows(rows), Error);
+  EXPECT_EQ(layers, 2);
+  EXPECT_EQ(a->length(), 0);
+  model.runner().check_between_layers({});
+  EXPECT_FALSE(model.run_rows(rows).empty());
+}
+
 TEST(Runner, TakesCellsBackWhenWorkMemoryIsTooSmall) {
   HEARTH_REQUIRE_FILE(plain_model());
   const gguf::File file = gguf::File::open(plain_model());
