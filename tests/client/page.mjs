@@ -156,6 +156,7 @@ const steps = {
     await page.getByRole('dialog').waitFor({ state: 'detached' })
     await page.keyboard.press('Alt+n')
     await page.getByRole('heading', { name: 'What is on your mind?' }).waitFor()
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'composer', 'one can write at once')
     await page.keyboard.press('Control+k')
     await page.keyboard.type('xylophone unusual')
     const found = page.locator('.conversations .item')

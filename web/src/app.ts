@@ -44,6 +44,8 @@ export const query = new Store('')
 export const settingsOpen = new Store(false)
 export const shortcutsOpen = new Store(false)
 export const sidebarOpen = new Store(false)
+/** The next message box to appear takes the focus. */
+export const focusWanted = new Store(false)
 
 /** Models one can talk to. */
 export const chatModels = (list: ModelInfo[]) =>

@@ -1,4 +1,5 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { focusWanted } from '../app'
 import { bytes } from '../format'
 import { toast } from '../toasts'
 import type { Attachment } from '../types'
@@ -43,6 +44,12 @@ export function Composer({ writing, disabled, draft, setDraft, send, stop, editL
     element.style.height = 'auto'
     element.style.height = `${Math.min(element.scrollHeight, innerHeight * 0.4)}px`
   }, [draft])
+  // With its appearance, not by a timer: what is typed meanwhile, or focused since, would be lost.
+  useLayoutEffect(() => {
+    if (!focusWanted.get()) return
+    focusWanted.set(false)
+    area.current?.focus()
+  }, [])
   const ready = !disabled && !writing && (draft.trim() !== '' || attachments.length > 0)
   const submit = () => {
     if (!ready) return

@@ -1,6 +1,7 @@
 import { useEffect, useRef } from 'preact/hooks'
 import {
   conversations,
+  focusWanted,
   go,
   moreConversations,
   query,
@@ -17,9 +18,11 @@ import type { ConversationSummary } from '../types'
 import { Icon, Mark, type IconName } from './icons'
 
 export function newChat(): void {
-  go('/')
   sidebarOpen.set(false)
-  setTimeout(() => document.getElementById('composer')?.focus())
+  const here = route.get()
+  if (here.page === 'chat' && here.id === null) document.getElementById('composer')?.focus()
+  else focusWanted.set(true)
+  go('/')
 }
 
 function Search() {
