@@ -42,6 +42,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// For replies that are cut when the server stops to say how they end.
+constexpr milliseconds kLastWords{2000};
+
 struct ServeOptions {
   std::vector<std::string> models, api_keys, origins, names, aliases;
   std::string host = "localhost";
@@ -279,7 +282,8 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
     const auto patience = std::chrono::duration_cast<milliseconds>(
         std::chrono::duration<double>(problem ? 0 : options.grace));
     models.refuse_loads();
-    server.stop(patience);
+    server.stop(
+        patience, [&] { models.stop(milliseconds(0)); }, kLastWords);
     models.stop(milliseconds(0));
   }
   if (problem) throw *problem;

@@ -15,6 +15,7 @@ namespace hearth::cli {
 namespace {
 
 using serve::AvailableModel;
+using serve::bare_name;
 
 /// Seconds since 1970.
 std::int64_t modified_time(const std::filesystem::path& path) {
@@ -65,20 +66,6 @@ AvailableModel as_it_is_now(const AvailableModel& model) {
   return stored ? of_stored(*stored) : model;
 }
 
-/// The name without what clients add to names.
-std::string bare(std::string_view name) {
-  std::string text = serve::lower_case(name);
-  for (const std::string_view beginning : {"registry.ollama.ai/", "library/"}) {
-    if (text.size() > beginning.size() && text.starts_with(beginning))
-      text.erase(0, beginning.size());
-  }
-  for (const std::string_view ending : {":latest", ".gguf"}) {
-    if (text.size() > ending.size() && text.ends_with(ending))
-      text.resize(text.size() - ending.size());
-  }
-  return text;
-}
-
 }  // namespace
 
 LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_named) {
@@ -116,7 +103,7 @@ std::vector<AvailableModel> LocalModels::list() {
 
 std::optional<AvailableModel> LocalModels::find_named(std::string_view name) const {
   for (const AvailableModel& model : named_) {
-    if (bare(model.name) == bare(name)) return as_it_is_now(model);
+    if (bare_name(model.name) == bare_name(name)) return as_it_is_now(model);
   }
   return std::nullopt;
 }
@@ -128,11 +115,11 @@ std::optional<AvailableModel> LocalModels::find(std::string_view name) {
   if (only_named_) return std::nullopt;
   const std::vector<hub::StoredModel> stored = usable_models();
   for (const hub::StoredModel& model : stored) {
-    if (bare(model.manifest.name) == bare(wanted)) return of_stored(model);
+    if (bare_name(model.manifest.name) == bare_name(wanted)) return of_stored(model);
   }
   // "qwen3:0.6b" was fetched from Ollama's registry, and is kept as "qwen3-0.6b".
   for (const std::string& form :
-       {wanted, bare(wanted), hub::safe_name(bare(wanted)), "ollama:" + wanted}) {
+       {wanted, bare_name(wanted), hub::safe_name(bare_name(wanted)), "ollama:" + wanted}) {
     const std::vector<hub::StoredModel> meant = models_meant(stored, form);
     if (meant.size() == 1) return of_stored(meant.front());
   }

@@ -166,7 +166,7 @@ struct Scheduler::Impl {
       const std::lock_guard lock(mutex);
       if (draining || stopping) {
         ++refused;
-        throw Error("the server is stopping and takes no more requests", "try again later");
+        throw QueueFull("the server is stopping and takes no more requests", std::chrono::seconds(1));
       }
       if (unended >= limits.parallel + limits.queue) {
         ++refused;

@@ -91,7 +91,7 @@ struct SchedulerLimits {
   std::chrono::milliseconds target_gap{150};
 };
 
-/// Thrown by submit() when too many requests wait already: HTTP 429 or 503.
+/// Thrown by submit() when too many requests wait already, or no more are taken: HTTP 429 or 503.
 class QueueFull : public Error {
  public:
   QueueFull(const std::string& message, std::chrono::seconds retry_after)

@@ -232,13 +232,12 @@ void Library::remove(const std::string& name) {
                          "invalid_value", "model");
   }
   // To use a model the beginning of its name will do, but not to remove it.
-  const std::string wanted = lower_case(stored_name(name));
+  const std::string wanted = hub::safe_name(bare_name(name));
   const auto is_meant = [&](const std::string& known) {
-    return lower_case(hub::safe_name(without_latest(known))) == wanted;
+    return hub::safe_name(bare_name(known)) == wanted;
   };
   const std::string& reference = stored->manifest.reference;
-  if (!is_meant(model.name) && !is_meant(model.name + ".gguf") &&
-      !is_meant(stored->manifest.requested) &&
+  if (!is_meant(model.name) && !is_meant(stored->manifest.requested) &&
       !is_meant(reference.substr(reference.find(':') + 1))) {
     throw RequestFailure(404, fmt::format("model '{}' not found", printable(name)),
                          "model_not_found", "model");

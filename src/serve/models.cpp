@@ -13,6 +13,7 @@
 #include "model/families/registry.h"
 #include "model/load_errors.h"
 #include "serve/dialects/ollama.h"
+#include "serve/http/message.h"
 #include "serve/metrics.h"
 #include "serve/request_failure.h"
 #include "support/elapsed.h"
@@ -283,6 +284,19 @@ void ModelManager::Impl::clean() {
       changed.wait(lock);
     }
   }
+}
+
+std::string bare_name(std::string_view name) {
+  std::string text = lower_case(name);
+  for (const std::string_view beginning : {"registry.ollama.ai/", "library/"}) {
+    if (text.size() > beginning.size() && text.starts_with(beginning))
+      text.erase(0, beginning.size());
+  }
+  for (const std::string_view ending : {":latest", ".gguf"}) {
+    if (text.size() > ending.size() && text.ends_with(ending))
+      text.resize(text.size() - ending.size());
+  }
+  return text;
 }
 
 ModelManager::ModelManager(ModelDirectory& directory, const ModelOptions& options)

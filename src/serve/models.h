@@ -29,6 +29,10 @@ struct AvailableModel {
   ModelExtras extras = {};
 };
 
+/// A model's name in lower case and without what clients add to it: Ollama's registry, "library/",
+/// ":latest", ".gguf".
+[[nodiscard]] std::string bare_name(std::string_view name);
+
 /// Where models come from. Methods may be called by several threads.
 class ModelDirectory {
  public:

@@ -291,11 +291,11 @@ ReplyRecord Reply::run(const std::vector<Choice>& choices,
     return record_;
   }
   record_.usage.total_seconds = seconds_since(start_) + lease_.load_seconds();
-  if (!ends_.empty() && is_over(caller_.deadline)) {
-    fail(deadline_passed());
+  if (!ends_.empty()) {  // nobody else cancels what has said nothing, with its client still there
+    fail(is_over(caller_.deadline) ? deadline_passed()
+                                   : RequestFailure(503, "the server is stopping"));
     return record_;
   }
-  for (const auto& [choice, end] : ends_) write(writer_.choice_end(choice, end));
   write(writer_.end(record_.usage));
   if (request_.stream) {
     exchange_.end();

@@ -41,9 +41,8 @@ std::vector<AvailableModel> TestDirectory::list() {
 }
 
 std::optional<AvailableModel> TestDirectory::find(std::string_view name) {
-  if (name.ends_with(":latest")) name.remove_suffix(7);
   for (const AvailableModel& model : list()) {
-    if (same_text(model.name, name)) return model;
+    if (bare_name(model.name) == bare_name(name)) return model;
   }
   // The beginning of a name will do, as on the command line.
   std::optional<AvailableModel> meant;

@@ -331,5 +331,22 @@ TEST_F(ServiceTest, StopsWhileRepliesRun) {
   EXPECT_EQ(server->http().counters().handling, 0);
 }
 
+TEST_F(ServiceTest, StreamsThatAreCutWhenItStopsSayHowTheyEnd) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  const std::string body = chat_body("Once upon a time", 200, true).dump();
+  RawClient openai(server->port()), anthropic(server->port());
+  openai.send(request_text("POST", "/v1/chat/completions", body));
+  anthropic.send(request_text("POST", "/v1/messages", body));
+  for (RawClient* client : {&openai, &anthropic}) {
+    EXPECT_EQ(client->receive_bytes(12).substr(9, 3), "200");
+  }
+  server->http().stop(
+      milliseconds(0), [&] { server->models().stop(milliseconds(0)); }, std::chrono::minutes(1));
+  constexpr std::size_t kAll = std::size_t{1} << 30;
+  EXPECT_NE(openai.receive_bytes(kAll).find("data: [DONE]"), std::string::npos);
+  EXPECT_NE(anthropic.receive_bytes(kAll).find("event: message_stop"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace hearth::serve

@@ -586,13 +586,18 @@ void HttpServer::start() {
   impl_->thread = std::thread([this] { impl_->run(); });
 }
 
-void HttpServer::stop(milliseconds patience) {
+void HttpServer::stop(milliseconds patience, const std::function<void()>& cut,
+                      milliseconds last_words) {
   Impl& impl = *impl_;
   impl.stopping.store(true);
   impl.ring();
-  {
+  const auto all_end = [&](milliseconds within) {
     std::unique_lock lock(impl.mutex);
-    impl.changed.wait_for(lock, patience, [&] { return impl.handling.load() == 0; });
+    return impl.changed.wait_for(lock, within, [&] { return impl.handling.load() == 0; });
+  };
+  if (!all_end(patience) && cut) {
+    cut();
+    all_end(last_words);
   }
   impl.impatient.store(true);
   impl.ring();

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -79,9 +80,11 @@ class HttpServer {
   [[nodiscard]] const std::vector<std::string>& addresses() const noexcept;
 
   void start();
-  /// Takes no new connections, waits for the handlers, tells those that are left after `patience`
+  /// Takes no new connections and waits for the handlers. After `patience` calls `cut`, which asks
+  /// those that are left to end their answers, and gives them `last_words` for that; then tells them
   /// that their clients are gone, and returns when all have ended. Any thread; not a handler's.
-  void stop(std::chrono::milliseconds patience);
+  void stop(std::chrono::milliseconds patience, const std::function<void()>& cut = {},
+            std::chrono::milliseconds last_words = {});
 
   [[nodiscard]] HttpCounters counters() const;
 
