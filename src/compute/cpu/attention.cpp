@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <span>
+#include <type_traits>
 
 #include "compute/cpu/access.h"
 #include "compute/cpu/attention_tiles.h"
@@ -215,13 +216,41 @@ class CodedWork {
   unsigned begun_ = 0;  // a bit per head
 };
 
+/// Attention to the tiles from `cell` on whose keys and values may be read apart; returns where the
+/// first other one is. `unit`: any of the heads.
+template <class Tiles, class ResultOf>
+std::int64_t attend_apart(std::span<Tiles> heads, const AttentionUnit& unit, std::int64_t cell,
+                          std::int64_t begin, std::int64_t end,
+                          const ResultOf& result_of) noexcept {
+  if constexpr (std::is_same_v<Tiles, PairTiles>) {
+    while (heads[0].reads_apart() && cell < end && !unit.is_coded(cell)) {
+      const std::int64_t most = std::min(end, cell + PairTiles::kTilesApart * kAttentionTile);
+      const auto slot_of = [&](std::int64_t at) { return (at - cell) / kAttentionTile; };
+      std::int64_t stop = cell;
+      for (; stop < most && !unit.is_coded(stop); stop += kAttentionTile) {
+        for (std::size_t i = 0; i < heads.size(); ++i) {
+          heads[i].weigh(slot_of(stop), stop, result_of(i));
+        }
+      }
+      for (std::int64_t at = cell; at < stop; at += kAttentionTile) {
+        for (std::size_t i = 0; i < heads.size(); ++i) {
+          heads[i].add(slot_of(at), at, begin, end, result_of(i));
+        }
+      }
+      cell = stop;
+    }
+  }
+  return cell;
+}
+
 /// Floats of work memory that `queries` queries of a pass with coded pages need at most.
 std::int64_t coded_floats(const CodedScheme& scheme, std::int64_t queries, std::int64_t key_size,
                           std::int64_t value_stride) noexcept {
   constexpr std::int64_t kPadding = 8192;  // of a few hundred arrays to sixteen floats
   const std::int64_t key = round_up(key_size, kPanelRows);
   const std::int64_t partials = 3 * queries * (2 + value_stride);
-  const std::int64_t raw = queries * (key + 2 * kPanelRows);
+  const std::int64_t raw =
+      queries * (key + 2 * kPanelRows) + kMostKvHeads * PairTiles::kApartFloats;
   const std::int64_t coded =
       scheme.direct ? CodedTiles::own_floats(scheme, queries) : queries * key;
   const std::int64_t shared = std::max(kAttentionTile * (key + value_stride) + 100 * queries +
@@ -340,6 +369,9 @@ void AttentionEngine::attend_unit(const Pass& pass, std::int64_t unit, const Row
     for (std::size_t i = 0; i < heads.size(); ++i) tiles[i].begin(result_of(i));
     for (std::int64_t cell = begin / kAttentionTile * kAttentionTile; cell < end;
          cell += kAttentionTile) {
+      cell =
+          attend_apart<Tiles>({tiles.data(), heads.size()}, heads[0], cell, begin, end, result_of);
+      if (cell >= end) break;
       for (std::size_t i = 0; i < heads.size(); ++i) {
         if (coded.attend(i, cell, begin, end)) continue;
         const bool same_cells = i + 1 < heads.size();

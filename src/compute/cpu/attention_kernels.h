@@ -85,7 +85,11 @@ inline void score_blocks(const ScoreTile& a, int first, std::int64_t panel) {
   const std::byte* scales = a.keys + 32 * panel;
   const std::byte* from = a.keys + blocks * kScaleRow + 32 * panel;
   const auto* query = reinterpret_cast<const std::byte*>(a.queries + first * a.query_stride);
-  Fetcher fetcher(first == 0 && panel == 0 ? a.ahead : nullptr, a.keys);
+  // Each call for some of the panels fetches its share of the lines.
+  constexpr std::int64_t kLines = fetched_key_lines(PairFormat::kBlocks) * kPanels / 4;
+  const std::int64_t before = a.pairs * fetched_key_lines(PairFormat::kBlocks) * panel / 4;
+  const bool fetches = first == 0 && a.ahead != nullptr;
+  Fetcher fetcher(fetches ? a.ahead + before * kCacheLine : nullptr, a.keys);
   F sums[kQueries][kPanels];
 #pragma GCC unroll 8
   for (int q = 0; q < kQueries; ++q) {
@@ -102,7 +106,7 @@ inline void score_blocks(const ScoreTile& a, int first, std::int64_t panel) {
     for (int pair = 0; pair < kBlockPairs; ++pair, from += kByteRow, query += 4) {
       I keys[kPanels];
       for (int p = 0; p < kPanels; ++p) keys[p] = widen_signed_pairs(from + 32 * p);
-      fetcher.next<fetched_key_lines(PairFormat::kBlocks)>();
+      fetcher.next<kLines>();
       for (int q = 0; q < kQueries; ++q) {
         for (int p = 0; p < kPanels; ++p) {
           products[q][p] = dot_wide_pairs(products[q][p], keys[p], query + 2 * q * a.query_stride);
@@ -230,7 +234,7 @@ inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
   float* const to = a.sums + first * a.stride + 16 * panel;
   const std::byte* const ahead =
       first == 0 && a.ahead != nullptr
-          ? a.ahead + kAttentionTile / 2 * kCacheLine * fetched_value_lines(panel)
+          ? a.ahead + kAttentionTile / 2 * kCacheLine * fetched_value_lines(kFormat, panel)
           : nullptr;
   Fetcher fetcher(ahead, values);
   F sums[kQueries][kPanels];
@@ -246,7 +250,7 @@ inline void add_values(const ValueTile& a, int first, std::int64_t panel) {
     for (int p = 0; p < kPanels; ++p) {
       cells[p] = change(load_pairs<kFormat>(values + pair * kRow + 64 * p));
     }
-    fetcher.next<fetched_value_lines(kPanels)>();
+    fetcher.next<fetched_value_lines(kFormat, kPanels)>();
     for (int q = 0; q < kQueries; ++q) {
       const B weight = set_pair(weights + q * kAttentionTile + 2 * pair);
       for (int p = 0; p < kPanels; ++p) sums[q][p] = dot_bf16(sums[q][p], cells[p], weight);
@@ -311,7 +315,8 @@ inline void add_blocks(const ValueTile& a, int first, std::int64_t element) {
   }
   const std::byte* const ahead =
       first == 0 && a.ahead != nullptr
-          ? a.ahead + element / kValueBlock * kAttentionTile / 2 * kCacheLine
+          ? a.ahead + kAttentionTile / 2 * kCacheLine *
+                          fetched_value_lines(PairFormat::kBlocks, element / kPanelRows)
           : nullptr;
   Fetcher fetcher(ahead, values);
   Sums products[kQueries][kPanels];
@@ -323,7 +328,7 @@ inline void add_blocks(const ValueTile& a, int first, std::int64_t element) {
   for (std::int64_t pair = a.first_cell / 2; pair < (a.end_cell + 1) / 2; ++pair) {
     I cells[kPanels];
     for (int p = 0; p < kPanels; ++p) cells[p] = widen_signed_pairs(values + pair * kRow + 32 * p);
-    fetcher.next<1>();
+    fetcher.next<fetched_value_lines(PairFormat::kBlocks, kPanels)>();
     for (int q = 0; q < kQueries; ++q) {
       for (int p = 0; p < kPanels; ++p) {
         const auto* const weight = reinterpret_cast<const std::byte*>(weights[q][p / 2] + 2 * pair);

@@ -13,16 +13,16 @@ constexpr std::int64_t kFewQueries = 12;
 constexpr float kHalfScale = 0x1p112F;
 constexpr float kHalfWeightShift = 100;
 
-/// Lines of the next values that the kernel for values fetches.
-std::int64_t value_lines_fetched(PairFormat format, std::int64_t panels) noexcept {
-  const std::int64_t blocks = (panels * kPanelRows + kValueBlock - 1) / kValueBlock;
-  return kAttentionTile / 2 *
-         (format == PairFormat::kBlocks ? blocks : fetched_value_lines(panels));
-}
-
 PairFormat pair_format_of(DType type) noexcept {
   if (tensor::info(type).quantized) return PairFormat::kBlocks;
   return type == DType::kF16 ? PairFormat::kF16 : PairFormat::kBF16;
+}
+
+/// Of the tile at `first`, the cells in [begin, end).
+void set_cells(ValueTile& value, std::int64_t first, std::int64_t begin,
+               std::int64_t end) noexcept {
+  value.first_cell = std::max<std::int64_t>(0, begin - first) / 2 * 2;
+  value.end_cell = std::min(kAttentionTile, end - first);
 }
 
 }  // namespace
@@ -74,9 +74,14 @@ PairTiles::PairTiles(const AttentionUnit& unit, const KernelTable& kernels, Work
   query_scales_ = own.take(count);
   keys_ = shared.take_halves(kAttentionTile * padded_key_size_);
   values_ = shared.take_halves(kAttentionTile * unit.value_stride);
-  weights_ = shared.take_halves(count * kAttentionTile);
+  apart_ = count <= kQueriesApart && key_format_ != PairFormat::kBlocks &&
+           value_format_ != PairFormat::kBlocks && key_pages_.head != nullptr &&
+           value_pages_.head != nullptr;
+  Workspace& weighed = apart_ ? own : shared;
+  const std::int64_t slots = apart_ ? kTilesApart : 1;
+  weights_ = weighed.take_halves(slots * count * kAttentionTile);
+  factors_ = weighed.take(slots * count);
   scores_ = shared.take(count * kAttentionTile);
-  factors_ = shared.take(count);
   const Tensor& q = unit.a->q;
   const float factor = unit.a->scale * (key_format_ == PairFormat::kF16 ? kHalfScale : 1.0F);
   const PairAttentionKernels& pair_kernels = *kernels.pair_attention;
@@ -155,10 +160,7 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
 }
 
 void PairTiles::expect(const PairTiles* next, std::int64_t first) noexcept {
-  // The kernels of one query wait for memory as it is, and the hardware, which sees them read on
-  // and on, keeps more lines on their way than prefetches do (at 48 GB/s 70 to 83 % of it, not 57).
-  const bool fetches = unit_->count() > 1 || key_format_ == PairFormat::kBlocks;
-  const bool any = fetches && next != nullptr && !next->unit_->is_coded(first);
+  const bool any = next != nullptr && !next->unit_->is_coded(first);
   ahead_ = any ? next->stored(first) : Panels();
 }
 
@@ -225,13 +227,53 @@ void PairTiles::mask_scores(std::int64_t first, QueryRange queries) noexcept {
   }
 }
 
+ScoreTile PairTiles::score_tile(const Panels& tile, QueryRange seen) const noexcept {
+  ScoreTile score;
+  score.format = tile.key_format;
+  score.keys = tile.keys;
+  score.queries = queries_ + seen.begin * padded_key_size_;
+  score.query_scales = query_scales_ + seen.begin;
+  score.query_stride = padded_key_size_;
+  score.pairs = padded_key_size_ / 2;
+  score.count = static_cast<int>(seen.end - seen.begin);
+  score.scores = scores_ + seen.begin * kAttentionTile;
+  return score;
+}
+
+WeighTile PairTiles::weigh_tile(QueryRange seen, std::int64_t slot,
+                                const AttentionPartial& result) const noexcept {
+  const std::int64_t first = slot * unit_->count() + seen.begin;
+  WeighTile weigh;
+  weigh.scores = scores_ + seen.begin * kAttentionTile;
+  weigh.weights = weights_ + first * kAttentionTile;
+  weigh.maxima = result.maxima + seen.begin;
+  weigh.sums = sums_ + seen.begin * kPanelRows;
+  weigh.factors = factors_ + first;
+  weigh.shift = value_format_ == PairFormat::kF16 ? kHalfWeightShift : 0.0F;
+  weigh.count = static_cast<int>(seen.end - seen.begin);
+  return weigh;
+}
+
+ValueTile PairTiles::value_tile(const Panels& tile, const WeighTile& weighed, QueryRange seen,
+                                const AttentionPartial& result) const noexcept {
+  ValueTile value;
+  value.format = tile.value_format;
+  value.values = tile.values;
+  value.panels = unit_->value_stride / kPanelRows;
+  value.weights = weighed.weights;
+  value.factors = weighed.factors;
+  value.sums = result.values + seen.begin * unit_->value_stride;
+  value.stride = unit_->value_stride;
+  value.count = weighed.count;
+  return value;
+}
+
 void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
                        const AttentionPartial& result) noexcept {
   const QueryRange seen = visible_queries(first);
   if (seen.begin >= seen.end) return;
   const PairAttentionKernels& pair_kernels = *kernels_->pair_attention;
   const Panels tile = panels(first, std::max(first, begin), std::min(first + kAttentionTile, end));
-  const int queries = static_cast<int>(seen.end - seen.begin);
   // What is converted fetches by itself.
   const auto in_place = [](const std::byte* panel, const std::uint16_t* buffer) {
     return panel != reinterpret_cast<const std::byte*>(buffer);
@@ -239,29 +281,13 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   const bool reads_keys = ahead_.keys != nullptr && in_place(tile.keys, keys_);
   const bool reads_values = ahead_.values != nullptr && in_place(tile.values, values_);
 
-  ScoreTile score;
-  score.format = tile.key_format;
-  score.keys = tile.keys;
+  ScoreTile score = score_tile(tile, seen);
   score.ahead = reads_keys ? ahead_.keys : nullptr;
-  score.queries = queries_ + seen.begin * padded_key_size_;
-  score.query_scales = query_scales_ + seen.begin;
-  score.query_stride = padded_key_size_;
-  score.pairs = padded_key_size_ / 2;
-  score.count = queries;
-  score.scores = scores_ + seen.begin * kAttentionTile;
   pair_kernels.score(score);
   mask_scores(first, seen);
 
-  WeighTile weigh;
-  weigh.scores = score.scores;
-  weigh.weights = weights_ + seen.begin * kAttentionTile;
-  weigh.maxima = result.maxima + seen.begin;
-  weigh.sums = sums_ + seen.begin * kPanelRows;
-  weigh.factors = factors_ + seen.begin;
-  weigh.shift = value_format_ == PairFormat::kF16 ? kHalfWeightShift : 0.0F;
-  weigh.count = queries;
-  ValueTile value;
-  value.panels = unit_->value_stride / kPanelRows;
+  WeighTile weigh = weigh_tile(seen, 0, result);
+  ValueTile value = value_tile(tile, weigh, seen, result);
   if (reads_keys) {
     const std::int64_t fetched = score.pairs * fetched_key_lines(tile.key_format);
     weigh.ahead_keys = ahead_.keys + fetched * kCacheLine;
@@ -270,21 +296,31 @@ void PairTiles::attend(std::int64_t first, std::int64_t begin, std::int64_t end,
   if (reads_values) {
     const std::int64_t lines = value_pages_.tile_bytes / kCacheLine;
     weigh.ahead_values = ahead_.values;
-    weigh.ahead_value_lines = lines - value_lines_fetched(tile.value_format, value.panels);
+    weigh.ahead_value_lines =
+        lines - kAttentionTile / 2 * fetched_value_lines(tile.value_format, value.panels);
     value.ahead = ahead_.values + weigh.ahead_value_lines * kCacheLine;
   }
   pair_kernels.weigh(weigh);
-
-  value.format = tile.value_format;
-  value.values = tile.values;
-  value.first_cell = std::max<std::int64_t>(0, begin - first) / 2 * 2;
-  value.end_cell = std::min(kAttentionTile, end - first);
-  value.weights = weigh.weights;
-  value.factors = weigh.factors;
-  value.sums = result.values + seen.begin * unit_->value_stride;
-  value.stride = unit_->value_stride;
-  value.count = queries;
+  set_cells(value, first, begin, end);
   pair_kernels.value(value);
+}
+
+void PairTiles::weigh(std::int64_t slot, std::int64_t first,
+                      const AttentionPartial& result) noexcept {
+  const QueryRange seen = visible_queries(first);
+  if (seen.begin >= seen.end) return;
+  kernels_->pair_attention->score(score_tile(stored(first), seen));
+  mask_scores(first, seen);
+  kernels_->pair_attention->weigh(weigh_tile(seen, slot, result));
+}
+
+void PairTiles::add(std::int64_t slot, std::int64_t first, std::int64_t begin, std::int64_t end,
+                    const AttentionPartial& result) noexcept {
+  const QueryRange seen = visible_queries(first);
+  if (seen.begin >= seen.end) return;
+  ValueTile value = value_tile(stored(first), weigh_tile(seen, slot, result), seen, result);
+  set_cells(value, first, begin, end);
+  kernels_->pair_attention->value(value);
 }
 
 }  // namespace hearth::compute::cpu

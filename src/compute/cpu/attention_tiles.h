@@ -90,7 +90,8 @@ struct AttentionUnit {
 
 /// The interface of both: begin(), attend() for tiles of one chunk in ascending order, end().
 /// expect() names the tile that is read after the next call of attend(): that of `next`, from cell
-/// `first` on; null where nothing is.
+/// `first` on; null where nothing is. Of PairTiles that read apart, weigh() and then add() take the
+/// place of attend(), up to kTilesApart tiles of all heads in between.
 class FloatTiles {
  public:
   /// Queries that share a tile at most.
@@ -154,6 +155,19 @@ class PairTiles {
               const AttentionPartial& result) noexcept;
   void end(const AttentionPartial& result) noexcept;
 
+  /// Few queries read keys and values of 16 bits where they are, as fast as memory gives them, and
+  /// it gives most in long streams: the keys of all heads, then their values (docs/benchmarks.md).
+  /// Software would only fetch fewer lines at a time than the hardware does by itself.
+  [[nodiscard]] bool reads_apart() const noexcept { return apart_; }
+  static constexpr std::int64_t kQueriesApart = 2, kTilesApart = 4;
+  /// Floats of a unit's memory that this takes at most.
+  static constexpr std::int64_t kApartFloats =
+      kTilesApart * kQueriesApart * (kAttentionTile / 2 + 1) + 2 * kPanelRows;
+  /// Weights of the tile's cells, kept in `slot` < kTilesApart for add().
+  void weigh(std::int64_t slot, std::int64_t first, const AttentionPartial& result) noexcept;
+  void add(std::int64_t slot, std::int64_t first, std::int64_t begin, std::int64_t end,
+           const AttentionPartial& result) noexcept;
+
   [[nodiscard]] float sum_scale() const noexcept;
   [[nodiscard]] float output_scale() const noexcept;
 
@@ -177,6 +191,12 @@ class PairTiles {
   void gather_keys(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void gather_values(std::int64_t first, std::int64_t low, std::int64_t high) noexcept;
   void mask_scores(std::int64_t first, QueryRange queries) noexcept;
+  /// The kernels' arguments, but for what is fetched ahead.
+  [[nodiscard]] ScoreTile score_tile(const Panels& tile, QueryRange seen) const noexcept;
+  [[nodiscard]] WeighTile weigh_tile(QueryRange seen, std::int64_t slot,
+                                     const AttentionPartial& result) const noexcept;
+  [[nodiscard]] ValueTile value_tile(const Panels& tile, const WeighTile& weighed, QueryRange seen,
+                                     const AttentionPartial& result) const noexcept;
 
   const AttentionUnit* unit_ = nullptr;
   const KernelTable* kernels_ = nullptr;
@@ -184,6 +204,7 @@ class PairTiles {
   bool integers_ = false;  // queries meet bytes
   bool convert_ = false;   // halves become bfloat16 first
   bool adjusted_ = false;  // scores are capped or biased
+  bool apart_ = false;
   std::int64_t padded_key_size_ = 0;
   std::int64_t all_begin_ = 0, all_end_ = 0;  // the cells that all queries see
   Pages key_pages_, value_pages_;

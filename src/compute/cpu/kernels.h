@@ -292,12 +292,13 @@ enum class PairFormat : std::uint8_t { kBF16, kF16, kBlocks };
 /// Of the tile that is read next, the kernels fetch each their share into the second-level cache,
 /// and spread it evenly over their work: memory that rests while softmax weights are made is lost
 /// (at four queries and a head size of 64 as much as a third of its bandwidth). Per row of keys
-/// that is scored, and per pair of cells and `panels` (4 or less) of values, so many lines.
+/// that is scored, and per pair of cells and `panels` (4 or less) of values, so many lines: of
+/// blocks all but the scales.
 constexpr std::int64_t fetched_key_lines(PairFormat format) noexcept {
-  return format == PairFormat::kBlocks ? 1 : 3;
+  return format == PairFormat::kBlocks ? 2 : 3;
 }
-constexpr std::int64_t fetched_value_lines(std::int64_t panels) noexcept {
-  return panels - panels / 4;
+constexpr std::int64_t fetched_value_lines(PairFormat format, std::int64_t panels) noexcept {
+  return format == PairFormat::kBlocks ? panels / 2 : panels - panels / 4;
 }
 inline constexpr std::int64_t kCacheLine = 64;
 
