@@ -106,7 +106,10 @@ ChoiceEnd ChoiceListener::end_of(const generate::GenerateResult& result) const {
 }
 
 void ChoiceListener::finished(const generate::GenerateResult& result) {
-  if (reader_) send(reader_->finish());
+  using generate::FinishReason;
+  const bool whole =
+      result.finish == FinishReason::kStop || result.finish == FinishReason::kStopText;
+  if (reader_) send(reader_->finish(/*cut=*/!whole));
   ChannelEvent sent;
   sent.choice = choice_;
   sent.kind = ChannelEvent::Kind::kEnd;

@@ -129,16 +129,32 @@ class ReplyReader::Impl {
     return sink_.take();
   }
 
-  std::vector<ReplyEvent> finish() {
+  std::vector<ReplyEvent> finish(bool cut) {
     if (!finished_ && !stopped_) end_input();
     finished_ = true;
-    return sink_.take();
+    std::vector<ReplyEvent> events = sink_.take();
+    if (cut) fold_markup(events);
+    return events;
   }
 
   [[nodiscard]] bool stopped() const { return stopped_; }
   [[nodiscard]] int complete_calls() const { return sink_.reported(); }
 
  private:
+  /// The markup of a call that was dropped becomes a part of the event that says so.
+  static void fold_markup(std::vector<ReplyEvent>& events) {
+    using Kind = ReplyEvent::Kind;
+    const auto dropped = std::find_if(events.begin(), events.end(), [](const ReplyEvent& event) {
+      return event.kind == Kind::kToolCallDropped;
+    });
+    if (dropped == events.end()) return;
+    const auto is_text = [](const ReplyEvent& event) { return event.kind == Kind::kText; };
+    for (auto event = dropped; event != events.end(); ++event) {
+      if (is_text(*event)) dropped->text += event->text;
+    }
+    events.erase(std::remove_if(dropped, events.end(), is_text), events.end());
+  }
+
   enum class Mode : std::uint8_t { kStart, kText, kReasoning, kIgnored, kChoose, kCall };
 
   void end_input() {
@@ -523,7 +539,7 @@ ReplyReader& ReplyReader::operator=(ReplyReader&&) noexcept = default;
 std::vector<ReplyEvent> ReplyReader::push(std::string_view piece, PieceKind kind) {
   return impl_->push(piece, kind);
 }
-std::vector<ReplyEvent> ReplyReader::finish() { return impl_->finish(); }
+std::vector<ReplyEvent> ReplyReader::finish(bool cut) { return impl_->finish(cut); }
 bool ReplyReader::stopped() const noexcept { return impl_->stopped(); }
 int ReplyReader::complete_calls() const noexcept { return impl_->complete_calls(); }
 

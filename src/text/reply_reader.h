@@ -22,8 +22,8 @@ struct ReplyEvent {
     kToolCallArguments,  ///< `index`, `text`: more of the JSON text of its arguments
     kToolCallEnd,        ///< `index`, `id`, `name`, `text`: the whole arguments (the deltas in one;
                          ///< strict JSON, compact)
-    kToolCallDropped,    ///< `index`: the call that had begun is malformed or was cut; its markup
-                         ///< follows as kText
+    kToolCallDropped,    ///< `index`: the call that had begun is malformed; its markup follows as
+                         ///< kText. Or the reply was cut in it: then `text` is the markup
     kProblem,  ///< `text`: one sentence about markup that was not as it should be; nothing to show
                ///< a user
   };
@@ -72,8 +72,9 @@ class ReplyReader {
   /// `piece` may be any bytes; ill-formed UTF-8 becomes U+FFFD.
   [[nodiscard]] std::vector<ReplyEvent> push(std::string_view piece,
                                              PieceKind kind = PieceKind::kUnknown);
-  /// The reply is over: what was held back. Later pushes are ignored.
-  [[nodiscard]] std::vector<ReplyEvent> finish();
+  /// The reply is over: what was held back. Later pushes are ignored. `cut`: the model had not
+  /// ended it.
+  [[nodiscard]] std::vector<ReplyEvent> finish(bool cut = false);
 
   /// A stop marker was read: the rest of what was pushed is ignored, and generation should end.
   [[nodiscard]] bool stopped() const noexcept;

@@ -105,6 +105,26 @@ TEST(ReplyReader, CutCallsBecomeTextAndNothingIsLost) {
   }
 }
 
+TEST(ReplyReader, WhatAStreamWasToldOfACutCallIsNotTextAgain) {
+  for (const Family& family : families()) {
+    const ChatFormat format = format_of(family.name);
+    for (std::size_t length = 0; length < family.one.size(); ++length) {
+      const std::string cut = family.one.substr(0, length);
+      if (incomplete_utf8_tail(cut) > 0) continue;
+      const Reply whole = read_pieces(format, with_tools(), {cut});
+      if (whole.dropped == 0) continue;
+      ReplyReader reader(format, with_tools());
+      std::vector<ReplyEvent> events = reader.push(cut);
+      for (ReplyEvent& event : reader.finish(/*cut=*/true)) events.push_back(std::move(event));
+      for (const ReplyEvent& event : events) {
+        EXPECT_NE(event.kind, ReplyEvent::Kind::kText) << family.name << ": " << event.text;
+        if (event.kind != ReplyEvent::Kind::kToolCallDropped) continue;
+        EXPECT_EQ(event.text, whole.text) << family.name << ": " << cut;
+      }
+    }
+  }
+}
+
 TEST(ReplyReader, GarbledCallsBecomeTextOrRightCalls) {
   int calls = 0;
   int dropped = 0;

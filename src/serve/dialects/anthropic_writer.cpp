@@ -88,8 +88,9 @@ class AnthropicWriter : public EventsOrBody {
         if (open_ && !streams()) open_->text = event.text;
         return close();
       case Kind::kToolCallDropped:
-        if (!streams()) open_.reset();  // a stream cannot take it back
-        return close();
+        if (streams()) return close();  // it cannot be taken back
+        open_.reset();
+        return event.text.empty() ? std::string() : add(BlockKind::kText, event.text);
       case Kind::kProblem:
         break;
     }

@@ -47,7 +47,8 @@ class ChatStream : public EventsOrBody {
       case Kind::kToolCallArguments:
         return call_arguments(choice, event);
       case Kind::kToolCallEnd:      // all was said
-      case Kind::kToolCallDropped:  // cannot be taken back; finish_reason will not be "tool_calls"
+      case Kind::kToolCallDropped:  // cannot be taken back; finish_reason will not be "tool_calls",
+                                    // and of a reply that was cut all was said
       case Kind::kProblem:
         break;
     }

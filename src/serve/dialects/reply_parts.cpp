@@ -143,6 +143,7 @@ void CollectedChoice::add(const text::ReplyEvent& event, const std::vector<Token
   using Kind = text::ReplyEvent::Kind;
   switch (event.kind) {
     case Kind::kText:
+    case Kind::kToolCallDropped:  // of a reply that was cut: the markup
       text += event.text;
       logprobs.insert(logprobs.end(), more.begin(), more.end());
       break;
@@ -155,7 +156,6 @@ void CollectedChoice::add(const text::ReplyEvent& event, const std::vector<Token
       break;
     case Kind::kToolCallStart:
     case Kind::kToolCallArguments:
-    case Kind::kToolCallDropped:
     case Kind::kProblem:
       break;
   }

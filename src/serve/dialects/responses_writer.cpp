@@ -56,8 +56,9 @@ class ResponsesWriter : public EventsOrBody {
       case Kind::kToolCallEnd:
         return end_call(event);
       case Kind::kToolCallDropped:
-        if (!streams()) open_.reset();
-        return close("incomplete");
+        if (streams()) return close("incomplete");
+        open_.reset();
+        return event.text.empty() ? std::string() : add(ItemKind::kMessage, event.text, logprobs);
       case Kind::kProblem:
         break;
     }

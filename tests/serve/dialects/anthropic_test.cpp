@@ -240,6 +240,20 @@ TEST(AnthropicReply, DroppedCalls) {
                                 "content_block_stop", "message_delta", "message_stop"}));
 }
 
+TEST(AnthropicReply, CutCallsAreNotToldAgain) {
+  text::ReplyEvent dropped = call_event(Kind::kToolCallDropped, 0, "", "");
+  dropped.text = "<call>{";
+  const std::vector<text::ReplyEvent> reply = {call_event(Kind::kToolCallStart, 0, "f", ""),
+                                               call_event(Kind::kToolCallArguments, 0, "", "{"),
+                                               dropped};
+  const Json message = Json::parse(write_reply(*anthropic_read().writer, reply));
+  EXPECT_EQ(message["content"], Json::parse(R"([{"type":"text","text":"<call>{"}])"));
+  const auto events = read_sse(write_reply(*anthropic_read(R"({"stream":true})").writer, reply));
+  EXPECT_EQ(anthropic_names(events),
+            (std::vector<std::string>{"message_start", "content_block_start", "content_block_delta",
+                                      "content_block_stop", "message_delta", "message_stop"}));
+}
+
 TEST(AnthropicReply, StopReasons) {
   const auto stop = [](ChoiceEnd end) {
     return Json::parse(write_reply(*anthropic_read().writer, {text_event("a")}, std::move(end)));

@@ -408,6 +408,19 @@ TEST(OpenAiChatReply, CollectedLeavesOutDroppedCalls) {
   EXPECT_EQ(reply["choices"][0]["finish_reason"], "stop");
 }
 
+TEST(OpenAiChatReply, CutCallsAreNotToldAgain) {
+  text::ReplyEvent dropped = call_event(Kind::kToolCallDropped, 0, "", "");
+  dropped.text = "<call>{";
+  const std::vector<text::ReplyEvent> reply = {call_event(Kind::kToolCallStart, 0, "f", ""),
+                                               call_event(Kind::kToolCallArguments, 0, "", "{"),
+                                               dropped};
+  const Json body = Json::parse(write_reply(*chat_read(Json::object()).writer, reply));
+  EXPECT_EQ(body["choices"][0]["message"]["content"], "<call>{");
+  const std::string stream = write_reply(*chat_read({{"stream", true}}).writer, reply);
+  EXPECT_NE(stream.find("tool_calls"), std::string::npos);
+  EXPECT_EQ(stream.find("<call>"), std::string::npos);
+}
+
 TEST(OpenAiChatReply, ContentIsNullBesideCallsOnly) {
   const Json reply =
       Json::parse(write_reply(*chat_read(Json::object()).writer, whole_call(0, "f", "{}", "x"),

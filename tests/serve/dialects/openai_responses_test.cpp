@@ -286,5 +286,19 @@ TEST(ResponsesReply, DroppedCalls) {
   EXPECT_EQ(events.back().data["response"]["output"][0]["status"], "incomplete");
 }
 
+TEST(ResponsesReply, CutCallsAreNotToldAgain) {
+  text::ReplyEvent dropped = call_event(Kind::kToolCallDropped, 0, "", "");
+  dropped.text = "<call>{";
+  const std::vector<text::ReplyEvent> reply = {call_event(Kind::kToolCallStart, 0, "f", ""),
+                                               call_event(Kind::kToolCallArguments, 0, "", "{"),
+                                               dropped};
+  const Json response = Json::parse(write_reply(*responses_read().writer, reply));
+  ASSERT_EQ(response["output"].size(), 1U);
+  EXPECT_EQ(response["output"][0]["content"][0]["text"], "<call>{");
+  const std::string stream = write_reply(*responses_read(R"({"stream":true})").writer, reply);
+  EXPECT_EQ(stream.find("<call>"), std::string::npos);
+  EXPECT_EQ(read_sse(stream).back().data["response"]["output"][0]["arguments"], "{");
+}
+
 }  // namespace
 }  // namespace hearth::serve
