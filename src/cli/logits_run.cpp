@@ -110,6 +110,7 @@ class LogitsRun {
       draft_model_ = model::LoadedModel::load_draft(
           *model_, setup, 0,
           {.logit_rows = limit_, .hidden = model::HiddenRequest::kHidden, .hidden_rows = 1});
+      draft_model_->runner().check_between_layers(stop_if_interrupted);
       drafter_.emplace(*draft_model_);
     }
     sequence_ = model_->new_sequence(options.first_position);

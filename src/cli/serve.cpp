@@ -283,8 +283,8 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
         std::chrono::duration<double>(problem ? 0 : options.grace));
     models.refuse_loads();
     server.stop(
-        patience, [&] { models.stop(milliseconds(0)); }, kLastWords);
-    models.stop(milliseconds(0));
+        patience, [&] { models.stop(); }, kLastWords);
+    models.stop();
   }
   if (problem) throw *problem;
 }

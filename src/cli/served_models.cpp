@@ -117,9 +117,10 @@ std::optional<AvailableModel> LocalModels::find(std::string_view name) {
   for (const hub::StoredModel& model : stored) {
     if (bare_name(model.manifest.name) == bare_name(wanted)) return of_stored(model);
   }
+  const std::string safe = hub::safe_name(bare_name(wanted));
+  if (safe.empty()) return std::nullopt;  // the store keeps nothing under such names
   // "qwen3:0.6b" was fetched from Ollama's registry, and is kept as "qwen3-0.6b".
-  for (const std::string& form :
-       {wanted, bare_name(wanted), hub::safe_name(bare_name(wanted)), "ollama:" + wanted}) {
+  for (const std::string& form : {wanted, bare_name(wanted), safe, "ollama:" + wanted}) {
     const std::vector<hub::StoredModel> meant = models_meant(stored, form);
     if (meant.size() == 1) return of_stored(meant.front());
   }

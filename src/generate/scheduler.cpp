@@ -166,7 +166,8 @@ struct Scheduler::Impl {
       const std::lock_guard lock(mutex);
       if (draining || stopping) {
         ++refused;
-        throw QueueFull("the server is stopping and takes no more requests", std::chrono::seconds(1));
+        throw QueueFull("the server is stopping and takes no more requests",
+                        std::chrono::seconds(1));
       }
       if (unended >= limits.parallel + limits.queue) {
         ++refused;
@@ -208,14 +209,22 @@ struct Scheduler::Impl {
     work.notify_all();
   }
 
-  void drain(std::chrono::milliseconds patience) {
-    std::unique_lock lock(mutex);
-    draining = true;
-    const auto is_empty = [this] { return registry.empty(); };
-    if (ended.wait_for(lock, patience, is_empty)) return;
+  void cancel_all() noexcept {
+    const std::lock_guard lock(mutex);
     for (const auto& [id, generation] : registry) generation->cancel();
     disturbed = true;
     work.notify_all();
+  }
+
+  void drain(std::chrono::milliseconds patience) {
+    const auto is_empty = [this] { return registry.empty(); };
+    {
+      std::unique_lock lock(mutex);
+      draining = true;
+      if (ended.wait_for(lock, patience, is_empty)) return;
+    }
+    cancel_all();
+    std::unique_lock lock(mutex);
     ended.wait(lock, is_empty);
   }
 
@@ -242,6 +251,7 @@ Scheduler::RequestId Scheduler::submit(GenerateRequest request,
 }
 
 void Scheduler::cancel(RequestId id) noexcept { impl_->cancel(id); }
+void Scheduler::cancel_all() noexcept { impl_->cancel_all(); }
 void Scheduler::drain(std::chrono::milliseconds patience) { impl_->drain(patience); }
 SchedulerStatistics Scheduler::statistics() const { return impl_->current(); }
 std::vector<RunningRequest> Scheduler::running() const {

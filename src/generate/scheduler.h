@@ -152,6 +152,9 @@ class Scheduler {
   /// Ends it soon with FinishReason::kCancelled; unknown ids are ignored. Any thread.
   void cancel(RequestId id) noexcept;
 
+  /// Of those that run and wait; does not wait for their ends.
+  void cancel_all() noexcept;
+
   /// No new requests; waits for those that run, then cancels them when `patience` is over.
   void drain(std::chrono::milliseconds patience);
 

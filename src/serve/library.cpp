@@ -232,7 +232,7 @@ void Library::remove(const std::string& name) {
                          "invalid_value", "model");
   }
   // To use a model the beginning of its name will do, but not to remove it.
-  const std::string wanted = hub::safe_name(bare_name(name));
+  const std::string wanted = stored_name(bare_name(name));
   const auto is_meant = [&](const std::string& known) {
     return hub::safe_name(bare_name(known)) == wanted;
   };

@@ -303,7 +303,7 @@ ModelManager::ModelManager(ModelDirectory& directory, const ModelOptions& option
     : impl_(std::make_unique<Impl>(directory, options)) {}
 
 ModelManager::~ModelManager() {
-  stop(milliseconds(0));
+  stop();
   impl_->janitor.join();
 }
 
@@ -449,7 +449,7 @@ void ModelManager::refuse_loads() noexcept {
   impl_->changed.notify_all();
 }
 
-void ModelManager::stop(milliseconds patience) {
+void ModelManager::stop() {
   std::vector<std::shared_ptr<ServedModel>> models;
   {
     const std::lock_guard lock(impl_->mutex);
@@ -460,7 +460,9 @@ void ModelManager::stop(milliseconds patience) {
     }
     impl_->changed.notify_all();
   }
-  for (const auto& model : models) model->scheduler().drain(patience);
+  // None is told later because it stands behind another one's pass.
+  for (const auto& model : models) model->scheduler().cancel_all();
+  for (const auto& model : models) model->scheduler().drain(milliseconds(0));
 }
 
 }  // namespace hearth::serve

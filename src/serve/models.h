@@ -124,8 +124,8 @@ class ModelManager {
   bool unload(std::string_view name);
   /// Nothing is loaded from now on, and what is being loaded is given up.
   void refuse_loads() noexcept;
-  /// Ends what runs within `patience`; nothing is loaded any more.
-  void stop(std::chrono::milliseconds patience);
+  /// Cancels what runs and waits for its end; nothing is loaded any more.
+  void stop();
 
  private:
   struct Impl;

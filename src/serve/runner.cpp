@@ -291,9 +291,11 @@ ReplyRecord Reply::run(const std::vector<Choice>& choices,
     return record_;
   }
   record_.usage.total_seconds = seconds_since(start_) + lease_.load_seconds();
-  if (!ends_.empty()) {  // nobody else cancels what has said nothing, with its client still there
-    fail(is_over(caller_.deadline) ? deadline_passed()
-                                   : RequestFailure(503, "the server is stopping"));
+  if (!ends_.empty()) {
+    fail(is_over(caller_.deadline)
+             ? deadline_passed()
+             : RequestFailure(503, "the request was cancelled before its answer began",
+                              "cancelled"));
     return record_;
   }
   write(writer_.end(record_.usage));

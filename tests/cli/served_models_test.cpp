@@ -51,6 +51,16 @@ std::string make(const hub::Store& store, const std::string& content, const std:
   return sha256;
 }
 
+TEST(ServedModels, NamesOfWhichNothingIsLeftAreNobodys) {
+  const OwnData own;
+  const hub::Store store = model_store();
+  store.prepare();
+  make(store, "one", "Be brief.");
+  LocalModels models(ServedModels{});
+  EXPECT_TRUE(models.find("library/Named:latest"));
+  for (const char* name : {"/", ":", ".", "模型"}) EXPECT_FALSE(models.find(name)) << name;
+}
+
 TEST(ServedModels, ThoseOfTheCommandLineAreAsTheyAreNow) {
   const OwnData own;
   const hub::Store store = model_store();

@@ -277,6 +277,22 @@ TEST_P(CpuAttention, ManyKeyHeads) {
            40});
 }
 
+// One or two queries read many tiles' keys before their values; alone they do so, too.
+TEST_P(CpuAttention, FewQueriesAndManyTiles) {
+  std::uint32_t seed = 60;
+  for (const DType type : {DType::kF16, DType::kBF16}) {
+    for (const std::int64_t heads : {3, 6}) {
+      AttentionShape shape{
+          .heads = heads, .kv_heads = 3, .key_size = 40, .value_size = 24, .page = 64};
+      shape.type = type;
+      compare({shape, {450, 70, 1}, {1, 2, 1}, seed++});
+      shape.window = 333;
+      shape.sinks = true;
+      compare({shape, {700, 640}, {3, 1}, seed++});
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(AllSets, CpuAttention, testing::ValuesIn(cpu_instruction_sets()),
                          [](const auto& tested) { return tested.param; });
 

@@ -253,6 +253,7 @@ TEST_F(CreatedModelTest, AreRemovedByTheirWholeNames) {
   EXPECT_EQ(server.post("/api/show", R"({"model":"pir"})").status, 200);
   EXPECT_EQ(remove("pir"), 404);
   EXPECT_EQ(server.post("/api/show", R"({"model":"pirate"})").status, 200);
+  for (const char* nothing : {"/", ":", "模型"}) EXPECT_EQ(remove(nothing), 404) << nothing;
   EXPECT_EQ(remove("library/Pirate:latest"), 200);
   EXPECT_EQ(server.post("/api/show", R"({"model":"pirate"})").status, 404);
   // A file that somebody serves is theirs.

@@ -252,7 +252,7 @@ TEST_F(ModelsTest, ManyAskAtOnce) {
 TEST_F(ModelsTest, NothingIsLoadedAfterStop) {
   HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
   start();
-  manager->stop(std::chrono::milliseconds(0));
+  manager->stop();
   EXPECT_EQ(status_of({.name = "a"}), 503);
 }
 

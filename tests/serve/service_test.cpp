@@ -327,7 +327,7 @@ TEST_F(ServiceTest, StopsWhileRepliesRun) {
                            chat_body("Once upon a time", 200, true).dump()));
   EXPECT_EQ(client.receive_bytes(12).substr(9, 3), "200");
   server->http().stop(milliseconds(0));
-  server->models().stop(milliseconds(0));
+  server->models().stop();
   EXPECT_EQ(server->http().counters().handling, 0);
 }
 
@@ -350,7 +350,7 @@ TEST_F(ServiceTest, StreamsThatAreCutWhenItStopsSayHowTheyEnd) {
   wait_for(openai, R"("delta":{"content":)");
   wait_for(anthropic, "content_block_delta");
   server->http().stop(
-      milliseconds(0), [&] { server->models().stop(milliseconds(0)); }, std::chrono::minutes(1));
+      milliseconds(0), [&] { server->models().stop(); }, std::chrono::minutes(1));
   constexpr std::size_t kAll = std::size_t{1} << 30;
   EXPECT_NE(openai.receive_bytes(kAll).find("data: [DONE]"), std::string::npos);
   EXPECT_NE(anthropic.receive_bytes(kAll).find("event: message_stop"), std::string::npos);

@@ -14,7 +14,11 @@ function readRoute(): Route {
 }
 
 export const route = new Store<Route>(readRoute())
-addEventListener('hashchange', () => route.set(readRoute()))
+addEventListener('hashchange', () => {
+  const next = readRoute()
+  if (next.page !== 'chat' || next.id !== null) focusWanted.set(false)
+  route.set(next)
+})
 
 export function go(hash: string): void {
   location.hash = hash

@@ -1,7 +1,7 @@
 import { render } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { keyWanted, rememberKey } from './api'
-import { route, shortcutsOpen, sidebarOpen, start } from './app'
+import { focusWanted, route, shortcutsOpen, sidebarOpen, start } from './app'
 import { useStore } from './store'
 import './styles/tokens.css'
 import './styles/base.css'
@@ -94,6 +94,7 @@ function onKey(event: KeyboardEvent): void {
   if (event.isComposing || document.querySelector('dialog[open]')) return
   const typing = (event.target as HTMLElement).closest?.('input, textarea, select') !== null
   const focus = (id: string) => {
+    focusWanted.set(false)
     document.getElementById(id)?.focus()
     event.preventDefault()
   }

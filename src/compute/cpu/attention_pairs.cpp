@@ -160,7 +160,9 @@ PairTiles::Panels PairTiles::stored(std::int64_t first) const noexcept {
 }
 
 void PairTiles::expect(const PairTiles* next, std::int64_t first) noexcept {
-  const bool any = next != nullptr && !next->unit_->is_coded(first);
+  // Kernels of one query wait for memory as it is (reads_apart()).
+  const bool fetches = unit_->count() > 1 || key_format_ == PairFormat::kBlocks;
+  const bool any = fetches && next != nullptr && !next->unit_->is_coded(first);
   ahead_ = any ? next->stored(first) : Panels();
 }
 

@@ -81,8 +81,9 @@ class HttpServer {
 
   void start();
   /// Takes no new connections and waits for the handlers. After `patience` calls `cut`, which asks
-  /// those that are left to end their answers, and gives them `last_words` for that; then tells them
-  /// that their clients are gone, and returns when all have ended. Any thread; not a handler's.
+  /// those that are left to end their answers and may wait for them, and gives them `last_words`;
+  /// then tells them that their clients are gone, and returns when all have ended. Any thread; not
+  /// a handler's.
   void stop(std::chrono::milliseconds patience, const std::function<void()>& cut = {},
             std::chrono::milliseconds last_words = {});
 
