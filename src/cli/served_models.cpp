@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "cli/models.h"
 #include "hub/reference.h"
@@ -91,12 +92,20 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
 std::vector<AvailableModel> LocalModels::list() {
   std::vector<AvailableModel> all;
   for (const AvailableModel& model : named_) all.push_back(as_it_is_now(model));
-  if (only_named_) return all;
-  for (const hub::StoredModel& stored : usable_models()) {
+  const std::vector<hub::StoredModel> of_store =
+      only_named_ ? std::vector<hub::StoredModel>() : usable_models();
+  for (const hub::StoredModel& stored : of_store) {
     const bool listed = std::any_of(named_.begin(), named_.end(), [&](const auto& each) {
       return each.path == stored.path || each.name == stored.manifest.name;
     });
     if (!listed) all.push_back(of_stored(stored));
+  }
+  // Clients let people choose from what is listed.
+  for (const auto& [alias, target] : aliases_) {
+    std::optional<AvailableModel> model = find(target);
+    if (!model) continue;  // it was removed since
+    model->name = alias;
+    all.push_back(std::move(*model));
   }
   return all;
 }

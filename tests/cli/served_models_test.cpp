@@ -76,9 +76,14 @@ TEST(ServedModels, ThoseOfTheCommandLineAreAsTheyAreNow) {
       EXPECT_EQ(models.find(name)->digest, second) << name;
       EXPECT_EQ(models.find(name)->extras.system, "Be kind.") << name;
     }
-    ASSERT_EQ(models.list().size(), 1U);
-    EXPECT_EQ(models.list()[0].digest, second);
-    EXPECT_EQ(models.list()[0].bytes, 7U);
+    const std::vector<serve::AvailableModel> listed = models.list();
+    ASSERT_EQ(listed.size(), 2U);
+    EXPECT_EQ(listed[0].name, "named");
+    EXPECT_EQ(listed[1].name, "other");
+    for (const serve::AvailableModel& model : listed) {
+      EXPECT_EQ(model.digest, second);
+      EXPECT_EQ(model.bytes, 7U);
+    }
   }
 }
 
