@@ -116,6 +116,7 @@ enum class EndReason : std::uint8_t { kStop, kStopText, kLength, kContext, kTool
 struct ChoiceEnd {
   EndReason reason = EndReason::kStop;
   std::string stop_text;
+  Usage usage = {};  ///< tokens and seconds of this choice alone
 };
 
 /// Facts that a reply's writer needs from the start.

@@ -114,8 +114,12 @@ void ChoiceListener::finished(const generate::GenerateResult& result) {
   sent.choice = choice_;
   sent.kind = ChannelEvent::Kind::kEnd;
   sent.end = end_of(result);
-  sent.result = result;
-  sent.reasoning_tokens = reasoning_tokens_;
+  sent.end.usage.prompt_tokens = result.prompt_tokens;
+  sent.end.usage.cached_tokens = result.reused_tokens;
+  sent.end.usage.completion_tokens = result.generated_tokens;
+  sent.end.usage.reasoning_tokens = reasoning_tokens_;
+  sent.end.usage.prompt_seconds = result.prompt_seconds;
+  sent.end.usage.generate_seconds = result.generate_seconds;
   sent.tokens = std::move(tokens_);
   channel_->push(std::move(sent));
 }

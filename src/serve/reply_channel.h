@@ -28,8 +28,6 @@ struct ChannelEvent {
   text::ReplyEvent event;              ///< kReply
   std::vector<TokenLogprob> logprobs;  ///< kReply: of the tokens since the event before
   ChoiceEnd end;                       ///< kEnd
-  generate::GenerateResult result;     ///< kEnd
-  std::int64_t reasoning_tokens = 0;   ///< kEnd
   std::vector<text::TokenId> tokens;   ///< kEnd: what was generated
   std::string message;                 ///< kFailed
 };

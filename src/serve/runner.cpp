@@ -243,14 +243,14 @@ void Reply::fail(const RequestFailure& failure) {
 
 void Reply::on_end(const ChannelEvent& event) {
   --open_;
-  const generate::GenerateResult& result = event.result;
+  const Usage& own = event.end.usage;
   Usage& usage = record_.usage;
-  usage.completion_tokens += result.generated_tokens;
-  usage.reasoning_tokens += event.reasoning_tokens;
+  usage.completion_tokens += own.completion_tokens;
+  usage.reasoning_tokens += own.reasoning_tokens;
   // Choices run side by side: the longest counts. Of their prompts only the first is computed.
-  usage.cached_tokens = event.choice == 0 ? result.reused_tokens : usage.cached_tokens;
-  usage.prompt_seconds = std::max(usage.prompt_seconds, result.prompt_seconds);
-  usage.generate_seconds = std::max(usage.generate_seconds, result.generate_seconds);
+  usage.cached_tokens = event.choice == 0 ? own.cached_tokens : usage.cached_tokens;
+  usage.prompt_seconds = std::max(usage.prompt_seconds, own.prompt_seconds);
+  usage.generate_seconds = std::max(usage.generate_seconds, own.generate_seconds);
   record_.end = event.end.reason;
   if (event.choice == 0 && request_.return_tokens) usage.reply_ids = event.tokens;
   ends_.emplace_back(event.choice, event.end);

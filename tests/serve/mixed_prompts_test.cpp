@@ -68,6 +68,10 @@ TEST_F(MixedPromptsTest, AreGoneOnWithAsTheirTokensAre) {
   const Json list = complete({"Once", {"Once upon", 56, "there was"}});
   ASSERT_EQ(list.size(), 2U);
   EXPECT_EQ(list[1]["content"], expected["content"]);
+  // Each tells of itself.
+  EXPECT_EQ(list[1]["tokens_evaluated"], mixed["tokens_evaluated"]);
+  EXPECT_EQ(list[1]["tokens_predicted"], mixed["tokens_predicted"]);
+  EXPECT_EQ(list[0]["tokens_evaluated"], tokens("Once", true).size());
   EXPECT_EQ(server.post("/completion", R"({"prompt":["a",100000]})").status, 400);
   // OpenAI knows no such prompts.
   EXPECT_EQ(server.post("/v1/completions", R"({"prompt":[1,"a"]})").status, 400);

@@ -131,6 +131,7 @@ class LlamaWriter : public EventsOrBody {
  private:
   [[nodiscard]] Json result(std::size_t index, const Usage& usage) const {
     const CollectedChoice& choice = choices_[index];
+    const Usage& own = choice.end.usage;
     // Prompts first: choices of one prompt stand together.
     const std::size_t each = choices_.size() / std::max<std::size_t>(options_.prompts.size(), 1);
     const std::size_t prompt = each == 0 ? 0 : index / each;
@@ -142,16 +143,16 @@ class LlamaWriter : public EventsOrBody {
                  {"id_slot", -1},
                  {"stop", true},
                  {"model", header_.model},
-                 {"tokens_predicted", usage.completion_tokens},
-                 {"tokens_evaluated", usage.prompt_tokens},
-                 {"tokens_cached", usage.cached_tokens},
+                 {"tokens_predicted", own.completion_tokens},
+                 {"tokens_evaluated", own.prompt_tokens},
+                 {"tokens_cached", own.cached_tokens},
                  {"generation_settings", options_.settings},
                  {"prompt", prompt < options_.prompts.size() ? options_.prompts[prompt] : ""},
                  {"has_new_line", newline_ || choice.text.find('\n') != std::string::npos},
                  {"truncated", choice.end.reason == EndReason::kContext},
                  {"stop_type", stop_type(choice.end.reason)},
                  {"stopping_word", choice.end.stop_text},
-                 {"timings", llama_timings(usage)}};
+                 {"timings", llama_timings(own)}};
     if (options_.probabilities && !streams()) {
       json["completion_probabilities"] = probabilities(choice.logprobs);
     }

@@ -98,7 +98,7 @@ TEST(LlamaCompletion, StreamEndsWithoutDone) {
   const auto writer = llama_read(R"({"stream":true,"n_probs":1,"temperature":0.5})").writer;
   std::string bytes = writer->begin(header());
   bytes += writer->event(0, text_event("a\n"), {{.token = "a", .logprob = -1, .top = {}}});
-  bytes += writer->choice_end(0, {EndReason::kStopText, "END"});
+  bytes += writer->choice_end(0, {EndReason::kStopText, "END", usage()});
   bytes += writer->end(usage());
   const auto events = read_sse(bytes);
   ASSERT_EQ(events.size(), 2U);
@@ -134,11 +134,15 @@ TEST(LlamaCompletion, CollectedIsOneOrAList) {
 
   const auto list = llama_read(R"({"prompt":["p","q"]})").writer;
   static_cast<void>(list->begin(header(2)));
+  Usage second;
+  second.completion_tokens = 5;
+  static_cast<void>(list->choice_end(1, {EndReason::kStop, "", second}));
   const Json two = Json::parse(list->end(usage()));
   ASSERT_EQ(two.size(), 2U);
   EXPECT_EQ(two[1]["prompt"], "q");
   EXPECT_EQ(two[1]["index"], 1);
   EXPECT_EQ(two[1]["stop_type"], "eos");
+  EXPECT_EQ(two[1]["tokens_predicted"], 5);
 }
 
 TEST(LlamaInfill, Parts) {
