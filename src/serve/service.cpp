@@ -78,6 +78,13 @@ Dialect dialect_for(const HttpRequest& request) {
   return dialect_of(request.path(), !request.header("anthropic-version").empty());
 }
 
+/// The headers that name a request.
+Headers id_headers(const HttpRequest& request, const std::string& id) {
+  Headers headers = {{std::string(kRequestIdHeader), id}};
+  if (dialect_for(request) == Dialect::kAnthropic) headers.emplace_back("request-id", id);
+  return headers;
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
@@ -119,11 +126,18 @@ HttpResponse Service::error_response(const HttpRequest& request, const RequestEr
   return response;
 }
 
+HttpResponse Service::refusal(const HttpRequest& request, const RequestError& error) const {
+  const std::string id = request_id();
+  HttpResponse response = error_response(request, error, {.request_id = id});
+  for (auto& header : id_headers(request, id)) response.headers.push_back(std::move(header));
+  return response;
+}
+
 HttpResponse Service::problem(const HttpRequest& request, const HttpProblem& what) {
   RequestError error;
   error.status = what.status;
   error.message = what.message;
-  HttpResponse response = error_response(request, error);
+  HttpResponse response = refusal(request, error);
   if (what.status == 503) response.headers.emplace_back("Retry-After", "1");
   return response;
 }
@@ -150,7 +164,7 @@ Admission Service::admit(HttpRequest& request) {
     error.status = status;
     error.message = std::move(message);
     error.code = std::move(code);
-    admission.refusal = error_response(request, error);
+    admission.refusal = refusal(request, error);
     for (auto& header : security_.cors_headers(request))
       admission.refusal->headers.push_back(std::move(header));
     log(request, status, 0);
@@ -196,8 +210,7 @@ void Service::handle(const HttpRequest& request, HttpExchange& exchange) {
   const auto start = Clock::now();
   const std::string id = request_id();
   Headers headers = security_.cors_headers(request);
-  headers.emplace_back(kRequestIdHeader, id);
-  if (dialect_for(request) == Dialect::kAnthropic) headers.emplace_back("request-id", id);
+  for (auto& header : id_headers(request, id)) headers.push_back(std::move(header));
   RecordingExchange recording(exchange, std::move(headers));
   const auto fail = [&](const RequestError& error, const ErrorDetails& details = {},
                         std::optional<std::chrono::seconds> retry_after = std::nullopt) {

@@ -68,6 +68,8 @@ class Service final : public HttpApplication {
   [[nodiscard]] bool set_deadline(HttpRequest& request) const;
   [[nodiscard]] HttpResponse error_response(const HttpRequest& request, const RequestError& error,
                                             const ErrorDetails& details = {}) const;
+  /// Of what no handler sees.
+  [[nodiscard]] HttpResponse refusal(const HttpRequest& request, const RequestError& error) const;
   void log(const HttpRequest& request, int status, double seconds) const;
 
   ServiceOptions options_;

@@ -63,6 +63,10 @@ TEST_F(EmptyServiceTest, ErrorsHaveTheFormOfThePathsDialect) {
   const RawResponse method = server.get("/v1/chat/completions");
   EXPECT_EQ(method.status, 405);
   EXPECT_EQ(method.header("allow"), "POST");
+  EXPECT_FALSE(method.header("x-request-id").empty());
+  const RawResponse anthropic = server.get("/v1/messages");
+  EXPECT_EQ(anthropic.status, 405);
+  EXPECT_EQ(Json::parse(anthropic.body)["request_id"], anthropic.header("request-id"));
   const RawResponse model = server.post(
       "/v1/chat/completions", R"({"model":"none","messages":[{"role":"user","content":"x"}]})");
   EXPECT_EQ(model.status, 404);
