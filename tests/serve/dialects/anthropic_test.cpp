@@ -241,11 +241,7 @@ TEST(AnthropicReply, DroppedCalls) {
 }
 
 TEST(AnthropicReply, CutCallsAreNotToldAgain) {
-  text::ReplyEvent dropped = call_event(Kind::kToolCallDropped, 0, "", "");
-  dropped.text = "<call>{";
-  const std::vector<text::ReplyEvent> reply = {call_event(Kind::kToolCallStart, 0, "f", ""),
-                                               call_event(Kind::kToolCallArguments, 0, "", "{"),
-                                               dropped};
+  const std::vector<text::ReplyEvent> reply = cut_call();
   const Json message = Json::parse(write_reply(*anthropic_read().writer, reply));
   EXPECT_EQ(message["content"], Json::parse(R"([{"type":"text","text":"<call>{"}])"));
   const auto events = read_sse(write_reply(*anthropic_read(R"({"stream":true})").writer, reply));

@@ -45,6 +45,13 @@ inline std::vector<text::ReplyEvent> whole_call(int index, const std::string& na
           call_event(Kind::kToolCallEnd, index, name, arguments, id)};
 }
 
+/// A call within which the reply was cut.
+inline std::vector<text::ReplyEvent> cut_call() {
+  return {call_event(Kind::kToolCallStart, 0, "f", ""),
+          call_event(Kind::kToolCallArguments, 0, "", "{"),
+          call_event(Kind::kToolCallDropped, 0, "", "<call>{")};
+}
+
 inline ReplyHeader header(int choices = 1) {
   ReplyHeader result;
   result.model = "m";

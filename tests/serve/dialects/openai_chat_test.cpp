@@ -409,11 +409,7 @@ TEST(OpenAiChatReply, CollectedLeavesOutDroppedCalls) {
 }
 
 TEST(OpenAiChatReply, CutCallsAreNotToldAgain) {
-  text::ReplyEvent dropped = call_event(Kind::kToolCallDropped, 0, "", "");
-  dropped.text = "<call>{";
-  const std::vector<text::ReplyEvent> reply = {call_event(Kind::kToolCallStart, 0, "f", ""),
-                                               call_event(Kind::kToolCallArguments, 0, "", "{"),
-                                               dropped};
+  const std::vector<text::ReplyEvent> reply = cut_call();
   const Json body = Json::parse(write_reply(*chat_read(Json::object()).writer, reply));
   EXPECT_EQ(body["choices"][0]["message"]["content"], "<call>{");
   const std::string stream = write_reply(*chat_read({{"stream", true}}).writer, reply);

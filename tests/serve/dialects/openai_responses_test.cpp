@@ -287,11 +287,7 @@ TEST(ResponsesReply, DroppedCalls) {
 }
 
 TEST(ResponsesReply, CutCallsAreNotToldAgain) {
-  text::ReplyEvent dropped = call_event(Kind::kToolCallDropped, 0, "", "");
-  dropped.text = "<call>{";
-  const std::vector<text::ReplyEvent> reply = {call_event(Kind::kToolCallStart, 0, "f", ""),
-                                               call_event(Kind::kToolCallArguments, 0, "", "{"),
-                                               dropped};
+  const std::vector<text::ReplyEvent> reply = cut_call();
   const Json response = Json::parse(write_reply(*responses_read().writer, reply));
   ASSERT_EQ(response["output"].size(), 1U);
   EXPECT_EQ(response["output"][0]["content"][0]["text"], "<call>{");
