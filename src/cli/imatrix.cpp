@@ -54,13 +54,11 @@ void run_imatrix(const ImatrixFlags& flags) {
   {
     ProgressLine line;
     const auto begin = std::chrono::steady_clock::now();
-    const auto stop_if_interrupted = [] {
+    model->runner().check_between_layers([] {
       if (InterruptGuard::interrupted())
         throw Error("interrupted; nothing was written", "", ExitCode::kInterrupted);
-    };
-    model->runner().check_between_layers(stop_if_interrupted);
+    });
     runner.run(chunks, [&](std::int64_t evaluated, auto, auto) {
-      stop_if_interrupted();
       done += evaluated;
       seconds = seconds_since(begin);
       line.show(fmt::format("{} of {} chunks; {}", done / chunks.size(), chunks.count(),

@@ -134,18 +134,16 @@ void run_perplexity(const PerplexityFlags& flags) {
   options.base = flags.base;
   ProgressLine line;
   std::string state = "0 chunks";
-  const auto stop_if_interrupted = [&] {
+  model->runner().check_between_layers([&] {
     if (!InterruptGuard::interrupted()) return;
     line.clear();
     fmt::print(stderr, "hearth: interrupted after {}\n", state);
     throw QuietExit{ExitCode::kInterrupted};
-  };
-  model->runner().check_between_layers(stop_if_interrupted);
+  });
   options.progress = [&](const PerplexityResult& so_far, std::int64_t total) {
     const std::int64_t done = so_far.evaluated * so_far.chunks / total;
     state = fmt::format("{} of {} chunks, perplexity {}", done, so_far.chunks,
                         text_of(so_far.perplexity, 4));
-    stop_if_interrupted();
     line.show(fmt::format("{}; {}", state, pace(so_far.evaluated, total, so_far.seconds)));
   };
   const PerplexityResult result = measure::measure_perplexity(*model, chunks, options);

@@ -284,7 +284,6 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
     models.refuse_loads();
     server.stop(
         patience, [&] { models.stop(); }, kLastWords);
-    models.stop();
   }
   if (problem) throw *problem;
 }

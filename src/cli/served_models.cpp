@@ -111,8 +111,9 @@ std::vector<AvailableModel> LocalModels::list() {
 }
 
 std::optional<AvailableModel> LocalModels::find_named(std::string_view name) const {
+  const std::string bare = bare_name(name);
   for (const AvailableModel& model : named_) {
-    if (bare_name(model.name) == bare_name(name)) return as_it_is_now(model);
+    if (bare_name(model.name) == bare) return as_it_is_now(model);
   }
   return std::nullopt;
 }
@@ -123,13 +124,14 @@ std::optional<AvailableModel> LocalModels::find(std::string_view name) {
   if (auto model = find_named(wanted)) return model;
   if (only_named_) return std::nullopt;
   const std::vector<hub::StoredModel> stored = usable_models();
+  const std::string bare = bare_name(wanted);
   for (const hub::StoredModel& model : stored) {
-    if (bare_name(model.manifest.name) == bare_name(wanted)) return of_stored(model);
+    if (bare_name(model.manifest.name) == bare) return of_stored(model);
   }
-  const std::string safe = hub::safe_name(bare_name(wanted));
+  const std::string safe = hub::safe_name(bare);
   if (safe.empty()) return std::nullopt;  // the store keeps nothing under such names
   // "qwen3:0.6b" was fetched from Ollama's registry, and is kept as "qwen3-0.6b".
-  for (const std::string& form : {wanted, bare_name(wanted), safe, "ollama:" + wanted}) {
+  for (const std::string& form : {wanted, bare, safe, "ollama:" + wanted}) {
     const std::vector<hub::StoredModel> meant = models_meant(stored, form);
     if (meant.size() == 1) return of_stored(meant.front());
   }

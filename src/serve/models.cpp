@@ -450,15 +450,14 @@ void ModelManager::refuse_loads() noexcept {
 }
 
 void ModelManager::stop() {
+  refuse_loads();
   std::vector<std::shared_ptr<ServedModel>> models;
   {
     const std::lock_guard lock(impl_->mutex);
-    impl_->stopping.store(true);
     for (const Impl::Entry& entry : impl_->entries) {
       if (entry.model && entry.model->kind() == ModelKind::kGenerates)
         models.push_back(entry.model);
     }
-    impl_->changed.notify_all();
   }
   // None is told later because it stands behind another one's pass.
   for (const auto& model : models) model->scheduler().cancel_all();
