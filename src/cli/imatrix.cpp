@@ -21,7 +21,7 @@ namespace {
 
 struct ImatrixFlags : MeasureOptions {
   std::string out;
-  bool process_output = false;
+  bool process_output = false, force = false;
 };
 
 /// One line about the experts that no token was routed to.
@@ -40,7 +40,7 @@ void warn_of_unreached(std::span<const measure::UnreachedExperts> unreached) {
 void run_imatrix(const ImatrixFlags& flags) {
   MeasuredModel measured(flags);
   const measure::TokenChunks& chunks = measured.chunks();
-  measured.check_output(flags.out);
+  measured.check_output(flags.out, flags.force);
   const auto wanted =
       flags.process_output ? measure::WantedLogits::kAll : measure::WantedLogits::kNone;
   const InterruptGuard guard(/*second_ends=*/true);
@@ -121,6 +121,7 @@ void add_imatrix_command(CLI::App& app) {
   command->add_option("-o,--output", flags->out, "The file to write")
       ->required()
       ->type_name("FILE");
+  command->add_flag("--force", flags->force, "Replace FILE if it exists");
   command->add_flag("--process-output", flags->process_output,
                     "Also measure the matrix that makes the logits");
   command->callback([flags] { run_imatrix(*flags); });

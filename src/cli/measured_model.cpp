@@ -95,7 +95,7 @@ int MeasuredModel::threads() const {
   return options_.threads > 0 ? options_.threads : machine::usable_cores();
 }
 
-void MeasuredModel::check_output(const std::filesystem::path& out,
+void MeasuredModel::check_output(const std::filesystem::path& out, bool replace,
                                  std::initializer_list<std::filesystem::path> inputs) const {
   const auto refuse_same = [&](const std::filesystem::path& input) {
     std::error_code ignored;  // a file that is not there is no other file
@@ -107,6 +107,7 @@ void MeasuredModel::check_output(const std::filesystem::path& out,
   refuse_same(file_->path());
   refuse_same(plain_word(options_.text));
   for (const std::filesystem::path& input : inputs) refuse_same(input);
+  require_new(out, replace);
 }
 
 std::shared_ptr<compute::Backend> MeasuredModel::make_backend() const {

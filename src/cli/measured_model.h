@@ -47,8 +47,8 @@ class MeasuredModel {
   [[nodiscard]] int threads() const;
 
   /// Throws Error (exit code 2) when writing `out` would overwrite the model, the text or one of
-  /// `inputs`.
-  void check_output(const std::filesystem::path& out,
+  /// `inputs`, and (exit code 1) when it exists and `replace` is false.
+  void check_output(const std::filesystem::path& out, bool replace,
                     std::initializer_list<std::filesystem::path> inputs = {}) const;
 
   /// The backend that the options ask for.

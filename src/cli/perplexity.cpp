@@ -25,6 +25,7 @@ using measure::PerplexityResult;
 
 struct PerplexityFlags : MeasureOptions {
   std::string base, save;
+  bool force = false;
   AdapterOptions adapters;
 };
 
@@ -120,7 +121,7 @@ void run_perplexity(const PerplexityFlags& flags) {
     }
   }
   if (!flags.save.empty()) {
-    measured.check_output(flags.save);
+    measured.check_output(flags.save, flags.force);
     const measure::BaseShape shape{measured.spec().logits, chunks.size(), chunks.count()};
     fmt::print(stderr, "hearth: the base file will have {}\n", bytes_text(shape.file_bytes()));
     measure::require_room(flags.save, shape);
@@ -187,6 +188,8 @@ void add_perplexity_command(CLI::App& app) {
   command->add_option("--kl-base", flags->base, "Compare with the predictions in FILE")
       ->type_name("FILE")
       ->excludes(save);
+  command->add_flag("--force", flags->force, "Replace the file of --save-kl-base if it exists")
+      ->needs(save);
   add_adapter_options(*command, flags->adapters);
   command->callback([flags] { run_perplexity(*flags); });
 }

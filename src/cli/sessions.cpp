@@ -21,6 +21,7 @@
 #include "cli/words.h"
 #include "state/segment_folder.h"
 #include "support/error.h"
+#include "support/write_target.h"
 
 namespace hearth::cli {
 namespace {
@@ -35,7 +36,7 @@ constexpr std::size_t kShownId = 12;
 struct SessionsOptions {
   std::string folder, key, id, file;
   std::vector<std::string> ids;
-  bool json = false, all = false, yes = false;
+  bool json = false, all = false, yes = false, force = false;
 };
 
 /// The folder that was named, else that of the kv-disk setting, else the default one.
@@ -247,7 +248,9 @@ void run_export(const SessionsOptions& options) {
   const auto opened = open_folder(path, options);
   SegmentFolder& folder = required(opened, path);
   const Session session = session_of(folder, find_id(folder, plain_word(options.id)));
-  TarFile archive(plain_word(options.file));
+  const std::string file = plain_word(options.file);
+  require_new(file, options.force);
+  TarFile archive(file);
   archive.add("hearth-kv", path / "hearth-kv");
   for (const Hash128& part : session.chain) {
     const state::SegmentHeader& header = folder.segments().at(part).header;
@@ -320,6 +323,7 @@ void add_sessions_command(CLI::App& app) {
       ->required()
       ->type_name("");
   export_command->add_option("FILE", options->file, "The archive")->required()->type_name("");
+  export_command->add_flag("--force", options->force, "Replace FILE if it exists");
   export_command->callback([options] { run_export(*options); });
   CLI::App* key = command->add_subcommand("key", "Make a key file to encrypt them with");
   key->add_option("FILE", options->file, "A new file")->required()->type_name("");

@@ -55,8 +55,10 @@ std::array<char, kRecord> make_header(const std::string& name, std::uint64_t siz
 
 }  // namespace
 
-TarFile::TarFile(const std::filesystem::path& path)
-    : name_(write_target(path).filename().string()), file_(folder_of(write_target(path))) {
+TarFile::TarFile(const std::filesystem::path& path) : TarFile(path, write_target(path)) {}
+
+TarFile::TarFile(const std::filesystem::path& path, const std::filesystem::path& target)
+    : name_(target.filename().string()), file_(folder_of(target)) {
   if (name_.empty()) {
     throw Error(fmt::format("'{}' is a folder, not a file", printable(path.string(), 300)),
                 "name a file to write");

@@ -18,6 +18,8 @@ class TarFile {
   void finish();
 
  private:
+  TarFile(const std::filesystem::path& path, const std::filesystem::path& target);
+
   std::string name_;
   UnpublishedFile file_;
 };

@@ -24,4 +24,11 @@ std::filesystem::path write_target(const std::filesystem::path& path) {
   return path;
 }
 
+void require_new(const std::filesystem::path& path, bool replace) {
+  std::error_code ignored;  // where nothing can be asked, writing says what is wrong
+  if (!std::filesystem::exists(write_target(path), ignored) || replace) return;
+  throw Error(in_quotes(path.string(), kPathLimit) + " exists already",
+              "use --force to replace it");
+}
+
 }  // namespace hearth

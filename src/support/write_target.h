@@ -10,4 +10,9 @@ namespace hearth {
 /// something else than a regular file or a link to one: a folder, a device, a pipe, a socket.
 [[nodiscard]] std::filesystem::path write_target(const std::filesystem::path& path);
 
+/// Throws what write_target does, and Error (exit code 1) when `path` exists and `replace` is
+/// false. For what took long to make or has no second copy; other commands replace the file that
+/// they are told to write.
+void require_new(const std::filesystem::path& path, bool replace);
+
 }  // namespace hearth

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -35,8 +36,8 @@ class OutputFiles : public ::testing::Test {
   [[nodiscard]] std::vector<std::vector<std::string>> commands(const std::string& out) const {
     const std::string model = stories().string();
     return {{"quantize", model, out, "Q4_0", "--force"},
-            {"imatrix", model, file("story.txt"), "-c", "64", "-o", out},
-            {"perplexity", model, file("story.txt"), "-c", "64", "--save-kl-base", out},
+            {"imatrix", model, file("story.txt"), "-c", "64", "-o", out, "--force"},
+            {"perplexity", model, file("story.txt"), "-c", "64", "--save-kl-base", out, "--force"},
             {"bench", model, "-p", "4", "-n", "0", "-r", "1", "--export", out}};
   }
 
@@ -63,6 +64,21 @@ TEST_F(OutputFiles, GoWhereALinkLeads) {
     EXPECT_EQ(result.exit_code, 0) << words.front() << ": " << result.errors;
     EXPECT_TRUE(fs::is_symlink(folder_ / "link")) << words.front();
     EXPECT_NE(read_file(folder_ / "there" / "out"), "old") << words.front();
+  }
+}
+
+TEST_F(OutputFiles, ThatTookLongAreNotReplacedUnasked) {
+  write_file_atomically(folder_ / "out", std::string("old"));
+  for (std::vector<std::string> words : commands(file("out"))) {
+    const auto force = std::find(words.begin(), words.end(), "--force");
+    if (force == words.end()) continue;
+    words.erase(force);
+    const ProgramResult result = Program(words).run();
+    EXPECT_EQ(result.exit_code, 1) << words.front() << result.errors;
+    EXPECT_NE(result.errors.find("out' exists already; use --force to replace it"),
+              std::string::npos)
+        << words.front() << ": " << result.errors;
+    EXPECT_EQ(read_file(folder_ / "out"), "old") << words.front();
   }
 }
 

@@ -103,6 +103,9 @@ TEST_F(Sessions, AreListedShownExportedAndDeleted) {
   struct stat status = {};
   ASSERT_EQ(::stat(archive.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
+  EXPECT_EQ(with({"sessions", "export", id, archive.string()}).errors,
+            "hearth: '" + archive.string() + "' exists already; use --force to replace it\n");
+  EXPECT_EQ(with({"sessions", "export", id, archive.string(), "--force"}).exit_code, 0);
   fs::create_directories(elsewhere);
   ASSERT_EQ(std::system(("tar -xf " + archive.string() + " -C " + elsewhere.string()).c_str()), 0);
   EXPECT_GT(told(" a", {"--kv-disk", elsewhere.string()}).at("tokens").at("reused"), 64);

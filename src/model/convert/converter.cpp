@@ -19,6 +19,7 @@
 #include "model/output_place.h"
 #include "support/error.h"
 #include "support/shown_path.h"
+#include "support/write_target.h"
 
 namespace hearth::model::convert {
 namespace {
@@ -158,10 +159,7 @@ void check_arguments(const fs::path& directory, const fs::path& out,
     throw Error(fmt::format("cannot convert to {}", tensor::name(options.type)),
                 "convert to F16, BF16 or F32 and quantize afterwards", ExitCode::kUsage);
   }
-  if (fs::is_directory(out))
-    throw Error(fmt::format("'{}' is a folder", shown_path(out)), "name the file to write");
-  if (fs::exists(out) && !options.overwrite)
-    throw Error(fmt::format("'{}' exists already", shown_path(out)), "use --force to replace it");
+  require_new(out, options.overwrite);
   if (fs::exists(out) && out.extension() != ".gguf" && fs::equivalent(folder_of(out), directory))
     throw Error(fmt::format("'{}' is a file of the checkpoint", shown_path(out)),
                 "name another file");

@@ -155,8 +155,7 @@ void Quantization::check_output(const fs::path& out, bool overwrite) const {
   if (same_file(out, options_.importance))
     throw Error(fmt::format("'{}' is the importance matrix", shown_path(out)), "name another file",
                 ExitCode::kUsage);
-  if (fs::exists(out) && !overwrite)
-    throw Error(fmt::format("'{}' exists already", shown_path(out)), "use --force to replace it");
+  require_new(out, overwrite);
   require_space(target, bytes_after_);
 }
 
