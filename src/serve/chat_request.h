@@ -43,8 +43,9 @@ struct ToolChoice {
 struct OutputFormat {
   enum class Kind : std::uint8_t { kText, kJsonObject, kJsonSchema, kGrammar, kRegex };
   Kind kind = Kind::kText;
-  Json schema;          ///< kJsonSchema
-  std::string grammar;  ///< kGrammar (GBNF or Lark-like), kRegex
+  Json schema;                            ///< kJsonSchema
+  std::string grammar;                    ///< kGrammar (GBNF or Lark-like), kRegex
+  std::string field = "response_format";  ///< the parameter that asked for it, for errors
 };
 
 /// What is common to chats and completions.
@@ -61,6 +62,7 @@ struct GenerationRequest {
   std::optional<double> keep_alive_seconds;  ///< after the reply; negative: for ever
   std::optional<std::int64_t> context;       ///< Ollama's num_ctx
   bool return_tokens = false;                ///< Usage::prompt_ids and reply_ids are wanted
+  std::string prompt_field = "prompt";       ///< the parameter that has the prompt, for errors
 };
 
 struct ChatRequest : GenerationRequest {

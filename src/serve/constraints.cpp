@@ -14,7 +14,7 @@ namespace grammar = generate::grammar;
 
 /// `compile` with its errors as answers to the request.
 template <class Compile>
-std::shared_ptr<const grammar::Grammar> compiled(const char* parameter, Compile compile) {
+std::shared_ptr<const grammar::Grammar> compiled(const std::string& parameter, Compile compile) {
   try {
     return compile();
   } catch (const Error& error) {
@@ -63,11 +63,11 @@ std::shared_ptr<const grammar::Grammar> Constraints::for_chat(const ChatRequest&
   const bool generic = tools && !prompt.format.template_knows_tools;
   const bool strict = tools && std::any_of(prompt.tools.begin(), prompt.tools.end(), is_strict);
   if (!required && !generic && !strict) {
-    return compiled("response_format", [&] { return of_format(request.format, options); });
+    return compiled(request.format.field, [&] { return of_format(request.format, options); });
   }
   if (request.format.kind != OutputFormat::Kind::kText && !required) {
     throw RequestFailure(400, "a response format cannot be combined with these tools",
-                         "invalid_value", "response_format");
+                         "invalid_value", request.format.field);
   }
   const grammar::CallRules rules{.required = required,
                                  .parallel = request.tool_choice.parallel,
@@ -85,7 +85,7 @@ std::shared_ptr<const grammar::Grammar> Constraints::for_chat(const ChatRequest&
 
 std::shared_ptr<const grammar::Grammar> Constraints::for_completion(
     const CompletionRequest& request) {
-  return compiled("grammar", [&] { return of_format(request.format, {}); });
+  return compiled(request.format.field, [&] { return of_format(request.format, {}); });
 }
 
 }  // namespace hearth::serve

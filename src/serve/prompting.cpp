@@ -157,7 +157,7 @@ class ChatRenderer {
     result.tokens = generate::prompt_tokens(model_.tokenizer(), prompt);
     if (result.tokens.empty())
       throw RequestFailure(400, "there is nothing to answer: the messages are empty",
-                           "empty_prompt", "messages");
+                           "empty_prompt", request_.prompt_field);
     add_boundaries(result);
     if (!request_.earlier_tokens.empty()) put_before(request_.earlier_tokens, result);
     result.format = std::move(format_);
@@ -293,7 +293,7 @@ std::vector<TokenId> fill_in_tokens(const ServedModel& model, const Gap& gap) {
 
 ChatTokens chat_tokens(const ServedModel& model, const ChatRequest& request) {
   if (!request.messages.is_array() || request.messages.empty())
-    throw RequestFailure(400, "there are no messages", "empty_prompt", "messages");
+    throw RequestFailure(400, "there are no messages", "empty_prompt", request.prompt_field);
   return ChatRenderer(model, request).make();
 }
 

@@ -20,8 +20,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// All choices of one request, whatever asks for them.
-constexpr int kMostChoices = 128;
 constexpr std::size_t kIdLength = 24;
 /// Every token that is sampled takes all of them into account.
 constexpr std::size_t kMostBiases = 65536;
@@ -125,10 +123,6 @@ class Reply {
 };
 
 void Reply::check(const std::vector<Choice>& choices) const {
-  if (choices.size() > static_cast<std::size_t>(kMostChoices)) {
-    throw RequestFailure(400, fmt::format("at most {} choices can be asked for", kMostChoices),
-                         "invalid_value", "n");
-  }
   const std::int64_t context = lease_->context();
   for (const Choice& choice : choices) {
     const auto tokens = static_cast<std::int64_t>(choice.tokens->size());
@@ -138,7 +132,7 @@ void Reply::check(const std::vector<Choice>& choices) const {
         fmt::format("the prompt has {} tokens and the context holds {}, answer included; shorten "
                     "it, or start the server with --ctx {}",
                     tokens, context, (tokens / 4096 + 1) * 4096),
-        "context_length_exceeded", "messages");
+        "context_length_exceeded", request_.prompt_field);
     failure.prompt_tokens = tokens;
     failure.context = context;
     throw failure;
@@ -187,7 +181,8 @@ void Reply::submit(const std::vector<Choice>& choices,
     throw RequestFailure(
         400,
         error.hint().empty() ? error.what() : fmt::format("{}; {}", error.what(), error.hint()),
-        too_long ? "context_length_exceeded" : "invalid_value");
+        too_long ? "context_length_exceeded" : "invalid_value",
+        too_long ? request_.prompt_field : "");
   }
   open_ = choices.size();
 }

@@ -292,6 +292,35 @@ TEST_F(ServiceTest, RefusesPromptsThatDoNotFitWithTheNumbers) {
   const Json error = Json::parse(response.body)["error"];
   EXPECT_EQ(error["code"], "context_length_exceeded");
   EXPECT_NE(error["message"].get<std::string>().find("256"), std::string::npos);
+  EXPECT_EQ(error["param"], "messages");
+  const auto parameter = [this](const char* path, const Json& body) {
+    const RawResponse refused = server->post(path, body.dump());
+    EXPECT_EQ(refused.status, 400) << refused.body;
+    return Json::parse(refused.body)["error"].value("param", "none");
+  };
+  EXPECT_EQ(parameter("/v1/completions", {{"prompt", long_text}}), "prompt");
+  EXPECT_EQ(parameter("/v1/responses", {{"input", long_text}}), "input");
+}
+
+TEST_F(ServiceTest, RefusalsOfAFormatNameTheParameterThatHasIt) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  start();
+  const Json schema = {{"type", "no such type"}};
+  const auto refused = [this](const char* path, Json body, const char* field, const Json& value) {
+    body[field] = value;
+    const RawResponse response = server->post(path, body.dump());
+    EXPECT_EQ(response.status, 400) << response.body;
+    return Json::parse(response.body)["error"].value("param", "none");
+  };
+  const Json chat = chat_body("Hello", 4), completion = {{"prompt", "Hello"}};
+  const Json nested = {{"type", "json_schema"}, {"json_schema", {{"schema", schema}}}};
+  EXPECT_EQ(refused("/v1/chat/completions", chat, "response_format", nested),
+            "response_format.json_schema.schema");
+  EXPECT_EQ(refused("/v1/chat/completions", chat, "grammar", "root ::= ("), "grammar");
+  EXPECT_EQ(refused("/v1/completions", completion, "json_schema", schema), "json_schema");
+  EXPECT_EQ(refused("/v1/responses", {{"input", "Hello"}}, "text",
+                    {{"format", {{"type", "json_schema"}, {"schema", schema}}}}),
+            "text.format.schema");
 }
 
 TEST_F(ServiceTest, AHangUpEndsTheGeneration) {

@@ -230,6 +230,7 @@ InfillExchange read_llama_infill(std::string_view text) {
   read_controls(body, exchange.completion.request, options);
   exchange.completion.request.prompts.push_back(text_member(body, "prompt"));
   exchange.completion.request.tokens.emplace_back();
+  exchange.completion.request.prompt_field = "input_prefix";
   exchange.prefix = text_member(body, "input_prefix");
   exchange.suffix = text_member(body, "input_suffix");
   if (const Json* extra = find_member(body, "input_extra"); extra != nullptr) {

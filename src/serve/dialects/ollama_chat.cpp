@@ -178,6 +178,7 @@ class OllamaMessageReader {
 
 OutputFormat read_format(const Json& body) {
   OutputFormat format;
+  format.field = "format";
   const Json* value = find_member(body, "format");
   if (value == nullptr || *value == "") return format;
   if (value->is_string()) {

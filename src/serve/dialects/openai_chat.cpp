@@ -205,6 +205,7 @@ ChatRequest read_openai_chat_request(const Json& body, OpenAiReplyOptions& optio
     request.max_tokens = *most;
   }
   request.messages = read_openai_messages(body["messages"]);
+  request.prompt_field = "messages";
   request.continue_last = is_prefill(request.messages);
   read_tools(body, request, options);
   read_chat_thinking(body, request);

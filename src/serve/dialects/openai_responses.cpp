@@ -300,6 +300,7 @@ ChatExchange read_openai_responses(std::string_view text) {
   ChatRequest& request = exchange.request;
   request.model = text_member(body, "model");
   request.messages = read_input(body);
+  request.prompt_field = "input";
   request.max_tokens = integer_member(body, "max_output_tokens").value_or(-1);
   request.sampling.temperature = float_member(body, "temperature");
   request.sampling.top_p = float_member(body, "top_p");

@@ -118,6 +118,7 @@ OutputFormat schema_format(const Json* schema, const std::string& path) {
   OutputFormat format;
   format.kind = OutputFormat::Kind::kJsonSchema;
   format.schema = *schema;
+  format.field = path;
   return format;
 }
 
@@ -130,6 +131,7 @@ OutputFormat text_format(OutputFormat::Kind kind, const Json& holder, const char
   OutputFormat format;
   format.kind = kind;
   format.grammar = text->get<std::string>();
+  format.field = path + "." + name;
   return format;
 }
 
@@ -263,6 +265,7 @@ OutputFormat read_output_format(const Json& body) {
     if (!grammar->is_string()) refuse("grammar must be a string", "grammar", "invalid_type");
     format.kind = OutputFormat::Kind::kGrammar;
     format.grammar = grammar->get<std::string>();
+    format.field = "grammar";
   }
   return format;
 }
