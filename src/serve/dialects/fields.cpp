@@ -48,12 +48,16 @@ std::string describe(Types types) {
   return text;
 }
 
-std::string_view describe(const Json& value) {
+/// What `value` is, where one of `wanted` should be.
+std::string_view describe(const Json& value, Types wanted) {
   if (value.is_null()) return "null";
-  if (value.is_number_float()) return "a number with a fraction";
+  if (value.is_number() && (wanted & kInteger) != 0) {
+    const auto number = value.get<double>();
+    return number == std::floor(number) ? "a number too large for one" : "a number with a fraction";
+  }
   Types type = kObject;
   if (value.is_boolean()) type = kBoolean;
-  if (value.is_number_integer()) type = kInteger;
+  if (value.is_number()) type = kNumber;
   if (value.is_string()) type = kString;
   if (value.is_array()) type = kArray;
   return std::find_if(kTypeNames.begin(), kTypeNames.end(),
@@ -87,8 +91,8 @@ std::string range_text(const Field& field) {
 
 [[noreturn]] void refuse_type(const Place& place, Types types, const Json& value) {
   const std::string path = to_text(place);
-  refuse(path + " must be " + describe(types) + ", not " + std::string(describe(value)), path,
-         "invalid_type");
+  refuse(path + " must be " + describe(types) + ", not " + std::string(describe(value, types)),
+         path, "invalid_type");
 }
 
 void check_object(const Json& object, std::span<const Field> fields, const Place* place);

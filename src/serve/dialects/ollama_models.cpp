@@ -112,9 +112,10 @@ Json listed(const ModelFacts& model) {
           {"capabilities", model.capabilities}};
 }
 
-/// A value on a line of a Modelfile.
-std::string quoted(const std::string& value) {
-  const bool plain = !value.empty() && value.find_first_of(" \t\r\n\"#") == std::string::npos;
+/// A parameter's value on a line of its own: texts in quotes, of which there is one kind.
+std::string quoted(const std::string& name, const std::string& value) {
+  const bool plain =
+      name != "stop" && !value.empty() && value.find_first_of(" \t\r\n\"#") == std::string::npos;
   return plain ? value : to_line(Json(value));
 }
 
@@ -126,7 +127,7 @@ std::string modelfile(const ModelDetails& details) {
   }
   if (!details.system.empty()) text += "SYSTEM \"\"\"" + details.system + "\"\"\"\n";
   for (const auto& [name, value] : details.parameters) {
-    text += "PARAMETER " + name + " " + quoted(value) + "\n";
+    text += "PARAMETER " + name + " " + quoted(name, value) + "\n";
   }
   for (const std::string& adapter : details.adapters) text += "ADAPTER " + adapter + "\n";
   for (const Json& message : details.messages) {
@@ -272,7 +273,7 @@ std::string ollama_show(const ModelDetails& details, bool verbose) {
   for (const auto& [name, value] : details.parameters) {
     constexpr std::size_t kColumn = 30;
     parameters += name + std::string(name.size() < kColumn ? kColumn - name.size() : 1, ' ') +
-                  quoted(value) + "\n";
+                  quoted(name, value) + "\n";
   }
   if (!parameters.empty()) parameters.pop_back();
   reply["parameters"] = std::move(parameters);

@@ -197,6 +197,17 @@ TEST(Fields, MessagesAreSentences) {
   });
   EXPECT_EQ(type.message, "temperature must be a number, not a string");
   EXPECT_EQ(type.code, "invalid_type");
+  const auto seed = [](const std::string& value) {
+    return refusal([&value] {
+             return read_openai_completion(R"({"prompt":"x","seed":)" + value + "}");
+           })
+        .message;
+  };
+  EXPECT_EQ(seed("9223372036854775808"), "seed must be an integer, not a number too large for one");
+  EXPECT_EQ(seed("1e30"), "seed must be an integer, not a number too large for one");
+  EXPECT_EQ(seed("0.5"), "seed must be an integer, not a number with a fraction");
+  EXPECT_EQ(refusal([] { return read_openai_completion(R"({"prompt":"x","model":3.5})"); }).message,
+            "model must be a string, not a number");
   const RequestError range = refusal([] {
     return read_openai_chat(R"({"messages":[{"role":"user","content":"x"}],"top_p":1.5})");
   });

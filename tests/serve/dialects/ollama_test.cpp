@@ -322,7 +322,7 @@ TEST(OllamaModels, Show) {
   ModelDetails details;
   details.facts = facts();
   details.chat_template = "T";
-  details.parameters = {{"stop", "<|im end|>"}, {"temperature", "0.7"}};
+  details.parameters = {{"stop", "<|im end|>"}, {"stop", "<|eot|>"}, {"temperature", "0.7"}};
   details.metadata = Json::parse(R"({"general.architecture":"qwen3","tokens":["a"]})");
   details.tensors = Json::array();
   const Json brief = Json::parse(ollama_show(details, false));
@@ -331,6 +331,7 @@ TEST(OllamaModels, Show) {
   EXPECT_FALSE(brief.contains("license"));
   EXPECT_EQ(brief["parameters"],
             "stop                          \"<|im end|>\"\n"
+            "stop                          \"<|eot|>\"\n"
             "temperature                   0.7");
   EXPECT_EQ(brief["capabilities"], Json::parse(R"(["completion","tools"])"));
   const Json verbose = Json::parse(ollama_show(details, true));
