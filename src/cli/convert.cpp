@@ -14,6 +14,7 @@
 #include "cli/main.h"
 #include "cli/terminal.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::cli {
 namespace {
@@ -45,12 +46,8 @@ void run_conversion(const ConvertOptions& options) {
         });
   }
   for (const std::string& warning : result.warnings) tell(warning);
-  const auto megabytes = static_cast<double>(result.bytes) / 1e6;
   fmt::print("{}: {}, {} tensors, {}, matrices in {}\n", options.out, result.architecture,
-             result.tensors,
-             megabytes < 1000 ? fmt::format("{:.1f} MB", megabytes)
-                              : fmt::format("{:.2f} GB", megabytes / 1000),
-             options.type);
+             result.tensors, precise_size_text(result.bytes), options.type);
 }
 
 }  // namespace

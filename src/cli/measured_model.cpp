@@ -148,10 +148,4 @@ std::string pace(std::int64_t done, std::int64_t total, double seconds) {
   return text;
 }
 
-std::string bytes_text(std::uint64_t bytes) {
-  const auto count = static_cast<double>(bytes);
-  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", count / 1e6)
-                               : fmt::format("{:.2f} GB", count / 1e9);
-}
-
 }  // namespace hearth::cli

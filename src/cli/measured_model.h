@@ -69,7 +69,4 @@ class MeasuredModel {
 /// "12.3 tokens/s", and how long it will take when that is known: ", 3 min left".
 [[nodiscard]] std::string pace(std::int64_t done, std::int64_t total, double seconds);
 
-/// "12.3 MB" or "1.23 GB".
-[[nodiscard]] std::string bytes_text(std::uint64_t bytes);
-
 }  // namespace hearth::cli

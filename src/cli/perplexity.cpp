@@ -15,6 +15,7 @@
 #include "measure/base_file.h"
 #include "measure/perplexity.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::cli {
 namespace {
@@ -123,7 +124,8 @@ void run_perplexity(const PerplexityFlags& flags) {
   if (!flags.save.empty()) {
     measured.check_output(flags.save, flags.force);
     const measure::BaseShape shape{measured.spec().logits, chunks.size(), chunks.count()};
-    fmt::print(stderr, "hearth: the base file will have {}\n", bytes_text(shape.file_bytes()));
+    fmt::print(stderr, "hearth: the base file will have {}\n",
+               precise_size_text(shape.file_bytes()));
     measure::require_room(flags.save, shape);
   }
   const InterruptGuard guard(/*second_ends=*/true);

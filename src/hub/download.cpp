@@ -12,6 +12,7 @@
 #include "hub/sha256.h"
 #include "hub/transfer.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::hub {
 namespace {
@@ -44,11 +45,6 @@ Offer ask(const Network& network, const DownloadRequest& request) {
   return offer;
 }
 
-std::string gigabytes(std::uint64_t bytes) {
-  return bytes < 100'000'000 ? fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6)
-                             : fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
-}
-
 void check_space(const Network& network, std::uint64_t size, const fs::path& folder,
                  const fs::path& part) {
   struct stat status = {};
@@ -59,7 +55,8 @@ void check_space(const Network& network, std::uint64_t size, const fs::path& fol
   const std::uint64_t available = network.free_space(folder);
   if (available >= needed) return;
   throw Error(fmt::format("the disk with '{}' has {} free, and {} are needed",
-                          printable(folder.string(), 300), gigabytes(available), gigabytes(needed)),
+                          printable(folder.string(), 300), precise_size_text(available),
+                          precise_size_text(needed)),
               "make room (hearth list, hearth rm NAME), choose a smaller quantization, or set "
               "XDG_DATA_HOME to another disk",
               ExitCode::kDoesNotFit);

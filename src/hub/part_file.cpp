@@ -7,13 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "hub/json.h"
 #include "hub/sha256.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/file_error.h"
 #include "support/whole_io.h"
 
 namespace hearth::hub {
@@ -153,12 +153,8 @@ bool PartFile::load_notes(const PartNotes& wanted) {
 }
 
 void PartFile::fail(const char* verb) const {
-  const int reason = errno;
-  const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
-  throw Error(fmt::format("cannot {} '{}': {}", verb, printable(path_.string(), 300),
-                          std::strerror(reason)),
-              full ? "make room (hearth rm NAME) and pull again: what was fetched is kept" : "",
-              full ? ExitCode::kDoesNotFit : ExitCode::kFailure);
+  throw_file_error(verb, path_,
+                   "make room (hearth rm NAME) and pull again: what was fetched is kept");
 }
 
 void PartFile::reserve() const {

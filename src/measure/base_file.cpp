@@ -8,6 +8,7 @@
 
 #include "measure/chunks.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::measure {
 namespace {
@@ -55,14 +56,6 @@ std::uint64_t hash_of(std::span<const std::int32_t> tokens) noexcept {
   return checksum_of(std::as_bytes(tokens));
 }
 
-std::string size_text(std::uint64_t bytes) {
-  const double count = static_cast<double>(bytes);
-  char text[32];
-  std::snprintf(text, sizeof text, count < 1e9 ? "%.1f MB" : "%.2f GB",
-                count < 1e9 ? count / 1e6 : count / 1e9);
-  return text;
-}
-
 }  // namespace
 
 void Checksum::add(std::span<const std::byte> bytes) noexcept {
@@ -98,8 +91,9 @@ void require_room(const std::filesystem::path& path, const BaseShape& shape) {
   std::error_code unknown;
   const std::filesystem::space_info space = std::filesystem::space(folder, unknown);
   if (unknown || space.available >= shape.file_bytes()) return;
-  throw Error("the base file takes " + size_text(shape.file_bytes()) + " and the disk of '" +
-                  printable(path.string(), 300) + "' has " + size_text(space.available),
+  throw Error("the base file takes " + precise_size_text(shape.file_bytes()) +
+                  " and the disk of '" + printable(path.string(), 300) + "' has " +
+                  precise_size_text(space.available),
               "use fewer --chunks, or another disk", ExitCode::kDoesNotFit);
 }
 

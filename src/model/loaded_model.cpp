@@ -1,7 +1,6 @@
 #include "model/loaded_model.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "compute/cpu/cpu_backend.h"
 #include "machine/memory.h"
@@ -10,6 +9,7 @@
 #include "model/fitting.h"
 #include "model/load_errors.h"
 #include "support/error.h"
+#include "support/units.h"
 
 namespace hearth::model {
 
@@ -24,17 +24,6 @@ constexpr std::size_t kRowsUntilForgotten = 256;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
 // Beyond weights, KV and work buffers: the program itself, the tokenizer, file pages.
 constexpr std::size_t kHeadroom = std::size_t{64} << 20;
-
-std::string bytes_text(std::size_t bytes) {
-  char text[32];
-  const auto count = static_cast<double>(bytes);
-  if (bytes < 1'000'000'000) {
-    std::snprintf(text, sizeof text, "%.1f MB", count / 1e6);
-  } else {
-    std::snprintf(text, sizeof text, "%.2f GB", count / 1e9);
-  }
-  return text;
-}
 
 struct Resolved {
   spec::Setup setup;
@@ -91,11 +80,11 @@ void fit_into_memory(Resolved& resolved, const gguf::File& file, const Describe&
             fitting_kv_format(resolved.spec, setup, backend, available - without_kv);
         if (format) hint = "--kv " + format->name() + " would fit; else " + hint;
       }
-      throw MemoryShortage("the model needs " + bytes_text(needed) + " of memory (weights " +
-                               bytes_text(memory.weights) + ", KV cache for " +
-                               std::to_string(setup.context) + " tokens " + bytes_text(memory.kv) +
-                               " in " + setup.kv_type.name() + ") and " + bytes_text(available) +
-                               " are available",
+      throw MemoryShortage("the model needs " + precise_size_text(needed) + " of memory (weights " +
+                               precise_size_text(memory.weights) + ", KV cache for " +
+                               std::to_string(setup.context) + " tokens " +
+                               precise_size_text(memory.kv) + " in " + setup.kv_type.name() +
+                               ") and " + precise_size_text(available) + " are available",
                            hint, needed - available);
     }
     if (!resolved.spec.causal || resolved.spec.encoder) setup.batch_rows = setup.context / 2;
@@ -291,8 +280,8 @@ std::shared_ptr<const Adapter> LoadedModel::load_adapter(const std::filesystem::
   const AdapterPlan plan = plan_for(path);
   const std::size_t available = machine::memory_facts().available;
   if (available > 0 && plan.memory.total() + kHeadroom > available) {
-    throw Error("the adapter needs " + bytes_text(plan.memory.total()) + " of memory and " +
-                    bytes_text(available) + " are available",
+    throw Error("the adapter needs " + precise_size_text(plan.memory.total()) + " of memory and " +
+                    precise_size_text(available) + " are available",
                 "use a smaller --ctx or a smaller model", ExitCode::kDoesNotFit);
   }
   impl_->runner->grow_arena(plan.arena_bytes);

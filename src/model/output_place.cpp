@@ -11,16 +11,6 @@
 
 namespace hearth::model {
 
-namespace {
-
-std::string size_text(std::uint64_t bytes) {
-  const auto count = static_cast<double>(bytes);
-  return count < kGiga ? fmt::format("{:.1f} MB", count * 1e-6)
-                       : fmt::format("{:.1f} GB", count / kGiga);
-}
-
-}  // namespace
-
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
@@ -29,8 +19,8 @@ void require_space(const std::filesystem::path& out, std::uint64_t bytes) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(folder_of(out), error);
   if (error || space.available >= bytes) return;
-  throw Error(fmt::format("the result needs {}, but '{}' has {} free", size_text(bytes),
-                          shown_path(folder_of(out)), size_text(space.available)),
+  throw Error(fmt::format("the result needs {}, but '{}' has {} free", precise_size_text(bytes),
+                          shown_path(folder_of(out)), precise_size_text(space.available)),
               "make room or write elsewhere", ExitCode::kDoesNotFit);
 }
 

@@ -10,12 +10,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <cstring>
 #include <fstream>
 #include <mutex>
 #include <utility>
 
 #include "support/error.h"
+#include "support/file_error.h"
 #include "support/write_target.h"
 
 namespace hearth {
@@ -112,13 +112,6 @@ class FileDescriptor {
   int descriptor_;
 };
 
-[[noreturn]] void throw_errno(const std::string& verb, const std::filesystem::path& path) {
-  const bool full = errno == ENOSPC || errno == EDQUOT;
-  throw Error(
-      "cannot " + verb + " '" + printable(path.string(), 300) + "': " + std::strerror(errno),
-      full ? "make room on that disk" : "", full ? ExitCode::kDoesNotFit : ExitCode::kFailure);
-}
-
 FileDescriptor open_for_reading(const std::filesystem::path& path, std::size_t& size) {
   // O_NONBLOCK: opening a named pipe must not wait for a writer (it is refused below); regular
   // files ignore it.
@@ -127,10 +120,10 @@ FileDescriptor open_for_reading(const std::filesystem::path& path, std::size_t& 
     if (errno == ENOENT) {
       throw Error("no such file: '" + printable(path.string(), 300) + "'", "check the path");
     }
-    throw_errno("open", path);
+    throw_file_error("open", path);
   }
   struct stat status = {};
-  if (::fstat(file.get(), &status) != 0) throw_errno("examine", path);
+  if (::fstat(file.get(), &status) != 0) throw_file_error("examine", path);
   if (S_ISDIR(status.st_mode)) {
     throw Error("'" + printable(path.string(), 300) + "' is a folder, not a file",
                 "name a file in it");
@@ -148,7 +141,7 @@ Mapping::Mapping(const std::filesystem::path& path) : path_(path) {
   const FileDescriptor file = open_for_reading(path, size_);
   if (size_ == 0) return;
   void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (mapped == MAP_FAILED) throw_errno("map", path);
+  if (mapped == MAP_FAILED) throw_file_error("map", path);
   data_ = static_cast<const std::byte*>(mapped);
   install_bus_handler();
   try {
@@ -220,7 +213,7 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   while (done < size) {
     const ssize_t got = ::read(file.get(), bytes.data() + done, size - done);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw_errno("read", path);
+    if (got < 0) throw_file_error("read", path);
     if (got == 0) break;
     done += static_cast<std::size_t>(got);
   }
@@ -235,7 +228,7 @@ constexpr std::size_t kWriteBufferBytes = std::size_t{1} << 20;
 AtomicFile::AtomicFile(std::filesystem::path path)
     : path_(write_target(path)), temporary_(path_.string() + ".XXXXXX") {
   descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
-  if (descriptor_ < 0) throw_errno("write", path_);
+  if (descriptor_ < 0) throw_file_error("write", path_);
 }
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
@@ -249,7 +242,7 @@ AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
-void AtomicFile::fail() const { throw_errno("write", path_); }
+void AtomicFile::fail() const { throw_file_error("write", path_); }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   if (pending_.size() + bytes.size() > kWriteBufferBytes) flush();

@@ -9,10 +9,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "support/error.h"
+#include "support/file_error.h"
 #include "support/hash64.h"
 #include "support/whole_io.h"
 
@@ -22,22 +22,15 @@ namespace {
 
 constexpr const char* kTemporary = ".tmp-";
 
-[[noreturn]] void fail(const char* verb, const fs::path& path) {
-  const bool full = errno == ENOSPC || errno == EDQUOT;
-  throw Error(std::string("cannot ") + verb + " '" + printable(path.string(), 300) +
-                  "': " + std::strerror(errno),
-              full || errno == EFBIG ? "make room on that disk" : "",
-              full ? ExitCode::kDoesNotFit : ExitCode::kFailure);
-}
-
 }  // namespace
 
 void make_private_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder.parent_path(), error);
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) fail("make the folder", folder);
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    throw_file_error("make the folder", folder);
   struct stat status = {};
-  if (::stat(folder.c_str(), &status) != 0) fail("examine", folder);
+  if (::stat(folder.c_str(), &status) != 0) throw_file_error("examine", folder);
   if (!S_ISDIR(status.st_mode))
     throw Error("'" + printable(folder.string(), 300) + "' is not a folder", "name another one");
   if (status.st_uid != ::geteuid()) {
@@ -48,8 +41,9 @@ void make_private_folder(const fs::path& folder) {
 
 void close_to_others(const fs::path& folder) {
   struct stat status = {};
-  if (::stat(folder.c_str(), &status) != 0) fail("examine", folder);
-  if ((status.st_mode & 077) != 0 && ::chmod(folder.c_str(), 0700) != 0) fail("close", folder);
+  if (::stat(folder.c_str(), &status) != 0) throw_file_error("examine", folder);
+  if ((status.st_mode & 077) != 0 && ::chmod(folder.c_str(), 0700) != 0)
+    throw_file_error("close", folder);
 }
 
 UnpublishedFile::UnpublishedFile(const fs::path& folder)
@@ -57,7 +51,7 @@ UnpublishedFile::UnpublishedFile(const fs::path& folder)
   descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
   if (descriptor_ < 0) {
     temporary_.clear();
-    fail("write in", folder_);
+    throw_file_error("write in", folder_);
   }
   // Nobody else can have it but someone who removes abandoned files just now: then writing goes
   // on without a name, and publish() fails.
@@ -70,19 +64,20 @@ UnpublishedFile::~UnpublishedFile() {
 }
 
 void UnpublishedFile::write(std::span<const std::byte> bytes) {
-  if (!write_whole(descriptor_, bytes)) fail("write in", folder_);
+  if (!write_whole(descriptor_, bytes)) throw_file_error("write in", folder_);
 }
 
 void UnpublishedFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
-  if (!write_whole_at(descriptor_, offset, bytes)) fail("write in", folder_);
+  if (!write_whole_at(descriptor_, offset, bytes)) throw_file_error("write in", folder_);
 }
 
 void UnpublishedFile::sync() {
-  if (::fsync(descriptor_) != 0) fail("write in", folder_);
+  if (::fsync(descriptor_) != 0) throw_file_error("write in", folder_);
 }
 
 void UnpublishedFile::publish(const std::string& name) {
-  if (::rename(temporary_.c_str(), (folder_ / name).c_str()) != 0) fail("write in", folder_);
+  if (::rename(temporary_.c_str(), (folder_ / name).c_str()) != 0)
+    throw_file_error("write in", folder_);
   temporary_.clear();
   sync_folder(folder_);
 }
@@ -102,7 +97,7 @@ void UnpublishedFile::remove_abandoned(const fs::path& folder) noexcept {
 
 ReadFile::ReadFile(const fs::path& path) : path_(path) {
   descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (descriptor_ < 0) fail("open", path);
+  if (descriptor_ < 0) throw_file_error("open", path);
   struct stat status = {};
   if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(std::exchange(descriptor_, -1));
@@ -122,13 +117,13 @@ ReadFile::~ReadFile() {
 
 void ReadFile::read(std::uint64_t offset, std::span<std::byte> bytes) const {
   const std::optional<std::size_t> got = read_whole_at(descriptor_, offset, bytes);
-  if (!got) fail("read", path_);
+  if (!got) throw_file_error("read", path_);
   if (*got < bytes.size()) throw Error("'" + printable(path_.string(), 300) + "' ends early");
 }
 
 void ReadFile::require_secret() const {
   struct stat status = {};
-  if (::fstat(descriptor_, &status) != 0) fail("examine", path_);
+  if (::fstat(descriptor_, &status) != 0) throw_file_error("examine", path_);
   if (status.st_uid != ::geteuid()) {
     throw Error("the file '" + printable(path_.string(), 300) + "' belongs to another user",
                 "use one of your own", ExitCode::kUsage);
@@ -159,14 +154,14 @@ std::vector<std::byte> read_secret_file(const fs::path& path, std::size_t most) 
 void write_secret_file(const fs::path& path, std::span<const std::byte> bytes) {
   const int descriptor =
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (descriptor < 0) fail("make", path);
+  if (descriptor < 0) throw_file_error("make", path);
   const bool whole = write_whole(descriptor, bytes) && ::fsync(descriptor) == 0;
   const int reason = errno;
   ::close(descriptor);
   if (!whole) {
     ::unlink(path.c_str());
     errno = reason;
-    fail("write", path);
+    throw_file_error("write", path);
   }
   sync_folder(path.has_parent_path() ? path.parent_path() : fs::path("."));
 }
@@ -187,10 +182,10 @@ bool overwrite(const fs::path& path, std::uint64_t offset, std::span<const std::
 
 void sync_folder(const fs::path& folder) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) fail("open", folder);
+  if (descriptor < 0) throw_file_error("open", folder);
   const int result = ::fsync(descriptor);
   ::close(descriptor);
-  if (result != 0) fail("write in", folder);
+  if (result != 0) throw_file_error("write in", folder);
 }
 
 std::optional<std::uint64_t> free_bytes(const fs::path& folder) noexcept {
@@ -210,7 +205,7 @@ std::uint64_t folder_stamp(const fs::path& folder) noexcept {
 
 FileStamp file_stamp(const fs::path& path) {
   struct stat status = {};
-  if (::stat(path.c_str(), &status) != 0) fail("examine", path);
+  if (::stat(path.c_str(), &status) != 0) throw_file_error("examine", path);
   return {status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec,
           static_cast<std::uint64_t>(status.st_size)};
 }

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <optional>
 #include <string>
 
 #include "support/error.h"
+#include "support/file_error.h"
 #include "support/private_file.h"
 #include "support/whole_io.h"
 
@@ -25,9 +25,7 @@ constexpr const char* kHint =
     "make room on that disk, name another folder, or use a smaller --ctx or --kv tq4";
 
 [[noreturn]] void fail_spill(const char* verb, const fs::path& folder) {
-  throw Error(std::string("cannot ") + verb + " the file of keys and values in '" +
-                  printable(folder.string(), 300) + "': " + std::strerror(errno),
-              errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? kHint : "");
+  throw_file_error(std::string(verb) + " the file of keys and values in", folder, kHint);
 }
 
 }  // namespace
