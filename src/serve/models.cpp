@@ -186,7 +186,8 @@ std::shared_ptr<ServedModel> ModelManager::Impl::try_load(Entry& entry,
   const std::int64_t wanted = context.value_or(given == 0 ? each.extras.context.value_or(0) : 0);
   if (wanted > 0 || (given == 0 && !shrink)) {
     const gguf::File file = gguf::File::open(entry.path);
-    const spec::ModelSpec spec = model::describe_model(file, {});
+    const spec::ModelSpec spec =
+        model::describe_model(file, {wanted, options.each.setup.rope_scaling});
     if (wanted > 0) {
       each.setup.context = usable_context(wanted, spec, given);
     } else if (kind_of(file.metadata(), spec) == ModelKind::kGenerates) {
@@ -334,10 +335,11 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
     wanted = available(wish.name);  // it may have been made anew meanwhile
     lock.lock();
   };
+  bool grown = false;  // once: a loader may have reasons for less that are not known here
   for (;;) {
     Impl::Entry* entry = impl_->find(wanted.path);
     const bool grow =
-        entry != nullptr && entry->model && wish.context && entry->users == 0 &&
+        entry != nullptr && entry->model && wish.context && entry->users == 0 && !grown &&
         usable_context(*wish.context, entry->model->model().spec(), 0) > entry->model->context();
     // It was made anew of another file or with other texts: those that use the old one come to
     // their end first.
@@ -365,6 +367,7 @@ ModelManager::Lease ModelManager::use(const Wish& wish) {
       continue;
     }
     impl_->busy = true;
+    grown = true;
     if (grow || stale) impl_->remove(lock, *entry);
     Impl::Entry& added = impl_->entries.emplace_back();
     added.name = wanted.name;

@@ -180,6 +180,17 @@ TEST_F(ModelsTest, ALargerContextIsLoadedAnew) {
   EXPECT_EQ(manager->use({.name = "a", .context = 100})->context(), 400);
 }
 
+// The scaling that the server was started with counts when a request asks for more, too.
+TEST_F(ModelsTest, AStretchedContextIsReachedAtOnce) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  ModelOptions options = TestServer::small().models;
+  options.each.setup.rope_scaling = spec::parse_rope_scaling("yarn:2");
+  start(options);
+  claim_context(folder / "a.gguf", 300);
+  EXPECT_EQ(manager->use({.name = "a", .context = 500})->context(), 500);
+  EXPECT_EQ(manager->use({.name = "a", .context = 2000})->context(), 600);
+}
+
 /// Else two that ask, before and after a model was made anew, would load it in turns.
 TEST_F(ModelsTest, ThoseThatWaitGetTheModelAsItIsByThen) {
   HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
