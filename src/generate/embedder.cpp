@@ -111,7 +111,7 @@ void Embedder::check(std::span<const TokenList> texts) const {
     const auto length = static_cast<std::int64_t>(texts[i].size());
     if (length == 0) {
       throw Error("text " + std::to_string(i + 1) + " is empty: this model makes no token of it",
-                  "leave it out");
+                  "leave it out", ExitCode::kUsage);
     }
     if (length <= context) continue;
     throw Error("text " + std::to_string(i + 1) + " has " + std::to_string(length) +
@@ -139,9 +139,24 @@ void Embedder::add_states(std::span<const float> states) {
   lengths_.back() += static_cast<std::int64_t>(states.size()) / model_.spec().width;
 }
 
+/// To be held while the model computes.
+std::unique_lock<ComputeTurn> Embedder::turn() const {
+  return options_.turn != nullptr ? std::unique_lock(*options_.turn)
+                                  : std::unique_lock<ComputeTurn>();
+}
+
+/// One pass of the rows.
+void Embedder::run_rows() {
+  if (before_pass_) before_pass_();
+  const auto held = turn();
+  model_.run(rows_);
+}
+
 /// Encoder-decoder models: the encoder's output.
 void Embedder::run_encoder(const TokenList& text) {
   const auto fresh = model_.new_sequence();
+  if (before_pass_) before_pass_();
+  const auto held = turn();
   const std::span<const float> states = model_.runner().encode(*fresh, text);
   const auto width = static_cast<std::size_t>(model_.spec().width);
   lengths_.push_back(0);
@@ -162,7 +177,7 @@ void Embedder::run_long_text(const TokenList& text) {
       rows_.push_back(
           {.sequence = &own, .token = text[row], .wants_hidden = wants(row, text.size())});
     }
-    model_.run(rows_);
+    run_rows();
     add_states(model_.runner().hidden());
   }
 }
@@ -186,7 +201,7 @@ void Embedder::run_pass(std::span<const TokenList> texts) {
     }
     lengths_.push_back(kept);
   }
-  model_.run(rows_);
+  run_rows();
   const std::span<const float> states = model_.runner().hidden();
   states_.assign(states.begin(), states.end());
 }
@@ -225,6 +240,7 @@ void Embedder::emit(std::size_t first, const VectorSink& sink) {
   if (options_.pooling) {
     pool_here();
   } else {
+    const auto held = turn();
     const std::span<const float> pooled = model_.runner().pool(states_, lengths_);
     vectors_.assign(pooled.begin(), pooled.end());
   }
@@ -240,8 +256,10 @@ void Embedder::emit(std::size_t first, const VectorSink& sink) {
   }
 }
 
-void Embedder::embed(std::span<const TokenList> texts, const VectorSink& sink) {
+void Embedder::embed(std::span<const TokenList> texts, const VectorSink& sink,
+                     const std::function<void()>& before_pass) {
   check(texts);
+  before_pass_ = before_pass;
   for (std::size_t begin = 0; begin < texts.size();) {
     const std::size_t count = texts_of_pass(texts.subspan(begin));
     run_pass(texts.subspan(begin, count));

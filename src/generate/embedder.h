@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "generate/compute_turn.h"
 #include "generate/text_encoder.h"
 #include "model/loaded_model.h"
 
@@ -30,8 +32,10 @@ namespace hearth::generate {
 struct EmbedderOptions {
   /// Instead of the model's own pooling; then the hidden states are pooled and no dense module is
   /// applied.
-  std::optional<spec::PoolingKind> pooling;
+  std::optional<spec::PoolingKind> pooling = std::nullopt;
   bool normalise = true;  // to L2 norm 1; never scores
+  /// Held for every pass, if not null; must outlive the embedder.
+  ComputeTurn* turn = nullptr;
 };
 
 /// Throws Error (exit code 2) when neither the model nor the options say how to pool. Encoders
@@ -55,12 +59,16 @@ class Embedder {
   /// Size of a vector: for rerankers the number of scores.
   [[nodiscard]] std::int64_t dimensions() const noexcept;
 
-  /// Throws Error for an empty text and for one that is longer than the context (exit code 3).
-  void embed(std::span<const TokenList> texts, const VectorSink& sink);
+  /// Throws Error for an empty text (exit code 2) and for one that is longer than the context (3),
+  /// before anything is computed. `before_pass` may be empty; what it throws ends the work.
+  void embed(std::span<const TokenList> texts, const VectorSink& sink,
+             const std::function<void()>& before_pass = {});
 
  private:
   void check(std::span<const TokenList> texts) const;
   [[nodiscard]] std::size_t texts_of_pass(std::span<const TokenList> texts) const;
+  [[nodiscard]] std::unique_lock<ComputeTurn> turn() const;
+  void run_rows();
   void run_pass(std::span<const TokenList> texts);
   void run_encoder(const TokenList& text);
   void run_long_text(const TokenList& text);
@@ -72,6 +80,7 @@ class Embedder {
 
   model::LoadedModel& model_;
   EmbedderOptions options_;
+  std::function<void()> before_pass_;  // of the call to embed() that goes on
   spec::PoolingKind pooling_ = spec::PoolingKind::kNone;
   spec::PoolingKind kept_ = spec::PoolingKind::kNone;  // which rows' states are needed
   std::vector<std::unique_ptr<state::SequenceState>> sequences_;

@@ -14,6 +14,19 @@ namespace {
 using generate::TokenList;
 using Clock = std::chrono::steady_clock;
 
+void check_length(const TokenList& tokens, std::int64_t limit, const std::string& name,
+                  const char* parameter) {
+  if (static_cast<std::int64_t>(tokens.size()) <= limit) return;
+  RequestFailure failure(400,
+                         fmt::format("{} has {} tokens, which is more than the {} that the model "
+                                     "takes",
+                                     name, tokens.size(), limit),
+                         "context_length_exceeded", parameter);
+  failure.prompt_tokens = static_cast<std::int64_t>(tokens.size());
+  failure.context = limit;
+  throw failure;
+}
+
 TokenList tokens_of(const ServedModel& model, const EmbeddingRequest& request, std::size_t index) {
   const std::int64_t limit = model.context();
   TokenList tokens;
@@ -32,32 +45,39 @@ TokenList tokens_of(const ServedModel& model, const EmbeddingRequest& request, s
     tokens =
         request.truncate ? model.text_encoder().text(text, limit) : model.text_encoder().text(text);
   }
-  if (static_cast<std::int64_t>(tokens.size()) <= limit) return tokens;
-  RequestFailure failure(
-      400,
-      fmt::format("input {} has {} tokens, which is more than the {} that the model takes", index,
-                  tokens.size(), limit),
-      "context_length_exceeded", "input");
-  failure.prompt_tokens = static_cast<std::int64_t>(tokens.size());
-  failure.context = limit;
-  throw failure;
+  check_length(tokens, limit, fmt::format("input {}", index), "input");
+  return tokens;
 }
 
-/// Vectors of the texts; what is wrong with them is the client's affair.
+RequestFailure failure_of(const Error& error) {
+  // What is wrong with the texts is the client's affair, the rest is the server's.
+  const bool of_texts =
+      error.exit_code() == ExitCode::kUsage || error.exit_code() == ExitCode::kDoesNotFit;
+  return of_texts ? RequestFailure(400, error.what(), "invalid_value", "input")
+                  : RequestFailure(500, error.what());
+}
+
+/// Vectors of the texts.
 std::vector<std::vector<float>> vectors_of(ServedModel& model, const std::vector<TokenList>& texts,
                                            const std::function<bool()>& given_up) {
   std::vector<std::vector<float>> vectors(texts.size());
   const auto dimensions = static_cast<std::size_t>(model.dimensions());
   try {
-    model.embed(texts, [&](std::size_t text, std::span<const float> vector) {
-      if (given_up && given_up()) throw RequestFailure(499, "the client went away");
-      // Models that do not pool give a vector per token: the last one stands for the text.
-      vectors[text].assign(
-          vector.end() - static_cast<std::ptrdiff_t>(std::min(vector.size(), dimensions)),
-          vector.end());
-    });
+    model.embed(
+        texts,
+        [&](std::size_t text, std::span<const float> vector) {
+          // Models that do not pool give a vector per token: the last one stands for the text.
+          vectors[text].assign(
+              vector.end() - static_cast<std::ptrdiff_t>(std::min(vector.size(), dimensions)),
+              vector.end());
+        },
+        [&] {
+          if (given_up && given_up()) throw RequestFailure(499, "the client went away");
+        });
+  } catch (const generate::QueueFull& full) {
+    throw queue_full(full);
   } catch (const Error& error) {
-    throw RequestFailure(400, error.what(), "invalid_value", "input");
+    throw failure_of(error);
   }
   return vectors;
 }
@@ -95,16 +115,23 @@ EmbeddingReply embed(ModelManager& models, const EmbeddingRequest& request,
   return reply;
 }
 
-RerankReply rerank(ModelManager& models, const std::string& model, const std::string& query,
-                   const std::vector<std::string>& documents,
+RerankReply rerank(ModelManager& models, const RerankRequest& request,
                    const std::function<bool()>& given_up) {
-  const ModelManager::Lease lease = models.use(
-      {.name = model, .kind = ModelKind::kReranks, .context = std::nullopt, .given_up = given_up});
+  const ModelManager::Lease lease = models.use({.name = request.model,
+                                                .kind = ModelKind::kReranks,
+                                                .context = std::nullopt,
+                                                .given_up = given_up});
+  const generate::TextEncoder& encoder = lease->text_encoder();
+  const std::int64_t limit = lease->context();
   std::vector<TokenList> pairs;
-  for (const std::string& document : documents)
-    pairs.push_back(lease->text_encoder().pair(query, document, lease->context()));
+  for (const std::string& document : request.documents) {
+    pairs.push_back(request.truncate ? encoder.pair(request.query, document, limit)
+                                     : encoder.pair(request.query, document));
+    check_length(pairs.back(), limit, fmt::format("document {} with its query", pairs.size() - 1),
+                 "documents");
+  }
   RerankReply reply;
-  reply.model = model.empty() ? lease.name() : model;
+  reply.model = request.model.empty() ? lease.name() : request.model;
   for (const std::vector<float>& scores : vectors_of(*lease, pairs, given_up))
     reply.scores.push_back(scores.empty() ? 0 : scores.front());
   reply.usage.prompt_tokens = total_tokens(pairs);

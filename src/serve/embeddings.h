@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "serve/dialects/llama_server.h"
 #include "serve/dialects/openai.h"
 #include "serve/models.h"
 
@@ -24,9 +25,8 @@ struct RerankReply {
   std::vector<float> scores;  ///< one per document
   Usage usage;
 };
-[[nodiscard]] RerankReply rerank(ModelManager& models, const std::string& model,
-                                 const std::string& query,
-                                 const std::vector<std::string>& documents,
+/// Throws RequestFailure: 400 for a document that is too long with its query, unless it may be cut.
+[[nodiscard]] RerankReply rerank(ModelManager& models, const RerankRequest& request,
                                  const std::function<bool()>& given_up);
 
 }  // namespace hearth::serve

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "generate/scheduler.h"
 #include "serve/chat_request.h"
 
 namespace hearth::serve {
@@ -36,6 +37,13 @@ class RequestFailure : public std::runtime_error {
 /// The request's deadline passed before there was anything to answer with.
 [[nodiscard]] inline RequestFailure deadline_passed() {
   return {504, "the request's deadline passed before the answer began", "deadline_exceeded"};
+}
+
+/// Others wait already, and no more may.
+[[nodiscard]] inline RequestFailure queue_full(const generate::QueueFull& full) {
+  RequestFailure failure(503, full.what(), "queue_full");
+  failure.retry_after = full.retry_after();
+  return failure;
 }
 
 }  // namespace hearth::serve

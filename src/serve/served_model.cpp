@@ -69,7 +69,8 @@ ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOpt
                          const std::function<void(double)>& progress)
     : max_tokens_(options.max_tokens >= 0 ? options.max_tokens : options.extras.max_tokens),
       defaults_(options.extras),
-      turn_(std::move(turn)) {
+      turn_(std::move(turn)),
+      embedding_(static_cast<std::size_t>(std::max(options.limits.queue, 0))) {
   spec::Setup setup = options.setup;
   setup.model = path;
   setup.sequences = options.limits.parallel;
@@ -87,7 +88,8 @@ ServedModel::ServedModel(const std::filesystem::path& path, const ServedModelOpt
   constraints_ = std::make_unique<Constraints>();
   if (kind_ != ModelKind::kGenerates) {
     encoder_ = std::make_unique<generate::TextEncoder>(metadata(), model_->spec());
-    embedder_ = std::make_unique<generate::Embedder>(*model_, generate::EmbedderOptions{});
+    embedder_ = std::make_unique<generate::Embedder>(
+        *model_, generate::EmbedderOptions{.turn = turn_.get()});
     return;
   }
   for (const std::string& problem : defaults_.problems) {
@@ -211,16 +213,9 @@ void ServedModel::set_adapter_scales(const std::vector<std::pair<std::size_t, fl
 }
 
 void ServedModel::embed(std::span<const generate::TokenList> texts,
-                        const generate::VectorSink& sink) {
-  const std::lock_guard lock(embedding_);
-  // A turn at the processor lasts one pass, so that chats beside it go on.
-  const auto at_once = static_cast<std::size_t>(std::max(1, model_->setup().sequences));
-  for (std::size_t first = 0; first < texts.size(); first += at_once) {
-    const std::lock_guard turn(*turn_);
-    embedder_->embed(
-        texts.subspan(first, std::min(at_once, texts.size() - first)),
-        [&](std::size_t text, std::span<const float> vectors) { sink(first + text, vectors); });
-  }
+                        const generate::VectorSink& sink, const std::function<void()>& check) {
+  const WaitingLine::Turn turn = embedding_.wait(check);
+  embedder_->embed(texts, sink, check);
 }
 
 }  // namespace hearth::serve

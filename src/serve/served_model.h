@@ -21,6 +21,7 @@
 #include "model/loaded_model.h"
 #include "serve/chat_request.h"
 #include "serve/model_extras.h"
+#include "serve/waiting_line.h"
 #include "text/tokenizer.h"
 
 namespace hearth::generate::grammar {
@@ -80,6 +81,7 @@ class ServedModel {
 
   [[nodiscard]] ModelKind kind() const noexcept { return kind_; }
   [[nodiscard]] model::LoadedModel& model() noexcept { return *model_; }
+  [[nodiscard]] const model::LoadedModel& model() const noexcept { return *model_; }
   [[nodiscard]] const gguf::Metadata& metadata() const { return model_->file().metadata(); }
   [[nodiscard]] const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
   /// Only models that generate.
@@ -115,8 +117,10 @@ class ServedModel {
   void set_adapter_scales(const std::vector<std::pair<std::size_t, float>>& scales);
 
   /// Vectors (or scores) of texts, one request at a time. Only models that embed or rerank.
-  /// Throws Error for an empty or too long text.
-  void embed(std::span<const generate::TokenList> texts, const generate::VectorSink& sink);
+  /// Throws what Embedder::embed() and WaitingLine::wait() do; `check` is called while it waits
+  /// and before every pass.
+  void embed(std::span<const generate::TokenList> texts, const generate::VectorSink& sink,
+             const std::function<void()>& check = {});
   [[nodiscard]] const generate::TextEncoder& text_encoder() const noexcept { return *encoder_; }
   [[nodiscard]] std::int64_t dimensions() const noexcept { return embedder_->dimensions(); }
 
@@ -143,7 +147,7 @@ class ServedModel {
   std::shared_ptr<generate::ComputeTurn> turn_;
   std::unique_ptr<generate::TextEncoder> encoder_;
   std::unique_ptr<generate::Embedder> embedder_;
-  std::mutex embedding_;  // one request at a time
+  WaitingLine embedding_;
   std::unique_ptr<state::DiskStore> disk_;
   std::unique_ptr<state::PrefixCache> prefixes_;
   std::unique_ptr<generate::Scheduler> scheduler_;  // last: it ends first

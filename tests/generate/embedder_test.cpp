@@ -188,6 +188,32 @@ TEST(Embedder, PoolingChosenByTheCallerIsThatOfTheStates) {
   }
 }
 
+// Others compute between the passes of a long text.
+TEST(Embedder, ATurnIsOnePass) {
+  HEARTH_REQUIRE_FILE(golden("qwen3"));
+  spec::Setup setup;
+  setup.model = golden("qwen3");
+  setup.context = 64;
+  setup.batch_rows = 8;
+  const auto model = model::LoadedModel::load(setup, {}, embedding_outputs(setup));
+  ComputeTurn turn;
+  Embedder embedder(*model, {.pooling = PoolingKind::kMean, .turn = &turn});
+  int passes = 0, vectors = 0;
+  embedder.embed(
+      {{TokenList(40, 5), TokenList(3, 5)}},
+      [&](std::size_t, std::span<const float>) { ++vectors; },
+      [&] {
+        turn.lock();  // waits for ever when it is held
+        turn.unlock();
+        ++passes;
+      });
+  EXPECT_EQ(passes, 6);
+  EXPECT_EQ(vectors, 2);
+  EXPECT_THROW(embedder.embed(
+                   {{TokenList(3, 5)}}, [](auto, auto) {}, [] { throw Error("gone"); }),
+               Error);
+}
+
 TEST(Embedder, RefusesEmptyAndLongTexts) {
   HEARTH_REQUIRE_FILE(golden("bert"));
   EXPECT_THROW(embed("bert", {TokenList{}}, {}, 100, 1), Error);

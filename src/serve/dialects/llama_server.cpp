@@ -36,6 +36,7 @@ constexpr Field kRerankFields[] = {
     {.name = "documents", .types = kArray, .items = kString | kObject, .most_items = 65536},
     {.name = "texts", .types = kArray, .items = kString, .most_items = 65536},
     {.name = "top_n", .types = kInteger, .least = 0, .most = 2147483647},
+    {.name = "truncate", .types = kBoolean, .what = "cut documents that are too long"},
     {.name = "return_documents", .types = kBoolean},
     {.name = "return_text", .types = kBoolean},
 };
@@ -156,6 +157,7 @@ RerankRequest read_llama_rerank(std::string_view text) {
   }
   const auto top = static_cast<std::size_t>(integer_member(body, "top_n").value_or(INT32_MAX));
   request.top = std::min(top, request.documents.size());
+  request.truncate = bool_member(body, "truncate").value_or(false);
   request.return_texts = bool_member(body, "return_documents").value_or(false) ||
                          bool_member(body, "return_text").value_or(false);
   return request;

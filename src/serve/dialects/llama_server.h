@@ -60,6 +60,7 @@ struct RerankRequest {
   std::size_t top = 0;        ///< results; at most as many as documents
   bool texts_form = false;    ///< "texts" instead of "documents": Text Embeddings Inference's form
   bool return_texts = false;  ///< documents are repeated in the answer
+  bool truncate = false;      ///< documents that are too long are cut, not refused
 };
 [[nodiscard]] RerankRequest read_llama_rerank(std::string_view body);
 /// `scores`: one per document. Sorted best first, equals in the order of documents.

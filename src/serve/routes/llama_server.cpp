@@ -180,14 +180,14 @@ void add_tokens(RouteGroup& routes, const ServiceParts& parts) {
 
 void add_vectors(RouteGroup& routes, const ServiceParts& parts) {
   for (const char* path : {"/rerank", "/reranking", "/v1/rerank", "/v1/reranking"}) {
-    routes.add(
-        "POST", path, "Scores of documents for a query",
-        [&parts](const HttpRequest& request, HttpExchange& exchange) {
-          const RerankRequest wanted = read_llama_rerank(request.body);
-          const RerankReply reply = rerank(parts.models, wanted.model, wanted.query,
-                                           wanted.documents, patience(request.deadline, exchange));
-          exchange.respond_json(200, llama_rerank(wanted, reply.model, reply.scores, reply.usage));
-        });
+    routes.add("POST", path, "Scores of documents for a query",
+               [&parts](const HttpRequest& request, HttpExchange& exchange) {
+                 const RerankRequest wanted = read_llama_rerank(request.body);
+                 const RerankReply reply =
+                     rerank(parts.models, wanted, patience(request.deadline, exchange));
+                 exchange.respond_json(
+                     200, llama_rerank(wanted, reply.model, reply.scores, reply.usage));
+               });
   }
   for (const char* path : {"/embedding", "/embeddings"}) {
     routes.add("POST", path, "Vectors of texts",
