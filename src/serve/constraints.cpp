@@ -30,6 +30,44 @@ bool is_strict(const Json& tool) {
          (*function)["strict"] == true;
 }
 
+const Json& function_of(const Json& tool) {
+  const auto function = tool.find("function");
+  return function != tool.end() ? *function : tool;
+}
+
+/// `tools` without the schemas that cannot be kept to: their arguments are any object, as no more
+/// is promised of tools that are not strict. Throws Error naming the tool that is.
+Json enforceable(const Json& tools, const text::ChatFormat& format,
+                 const grammar::Options& options) {
+  Json result = tools;
+  for (Json& tool : result) {
+    const std::string name = function_of(tool).value("name", "");
+    try {
+      static_cast<void>(grammar::for_tools(format, Json::array({tool}), {}, options));
+    } catch (const Error& error) {
+      if (is_strict(tool)) {
+        throw Error(fmt::format("tool \"{}\": {}", printable(name, 60), error.what()), error.hint(),
+                    error.exit_code());
+      }
+      Json& function = tool.contains("function") ? tool["function"] : tool;
+      function["parameters"] = {{"type", "object"}};
+    }
+  }
+  return result;
+}
+
+/// With all schemas as they are when that is possible.
+std::shared_ptr<const grammar::Grammar> grammar_for_tools(const text::ChatFormat& format,
+                                                          const Json& tools,
+                                                          const grammar::CallRules& rules,
+                                                          const grammar::Options& options) {
+  try {
+    return grammar::for_tools(format, tools, rules, options);
+  } catch (const Error&) {
+    return grammar::for_tools(format, enforceable(tools, format, options), rules, options);
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const grammar::Grammar> Constraints::of_format(const OutputFormat& format,
@@ -78,7 +116,7 @@ std::shared_ptr<const grammar::Grammar> Constraints::for_chat(const ChatRequest&
   for (const std::string& name : rules.functions) (key += name) += '\0';
   return compiled("tools", [&] {
     return cache_.get(key + prompt.tools.dump(), [&] {
-      return grammar::for_tools(prompt.format, prompt.tools, rules, options);
+      return grammar_for_tools(prompt.format, prompt.tools, rules, options);
     });
   });
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "serve/request_failure.h"
 #include "serve/served_fixture.h"
 #include "shared_dir.h"
 
@@ -35,6 +36,33 @@ TEST(Constraints, WhatIsForcedIsEvaluatedTogether) {
   const int tokens = reply["usage"]["completion_tokens"];
   EXPECT_GT(tokens, 40);
   EXPECT_LT(passes(), 8);
+}
+
+Json tool(const char* name, const Json& parameters) {
+  return {{"type", "function"}, {"function", {{"name", name}, {"parameters", parameters}}}};
+}
+
+/// One schema that cannot be kept to does not make the others useless.
+TEST(Constraints, ToolsWhoseSchemasCannotBeKeptToTakeAnyObject) {
+  const Json bad = {{"type", "object"}, {"properties", {{"u", {{"not", {{"type", "null"}}}}}}}};
+  ChatTokens prompt;
+  prompt.format = text::generic_tool_format(text::detect_chat_format(""));
+  prompt.tools = Json::array({tool("good", {{"type", "object"}}), tool("bad", bad)});
+  Constraints constraints;
+  ChatRequest request;
+  EXPECT_NE(constraints.for_chat(request, prompt), nullptr);
+  request.tool_choice.mode = ToolMode::kRequired;
+  request.tool_choice.functions = {"bad"};
+  EXPECT_NE(constraints.for_chat(request, prompt), nullptr);
+  prompt.tools[1]["function"]["strict"] = true;
+  try {
+    static_cast<void>(constraints.for_chat(request, prompt));
+    FAIL() << "a strict tool whose schema is not kept to";
+  } catch (const RequestFailure& failure) {
+    EXPECT_EQ(failure.error().status, 400);
+    EXPECT_EQ(failure.error().parameter, "tools");
+    EXPECT_TRUE(std::string(failure.what()).starts_with("tool \"bad\": ")) << failure.what();
+  }
 }
 
 }  // namespace
