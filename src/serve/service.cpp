@@ -267,8 +267,8 @@ void Service::add_page(PageApi& api) {
     const std::size_t question = std::min(request.target.find('?'), request.target.size());
     const std::string_view query =
         std::string_view(request.target).substr(std::min(question + 1, request.target.size()));
-    PageApiReply reply =
-        api.handle(request.method, request.path(), query, request.body, request.owner);
+    PageApiReply reply = api.handle(request.method == "HEAD" ? "GET" : request.method,
+                                    request.path(), query, request.body, request.owner);
     exchange.respond({.status = reply.status,
                       .content_type = std::string(PageApiReply::kContentType),
                       .body = std::move(reply.body)});

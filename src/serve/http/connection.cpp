@@ -75,12 +75,15 @@ bool ConnectionExchange::may_keep_alive(const HttpResponse& response) const noex
 }
 
 bool ConnectionExchange::send(std::string_view bytes) {
+  // Whoever takes a little now and then would hold a worker for ever.
+  const auto until = Clock::now() + limits_.write_stall +
+                     std::chrono::milliseconds(1000 * bytes.size() / limits_.write_rate);
   while (!bytes.empty() && !failed_) {
     const Transfer sent = connection_.transmit(bytes);
     bytes.remove_prefix(sent.count);
     if (sent.need == Transfer::Need::kNothing) continue;
-    failed_ = sent.need == Transfer::Need::kEnd ||
-              !wait_for(connection_.socket.get(), sent.need, Clock::now() + limits_.write_stall);
+    failed_ =
+        sent.need == Transfer::Need::kEnd || !wait_for(connection_.socket.get(), sent.need, until);
   }
   if (failed_) connection_.gone.store(true);
   return !failed_;
@@ -89,7 +92,7 @@ bool ConnectionExchange::send(std::string_view bytes) {
 void ConnectionExchange::respond(const HttpResponse& response) {
   begun_ = ended_ = true;
   keep_alive_ = may_keep_alive(response);
-  const bool without_length = response.status == 204 || response.status == 304;
+  const bool without_length = has_no_body(response.status);
   std::string bytes =
       response_head(response, without_length ? std::nullopt : std::optional(response.body.size()),
                     without_length ? 0 : 1, keep_alive_);

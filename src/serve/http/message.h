@@ -119,6 +119,9 @@ class BodyDecoder {
   std::size_t trailer_bytes_ = 0;
 };
 
+/// Answers of this status have neither a body nor a length (RFC 9110, 8.6).
+[[nodiscard]] constexpr bool has_no_body(int status) { return status == 204 || status == 304; }
+
 /// The head of a response. `length`: nothing means a chunked body (or, to HTTP/1.0, one that ends
 /// with the connection).
 [[nodiscard]] std::string response_head(const HttpResponse& response,

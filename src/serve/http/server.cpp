@@ -165,8 +165,10 @@ void HttpServer::Impl::accept_all(const Descriptor& listener) {
     Descriptor socket = accept_from(listener, peer);
     if (!socket) {
       if (errno == ECONNABORTED || errno == EINTR) continue;
-      if ((errno != EMFILE && errno != ENFILE) || make_room()) return;
-      // Nothing can be closed: look again at the next tick instead of at once and for ever.
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return;
+      if ((errno == EMFILE || errno == ENFILE) && make_room()) return;
+      // Nothing can be closed, or there is no memory: look again at the next tick instead of at
+      // once and for ever.
       for (const Listener& each : listeners) watch(EPOLL_CTL_DEL, each.socket.get(), 0);
       accepting = false;
       return;
@@ -432,8 +434,11 @@ void HttpServer::Impl::refuse(Connection& connection, const HttpProblem& problem
 void HttpServer::Impl::answer(Connection& connection, const HttpResponse& response) {
   if (response.status >= 400) ++refused;
   connection.close_after = response.close || !connection.head.keep_alive || stopping.load();
-  connection.output = response_head(response, response.body.size(), 1, !connection.close_after);
-  if (connection.head.request.method != "HEAD") connection.output += response.body;
+  const bool without_body = has_no_body(response.status);
+  connection.output =
+      response_head(response, without_body ? std::nullopt : std::optional(response.body.size()),
+                    without_body ? 0 : 1, !connection.close_after);
+  if (connection.head.request.method != "HEAD" && !without_body) connection.output += response.body;
   connection.state = State::kFlushing;
   connection.since = Clock::now();
   flush(connection);

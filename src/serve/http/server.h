@@ -29,8 +29,10 @@ struct HttpLimits {
   /// A body must keep coming, and after `body_grace` at no less than `body_rate` bytes a second.
   std::chrono::milliseconds body_stall{30'000}, body_grace{10'000};
   std::size_t body_rate = 1024;
-  /// A client that does not take its answer for so long is gone.
+  /// A client that has not taken a piece of its answer after so long, and a second more for every
+  /// `write_rate` bytes of it, is gone.
   std::chrono::milliseconds write_stall{60'000};
+  std::size_t write_rate = 4096;
 };
 
 /// What the application decides when a request's head has come.
