@@ -61,8 +61,10 @@ std::optional<hub::StoredModel> usable_model(const std::filesystem::path& file) 
   return model;
 }
 
-/// It may have been made anew, or fetched again, since the server began.
-AvailableModel as_it_is_now(const AvailableModel& model) {
+/// It may have been made anew, fetched again, or removed since the server began.
+std::optional<AvailableModel> as_it_is_now(const AvailableModel& model) {
+  std::error_code ignored;  // what cannot be asked about says more when it is loaded
+  if (!std::filesystem::exists(model.path, ignored) && !ignored) return std::nullopt;
   const std::optional<hub::StoredModel> stored = usable_model(model.path);
   return stored ? of_stored(*stored) : model;
 }
@@ -77,7 +79,7 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
       throw Error(fmt::format("no such file or model: '{}'", printable(name)),
                   "hearth list shows the models of the store");
     }
-    named_.push_back(as_it_is_now(of_path(path)));
+    named_.push_back(as_it_is_now(of_path(path)).value_or(of_path(path)));
   }
   for (const auto& [alias, target] : models.aliases) {
     if (!find(target)) {
@@ -91,7 +93,9 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
 
 std::vector<AvailableModel> LocalModels::list() {
   std::vector<AvailableModel> all;
-  for (const AvailableModel& model : named_) all.push_back(as_it_is_now(model));
+  for (const AvailableModel& model : named_) {
+    if (auto now = as_it_is_now(model)) all.push_back(*std::move(now));
+  }
   const std::vector<hub::StoredModel> of_store =
       only_named_ ? std::vector<hub::StoredModel>() : usable_models();
   for (const hub::StoredModel& stored : of_store) {

@@ -1,8 +1,11 @@
 #include "serve/facts_cache.h"
 
+#include <fmt/format.h>
+
 #include <ctime>
 
 #include "gguf/file.h"
+#include "hub/sha256.h"
 #include "measure/model_identity.h"
 #include "model/families/registry.h"
 #include "serve/dialects/json_body.h"
@@ -66,7 +69,7 @@ std::vector<std::string> capabilities_of(const gguf::Metadata& metadata,
     const text::ChatFormat format = text::detect_chat_format(*source);
     all.emplace_back("chat");
     all.emplace_back("tools");
-    if (!format.thinking.empty()) all.emplace_back("thinking");
+    if (text::can_think(format)) all.emplace_back("thinking");
   }
   if (fills_in(metadata)) all.emplace_back("insert");
   return all;
@@ -77,7 +80,12 @@ ModelFacts read_facts(const AvailableModel& model) {
   facts.name = model.name;
   facts.modified = model.modified;
   facts.size = model.bytes;
-  facts.sha256 = model.digest;
+  // Ollama's clients take a digest for granted. Where nobody has hashed the bytes, which takes
+  // seconds per gigabyte, it is that of what the file is known by.
+  facts.sha256 = !model.digest.empty()
+                     ? model.digest
+                     : hub::sha256_of(fmt::format("{}\n{}\n{}", model.path.string(), model.bytes,
+                                                  model.modified));
   facts.quantization = model.quant;
   try {
     const gguf::File file = gguf::File::open(model.path);

@@ -144,7 +144,13 @@ void Library::check_free(const hub::Manifest& manifest) const {
 
 void Library::commit(const hub::Manifest& manifest) const {
   store_.prepare();
-  store_.check_name(manifest);
+  try {
+    store_.check_name(manifest);
+  } catch (const Error& error) {
+    throw RequestFailure(400,
+                         fmt::format("{}; delete that first or choose another name", error.what()),
+                         "invalid_value", "model");
+  }
   if (!store_.commit(manifest))
     throw RequestFailure(400, "a file of the model is not there: send its blob first",
                          "invalid_value", "files");

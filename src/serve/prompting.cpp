@@ -176,7 +176,7 @@ class ChatRenderer {
     variables_ =
         request_.template_variables.is_object() ? request_.template_variables : Json::object();
     budget_ = request_.thinking_budget;
-    if (request_.must_think && format_.reasoning.empty()) {
+    if (request_.must_think && !text::can_think(format_)) {
       throw RequestFailure(
           400, fmt::format("\"{}\" does not support thinking", printable(request_.model)),
           "unsupported_value", "think");

@@ -63,6 +63,27 @@ generate::SamplerSettings sampler_of(const ServedModel& model, const SamplingCha
   return settings;
 }
 
+/// Throws when the prompt leaves no room for an answer.
+void check_fits(const ServedModel& model, const GenerationRequest& request,
+                const std::vector<text::TokenId>& prompt) {
+  const auto tokens = static_cast<std::int64_t>(prompt.size());
+  const std::int64_t context = model.context(), trained = model.model().spec().context_length;
+  if (tokens < context) return;
+  const std::string more = tokens < trained
+                               ? fmt::format(", or start the server with --ctx {}",
+                                             std::min(trained, (tokens / 4096 + 1) * 4096))
+                               : std::string();
+  RequestFailure failure(
+      400,
+      fmt::format("the prompt has {} tokens and the context holds {}, answer included; shorten "
+                  "it{}",
+                  tokens, context, more),
+      "context_length_exceeded", request.prompt_field);
+  failure.prompt_tokens = tokens;
+  failure.context = context;
+  throw failure;
+}
+
 /// One generation of a request.
 struct Choice {
   const std::vector<text::TokenId>* tokens = nullptr;
@@ -95,7 +116,6 @@ class Reply {
 
  private:
   [[nodiscard]] generate::Scheduler& scheduler() const { return lease_->scheduler(); }
-  void check(const std::vector<Choice>& choices) const;
   void submit(const std::vector<Choice>& choices, const std::shared_ptr<const ChatTokens>& chat,
               const std::shared_ptr<const generate::grammar::Grammar>& grammar);
   generate::GenerateRequest make(const Choice& choice, std::size_t index,
@@ -121,23 +141,6 @@ class Reply {
   std::size_t open_ = 0;                         // choices that go on
   std::vector<std::pair<int, ChoiceEnd>> ends_;  // not told yet
 };
-
-void Reply::check(const std::vector<Choice>& choices) const {
-  const std::int64_t context = lease_->context();
-  for (const Choice& choice : choices) {
-    const auto tokens = static_cast<std::int64_t>(choice.tokens->size());
-    if (tokens < context) continue;
-    RequestFailure failure(
-        400,
-        fmt::format("the prompt has {} tokens and the context holds {}, answer included; shorten "
-                    "it, or start the server with --ctx {}",
-                    tokens, context, (tokens / 4096 + 1) * 4096),
-        "context_length_exceeded", request_.prompt_field);
-    failure.prompt_tokens = tokens;
-    failure.context = context;
-    throw failure;
-  }
-}
 
 generate::GenerateRequest Reply::make(
     const Choice& choice, std::size_t index, const std::shared_ptr<const ChatTokens>& chat,
@@ -173,9 +176,7 @@ void Reply::submit(const std::vector<Choice>& choices,
       ids_.push_back(scheduler().submit(make(choices[i], i, chat, grammar), std::move(listener)));
     }
   } catch (const generate::QueueFull& full) {
-    RequestFailure failure(503, full.what(), "queue_full");
-    failure.retry_after = full.retry_after();
-    throw failure;
+    throw queue_full(full);
   } catch (const Error& error) {
     const bool too_long = error.exit_code() == ExitCode::kDoesNotFit;
     throw RequestFailure(
@@ -263,7 +264,6 @@ void Reply::on_event(const ChannelEvent& event) {
 ReplyRecord Reply::run(const std::vector<Choice>& choices,
                        const std::shared_ptr<const ChatTokens>& chat,
                        const std::shared_ptr<const generate::grammar::Grammar>& grammar) {
-  check(choices);
   submit(choices, chat, grammar);
   exchange_.on_gone([this] {
     for (const auto id : ids_) scheduler().cancel(id);
@@ -337,6 +337,7 @@ ReplyRecord Runner::chat(const ChatRequest& request, const Caller& caller, Reply
                          HttpExchange& exchange) {
   ModelManager::Lease lease = lease_for(models_, request, patience(caller.deadline, exchange));
   const auto chat = std::make_shared<const ChatTokens>(chat_tokens(*lease, request));
+  check_fits(*lease, request, chat->tokens);
   const auto grammar = lease->constraints().for_chat(request, *chat);
   const std::vector<Choice> choices(static_cast<std::size_t>(std::max(1, request.choices)),
                                     Choice{&chat->tokens, {}});
@@ -349,7 +350,10 @@ ReplyRecord Runner::complete(const CompletionRequest& request, const Caller& cal
   const auto grammar = lease->constraints().for_completion(request);
   const std::size_t prompts = std::max(request.prompts.size(), request.tokens.size());
   std::vector<std::vector<text::TokenId>> tokens;
-  for (std::size_t i = 0; i < prompts; ++i) tokens.push_back(completion_tokens(*lease, request, i));
+  for (std::size_t i = 0; i < prompts; ++i) {
+    tokens.push_back(completion_tokens(*lease, request, i));
+    check_fits(*lease, request, tokens.back());
+  }
   std::vector<Choice> choices;
   for (std::size_t i = 0; i < prompts; ++i) {
     Choice choice{&tokens[i], {}};

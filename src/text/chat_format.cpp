@@ -94,6 +94,12 @@ ChatFormat detect_chat_format(std::string_view template_source) {
   return format;
 }
 
+bool can_think(const ChatFormat& format) noexcept {
+  return !format.thinking.empty() ||
+         std::any_of(format.reasoning.begin(), format.reasoning.end(),
+                     [](const ReasoningMarkers& markers) { return markers.expected; });
+}
+
 ChatFormat generic_tool_format(ChatFormat base) {
   CallSyntax syntax;
   syntax.kind = CallKind::kGeneric;

@@ -125,6 +125,9 @@ struct ChatFormat {
 /// <think> blocks.
 [[nodiscard]] ChatFormat detect_chat_format(std::string_view template_source);
 
+/// Whether the template has the model think, always or when it is told to.
+[[nodiscard]] bool can_think(const ChatFormat& format) noexcept;
+
 /// `base` for a request with tools whose template knows none (template_knows_tools is false): the
 /// prompt lists the tools, and the answer is constrained to {"tool_calls": [{"name", "arguments"},
 /// …]} or {"response": "text"}. Anything else is still text.

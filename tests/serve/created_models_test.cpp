@@ -128,7 +128,7 @@ TEST_F(CreatedModelTest, IsShownCopiedAndKept) {
       EXPECT_EQ(shown["messages"].size(), 2U);
       const std::string parameters = shown["parameters"];
       EXPECT_NE(parameters.find("num_predict                   7\n"), std::string::npos);
-      EXPECT_NE(parameters.find("stop                          zz\n"), std::string::npos);
+      EXPECT_NE(parameters.find("stop                          \"zz\"\n"), std::string::npos);
       EXPECT_NE(shown["modelfile"].get<std::string>().find("MESSAGE assistant \"Ahoy\"\n"),
                 std::string::npos);
       EXPECT_EQ(prompt(name, question()), kPiratesPrompt);

@@ -109,6 +109,15 @@ void check_word(const Json& value, const Field& field, const Place& place) {
   refuse(path + " must be one of " + all + ", not \"" + printable(word, 60) + "\"", path);
 }
 
+void check_length(const Json& value, const Field& field, const Place& place) {
+  const std::size_t size = value.get_ref<const std::string&>().size();
+  if (size <= field.most_bytes) return;
+  const std::string path = to_text(place);
+  refuse(path + " has " + std::to_string(size) + " bytes; the most are " +
+             std::to_string(field.most_bytes),
+         path, "string_above_max_length");
+}
+
 void check_array(const Json& value, const Field& field, const Place& place) {
   if (value.size() > field.most_items) {
     const std::string path = to_text(place);
@@ -121,6 +130,7 @@ void check_array(const Json& value, const Field& field, const Place& place) {
   for (const Json& item : value) {
     const Place here{&place, {}, index++};
     if (!has_type(item, field.items)) refuse_type(here, field.items, item);
+    if (item.is_string()) check_length(item, field, here);
     if (item.is_object() && !field.item_members.empty()) {
       check_object(item, field.item_members, &here);
     }
@@ -136,6 +146,7 @@ void check_field(const Json& value, const Field& field, const Place& place) {
       refuse(path + " must be " + range_text(field) + ", not " + value.dump(), path);
     }
   }
+  if (value.is_string()) check_length(value, field, place);
   if (value.is_string() && !field.words.empty()) check_word(value, field, place);
   if (value.is_array()) check_array(value, field, place);
   if (value.is_object() && !field.members.empty()) check_object(value, field.members, &place);
@@ -196,6 +207,8 @@ Json schema_of(const Field& field) {
     }
   }
   add_number_range(schema, field);
+  const bool limited = field.most_bytes != std::numeric_limits<std::size_t>::max();
+  if (limited && (field.types & kString) != 0) schema["maxLength"] = field.most_bytes;
   if ((field.types & kArray) != 0) {
     if (field.most_items != std::numeric_limits<std::size_t>::max()) {
       schema["maxItems"] = field.most_items;
@@ -204,6 +217,7 @@ Json schema_of(const Field& field) {
       Json items =
           field.item_members.empty() ? Json::object() : schema_of_members(field.item_members);
       items["type"] = schema_of_types(field.items);
+      if (limited) items["maxLength"] = field.most_bytes;
       schema["items"] = std::move(items);
     }
   }

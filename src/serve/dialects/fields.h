@@ -43,7 +43,12 @@ struct Field {
   Types items = kAnything;                       ///< of an array
   std::span<const Field> item_members = {};      ///< of objects in an array
   std::size_t most_items = std::numeric_limits<std::size_t>::max();  ///< of an array
+  /// Of a string, or of each one in an array.
+  std::size_t most_bytes = std::numeric_limits<std::size_t>::max();
 };
+
+/// What stops a text, or interrupts repetitions: it is compared with every piece of every choice.
+inline constexpr std::size_t kMostStopBytes = 4096;
 
 /// The body of one route. Its members are all those of `parts`; later parts never repeat a name.
 struct BodyFields {

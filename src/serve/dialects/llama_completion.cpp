@@ -21,12 +21,9 @@ constexpr Field kControlFields[] = {
      .least = -2,
      .most = kMostInt32},
     {.name = "n_probs", .types = kInteger, .least = 0, .most = 20},
-    {.name = "post_sampling_probs", .types = kBoolean, .what = "refused when true"},
     {.name = "return_tokens", .types = kBoolean},
     {.name = "response_format", .types = kObject},
     {.name = "n_cmpl", .types = kInteger, .what = "as n", .least = 1, .most = 128},
-    {.name = "ignore_eos", .types = kBoolean, .what = "refused when true"},
-    {.name = "lora", .types = kArray, .what = "refused unless empty"},
     {.name = "id_slot", .types = kInteger, .what = "ignored: any slot will do"},
 };
 constexpr Field kLlamaPrompt[] = {
@@ -165,12 +162,6 @@ class LlamaWriter : public EventsOrBody {
   bool newline_ = false;
 };
 
-void refuse_true(const Json& body, const char* name) {
-  if (bool_member(body, name).value_or(false)) {
-    refuse(std::string(name) + " is not supported", name, "unsupported_parameter");
-  }
-}
-
 void read_controls(const Json& body, CompletionRequest& request, Options& options) {
   read_generation(body, request, BiasKeys::kIdsAndTexts);
   if (const auto most = integer_member(body, "n_predict"); most) {
@@ -181,11 +172,6 @@ void read_controls(const Json& body, CompletionRequest& request, Options& option
   }
   const std::int64_t probabilities = integer_member(body, "n_probs").value_or(0);
   if (probabilities > 0) request.top_logprobs = static_cast<int>(probabilities);
-  refuse_true(body, "post_sampling_probs");
-  refuse_true(body, "ignore_eos");
-  if (const Json* adapters = find_member(body, "lora"); adapters != nullptr && !adapters->empty()) {
-    refuse("lora is not supported: adapters belong to the setup", "lora", "unsupported_parameter");
-  }
   request.return_tokens = bool_member(body, "return_tokens").value_or(false);
   options.stream = request.stream;
   options.probabilities = request.top_logprobs.has_value();

@@ -32,7 +32,11 @@ constexpr auto kOllamaOptions = concat(
          .what = "most tokens to generate; -1: no limit",
          .least = -2,
          .most = kMostInt32},
-        {.name = "stop", .types = kString | kArray, .items = kString, .most_items = 64},
+        {.name = "stop",
+         .types = kString | kArray,
+         .items = kString,
+         .most_items = 64,
+         .most_bytes = kMostStopBytes},
         {.name = "num_keep", .types = kInteger, .what = "ignored: nothing is ever cut silently"},
         {.name = "num_batch", .types = kInteger, .what = "ignored: part of the setup"},
         {.name = "num_gpu", .types = kInteger, .what = "ignored: part of the setup"},
@@ -68,6 +72,7 @@ constexpr Field kOllamaTool[] = {
     {.name = "function", .types = kObject},
 };
 constexpr Field kOllamaChatFields[] = {
+    {.name = "template", .what = "refused: the model's own template is used"},
     {.name = "messages", .types = kArray, .items = kObject, .item_members = kOllamaMessage},
     {.name = "tools",
      .types = kArray,
@@ -369,6 +374,10 @@ OllamaExchange read_ollama_chat(std::string_view text) {
   ChatExchange exchange;
   ChatRequest& request = exchange.request;
   read_common(body, request);
+  if (!text_member(body, "template").empty()) {
+    refuse("template is not supported: the model's own template is used", "template",
+           "unsupported_value");
+  }
   const Json* messages = find_member(body, "messages");
   if (messages == nullptr || messages->empty()) return load_exchange(request, true);
   request.messages = read_ollama_messages(*messages);

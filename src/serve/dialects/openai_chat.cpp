@@ -89,14 +89,32 @@ constexpr Field kGenerationFields[] = {
      .least = -1,
      .most = kMostInt32},
     {.name = "n", .types = kInteger, .what = "choices", .least = 1, .most = 128},
-    {.name = "stop", .types = kString | kArray, .items = kString, .most_items = 64},
+    {.name = "stop",
+     .types = kString | kArray,
+     .items = kString,
+     .most_items = 64,
+     .most_bytes = kMostStopBytes},
     {.name = "stream", .types = kBoolean},
     {.name = "stream_options", .types = kObject, .members = kStreamOptions},
     {.name = "grammar", .what = "GBNF or Lark-like"},
     {.name = "json_schema", .types = kObject | kBoolean},
     {.name = "keep_alive", .types = kNumber | kString, .what = "seconds, or \"5m\""},
     {.name = "cache_prompt", .types = kBoolean},
+    {.name = "post_sampling_probs", .types = kBoolean, .what = "refused when true"},
+    {.name = "ignore_eos", .types = kBoolean, .what = "refused when true"},
+    {.name = "lora", .types = kArray, .what = "refused unless empty"},
 };
+
+/// What llama-server does for these would change the answer.
+void refuse_unsupported(const Json& body) {
+  for (const char* name : {"post_sampling_probs", "ignore_eos"}) {
+    if (!bool_member(body, name).value_or(false)) continue;
+    refuse(std::string(name) + " is not supported", name, "unsupported_parameter");
+  }
+  if (const Json* adapters = find_member(body, "lora"); adapters != nullptr && !adapters->empty()) {
+    refuse("lora is not supported: adapters belong to the setup", "lora", "unsupported_parameter");
+  }
+}
 
 void read_tools(const Json& body, ChatRequest& request, OpenAiReplyOptions& options) {
   if (const Json* tools = find_member(body, "tools"); tools != nullptr) {
@@ -171,6 +189,7 @@ const BodyFields kOpenAiChatBody = {.name = "CreateChatCompletionRequest",
 std::span<const Field> generation_fields() { return kGenerationFields; }
 
 void read_generation(const Json& body, GenerationRequest& request, BiasKeys bias) {
+  refuse_unsupported(body);
   request.model = text_member(body, "model");
   request.sampling = read_sampling(body, bias);
   request.format = read_output_format(body);
