@@ -23,19 +23,6 @@ const char* environment(const std::string& name) {
   return value != nullptr && *value != '\0' ? value : nullptr;
 }
 
-/// HOME, else what the system knows of the user.
-std::filesystem::path home_folder() {
-  if (const char* home = environment("HOME")) return home;
-  std::vector<char> buffer(std::size_t{1} << 16);
-  passwd entry{};
-  passwd* found = nullptr;
-  const int trouble = ::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found);
-  const bool known = trouble == 0 && found != nullptr && found->pw_dir != nullptr;
-  if (known && std::filesystem::path(found->pw_dir).is_absolute()) return found->pw_dir;
-  throw Error("HOME is not set, and the system knows no home folder of this user",
-              "set HOME to where Hearth may keep its files", ExitCode::kUsage);
-}
-
 std::filesystem::path folder(const char* variable, const char* fallback) {
   const char* given = environment(variable);
   if (given != nullptr && std::filesystem::path(given).is_absolute())
@@ -104,6 +91,18 @@ std::vector<std::string> known_keys() {
 }
 
 }  // namespace
+
+std::filesystem::path home_folder() {
+  if (const char* home = environment("HOME")) return home;
+  std::vector<char> buffer(std::size_t{1} << 16);
+  passwd entry{};
+  passwd* found = nullptr;
+  const int trouble = ::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found);
+  const bool known = trouble == 0 && found != nullptr && found->pw_dir != nullptr;
+  if (known && std::filesystem::path(found->pw_dir).is_absolute()) return found->pw_dir;
+  throw Error("HOME is not set, and the system knows no home folder of this user",
+              "set HOME to where Hearth may keep its files", ExitCode::kUsage);
+}
 
 UserFolders user_folders() {
   return {folder("XDG_CONFIG_HOME", ".config"), folder("XDG_STATE_HOME", ".local/state"),

@@ -19,6 +19,8 @@ struct UserFolders {
   std::filesystem::path cache;   ///< $XDG_CACHE_HOME/hearth, default ~/.cache/hearth
 };
 [[nodiscard]] UserFolders user_folders();
+/// HOME, else what the system knows of the user. Throws Error (exit code 2) when neither does.
+[[nodiscard]] std::filesystem::path home_folder();
 
 /// What is set outside the command line.
 struct Configuration {

@@ -5,7 +5,9 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <optional>
 
@@ -18,6 +20,7 @@
 #include "cli/suggest.h"
 #include "cli/terminal.h"
 #include "support/error.h"
+#include "support/write_target.h"
 
 namespace hearth::cli {
 namespace {
@@ -35,7 +38,7 @@ constexpr const char* kHelp =
     "  /set [NAME [VALUE]] show or change settings: /set temp 0.5, /set temp default\n"
     "  /save FILE          save the conversation and the changed settings\n"
     "  /load FILE          go on with a saved conversation\n"
-    "  /retry              another answer to the last message\n"
+    "  /retry              another answer to the last message (a seed that is set counts on)\n"
     "  /clear              forget the conversation\n"
     "  /lora [N [SCALE]]   show adapters and control vectors, or change one: /lora 1 0.5, /lora 1 "
     "off\n"
@@ -48,6 +51,46 @@ std::string_view trimmed_line(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;
+}
+
+/// The file that is meant by what follows /save or /load: quotes are taken off, ~/ is the home
+/// folder.
+std::filesystem::path file_named(std::string_view argument) {
+  const bool quoted = argument.size() > 1 && argument.front() == '"' && argument.back() == '"';
+  if (quoted) argument = argument.substr(1, argument.size() - 2);
+  if (argument.starts_with("~/")) return home_folder() / argument.substr(2);
+  return argument;
+}
+
+/// Throws Error when `path` is a file that is no saved conversation: it may be anything.
+void require_replaceable(const std::filesystem::path& path, bool anything_to_save) {
+  std::error_code ignored;  // where nothing can be asked, writing says what is wrong
+  if (!std::filesystem::exists(write_target(path), ignored)) return;
+  if (!anything_to_save) {
+    throw Error(
+        fmt::format("'{}' exists, and there is no message to save", printable(path.string(), 300)),
+        "write a message first, or choose another name");
+  }
+  try {
+    (void)generate::load_conversation(path);
+  } catch (const Error&) {
+    throw Error(fmt::format("'{}' exists and is not a saved conversation: it stays as it is",
+                            printable(path.string(), 300)),
+                "choose another name, or remove it first");
+  }
+}
+
+/// `values` with one that is set in the chat; "default" takes earlier ones back.
+std::vector<SettingValue> with_value(std::vector<SettingValue> values, const Setting& setting,
+                                     std::string_view value) {
+  if (value == "default" || setting.kind != SettingKind::kList) {
+    std::erase_if(values, [&](const SettingValue& old) {
+      return old.setting == &setting && old.layer == Layer::kChat;
+    });
+  }
+  if (value != "default")
+    values.push_back({&setting, std::string(value), Layer::kChat, std::string(setting.name)});
+  return values;
 }
 
 class Repl {
@@ -67,7 +110,7 @@ class Repl {
     while (!done_) {
       const std::optional<std::string> message = read_message();
       if (!message.has_value()) break;
-      if (message->empty()) continue;
+      if (message->find_first_not_of(" \t\n") == std::string::npos) continue;
       history_.add(*message);
       try {
         handle(*message);
@@ -187,16 +230,28 @@ class Repl {
     std::fflush(stdout);
   }
 
-  void answer(const std::string& text) {
-    if (chat() == nullptr) {
-      last_text_ = text;
-      return generate([&](ReplyPrinter& printer) {
-        return complete(engine_, text, options_, options_.special, [&](std::string_view piece) {
-          printer.text(piece);
-          return !printer.broken();
-        });
+  /// The settings of this try: a seed that is set counts on with every retry, which would give
+  /// the same answer otherwise.
+  [[nodiscard]] RunOptions options_of_try() const {
+    RunOptions options = options_;
+    if (options.sampler.seed.has_value()) *options.sampler.seed += tries_;
+    return options;
+  }
+
+  void go_on(const std::string& text) {
+    last_text_ = text;
+    const RunOptions options = options_of_try();
+    generate([&](ReplyPrinter& printer) {
+      return complete(engine_, text, options, options.special, [&](std::string_view piece) {
+        printer.text(piece);
+        return !printer.broken();
       });
-    }
+    });
+  }
+
+  void answer(const std::string& text) {
+    tries_ = 0;
+    if (chat() == nullptr) return go_on(text);
     generate([&](ReplyPrinter& printer) {
       return converse(printer, [&](const generate::ChatOptions& options, const auto& on_event) {
         return chat()->send(text, options, on_event);
@@ -206,7 +261,7 @@ class Repl {
 
   template <class Ask>
   Answer converse(ReplyPrinter& printer, const Ask& ask) {
-    generate::ChatOptions options = chat_options(options_);
+    generate::ChatOptions options = chat_options(options_of_try());
     const generate::Json no_tools = generate::Json::array();
     options.tools = &no_tools;
     generate::ChatReply reply = ask(options, [&](const text::ReplyEvent& event) {
@@ -300,14 +355,7 @@ class Repl {
 
   /// Applies one changed setting; on an error nothing is changed.
   void set_value(const Setting& setting, std::string_view value) {
-    std::vector<SettingValue> changed = values_;
-    if (value == "default" || setting.kind != SettingKind::kList) {
-      std::erase_if(changed, [&](const SettingValue& old) {
-        return old.setting == &setting && old.layer == Layer::kChat;
-      });
-    }
-    if (value != "default")
-      changed.push_back({&setting, std::string(value), Layer::kChat, std::string(setting.name)});
+    std::vector<SettingValue> changed = with_value(values_, setting, value);
     options_ = apply_settings(base_, changed);
     values_ = std::move(changed);
     if (setting.name == "system" && chat() != nullptr)
@@ -325,24 +373,37 @@ class Repl {
       if (kept && value.setting->name != "system")
         saved.settings[std::string(value.setting->name)] = value.value;
     }
-    generate::save_conversation(saved, std::string(argument));
+    const std::filesystem::path path = file_named(argument);
+    require_replaceable(path, !saved.conversation.messages.empty());
+    generate::save_conversation(saved, path);
     fmt::print("Saved {} messages to {}.\n\n", saved.conversation.messages.size(),
-               printable(argument, 300));
+               printable(path.string(), 300));
   }
 
   void load(std::string_view argument) {
     if (argument.empty())
       throw Error("/load needs the name of a file", "for example /load talk.json");
     generate::Chat& target = need_chat("/load");
-    generate::SavedConversation saved = generate::load_conversation(std::string(argument));
+    const std::filesystem::path path = file_named(argument);
+    generate::SavedConversation saved = generate::load_conversation(path);
+    std::vector<SettingValue> changed = values_;
     for (const auto& [name, value] : saved.settings) {
       const Setting* setting = find_setting(name);
       if (setting == nullptr || setting->at_load) {
         fmt::print("(setting {} was not taken)\n", printable(name));
         continue;
       }
-      set_value(*setting, value);
+      changed = with_value(std::move(changed), *setting, value);
     }
+    try {
+      options_ = apply_settings(base_, changed);
+    } catch (const Error& error) {
+      throw Error(fmt::format("nothing was loaded from '{}': a setting in it is wrong: {}",
+                              printable(path.string(), 300), error.what()),
+                  error.hint());
+    }
+    values_ = std::move(changed);
+    tries_ = 0;
     target.conversation = std::move(saved.conversation);
     fmt::print("Loaded {} messages{}.\n\n", target.conversation.messages.size(),
                saved.model.empty() || saved.model == engine_.name()
@@ -353,8 +414,10 @@ class Repl {
   void retry(std::string_view) {
     if (chat() == nullptr) {
       if (last_text_.empty()) throw Error("there is nothing to retry", "write a text first");
-      return answer(last_text_);
+      ++tries_;
+      return go_on(last_text_);
     }
+    ++tries_;
     generate([&](ReplyPrinter& printer) {
       return converse(printer, [&](const generate::ChatOptions& options, const auto& on_event) {
         return chat()->retry(options, on_event);
@@ -382,7 +445,8 @@ class Repl {
   History history_;
   LineEditor editor_;
   std::optional<generate::GenerateResult> last_;
-  std::string last_text_;  // completed last, when there is no chat
+  std::string last_text_;    // completed last, when there is no chat
+  std::uint64_t tries_ = 0;  // how often the last message was answered again
   bool done_ = false;
 };
 

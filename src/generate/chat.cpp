@@ -79,6 +79,7 @@ Chat::Rendered Chat::render(const ChatOptions& options, const Json& variables) c
   const bool shift = options.generate.overflow == Overflow::kShift;
   const std::int64_t most = shift ? context - context / 4 : context;
   Rendered result;
+  bool one_turn = false;
   for (std::size_t first = 0;;) {
     Json messages = Json::array();
     if (!conversation.system.empty())
@@ -96,15 +97,21 @@ Chat::Rendered Chat::render(const ChatOptions& options, const Json& variables) c
     std::size_t next = first + 1;
     while (next < conversation.messages.size() && conversation.messages[next]["role"] != "user")
       ++next;
-    if (!shift || next >= conversation.messages.size()) break;
+    one_turn = next >= conversation.messages.size();
+    if (!shift || one_turn) break;
     first = next;
   }
   if (static_cast<std::int64_t>(result.tokens.size()) <= context) return result;
-  throw Error(
-      fmt::format("the conversation has {} tokens, but the context holds {}", result.tokens.size(),
-                  context),
-      "ask for a larger context with --ctx, start anew, or let old turns go with --overflow shift",
-      ExitCode::kDoesNotFit);
+  if (one_turn) {
+    throw Error(fmt::format("the message alone makes {} tokens, but the context holds {}",
+                            result.tokens.size(), context),
+                "shorten it, or ask for a larger context with --ctx", ExitCode::kDoesNotFit);
+  }
+  throw Error(fmt::format("the conversation has {} tokens, but the context holds {}",
+                          result.tokens.size(), context),
+              "let old turns go with /set overflow shift, start anew with /clear, or leave and ask "
+              "for a larger context with --ctx",
+              ExitCode::kDoesNotFit);
 }
 
 ChatReply Chat::reply(const ChatOptions& options,

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <span>
 #include <utility>
 
 #include "support/error.h"
 #include "support/file.h"
+#include "support/private_file.h"
+#include "support/write_target.h"
 
 namespace hearth::generate {
 namespace {
@@ -56,7 +59,13 @@ void save_conversation(const SavedConversation& saved, const std::filesystem::pa
   Json file = {{"format", kFormat}, {"model", saved.model}, {"settings", Json::object()}};
   for (const auto& [name, value] : saved.settings) file["settings"][name] = value;
   file["messages"] = std::move(messages);
-  write_file_atomically(path, file.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  const std::string text = file.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  // What was said is for nobody else's eyes.
+  const std::filesystem::path target = write_target(path);
+  UnpublishedFile written(target.has_parent_path() ? target.parent_path() : ".");
+  written.write(std::as_bytes(std::span(text)));
+  written.sync();
+  written.publish(target.filename().string());
 }
 
 SavedConversation load_conversation(const std::filesystem::path& path) {

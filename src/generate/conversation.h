@@ -25,7 +25,8 @@ struct SavedConversation {
   std::map<std::string, std::string> settings;
 };
 
-/// Replaces the file atomically. Throws Error when it cannot be written.
+/// Replaces the file atomically; only its owner may read it. Throws Error when it cannot be
+/// written.
 void save_conversation(const SavedConversation& saved, const std::filesystem::path& path);
 
 /// Throws Error naming the file when it cannot be read or is not a conversation. Depth and size of

@@ -94,6 +94,66 @@ TEST_F(ReplTest, CommandsAndTheirErrors) {
   EXPECT_EQ(terminal.finish(), 0);
 }
 
+TEST_F(ReplTest, SavesOverNothingButConversations) {
+  std::filesystem::copy_file(model_, folder_ / "precious.gguf");
+  const std::uintmax_t size = std::filesystem::file_size(folder_ / "precious.gguf");
+  const Program program = chat();
+  Terminal terminal(program);
+  const auto expect = [&](const std::string& line, const std::string& answer) {
+    ASSERT_TRUE(terminal.wait_for(kReplReady));
+    terminal.type(line + "\r");
+    EXPECT_TRUE(terminal.wait_for(answer)) << line << "\n" << terminal.screen();
+  };
+  expect("/save ~/precious.gguf", "there is no message to save");
+  expect("Hello", "\x1b[?2004l");
+  expect("/save ~/precious.gguf", "is not a saved conversation: it stays as it is");
+  expect("/save \"~/a talk.json\"", "Saved 2 messages");
+  expect("/save ~/a talk.json", "Saved 2 messages");
+  expect("   ", "");
+  expect("/save ~/a talk.json", "Saved 2 messages");
+  expect("/clear", "forgotten");
+  expect("/save ~/a talk.json", "there is no message to save");
+  expect("/load \"~/a talk.json\"", "Loaded 2 messages");
+  expect("/quit", "");
+  EXPECT_EQ(terminal.finish(), 0);
+  EXPECT_EQ(std::filesystem::file_size(folder_ / "precious.gguf"), size);
+  EXPECT_EQ(std::filesystem::status(folder_ / "a talk.json").permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST_F(ReplTest, LoadsAllOfAConversationOrNothing) {
+  write_file_atomically(folder_ / "hot.json", R"({"format": "hearth-conversation-1",
+    "settings": {"min-p": "0.5", "temp": "hot"}, "messages": [{"role": "user", "content": "a"}]})");
+  const Program program = chat();
+  Terminal terminal(program);
+  const auto expect = [&](const std::string& line, const std::string& answer) {
+    ASSERT_TRUE(terminal.wait_for(kReplReady));
+    terminal.type(line + "\r");
+    EXPECT_TRUE(terminal.wait_for(answer)) << line << "\n" << terminal.screen();
+  };
+  expect("/load ~/hot.json", "nothing was loaded from");
+  expect("/set min-p", "min-p = 0.05");
+  expect("/retry", "there is no answer to retry");
+  expect("/quit", "");
+  EXPECT_EQ(terminal.finish(), 0);
+}
+
+TEST_F(ReplTest, ARetryTakesAnotherSeed) {
+  const Program program = chat({"--temp", "1", "--seed", "7", "--stats"});
+  Terminal terminal(program);
+  const auto expect = [&](const std::string& line, const std::string& answer) {
+    ASSERT_TRUE(terminal.wait_for(kReplReady));
+    terminal.type(line + "\r");
+    EXPECT_TRUE(terminal.wait_for(answer)) << line << "\n" << terminal.screen();
+  };
+  expect("Once", "seed 7");
+  expect("/retry", "seed 8");
+  expect("/retry", "seed 9");
+  expect("Once", "seed 7");
+  expect("/quit", "");
+  EXPECT_EQ(terminal.finish(), 0);
+}
+
 TEST_F(ReplTest, MessagesOfSeveralLines) {
   const Program program = chat();
   Terminal terminal(program);

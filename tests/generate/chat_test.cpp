@@ -196,8 +196,16 @@ TEST_F(ChatTest, AConversationLongerThanTheContext) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::kDoesNotFit);
+    EXPECT_NE(error.hint().find("/set overflow shift"), std::string::npos) << error.hint();
   }
   options_.generate.overflow = Overflow::kShift;
+  try {
+    send(chat, std::string(300, 'x'));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("the message alone"), std::string::npos);
+    EXPECT_EQ(error.hint().find("overflow"), std::string::npos) << error.hint();
+  }
   const std::size_t messages = chat.conversation.messages.size();
   const ChatReply reply = send(chat, std::string(20, 'x'));
   EXPECT_EQ(reply.text, "Fine.");
@@ -221,6 +229,8 @@ TEST(Conversation, IsSavedAndLoaded) {
   EXPECT_EQ(loaded.conversation.messages, saved.conversation.messages);
   EXPECT_EQ(loaded.settings, saved.settings);
   EXPECT_EQ(loaded.model, "tiny");
+  EXPECT_EQ(std::filesystem::status(path).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
 TEST(Conversation, MessagesWithoutContentAreKept) {
