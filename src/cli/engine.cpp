@@ -36,9 +36,8 @@ spec::Setup make_setup(const std::filesystem::path& path, const RunOptions& opti
 /// Shorter prompts are read before anyone could read about it.
 constexpr std::int64_t kLongPrompt = 256;
 
-std::string rate(std::int64_t tokens, double seconds) {
-  return seconds > 0 ? fmt::format("{:.1f} tokens/s", static_cast<double>(tokens) / seconds)
-                     : std::string("-");
+std::string rate_words(std::optional<double> rate) {
+  return rate ? fmt::format("{:.1f} tokens/s", *rate) : std::string("-");
 }
 
 std::string megabytes(std::size_t bytes) {
@@ -173,18 +172,25 @@ Answer complete(Engine& engine, const std::string& prompt, const RunOptions& opt
   return answer;
 }
 
+std::optional<double> decode_rate(const generate::GenerateResult& result) {
+  if (result.generated_tokens < 2 || result.generate_seconds <= 0) return std::nullopt;
+  return static_cast<double>(result.generated_tokens - 1) / result.generate_seconds;
+}
+
 std::string statistics(Engine& engine, const generate::GenerateResult& result) {
   const std::int64_t evaluated = result.prompt_tokens - result.reused_tokens;
+  std::optional<double> prompt;
+  if (evaluated > 0 && result.prompt_seconds > 0)
+    prompt = static_cast<double>(evaluated) / result.prompt_seconds;
   const model::MemoryReport memory = engine.model().memory();
   std::string text = fmt::format("load       {:.2f} s\n", engine.load_seconds());
   text += fmt::format("prompt     {} tokens in {:.2f} s, {}", evaluated, result.prompt_seconds,
-                      rate(evaluated, result.prompt_seconds));
+                      rate_words(prompt));
   if (result.reused_tokens > 0)
     text += fmt::format(" ({} more were known already)", result.reused_tokens);
   text += fmt::format("\ngenerated  {} tokens in {:.2f} s, {}; ended by {}, seed {}\n",
                       result.generated_tokens, result.generate_seconds,
-                      rate(result.generated_tokens, result.generate_seconds),
-                      generate::name(result.finish), result.seed);
+                      rate_words(decode_rate(result)), generate::name(result.finish), result.seed);
   text += fmt::format("context    {} of {} tokens\n", engine.session().tokens().size(),
                       engine.session().context());
   text += fmt::format("memory     weights {}, kv {}, state {}, buffers {}, other {}",

@@ -94,6 +94,9 @@ struct Answer {
 Answer complete(Engine& engine, const std::string& prompt, const RunOptions& options, bool special,
                 const std::function<bool(std::string_view)>& on_text);
 
+/// Tokens per second. The first token comes with the prompt, so two are the least that tell.
+[[nodiscard]] std::optional<double> decode_rate(const generate::GenerateResult& result);
+
 /// The lines of --stats and /stats.
 [[nodiscard]] std::string statistics(Engine& engine, const generate::GenerateResult& result);
 /// A warning for stderr when the answer was cut or old messages were left out; empty otherwise.

@@ -51,32 +51,32 @@ Json to_json(Engine& engine, const Answer& answer) {
   const generate::GenerateResult& result = answer.result;
   const model::MemoryReport memory = engine.model().memory();
   const auto rate = [](std::int64_t tokens, double seconds) {
-    return seconds > 0 ? Json(static_cast<double>(tokens) / seconds) : Json(nullptr);
+    return tokens > 0 && seconds > 0 ? Json(static_cast<double>(tokens) / seconds) : Json(nullptr);
   };
   const std::int64_t evaluated = result.prompt_tokens - result.reused_tokens;
-  return {
-      {"model", engine.name()},
-      {"text", answer.text},
-      {"reasoning", answer.reasoning},
-      {"tool_calls", answer.tool_calls},
-      {"finish_reason", generate::name(result.finish)},
-      {"seed", result.seed},
-      {"tokens",
-       {{"prompt", result.prompt_tokens},
-        {"reused", result.reused_tokens},
-        {"generated", result.generated_tokens}}},
-      {"timings",
-       {{"load_seconds", engine.load_seconds()},
-        {"prompt_seconds", result.prompt_seconds},
-        {"generate_seconds", result.generate_seconds},
-        {"prompt_tokens_per_second", rate(evaluated, result.prompt_seconds)},
-        {"generated_tokens_per_second", rate(result.generated_tokens, result.generate_seconds)}}},
-      {"memory",
-       {{"weights", memory.weights},
-        {"kv", memory.kv},
-        {"state", memory.state},
-        {"buffers", memory.buffers},
-        {"other", memory.other}}}};
+  const std::optional<double> decode = decode_rate(result);
+  return {{"model", engine.name()},
+          {"text", answer.text},
+          {"reasoning", answer.reasoning},
+          {"tool_calls", answer.tool_calls},
+          {"finish_reason", generate::name(result.finish)},
+          {"seed", result.seed},
+          {"tokens",
+           {{"prompt", result.prompt_tokens},
+            {"reused", result.reused_tokens},
+            {"generated", result.generated_tokens}}},
+          {"timings",
+           {{"load_seconds", engine.load_seconds()},
+            {"prompt_seconds", result.prompt_seconds},
+            {"generate_seconds", result.generate_seconds},
+            {"prompt_tokens_per_second", rate(evaluated, result.prompt_seconds)},
+            {"generated_tokens_per_second", decode ? Json(*decode) : Json(nullptr)}}},
+          {"memory",
+           {{"weights", memory.weights},
+            {"kv", memory.kv},
+            {"state", memory.state},
+            {"buffers", memory.buffers},
+            {"other", memory.other}}}};
 }
 
 /// `text` without the space that SentencePiece models begin with: run prints it without, and so

@@ -343,6 +343,22 @@ TEST(Usage, ABrokenEnvironmentIsWrongUsage) {
 #endif
   for (const auto& [name, value, says] : broken) {
     const ProgramResult result =
+TEST(Run, OneTokenHasNoRate) {
+  HEARTH_REQUIRE_FILE(stories());
+  for (const int tokens : {1, 3}) {
+    const ProgramResult result = hearth({"run", stories().string(), "--raw", "--temp", "0", "-n",
+                                         std::to_string(tokens), "--json", "Once"})
+                                     .run();
+    const nlohmann::json timings = nlohmann::json::parse(result.output).at("timings");
+    const nlohmann::json& rate = timings.at("generated_tokens_per_second");
+    if (tokens == 1) {
+      EXPECT_TRUE(rate.is_null()) << result.output;
+    } else {
+      EXPECT_NEAR(rate.get<double>() * timings.at("generate_seconds").get<double>(), 2, 1e-6);
+    }
+  }
+}
+
         hearth({"run", stories().string(), "-n", "1", "x"}).variable(name, value).run();
     EXPECT_EQ(result.exit_code, 2) << name << "=" << value << ": " << result.errors;
     EXPECT_NE(result.errors.find(says), std::string::npos) << result.errors;
