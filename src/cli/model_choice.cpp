@@ -9,6 +9,7 @@
 
 #include "cli/fetching.h"
 #include "cli/planning.h"
+#include "cli/suggest.h"
 #include "cli/words.h"
 #include "machine/machine.h"
 #include "machine/memory.h"
@@ -41,7 +42,14 @@ std::string capitals(std::string text) {
 std::optional<hub::Source> Choice::look_up(std::string_view name) {
   catalog = planned_catalog();
   const plan::CatalogModel* const found = catalog.find(name);
-  if (found == nullptr) return std::nullopt;
+  if (found == nullptr) {
+    const std::string nearest = suggestion(name, catalog_names(catalog));
+    if (nearest.empty()) return std::nullopt;
+    throw Error(fmt::format("no model is called '{}' in the catalog", printable(name)),
+                nearest +
+                    " hearth catalog list shows all; those elsewhere are hf:ORG/REPO, "
+                    "ollama:NAME, or an address");
+  }
   if (found->repositories.empty()) {
     throw Error(fmt::format("the catalog knows no GGUF repository of {}", printable(name)),
                 "name one: hearth pull hf:ORG/REPO");

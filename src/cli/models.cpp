@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cli/config.h"
+#include "cli/planning.h"
 #include "cli/said.h"
 #include "cli/suggest.h"
 #include "hub/reference.h"
@@ -75,6 +76,30 @@ std::string listed(const std::vector<std::string>& names) {
   return result;
 }
 
+[[noreturn]] void refuse_absent(const std::string& name) {
+  throw Error(fmt::format("the store does not have {}", printable(name, 300)),
+              fmt::format("fetch it: hearth pull {}", printable(name, 300)));
+}
+
+/// A name that is neither a file's nor a stored model's: perhaps one of the catalog.
+[[noreturn]] void refuse_unknown(const std::string& name,
+                                 const std::vector<hub::StoredModel>& stored) {
+  const plan::Catalog catalog = planned_catalog();
+  if (catalog.find(split_quant(name).first) != nullptr) refuse_absent(name);
+  std::vector<std::string> names;
+  for (const hub::StoredModel& model : stored) names.push_back(model.manifest.name);
+  std::string hint = suggestion(name, names);
+  if (hint.empty()) {
+    const std::string fetched = suggestion(name, catalog_names(catalog));
+    if (!fetched.empty()) hint = fetched + " hearth pull fetches models of hearth catalog list";
+  }
+  if (hint.empty()) {
+    hint = names.empty() ? "hearth pull fetches models of hearth catalog list"
+                         : fmt::format("the store has {}", listed(names));
+  }
+  throw Error(fmt::format("no such file or model: '{}'", printable(name)), hint);
+}
+
 std::optional<fs::path> last_model() {
   try {
     std::error_code ignored;
@@ -120,17 +145,9 @@ fs::path resolve_model(const std::string& name) {
         fmt::format("'{}' can mean several models: {}", printable(name), listed(names_of(found))),
         "write more of the name", ExitCode::kUsage);
   }
-  if (remote) {
-    throw Error(fmt::format("the store does not have {}", printable(name, 300)),
-                fmt::format("fetch it: hearth pull {}", printable(name, 300)));
-  }
-  if (listing.models.empty() || name.ends_with(".gguf"))
-    return name;  // opening it says that there is no such file
-  std::vector<std::string> names;
-  for (const hub::StoredModel& model : listing.models) names.push_back(model.manifest.name);
-  const std::string nearest = suggestion(name, names);
-  throw Error(fmt::format("no such file or model: '{}'", printable(name)),
-              nearest.empty() ? fmt::format("the store has {}", listed(names)) : nearest);
+  if (remote) refuse_absent(name);
+  if (name.ends_with(".gguf")) return name;  // opening it says that there is no such file
+  refuse_unknown(name, listing.models);
 }
 
 std::vector<hub::StoredModel> models_meant(const std::vector<hub::StoredModel>& models,

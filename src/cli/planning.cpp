@@ -66,11 +66,15 @@ std::pair<std::string, std::string> split_quant(const std::string& text) {
   return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
-const plan::CatalogModel& catalog_model(const plan::Catalog& catalog, const std::string& name) {
-  if (const plan::CatalogModel* model = catalog.find(name)) return *model;
+std::vector<std::string> catalog_names(const plan::Catalog& catalog) {
   std::vector<std::string> names;
   for (const plan::CatalogModel& model : catalog.models) names.push_back(model.name);
-  const std::string nearest = suggestion(name, names);
+  return names;
+}
+
+const plan::CatalogModel& catalog_model(const plan::Catalog& catalog, const std::string& name) {
+  if (const plan::CatalogModel* model = catalog.find(name)) return *model;
+  const std::string nearest = suggestion(name, catalog_names(catalog));
   throw Error(fmt::format("the catalog has no model '{}'", printable(name)),
               nearest.empty() ? "see hearth catalog list" : nearest, ExitCode::kUsage);
 }

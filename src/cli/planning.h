@@ -34,6 +34,9 @@ struct PlannedMachine {
 /// "NAME" or "NAME:QUANT" as its two parts.
 [[nodiscard]] std::pair<std::string, std::string> split_quant(const std::string& text);
 
+/// The names of all its models.
+[[nodiscard]] std::vector<std::string> catalog_names(const plan::Catalog& catalog);
+
 /// The model of the catalog called `name`. Throws Error (ExitCode::kUsage) with a suggestion.
 [[nodiscard]] const plan::CatalogModel& catalog_model(const plan::Catalog& catalog,
                                                       const std::string& name);
