@@ -36,7 +36,7 @@ struct CatalogOptions {
 
 std::string parameter_words(const plan::CatalogModel& model) {
   if (model.parameters <= 0) return "?";
-  std::string text = fmt::format("{:.3g}B", model.parameters / kGiga);
+  std::string text = three_digits(model.parameters / kGiga) + "B";
   if (model.active_parameters > 0)
     text += fmt::format(", {:.2g}B active", model.active_parameters / kGiga);
   return text;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "cli/help.h"
@@ -27,7 +28,8 @@ constexpr double kMillion = 1e6;
 struct CostOptions {
   std::string model, use = "chat", machine, engine = "hearth";
   double input = 200000, output = 50000;
-  double watts = 0, idle_watts = 0, price_per_kwh = -1, hardware_price = 0, years = 0;
+  double watts = 0, idle_watts = 0, price_per_kwh = -1, hardware_price = 0;
+  std::optional<double> years;
   double input_price = -1, output_price = -1;
   bool json = false;
 };
@@ -71,7 +73,7 @@ plan::LocalTerms terms_of(const CostOptions& options, const plan::Prices& prices
   terms.idle_watts = options.idle_watts;
   terms.price_per_kwh = options.price_per_kwh >= 0 ? options.price_per_kwh : prices.price_per_kwh;
   terms.hardware_price = options.hardware_price;
-  terms.lifetime_years = options.years > 0 ? options.years : prices.lifetime_years;
+  terms.lifetime_years = options.years.value_or(prices.lifetime_years);
   return terms;
 }
 
@@ -142,11 +144,11 @@ void print_text(const PlannedMachine& planned, const plan::Candidate& candidate,
   const plan::LocalCost local = plan::local_cost(load, terms);
   fmt::print("{}\n", wrapped("Machine: " + machine_words(planned.machine), 0, 100));
   fmt::print(
-      "A day of {:.3g} million tokens read and {:.3g} million written, with {} {} at {:.3g} "
-      "tokens/s (prompts {:.3g}):\n",
+      "A day of {:.3g} million tokens read and {:.3g} million written, with {} {} at {} "
+      "tokens/s (prompts {}):\n",
       load.input_per_day / kMillion, load.output_per_day / kMillion,
-      printable(candidate.model->name), printable(candidate.quant.name), terms.decode_tps,
-      terms.prefill_tps);
+      printable(candidate.model->name), printable(candidate.quant.name),
+      three_digits(terms.decode_tps), three_digits(terms.prefill_tps));
   fmt::print("  here     {:.1f} hours at {:.0f} W and ${:g} per kWh: {} of power",
              local.hours_per_day, terms.watts, terms.price_per_kwh, dollars(local.power_per_day));
   if (terms.hardware_price > 0) {
@@ -180,6 +182,10 @@ void print_text(const PlannedMachine& planned, const plan::Candidate& candidate,
 }
 
 void run_cost(const CostOptions& options) {
+  if (options.years == 0.0) {
+    throw Error("--years 0: a machine that is never used has no cost per day",
+                "give a number above 0", ExitCode::kUsage);
+  }
   const PlannedMachine planned = planned_machine(options.machine);
   const plan::Catalog catalog = planned_catalog();
   const plan::Uses uses = plan::builtin_uses();
@@ -216,7 +222,9 @@ void add_options(CLI::App& command, CostOptions& options) {
          100);
   number("--hardware-price", options.hardware_price,
          "What the machine costs, if it is bought for this (default: 0)", "X");
-  number("--years", options.years, "How long it is used (default: 4)", "N", 100);
+  command.add_option("--years", options.years, "How long it is used (default: 4)")
+      ->type_name("N")
+      ->check(CLI::Range(0.0, 100.0));
   number("--input-price", options.input_price, "Your cloud's price per million tokens read", "X");
   number("--output-price", options.output_price, "Your cloud's price per million tokens written",
          "X");

@@ -117,12 +117,20 @@ std::optional<plan::Ranking> ranking_with_gpu(const Planning& planning) {
   return plan::rank(planning.catalog, planning.uses, planning.machine.machine, request);
 }
 
+/// How fast a model is beyond what it was trained for says nothing; at the end of that it does.
+void end_at_training(plan::Conditions& conditions, std::int64_t trained) {
+  if (trained <= 0) return;
+  const auto beyond = [&](std::int64_t depth) { return depth >= trained; };
+  if (std::erase_if(conditions.depths, beyond) > 0) conditions.depths.push_back(trained - 1);
+}
+
 std::string in_words(const plan::Candidate& candidate) {
   return fmt::format(
-      "{} {}: {:.3g} tokens/s, {:.3g} for prompts, {} of memory, up to {} tokens of "
+      "{} {}: {} tokens/s, {} for prompts, {} of memory, up to {} tokens of "
       "context",
-      printable(candidate.model->name), printable(candidate.quant.name), candidate.decode_tps,
-      candidate.prefill_tps, size_text(candidate.estimate.memory.total()),
+      printable(candidate.model->name), printable(candidate.quant.name),
+      three_digits(candidate.decode_tps), three_digits(candidate.prefill_tps),
+      size_text(candidate.estimate.memory.total()),
       context_words(candidate.estimate.largest_context));
 }
 
@@ -278,6 +286,7 @@ void plan_model(const PlanOptions& options, const Planning& planning,
   // The report goes to the end of the context, too.
   plan::Candidate& best = formats.front();
   plan::Conditions conditions = planning.conditions(best.context);
+  end_at_training(conditions, best.workload.trained_context);
   if (best.estimate.largest_context > 32768 && conditions.kv_budget == 0)
     conditions.depths.push_back(best.estimate.largest_context);
   best.estimate = plan::best_estimate(best.workload, machine, conditions);
@@ -315,6 +324,7 @@ void plan_counted(const PlanOptions& options, const Planning& planning, const Co
   if (model.workload.trained_context > 0)
     context = std::min(context, model.workload.trained_context);
   plan::Conditions conditions = planning.conditions(context);
+  end_at_training(conditions, model.workload.trained_context);
   const machine::Machine& machine = planning.machine.machine;
   plan::Estimate estimate = plan::best_estimate(model.workload, machine, conditions);
   if (estimate.largest_context > 32768 && conditions.kv_budget == 0) {
@@ -343,8 +353,8 @@ void plan_counted(const PlanOptions& options, const Planning& planning, const Co
     return print_json(json);
   }
   print_paragraph("Machine: " + machine_words(machine));
-  fmt::print("\n{} ({}), {:.3g} billion parameters{}\n", printable(model.name),
-             printable(model.workload.quant), model.workload.parameters / 1e9,
+  fmt::print("\n{} ({}), {} parameters{}\n", printable(model.name), printable(model.workload.quant),
+             count_words(model.workload.parameters),
              estimate.fits      ? ""
              : estimate.kv_fits ? ": does not fit"
                                 : ": does not fit, the budget is too small for keys and values");
@@ -385,8 +395,8 @@ void plan_together(const PlanOptions& options, const Planning& planning) {
                   {true, true, false, false, false, false, true});
   for (const plan::Candidate& member : plan.members) {
     table.row({printable(member.model->name), printable(member.quant.name),
-               size_text(member.estimate.memory.total()), fmt::format("{:.3g}", member.decode_tps),
-               fmt::format("{:.3g}", member.prefill_tps), context_words(member.context),
+               size_text(member.estimate.memory.total()), three_digits(member.decode_tps),
+               three_digits(member.prefill_tps), context_words(member.context),
                score_words(member.quality)});
   }
   fmt::print("\n{}\nTogether {} of {} that are free: {}.\n", table.text(),

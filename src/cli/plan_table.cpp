@@ -69,6 +69,18 @@ std::string TextTable::text(const std::string& indent) const {
   return text;
 }
 
+std::string three_digits(double value) {
+  return value >= 999.5 ? fmt::format("{:.0f}", value) : fmt::format("{:.3g}", value);
+}
+
+std::string count_words(double count) {
+  if (count < 999.5) return fmt::format("{:.0f}", count);
+  if (count < 999.5e3) return three_digits(count / 1e3) + " thousand";
+  if (count < 999.5e6) return three_digits(count / 1e6) + " million";
+  if (count < 999.5e9) return three_digits(count / 1e9) + " billion";
+  return three_digits(count / 1e12) + " trillion";
+}
+
 std::string context_words(std::int64_t tokens) {
   if (tokens <= 0) return "-";
   if (tokens >= 1024 && (tokens % 1024 == 0 || tokens >= 16384))
@@ -176,10 +188,10 @@ std::string report(const std::vector<plan::Candidate>& formats, const machine::M
   const plan::Candidate& best = formats.front();
   const plan::CatalogModel& model = *best.model;
   std::string text = fmt::format(
-      "{} ({}), {:.3g} billion parameters{}, {}\n", printable(model.name), printable(model.repo),
-      model.parameters / kGiga,
+      "{} ({}), {} parameters{}, {}\n", printable(model.name), printable(model.repo),
+      count_words(model.parameters),
       best.workload.mixture
-          ? fmt::format(", {:.2g} billion active", best.workload.active_parameters / kGiga)
+          ? fmt::format(", {} active", count_words(best.workload.active_parameters))
           : "",
       model.license.empty() ? "licence unknown" : "licence " + printable(model.license));
   text += fmt::format("{} for {}: {}\n\n", printable(best.quant.name), use.name,
@@ -225,12 +237,12 @@ std::string kv_report(const std::vector<plan::KvOffer>& offers, std::int64_t con
   const plan::Estimate& plain = offers.front().estimate;
   const double start = plain.speeds.front().decode.tps;
   if (plain.fits && deepest_decode(plain) >= kSlow * start) return {};
-  std::string text = fmt::format(
-      "\nKeys and values, {}: in other formats (--kv) a context of {} takes\n\n",
-      plain.fits ? fmt::format("which slow decoding from {:.3g} to {:.3g} tokens/s in F16", start,
-                               deepest_decode(plain))
-                 : std::string("which do not fit in F16"),
-      context_words(context));
+  std::string text =
+      fmt::format("\nKeys and values, {}: in other formats (--kv) a context of {} takes\n\n",
+                  plain.fits ? fmt::format("which slow decoding from {} to {} tokens/s in F16",
+                                           three_digits(start), three_digits(deepest_decode(plain)))
+                             : std::string("which do not fit in F16"),
+                  context_words(context));
   TextTable table({"format", "memory", "at most", "tokens/s", "KL easy", "KL hard", ""},
                   {true, false, false, false, false, false, true});
   for (const plan::KvOffer& offer : offers) {

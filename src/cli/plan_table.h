@@ -28,6 +28,10 @@ class TextTable {
   std::vector<bool> left_;
 };
 
+/// "0.123", "12.3", "1234": three digits, or all of a whole number.
+[[nodiscard]] std::string three_digits(double value);
+/// "264 thousand", "3.2 million", "8.19 billion", "1.03 trillion".
+[[nodiscard]] std::string count_words(double count);
 /// "128k", "40960", "?".
 [[nodiscard]] std::string context_words(std::int64_t tokens);
 /// "16 (13-19)".

@@ -78,7 +78,7 @@ std::vector<Upgrade> upgrades(const Catalog& catalog, const Uses& uses,
     }
   }
   result.push_back(upgrade(fmt::format("twice the memory ({:.0f} GB)",
-                                       static_cast<double>(more.memory.total_bytes) / kGibi),
+                                       gigabytes(static_cast<double>(more.memory.total_bytes))),
                            catalog, uses, more, request, today));
   if (has_gpu(machine) || machine.memory.unified) return result;
   // A card that people buy for this, as its preset has it.

@@ -92,6 +92,28 @@ TEST(PlanCommand, CountsFilesAndShapes) {
       json_of({"plan", file.string(), "--machine", "server-2core"}).at("candidates").front());
 }
 
+TEST(PlanCommand, OfASmallModelHasReadableNumbers) {
+  HEARTH_REQUIRE_FILE(stories_model());
+  const std::vector<std::string> words = {"plan", stories_model().string(), "--machine",
+                                          "server-2core"};
+  const ProgramResult text = ran(words);
+  EXPECT_TRUE(contains(text.output, " thousand parameters")) << text.output;
+  EXPECT_FALSE(contains(text.output, "e+")) << text.output;
+  const Json candidate = json_of(words).at("candidates").front();
+  for (const auto& [depth, tps] : candidate.at("decode_tps").items())
+    EXPECT_LT(std::stoll(depth), 512);  // what it was trained for
+}
+
+TEST(PlanCommand, UpgradesAreInGigabytesOfPowersOfTen) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "m.json",
+                        std::string(R"({"version": 1, "name": "described", "read_gbs": 40,
+                          "int8_gmacs": 500, "cpu": {"usable_cores": 4},
+                          "memory": {"total_bytes": 16e9}, "source": "by hand"})"));
+  const Json plan = json_of({"plan", "--machine", (folder / "m.json").string()});
+  EXPECT_EQ(plan.at("upgrades").front().at("change"), "twice the memory (32 GB)");
+}
+
 TEST(PlanCommand, ABudgetForTheContextIsPartOfThePlan) {
   for (const char* model : {"shape:llama3-8b", "qwen3-8b"}) {
     const std::vector<std::string> words = {"plan",      model,   "--machine",  "laptop-16gb",
