@@ -123,7 +123,7 @@ void AdapterSource::add(std::string_view name, Factor a, Factor b, double alpha,
   const bool fits = use.multiplies && whole && a.matrices == stack && b.matrices == stack &&
                     a.columns == in && a.rows == rank && b.rows == out;
   if (!term.embedding && !fits) {
-    fail(fmt::format("has {} and {} for '{}', which do not fit the model's [{}, {}{}]", shape_of(a),
+    fail(fmt::format("has {} and {} for '{}', which do not fit the model's [{}{}, {}]", shape_of(a),
                      shape_of(b), printable(name), stack > 1 ? fmt::format("{}, ", stack) : "", out,
                      in),
          "use an adapter that was made for this model");

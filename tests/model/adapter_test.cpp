@@ -235,7 +235,8 @@ TEST(Adapter, RefusesWhatDoesNotFit) {
   };
   expect(with({{q + ".lora_a", {64, 4}}}), "without");
   expect(with({{q + ".lora_b", {4, 128}}}), "without");
-  expect(with({{q + ".lora_a", {63, 4}}, {q + ".lora_b", {4, 128}}}), "do not fit");
+  expect(with({{q + ".lora_a", {63, 4}}, {q + ".lora_b", {4, 128}}}),
+         "do not fit the model's [128, 64]");
   expect(with({{q + ".lora_a", {64, 4}}, {q + ".lora_b", {4, 127}}}), "do not fit");
   expect(with({{q + ".lora_a", {64, 4}}, {q + ".lora_b", {3, 128}}}), "do not fit");
   expect(with({{q + ".lora_a", {64, 2, 2}}, {q + ".lora_b", {2, 128, 2}}}), "do not fit");
