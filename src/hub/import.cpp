@@ -12,9 +12,11 @@
 #include "hub/reference.h"
 #include "hub/sha256.h"
 #include "hub/sources.h"
+#include "model/quantize/file_type.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "support/shown_path.h"
+#include "tensor/dtype.h"
 
 namespace hearth::hub {
 namespace {
@@ -68,16 +70,31 @@ std::string hash_in_name(const fs::path& path) {
   return is_sha256(name) ? name : std::string();
 }
 
+/// What the file says of itself, else the type that has most of its bytes.
+std::string quant_of_header(const gguf::File& file) {
+  const auto key = file.metadata().get_uint("general.file_type");
+  for (const model::quantize::FileTypeInfo& info : model::quantize::all_file_types()) {
+    if (key && static_cast<std::uint64_t>(info.type) == *key) return std::string(info.name);
+  }
+  std::map<tensor::DType, std::uint64_t> bytes;
+  for (const gguf::TensorInfo& tensor : file.tensors())
+    bytes[tensor.dtype] += file.data(tensor).size();
+  const auto most = std::max_element(
+      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == bytes.end() ? std::string() : std::string(tensor::name(most->first));
+}
+
 /// A manifest of adopted files; their headers are read, so that only models are adopted.
 Manifest describe(const std::vector<fs::path>& files, const std::string& name,
                   const std::string& source) {
   // Of a split model this opens all parts; a blob without an ending is one file.
-  (void)gguf::File::open(files.front());
+  const gguf::File header = gguf::File::open(files.front());
   Manifest manifest;
   manifest.name = safe_name(name);
   if (manifest.name.empty()) manifest.name = "model";
   manifest.source = source;
   manifest.quant = quant_of_file_name(name);
+  if (manifest.quant.empty()) manifest.quant = quant_of_header(header);
   manifest.added = utc_now();
   for (std::size_t i = 0; i < files.size(); ++i) {
     // Links are followed now: Hugging Face's cache moves its links, not its blobs.

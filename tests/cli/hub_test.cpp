@@ -159,6 +159,12 @@ TEST_F(HubCommands, adopt_models_of_other_programs) {
   ProgramResult result = run({"import"});
   EXPECT_EQ(result.exit_code, 0) << result.errors;
   EXPECT_TRUE(contains(result.output, "theirs"));
+  result = run({"list", "--json"});
+  EXPECT_NE(nlohmann::json::parse(result.output)["models"][0]["quant"], "");
+  result = run({"show", "theirs", "--verify"});  // nothing was found wrong
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_TRUE(contains(result.errors, "nothing to compare it with")) << result.errors;
+  EXPECT_FALSE(contains(result.output, "Every byte")) << result.output;
   fs::remove(folder / "theirs.gguf");
   result = run({"list"});
   EXPECT_EQ(result.exit_code, 0);
