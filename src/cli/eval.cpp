@@ -204,6 +204,7 @@ Json json_of(const measure::KvModelRow& row) {
           {"kv_bytes_per_token", row.bytes_per_token},
           {"of_f16", row.ratio},
           {"scored", row.scored},
+          {"coded_tokens", row.coded_tokens ? Json(*row.coded_tokens) : Json(nullptr)},
           {"kl_divergence", json_of(row.divergence)},
           {"same_top_token", json_of(row.same_best)},
           {"perplexity", json_of(row.perplexity)},
@@ -226,6 +227,17 @@ void print_model(const ModelRows& model) {
   }
 }
 
+/// Formats that did nothing show no loss.
+void tell_uncoded(const ModelRows& model) {
+  std::vector<std::string> formats;
+  for (const measure::KvModelRow& row : model.rows) {
+    if (row.coded_tokens == 0) formats.push_back(row.format);
+  }
+  if (formats.empty()) return;
+  tell(fmt::format("the text is so short that nothing was coded in {}: {}", joined(formats),
+                   kWhyUncoded));
+}
+
 // -------------------------------------------------------------------------------------------------
 
 void evaluate(const EvalOptions& options) {
@@ -246,6 +258,7 @@ void evaluate(const EvalOptions& options) {
   if (!options.model.empty()) {
     const ModelRows model = model_rows(options);
     if (!options.json) print_model(model);
+    tell_uncoded(model);
     json["model"] = model.name;
     for (const measure::KvModelRow& row : model.rows) json["formats"].push_back(json_of(row));
   }

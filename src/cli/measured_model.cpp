@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "cli/interrupt.h"
@@ -13,7 +14,9 @@
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
 #include "machine/cpu.h"
+#include "measure/kv_model.h"
 #include "model/families/registry.h"
+#include "state/memory.h"
 #include "support/error.h"
 #include "support/file.h"
 #include "support/write_target.h"
@@ -93,6 +96,12 @@ std::string MeasuredModel::text_name() const {
 
 int MeasuredModel::threads() const {
   return options_.threads > 0 ? options_.threads : machine::usable_cores();
+}
+
+std::optional<std::int64_t> MeasuredModel::coded_tokens() const {
+  if (!kv_.coded()) return std::nullopt;
+  return measure::coded_tokens(spec_, kv_, options_.context - 1,
+                               std::min<std::int64_t>(options_.batch, state::kPageCells));
 }
 
 void MeasuredModel::check_output(const std::filesystem::path& out, bool replace,

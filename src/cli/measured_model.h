@@ -30,6 +30,11 @@ struct MeasureOptions {
 /// Adds MODEL, TEXT, --ctx, --chunks, --batch, --threads, --kv, --exact, --mapped and --json.
 void add_measure_options(CLI::App& command, MeasureOptions& options);
 
+/// Why short texts show no loss by coded keys and values, and what to do.
+inline constexpr const char* kWhyUncoded =
+    "the first 64 tokens and the last 128 to 191 stay F16 (docs/kv.md), so no loss can be seen; "
+    "take more than 256";
+
 /// A model's file and a text for it, read before the weights are loaded.
 class MeasuredModel {
  public:
@@ -45,6 +50,9 @@ class MeasuredModel {
   [[nodiscard]] std::string text_name() const;
   /// Threads that the engine will use.
   [[nodiscard]] int threads() const;
+
+  /// As measure::coded_tokens, for the chunks that the options ask for.
+  [[nodiscard]] std::optional<std::int64_t> coded_tokens() const;
 
   /// Throws Error (exit code 2) when writing `out` would overwrite the model, the text or one of
   /// `inputs`, and (exit code 1) when it exists and `replace` is false.

@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/main.h"
 #include "cli/measured_model.h"
+#include "cli/said.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
 #include "measure/base_file.h"
@@ -67,6 +68,8 @@ void print_perplexity(const MeasuredModel& model, const PerplexityFlags& flags,
             {"tokens_evaluated", result.evaluated},
             {"seconds", result.seconds},
             {"tokens_per_second", static_cast<double>(result.evaluated) / result.seconds}};
+  const std::optional<std::int64_t> coded = model.coded_tokens();
+  json["coded_tokens"] = coded ? Json(*coded) : Json(nullptr);
   if (result.comparison) json["comparison"] = json_of(*result.comparison);
   fmt::print("{}\n", json.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
@@ -151,6 +154,10 @@ void run_perplexity(const PerplexityFlags& flags) {
   };
   const PerplexityResult result = measure::measure_perplexity(*model, chunks, options);
   line.clear();
+  if (measured.coded_tokens() == 0) {
+    tell(fmt::format("chunks of {} tokens are so short that nothing was coded: {}", flags.context,
+                     kWhyUncoded));
+  }
   if (flags.json) return print_perplexity(measured, flags, result);
   print_text(flags, result);
 }

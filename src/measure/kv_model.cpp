@@ -125,6 +125,7 @@ class KvEvaluation {
 
   void run(std::span<const std::int32_t> tokens) {
     const auto batch = static_cast<std::size_t>(setup_.batch_rows);
+    rows_ = static_cast<std::int64_t>(tokens.size()) - 1;
     for (std::size_t begin = 0; begin + 1 < tokens.size(); begin += batch) {
       const std::size_t count = std::min(batch, tokens.size() - 1 - begin);
       const auto rows = tokens.subspan(begin, count);
@@ -144,6 +145,9 @@ class KvEvaluation {
     for (const auto& candidate : candidates_) {
       KvModelRow row;
       row.format = candidate->name;
+      if (candidate->setup.kv_type.coded()) {
+        row.coded_tokens = coded_tokens(spec_, candidate->setup.kv_type, rows_, setup_.batch_rows);
+      }
       row.bytes_per_token = candidate->bytes_per_token;
       row.ratio = candidate->bytes_per_token / candidates_.front()->bytes_per_token;
       row.scored = candidate->nll.count();
@@ -230,10 +234,24 @@ class KvEvaluation {
   std::vector<std::uint16_t> depths_;
   std::vector<PackedRow> packed_;
   std::vector<double> base_nll_;
-  double share_ = 0;  // of the tokens that is done
+  std::int64_t rows_ = 0;  // evaluated
+  double share_ = 0;       // of the tokens that is done
 };
 
 }  // namespace
+
+std::optional<std::int64_t> coded_tokens(const spec::ModelSpec& spec, const spec::KvFormat& format,
+                                         std::int64_t rows, std::int64_t batch_rows) {
+  const bool coded = std::any_of(
+      spec.kv_memories.begin(), spec.kv_memories.end(),
+      [&](const spec::KvMemory& memory) { return state::memory_format(memory, format).coded; });
+  if (!coded) return std::nullopt;
+  const std::int64_t first = format.uniform ? 0 : state::kSinkPages;
+  const std::int64_t recent = format.uniform ? 0 : state::kRecentCells;
+  const std::int64_t length = std::max<std::int64_t>(0, rows - 1) / batch_rows * batch_rows;
+  const std::int64_t pages = std::max<std::int64_t>(0, length - recent) / state::kPageCells;
+  return std::max<std::int64_t>(0, pages - first) * state::kPageCells;
+}
 
 std::vector<KvModelRow> evaluate_kv_formats(const gguf::File& file, compute::Backend& backend,
                                             std::span<const std::string> formats,

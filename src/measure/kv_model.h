@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "compute/backend.h"
 #include "gguf/file.h"
 #include "measure/perplexity.h"
+#include "spec/kv_format.h"
+#include "spec/model_spec.h"
 
 namespace hearth::measure {
 
@@ -23,10 +26,18 @@ struct KvModelOptions {
   std::function<void(double)> progress;
 };
 
+/// Tokens that are kept coded when the last of `rows` rows is evaluated, in passes of `batch_rows`:
+/// those between the first and the youngest, which stay as they are. Nothing for a format, or a
+/// model, that codes none of its keys and values.
+[[nodiscard]] std::optional<std::int64_t> coded_tokens(const spec::ModelSpec& spec,
+                                                       const spec::KvFormat& format,
+                                                       std::int64_t rows, std::int64_t batch_rows);
+
 struct KvModelRow {
   std::string format;
-  double bytes_per_token = 0;  // of all memories that grow with the context
-  double ratio = 0;            // of F16's bytes
+  std::optional<std::int64_t> coded_tokens;  // 0: the text was too short for this format
+  double bytes_per_token = 0;                // of all memories that grow with the context
+  double ratio = 0;                          // of F16's bytes
   std::int64_t scored = 0;
   Estimate divergence;  // KL(F16 || this), nats
   Estimate same_best;   // share of positions whose likeliest token is the same

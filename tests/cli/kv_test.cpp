@@ -126,6 +126,30 @@ TEST(KvCommand, EvaluatesAModel) {
   for (const Json& row : rows) EXPECT_GT(row.at("perplexity").at("value"), 1);
 }
 
+TEST(KvCommand, ATextTooShortToBeCodedIsTold) {
+  const auto model = shared_dir() / "models" / "stories260K.gguf";
+  HEARTH_REQUIRE_FILE(model);
+  for (const int tokens : {200, 400}) {
+    const ProgramResult run = Program({"eval", "kv", model.string(), "--tokens",
+                                       std::to_string(tokens), "--formats", "f32,tq4", "--json"})
+                                  .run();
+    ASSERT_EQ(run.exit_code, 0) << run.errors;
+    const Json rows = Json::parse(run.output).at("formats");
+    EXPECT_TRUE(rows[1].at("coded_tokens").is_null());
+    EXPECT_EQ(rows[2].at("coded_tokens"), tokens == 200 ? 0 : 192);
+    EXPECT_EQ(run.errors.find("nothing was coded in tq4") != std::string::npos, tokens == 200)
+        << run.errors;
+  }
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "Once upon a time there was a little dog. ";
+  const ProgramResult run = Program({"perplexity", model.string(), "-", "--ctx", "128", "--chunks",
+                                     "1", "--kv", "tq4", "--json"})
+                                .input(text)
+                                .run();
+  EXPECT_EQ(Json::parse(run.output).at("coded_tokens"), 0) << run.errors;
+  EXPECT_NE(run.errors.find("nothing was coded"), std::string::npos) << run.errors;
+}
+
 TEST(KvCommand, CodedKeysAndValuesGenerate) {
   const auto model = shared_dir() / "models" / "stories260K.gguf";
   HEARTH_REQUIRE_FILE(model);
