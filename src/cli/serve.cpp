@@ -187,7 +187,32 @@ std::unique_ptr<serve::ConversationStore> open_conversations(const ServeOptions&
       [](const std::string& warning) { fmt::print(stderr, "hearth: {}\n", warning); }));
 }
 
-void greet(const serve::HttpServer& server, const ServeOptions& options, LocalModels& models) {
+/// "…: a, b, …" for at most eight names, or nothing.
+std::string names_line(const char* about, const std::vector<std::string>& names) {
+  constexpr std::size_t kMost = 8;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kMost); ++i)
+    text += (i == 0 ? ": " : ", ") + printable(names[i]);
+  if (names.empty()) return {};
+  return about + text + (names.size() > kMost ? ", …\n" : "\n");
+}
+
+/// Which models there are: those of the command line are in memory by now.
+std::string model_lines(const LocalModels& models) {
+  std::vector<std::string> loaded, others, aliases;
+  for (const serve::AvailableModel& model : models.models()) {
+    const bool named = loaded.size() < models.named().size();  // those come first
+    (named ? loaded : others).push_back(model.name);
+  }
+  for (const auto& [alias, target] : models.aliases()) aliases.push_back(alias + " = " + target);
+  if (loaded.empty() && others.empty())
+    return "There is no model yet: fetch one with `hearth pull`.\n";
+  return names_line("Loaded", loaded) + names_line("Loaded when asked for", others) +
+         names_line("Other names", aliases);
+}
+
+void greet(const serve::HttpServer& server, const ServeOptions& options,
+           const LocalModels& models) {
   const std::string url =
       (options.tls_certificate.empty() ? "http://" : "https://") + server.addresses().front();
   std::string text = fmt::format("Hearth is at {}\n", url);
@@ -197,16 +222,7 @@ void greet(const serve::HttpServer& server, const ServeOptions& options, LocalMo
   text += fmt::format("  Anthropic clients  ANTHROPIC_BASE_URL={}\n", url);
   text += options.api_keys.empty() ? "  any API key will do; only this machine can connect\n"
                                    : "  clients need the API key\n";
-  const std::vector<serve::AvailableModel> all = models.list();
-  if (all.empty()) {
-    text += "There is no model yet: fetch one with `hearth pull`.\n";
-  } else {
-    text +=
-        fmt::format("{} model{}, loaded when asked for:", all.size(), all.size() == 1 ? "" : "s");
-    for (std::size_t i = 0; i < std::min<std::size_t>(all.size(), 8); ++i)
-      text += (i == 0 ? " " : ", ") + printable(all[i].name);
-    text += all.size() > 8 ? ", …\n" : "\n";
-  }
+  text += model_lines(models);
   fmt::print("{}Ctrl-C ends it.\n", text);
   flush_stdout();
 }
@@ -220,6 +236,7 @@ class Preloading {
   Preloading(const Preloading&) = delete;
   Preloading& operator=(const Preloading&) = delete;
 
+  [[nodiscard]] bool done() const noexcept { return done_.load(); }
   [[nodiscard]] bool failed() const noexcept { return failed_.load(); }
   [[nodiscard]] Error problem() const { return Error(problem_, "", code_); }
 
@@ -227,6 +244,7 @@ class Preloading {
   void load(serve::ModelManager& manager, const std::vector<serve::AvailableModel>& models) {
     try {
       for (const serve::AvailableModel& model : models) manager.preload(model.name);
+      done_.store(true);
       return;
     } catch (const serve::RequestFailure& failure) {
       problem_ = failure.what();
@@ -239,7 +257,7 @@ class Preloading {
 
   std::string problem_;
   ExitCode code_ = ExitCode::kFailure;
-  std::atomic<bool> failed_{false};
+  std::atomic<bool> done_{false}, failed_{false};
   std::thread thread_;
 };
 
@@ -250,6 +268,10 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
   serve::ServiceOptions service_settings = service_options(options);
   serve::check_security(service_settings.security);
   ServedModels wanted{.named = options.models, .aliases = {}, .only_named = options.only};
+  if (options.only && options.models.empty()) {
+    throw Error("--only offers the models that are named, and none is",
+                "name them: hearth serve MODEL --only", ExitCode::kUsage);
+  }
   for (const std::string& alias : options.aliases) wanted.aliases.insert(parse_alias(alias));
   LocalModels directory(wanted);
   const serve::ModelOptions model_settings = model_options(options, values);
@@ -266,12 +288,17 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
   server.listen(options.host, options.port);
   service.watch(server);
   server.start();
-  greet(server, options, directory);
   std::optional<Error> problem;
   {
     const Preloading preloading(models, directory.named());
-    while (!signals.wait(milliseconds(100)) && !preloading.failed()) {
-    }
+    bool greeted = false;
+    do {
+      if (!greeted && preloading.done()) {
+        greet(server, options, directory);
+        greeted = true;
+      }
+    } while (!signals.wait(greeted ? milliseconds(1000) : milliseconds(20)) &&
+             !preloading.failed());
     if (preloading.failed()) {
       problem = preloading.problem();
     } else {
@@ -303,7 +330,8 @@ void add_options(CLI::App& command, const std::shared_ptr<ServeOptions>& options
   };
   one("--host", options->host, "ADDRESS",
       "Address to listen on (default: localhost, which is 127.0.0.1 and ::1)");
-  one("--port", options->port, "PORT", "Port to listen on (default: 11434; 0: a free one)");
+  one("--port", options->port, "PORT", "Port to listen on (default: 11434; 0: a free one)")
+      ->check(CLI::Range(0, 65535));
   list("--api-key", options->api_keys, "KEY",
        "Serve only those who send this key (also HEARTH_API_KEY); may be given several times");
   list("--cors", options->origins, "ORIGIN",

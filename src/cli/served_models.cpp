@@ -76,8 +76,8 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
     const std::filesystem::path path = resolve_model(name);
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) {
-      throw Error(fmt::format("no such file or model: '{}'", printable(name)),
-                  "hearth list shows the models of the store");
+      throw Error(fmt::format("no such file: '{}'", printable(name)),
+                  "check the path; hearth list shows the models of the store");
     }
     named_.push_back(as_it_is_now(of_path(path)).value_or(of_path(path)));
   }
@@ -91,7 +91,7 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
   }
 }
 
-std::vector<AvailableModel> LocalModels::list() {
+std::vector<AvailableModel> LocalModels::models() const {
   std::vector<AvailableModel> all;
   for (const AvailableModel& model : named_) {
     if (auto now = as_it_is_now(model)) all.push_back(*std::move(now));
@@ -104,6 +104,11 @@ std::vector<AvailableModel> LocalModels::list() {
     });
     if (!listed) all.push_back(of_stored(stored));
   }
+  return all;
+}
+
+std::vector<AvailableModel> LocalModels::list() {
+  std::vector<AvailableModel> all = models();
   // Clients let people choose from what is listed.
   for (const auto& [alias, target] : aliases_) {
     std::optional<AvailableModel> model = find(target);

@@ -24,9 +24,15 @@ class LocalModels final : public serve::ModelDirectory {
   explicit LocalModels(const ServedModels& models);
 
   [[nodiscard]] std::vector<serve::AvailableModel> list() override;
+  /// The same without aliases.
+  [[nodiscard]] std::vector<serve::AvailableModel> models() const;
   [[nodiscard]] std::optional<serve::AvailableModel> find(std::string_view name) override;
   void used(const std::filesystem::path& path) override;
 
+  /// Other names, in lower case, and what they stand for.
+  [[nodiscard]] const std::map<std::string, std::string>& aliases() const noexcept {
+    return aliases_;
+  }
   /// Those of the command line.
   [[nodiscard]] const std::vector<serve::AvailableModel>& named() const noexcept { return named_; }
 

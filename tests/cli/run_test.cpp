@@ -527,7 +527,21 @@ try hearth run m.gguf --overflow ''
   const std::string command =
       "bash --norc " + (folder / "t.bash").string() + " > " + (folder / "out").string() + " 2>&1";
   ASSERT_EQ(std::system(command.c_str()), 0);
-  EXPECT_EQ(read_file(folder / "out"), "run\n--top-k --top-p\nstop shift\n");
+  EXPECT_EQ(read_file(folder / "out"),
+            "run\n--top-k --top-p\nstop shift\nlist show rm export key\nmy-model\n");
+}
+
+TEST(ServeCommand, GreetsWhenTheModelsAreLoaded) {
+  HEARTH_REQUIRE_FILE(stories_model());
+  const Program program(
+      {"serve", stories_model().string(), "--port", "0", "--alias", "tiny=stories260K"});
+  Terminal terminal(program);
+  ASSERT_TRUE(terminal.wait_for("Hearth is at http://")) << terminal.screen();
+  ASSERT_TRUE(terminal.wait_for("Loaded: stories260K\r\nOther names: tiny = stories260K"))
+      << terminal.screen();
+  ASSERT_TRUE(terminal.wait_for("Ctrl-C ends it."));
+  terminal.type("\x03");
+  EXPECT_EQ(terminal.finish(), 0);
 }
 
 TEST(ServeCommand, EndsWithThreeWhereAModelDoesNotFit) {
@@ -540,3 +554,4 @@ TEST(ServeCommand, EndsWithThreeWhereAModelDoesNotFit) {
 
 }  // namespace
 }  // namespace hearth::testing
+  EXPECT_EQ(result.output, "");  // it is not ready
