@@ -51,6 +51,17 @@ std::string quoted(std::string text) {
   return result + "'";
 }
 
+/// Whether the words after the command are, or begin with, a model.
+bool takes_model(const CLI::App& command) {
+  const std::vector<const CLI::Option*> options = command.get_options();
+  const auto is_model = [](const CLI::Option* option) {
+    return option->get_positional() && option->get_name() == "MODEL";
+  };
+  const std::string& name = command.get_name();
+  return name == "serve" || name == "show" || name == "rm" ||
+         std::any_of(options.begin(), options.end(), is_model);
+}
+
 std::string bash_script(const CLI::App& app) {
   std::string names, cases;
   for (const CLI::App* command : commands_of(app)) {
@@ -76,13 +87,24 @@ std::string bash_script(const CLI::App& app) {
     if (!free_values.empty())
       values += fmt::format("        {}) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n",
                             free_values);
+    std::vector<std::string> options = option_names(*command), commands;
+    for (const CLI::App* sub : commands_of(*command)) {
+      commands.push_back(sub->get_name());
+      for (std::string& name : option_names(*sub)) {
+        if (std::find(options.begin(), options.end(), name) == options.end())
+          options.push_back(std::move(name));
+      }
+    }
     cases +=
-        fmt::format("    {})\n      case \"$previous\" in\n{}      esac\n      options={} ;;\n",
-                    command->get_name(), values, quoted(joined(option_names(*command), " ")));
+        fmt::format("    {})\n      case \"$previous\" in\n{}      esac\n      options={}{}{} ;;\n",
+                    command->get_name(), values, quoted(joined(options, " ")),
+                    commands.empty() ? "" : " commands=" + quoted(joined(commands, " ")),
+                    takes_model(*command) ? " models=1" : "");
   }
   return fmt::format(R"(# bash completion for hearth. Load it with: source <(hearth completion bash)
 _hearth() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} options=''
+  local commands='' models='' names='' file
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     COMPREPLY=($(compgen -W '{} {}' -- "$current"))
@@ -94,8 +116,17 @@ _hearth() {{
     COMPREPLY=($(compgen -W "$options" -- "$current"))
   elif [[ ${{COMP_WORDS[1]}} == completion ]]; then
     COMPREPLY=($(compgen -W 'bash zsh fish' -- "$current"))
+  elif [[ $commands && $COMP_CWORD == 2 ]]; then
+    COMPREPLY=($(compgen -W "$commands" -- "$current"))
   else
-    COMPREPLY=($(compgen -f -- "$current"))
+    if [[ $models ]]; then
+      for file in "${{XDG_DATA_HOME:-$HOME/.local/share}}"/hearth/models/*.gguf; do
+        file=${{file##*/}}
+        file=${{file%.gguf}}
+        [[ $file == '*' ]] || names+=" ${{file%-[0-9]*-of-[0-9]*}}"
+      done
+    fi
+    COMPREPLY=($(compgen -W "$names" -- "$current") $(compgen -f -- "$current"))
   fi
 }}
 complete -o filenames -F _hearth hearth

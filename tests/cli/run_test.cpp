@@ -552,6 +552,14 @@ TEST(ServeCommand, EndsWithThreeWhereAModelDoesNotFit) {
   EXPECT_NE(result.errors.find("available"), std::string::npos) << result.errors;
 }
 
+  const std::filesystem::path models = folder / "data" / "hearth" / "models";
+  std::filesystem::create_directories(models);
+  write_file_atomically(models / "my-model-00001-of-00002.gguf", std::string());
+  write_file_atomically(models / "other.gguf", std::string());
 }  // namespace
 }  // namespace hearth::testing
   EXPECT_EQ(result.output, "");  // it is not ready
+try hearth sessions ''
+XDG_DATA_HOME=')" + (folder / "data").string() +
+                                               R"('
+try hearth run my
