@@ -41,7 +41,14 @@ struct SessionsOptions {
 
 /// The folder that was named, else that of the kv-disk setting, else the default one.
 std::filesystem::path folder_of(const SessionsOptions& options) {
-  if (!options.folder.empty()) return options.folder;
+  if (!options.folder.empty()) {
+    std::error_code error;  // one that does not exist is made when something is kept there
+    if (!std::filesystem::exists(options.folder, error) ||
+        std::filesystem::is_directory(options.folder, error))
+      return options.folder;
+    throw Error(in_quotes(options.folder, kPathLimit) + " is not a folder",
+                "name the folder that --kv-disk has");
+  }
   const Configuration configuration = read_configuration();
   const KvDisk disk = apply_settings({}, configuration.values).kv_disk;
   return disk.folder.empty() ? default_kv_folder() : disk.folder;
@@ -219,6 +226,17 @@ void remove_sessions(const SessionsOptions& options) {
   const auto opened = open_folder(path, options);
   if (!opened && options.all) return;
   SegmentFolder& folder = required(opened, path);
+std::uint64_t bytes_in(const std::filesystem::path& folder) {
+  std::uint64_t bytes = 0;
+  std::error_code error, gone;
+  for (std::filesystem::directory_iterator each(folder, error), end; !error && each != end;
+       each.increment(error)) {
+    const std::uintmax_t size = each->is_regular_file(gone) ? each->file_size(gone) : 0;
+    if (!gone) bytes += size;
+  }
+  return bytes;
+}
+
   std::vector<Hash128> asked;  // all or none
   for (const std::string& word : options.ids) asked.push_back(find_id(folder, plain_word(word)));
   if (!options.yes && is_terminal(STDIN_FILENO) &&
@@ -238,8 +256,12 @@ void remove_sessions(const SessionsOptions& options) {
   if (options.all) {
     for (const auto& [id, segment] : folder.segments()) gone.insert(id);
   }
-  const std::uint64_t bytes = folder.remove({std::vector<Hash128>(gone.begin(), gone.end())});
-  if (options.all) folder.clean_all();
+  const std::uint64_t before = options.all ? bytes_in(path) : 0;
+  std::uint64_t bytes = folder.remove({std::vector<Hash128>(gone.begin(), gone.end())});
+  if (options.all) {
+    folder.clean_all();  // what cannot be read, too: without its key, say
+    bytes = before - std::min(before, bytes_in(path));
+  }
   fmt::print("{} freed.\n", size_text(static_cast<double>(bytes)));
 }
 

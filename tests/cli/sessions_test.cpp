@@ -172,11 +172,32 @@ TEST_F(Sessions, AreSealedWithAKey) {
                                      "--kv-disk", folder_.string(), kStory + " a"});
   EXPECT_EQ(open.exit_code, 0);
   EXPECT_NE(open.errors.find("no key was given"), std::string::npos) << open.errors;
+  const ProgramResult removed =
+      hearth({"sessions", "--folder", folder_.string(), "rm", "--all", "--yes"});
+  EXPECT_EQ(removed.exit_code, 0) << removed.errors;
+  EXPECT_EQ(removed.output.find("0 B freed"), std::string::npos) << removed.output;
   fs::permissions(key, fs::perms::others_read, fs::perm_options::add);
   EXPECT_EQ(hearth({"run", stories_model().string(), "--kv-disk", folder_.string(), "--kv-disk-key",
                     key, "x"})
                 .exit_code,
             2);
+}
+
+TEST_F(Sessions, AreInAFolder) {
+  std::ofstream(home_ / "file") << "x";
+  const std::string file = home_ / "file";
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"list"}, {"list", "--json"}, {"rm", "--all", "-y"}}) {
+    std::vector<std::string> all = {"sessions", "--folder", file};
+    all.insert(all.end(), words.begin(), words.end());
+    const ProgramResult result = hearth(all);
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_TRUE(result.errors.starts_with("hearth: '" + file + "' is not a folder"))
+        << result.errors;
+  }
+  const ProgramResult none = hearth({"sessions", "--folder", (home_ / "nosuch").string()});
+  EXPECT_EQ(none.exit_code, 0);
+  EXPECT_TRUE(none.output.starts_with("There is no folder")) << none.output;
 }
 
 TEST_F(Sessions, OfANewerHearthAreRefused) {
