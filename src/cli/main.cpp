@@ -12,6 +12,7 @@
 
 #include "cli/help.h"
 #include "cli/output.h"
+#include "cli/said.h"
 #include "cli/suggest.h"
 #include "cli/words.h"
 #include "compute/cpu/cpu_backend.h"
@@ -99,20 +100,83 @@ void check_command(const CLI::App& app, const std::vector<std::string>& words) {
               nearest.empty() ? "see hearth --help" : nearest, ExitCode::kUsage);
 }
 
+/// "1000000.000000" without what says nothing.
+std::string short_number(std::string text) {
+  if (text.find('.') == std::string::npos) return text;
+  while (text.back() == '0') text.pop_back();
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+/// What CLI11 says of values, in words for people who know no programming. Other messages stay.
+std::string in_plain_words(const std::string& message) {
+  constexpr std::string_view kConvert = "Could not convert: ", kRange = " not in range ",
+                             kMember = " not in {", kValue = "Value ";
+  if (message.starts_with(kConvert)) {
+    const std::size_t equals = message.find(" = ");
+    if (equals == std::string::npos) return message;
+    return fmt::format("{}: '{}' is not a value that it can have",
+                       message.substr(kConvert.size(), equals - kConvert.size()),
+                       printable(message.substr(equals + 3)));
+  }
+  const std::size_t colon = message.find(": ");
+  if (colon == std::string::npos) return message;
+  const std::string name = message.substr(0, colon), rest = message.substr(colon + 2);
+  const std::size_t range = rest.rfind(kRange), to = rest.rfind(" to ");
+  if (rest.starts_with(kValue) && range != std::string::npos && to != std::string::npos) {
+    const std::size_t least = range + kRange.size();
+    return fmt::format("{}: '{}' is not a number from {} to {}", name,
+                       printable(rest.substr(kValue.size(), range - kValue.size())),
+                       short_number(rest.substr(least, to - least)),
+                       short_number(rest.substr(to + 4)));
+  }
+  const std::size_t member = rest.rfind(kMember);
+  if (member == std::string::npos || !rest.ends_with('}')) return message;
+  std::string choices;
+  for (const char character : rest.substr(member + kMember.size())) {
+    if (character == ',') choices += ", ";
+    if (character != ',' && character != '}') choices += character;
+  }
+  return fmt::format("{}: '{}' is none of {}", name, printable(rest.substr(0, member)), choices);
+}
+
+/// A command that wants another one after it: what was given instead, or which there are.
+[[noreturn]] void refuse_command(const CLI::App& command, const std::string& word,
+                                 const std::string& help) {
+  std::vector<std::string> names;
+  for (const CLI::App* each : command.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(each->get_name());
+  const std::string known = fmt::format("{} has {}; {}", command.get_name(), joined(names), help);
+  if (word.empty()) {
+    throw Error(fmt::format("hearth {} needs a command after it", command.get_name()), known,
+                ExitCode::kUsage);
+  }
+  const std::string nearest = suggestion(word, names);
+  throw Error(fmt::format("unknown command 'hearth {} {}'", command.get_name(), printable(word)),
+              nearest.empty() ? known : nearest, ExitCode::kUsage);
+}
+
 /// What CLI11 refused, in one sentence, with the nearest option.
 int report_usage(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* command = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
   const std::string help = command == &app
                                ? std::string("see hearth --help")
                                : fmt::format("see hearth {} --help", command->get_name());
-  std::string message = error.what();
+  std::string message = in_plain_words(error.what());
+  const bool wants_command = message == "A subcommand is required";
+  const auto all = [](const CLI::App*) { return true; };
   try {
     for (const std::string& word : app.remaining(true)) {
       if (looks_like_option(word)) refuse_option(*command, word, help);
-      if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) continue;
+      const bool extra = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError);
+      if (!extra && !wants_command) continue;
+      const bool has_commands = !command->get_subcommands(all).empty();
+      const bool chosen = !command->get_subcommands().empty();
+      if (command != &app && has_commands && !chosen) refuse_command(*command, word, help);
       return report(fmt::format("unexpected argument '{}'", printable(word)), help,
                     ExitCode::kUsage);
     }
+    if (wants_command && command != &app) refuse_command(*command, "", help);
   } catch (const Error& refused) {
     return report(refused.what(), refused.hint(), refused.exit_code());
   }

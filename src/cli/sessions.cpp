@@ -154,6 +154,14 @@ void list_sessions(const SessionsOptions& options) {
   }
   if (folder && folder->locked() > 0) fmt::print(stderr, "hearth: {}\n", folder->locked_remark());
   if (sessions.empty() && folder && folder->locked() > 0) return;
+  std::error_code error;
+  if (sessions.empty() && !std::filesystem::exists(path, error)) {
+    fmt::print(
+        "There is no folder {}: nothing is kept there. hearth run --kv-disk on keeps "
+        "conversations.\n",
+        in_quotes(path.string(), kPathLimit));
+    return;
+  }
   if (sessions.empty()) {
     fmt::print("Nothing is kept in {}. hearth run --kv-disk on keeps conversations.\n",
                printable(path.string(), 300));
@@ -218,14 +226,6 @@ void show_session(const SessionsOptions& options) {
   }
 }
 
-void remove_sessions(const SessionsOptions& options) {
-  if (options.all == !options.ids.empty()) {
-    throw Error("say which conversations to delete", "give their ids, or --all", ExitCode::kUsage);
-  }
-  const std::filesystem::path path = folder_of(options);
-  const auto opened = open_folder(path, options);
-  if (!opened && options.all) return;
-  SegmentFolder& folder = required(opened, path);
 std::uint64_t bytes_in(const std::filesystem::path& folder) {
   std::uint64_t bytes = 0;
   std::error_code error, gone;
@@ -237,6 +237,14 @@ std::uint64_t bytes_in(const std::filesystem::path& folder) {
   return bytes;
 }
 
+void remove_sessions(const SessionsOptions& options) {
+  if (options.all == !options.ids.empty()) {
+    throw Error("say which conversations to delete", "give their ids, or --all", ExitCode::kUsage);
+  }
+  const std::filesystem::path path = folder_of(options);
+  const auto opened = open_folder(path, options);
+  if (!opened && options.all) return;
+  SegmentFolder& folder = required(opened, path);
   std::vector<Hash128> asked;  // all or none
   for (const std::string& word : options.ids) asked.push_back(find_id(folder, plain_word(word)));
   if (!options.yes && is_terminal(STDIN_FILENO) &&
@@ -288,6 +296,7 @@ void run_export(const SessionsOptions& options) {
 
 void run_key(const SessionsOptions& options) {
   const std::string file = plain_word(options.file);
+  (void)write_target(file);
   state::StoreKey::make(file);
   fmt::print(
       "The key is in {}. Whoever has it can read what is kept with it; without it nobody "

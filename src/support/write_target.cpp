@@ -7,6 +7,10 @@
 namespace hearth {
 
 std::filesystem::path write_target(const std::filesystem::path& path) {
+  if (path == "-") {
+    throw Error("'-' is no name of a file to write, and standard output is not written here",
+                "name a file; ./- is one of that name", ExitCode::kUsage);
+  }
   struct stat status = {};
   // Where nothing can be asked, writing says in its own words what is wrong.
   if (::lstat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return path;

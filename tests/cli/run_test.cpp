@@ -305,8 +305,59 @@ INSTANTIATE_TEST_SUITE_P(
                {"run", "MODEL", "--ctx", "4", "Once upon a time there was a dog"},
                3,
                "the context holds 4"},
-        BadUse{"unknown_shell", {"completion", "tcsh"}, 2, "tcsh"}),
+        BadUse{"unknown_shell",
+               {"completion", "tcsh"},
+               2,
+               "SHELL: 'tcsh' is none of bash, zsh, fish; see"},
+        BadUse{"unknown_port",
+               {"serve", "--port", "99999"},
+               2,
+               "--port: '99999' is not a number from 0 to 65535; see"},
+        BadUse{"negative_speed",
+               {"plan", "--min-tps", "-1"},
+               2,
+               "--min-tps: '-1' is not a number from 0 to 1000000; see"},
+        BadUse{"unknown_subcommand", {"eval", "xx"}, 2, "unknown command 'hearth eval xx'"},
+        BadUse{"misspelt_subcommand", {"sessions", "lst"}, 2, "did you mean 'list'?"},
+        BadUse{"no_subcommand",
+               {"catalog"},
+               2,
+               "hearth catalog needs a command after it; catalog has list, show, refresh; see"},
+        BadUse{"no_years", {"cost", "--years", "0"}, 2, "--years 0: "},
+        BadUse{"only_nothing", {"serve", "--only"}, 2, "--only offers the models that are named"},
+        BadUse{"model_to_fetch",
+               {"run", "qwen3-8b", "x"},
+               1,
+               "the store does not have qwen3-8b; fetch it: hearth pull qwen3-8b"},
+        BadUse{"model_to_fetch_and_serve",
+               {"serve", "qwen3-8b"},
+               1,
+               "the store does not have qwen3-8b; fetch it: hearth pull qwen3-8b"},
+        BadUse{"misspelt_model", {"run", "qwen3-8c", "x"}, 1, "did you mean 'qwen3-8b'?"},
+        BadUse{"misspelt_fetch", {"pull", "qwen3-8c"}, 1, "did you mean 'qwen3-8b'?"},
+        BadUse{"dash_to_quantize", {"quantize", "MODEL", "-", "Q4_0"}, 2, "'-' is no name of a"},
+        BadUse{"dash_for_logits",
+               {"logits", "MODEL", "--tokens", "1", "--out", "-"},
+               2,
+               "'-' is no name of a file"},
+        BadUse{"dash_for_a_key", {"sessions", "key", "-"}, 2, "'-' is no name of a file"}),
     [](const auto& use) { return std::string(use.param.name); });
+
+TEST(Run, OneTokenHasNoRate) {
+  HEARTH_REQUIRE_FILE(stories());
+  for (const int tokens : {1, 3}) {
+    const ProgramResult result = hearth({"run", stories().string(), "--raw", "--temp", "0", "-n",
+                                         std::to_string(tokens), "--json", "Once"})
+                                     .run();
+    const nlohmann::json timings = nlohmann::json::parse(result.output).at("timings");
+    const nlohmann::json& rate = timings.at("generated_tokens_per_second");
+    if (tokens == 1) {
+      EXPECT_TRUE(rate.is_null()) << result.output;
+    } else {
+      EXPECT_NEAR(rate.get<double>() * timings.at("generate_seconds").get<double>(), 2, 1e-6);
+    }
+  }
+}
 
 TEST(Usage, OfWhatIsGivenTwiceTheLastCounts) {
   HEARTH_REQUIRE_FILE(stories());
@@ -343,22 +394,6 @@ TEST(Usage, ABrokenEnvironmentIsWrongUsage) {
 #endif
   for (const auto& [name, value, says] : broken) {
     const ProgramResult result =
-TEST(Run, OneTokenHasNoRate) {
-  HEARTH_REQUIRE_FILE(stories());
-  for (const int tokens : {1, 3}) {
-    const ProgramResult result = hearth({"run", stories().string(), "--raw", "--temp", "0", "-n",
-                                         std::to_string(tokens), "--json", "Once"})
-                                     .run();
-    const nlohmann::json timings = nlohmann::json::parse(result.output).at("timings");
-    const nlohmann::json& rate = timings.at("generated_tokens_per_second");
-    if (tokens == 1) {
-      EXPECT_TRUE(rate.is_null()) << result.output;
-    } else {
-      EXPECT_NEAR(rate.get<double>() * timings.at("generate_seconds").get<double>(), 2, 1e-6);
-    }
-  }
-}
-
         hearth({"run", stories().string(), "-n", "1", "x"}).variable(name, value).run();
     EXPECT_EQ(result.exit_code, 2) << name << "=" << value << ": " << result.errors;
     EXPECT_NE(result.errors.find(says), std::string::npos) << result.errors;
@@ -517,12 +552,20 @@ TEST(Completion, KnowsEveryOption) {
 
 TEST(Completion, WorksInBash) {
   const TemporaryFolder folder;
+  const std::filesystem::path models = folder / "data" / "hearth" / "models";
+  std::filesystem::create_directories(models);
+  write_file_atomically(models / "my-model-00001-of-00002.gguf", std::string());
+  write_file_atomically(models / "other.gguf", std::string());
   write_file_atomically(folder / "c.bash", hearth({"completion", "bash"}).run().output);
   write_file_atomically(folder / "t.bash", "source '" + (folder / "c.bash").string() + R"('
 try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _hearth; echo "${COMPREPLY[*]}"; }
 try hearth ru
 try hearth run m.gguf --top-
 try hearth run m.gguf --overflow ''
+try hearth sessions ''
+XDG_DATA_HOME=')" + (folder / "data").string() +
+                                               R"('
+try hearth run my
 )");
   const std::string command =
       "bash --norc " + (folder / "t.bash").string() + " > " + (folder / "out").string() + " 2>&1";
@@ -550,16 +593,8 @@ TEST(ServeCommand, EndsWithThreeWhereAModelDoesNotFit) {
       Program({"serve", stories_model().string(), "--ctx", "1000000000", "--port", "0"}).run();
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_NE(result.errors.find("available"), std::string::npos) << result.errors;
+  EXPECT_EQ(result.output, "");  // it is not ready
 }
 
-  const std::filesystem::path models = folder / "data" / "hearth" / "models";
-  std::filesystem::create_directories(models);
-  write_file_atomically(models / "my-model-00001-of-00002.gguf", std::string());
-  write_file_atomically(models / "other.gguf", std::string());
 }  // namespace
 }  // namespace hearth::testing
-  EXPECT_EQ(result.output, "");  // it is not ready
-try hearth sessions ''
-XDG_DATA_HOME=')" + (folder / "data").string() +
-                                               R"('
-try hearth run my

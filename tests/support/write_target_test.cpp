@@ -55,6 +55,7 @@ TEST(WriteTarget, RefusesEverythingElse) {
   EXPECT_NE(refusal(folder / "dangling").find("' is a link to nothing"), std::string::npos);
   EXPECT_NE(refusal(folder / "loop").find("' is a link to nothing"), std::string::npos);
   EXPECT_NE(refusal(folder.path()).find("' is a folder"), std::string::npos);
+  EXPECT_NE(refusal("-").find("'-' is no name of a file"), std::string::npos);
   EXPECT_THROW(AtomicFile(folder / "pipe"), Error);
   EXPECT_TRUE(fs::is_fifo(folder / "pipe"));
 }
