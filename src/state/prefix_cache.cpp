@@ -1,7 +1,9 @@
 #include "state/prefix_cache.h"
 
 #include <algorithm>
+#include <iterator>
 #include <list>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -29,7 +31,17 @@ struct PrefixCache::Impl {
     PrefixTree* tree;
     Node* node;
   };
+  /// Those that were last used together are of one text: they stand next to each other, the
+  /// shorter first.
+  struct ByUse {
+    bool operator()(const Place& a, const Place& b) const noexcept {
+      return std::tuple(a.node->entry->used, a.node->end, a.node) <
+             std::tuple(b.node->entry->used, b.node->end, b.node);
+    }
+  };
+  using Entries = std::set<Place, ByUse>;
   struct Candidate {
+    PrefixTree* tree = nullptr;
     Node* node = nullptr;
     std::int64_t length = 0;
   };
@@ -38,7 +50,9 @@ struct PrefixCache::Impl {
   PrefixCacheLimits limits;
   DiskStore* disk;
   std::list<PrefixTree> trees;
-  std::vector<Place> entries;
+  Entries entries;  // whoever is to go is looked for from the front: there may be thousands
+  /// Those that others go on from and that have logits; a few.
+  std::vector<Place> inner_logits;
   std::uint64_t clock = 0;
   PrefixCacheStatistics counted;
 
@@ -60,12 +74,14 @@ struct PrefixCache::Impl {
   }
 
   /// What `node` stands on is as young as itself.
-  void touch(Node& node) {
+  void touch(PrefixTree& tree, Node& node) noexcept {
     ++clock;
     for (Node* at = &node; at != nullptr; at = at->parent) {
       if (!at->entry) continue;
+      auto moved = entries.extract({&tree, at});
       at->entry->used = clock;
       at->entry->distance = node.end - at->end;
+      entries.insert(std::move(moved));
     }
   }
 
@@ -78,17 +94,17 @@ struct PrefixCache::Impl {
     const auto size = static_cast<std::int64_t>(tokens.size());
     if (whole && match.length == size && match.at_node() && match.node->entry &&
         !match.node->entry->logits.empty()) {
-      return {match.node, size};
+      return {tree, match.node, size};
     }
     if (!pool.needs_snapshots()) {
       const std::int64_t length = std::min(match.length, size - 1);
       if (length <= 0) return {};
-      return {&PrefixTree::any_entry(*match.node), length};
+      return {tree, &PrefixTree::any_entry(*match.node), length};
     }
     Node* node = match.node;
     while (node != nullptr && (!node->entry || node->end > match.length || node->end >= size))
       node = node->parent;
-    return node == nullptr ? Candidate{} : Candidate{node, node->end};
+    return node == nullptr ? Candidate{} : Candidate{tree, node, node->end};
   }
 
   std::unique_ptr<SequenceState> go_on_from(const Candidate& found, std::vector<float>* logits,
@@ -97,7 +113,7 @@ struct PrefixCache::Impl {
     if (sequence->truncate(found.length) == 0) return nullptr;
     if (logits != nullptr && sequence->length() == static_cast<std::int64_t>(size))
       *logits = found.node->entry->logits;
-    touch(*found.node);
+    touch(*found.tree, *found.node);
     return sequence;
   }
 
@@ -146,43 +162,48 @@ struct PrefixCache::Impl {
     const PrefixTree::Match match = tree->match(tokens);
     const bool known = match.length == sequence.length();
     if (known && !match.at_node() && !pool.needs_snapshots() && logits.empty()) {
-      return touch(PrefixTree::any_entry(*match.node));  // part of a longer one
+      return touch(*tree, PrefixTree::any_entry(*match.node));  // part of a longer one
     }
     auto entry = std::make_unique<Entry>();
     entry->state = sequence.snapshot();
     Node& node = tree->insert(tokens);
     if (!node.entry) {
       if (known && !pool.needs_snapshots() && logits.empty())
-        return touch(PrefixTree::any_entry(node));
+        return touch(*tree, PrefixTree::any_entry(node));
       node.entry = std::move(entry);
-      entries.push_back({tree, &node});
+      entries.insert({tree, &node});
     }
     if (!logits.empty()) node.entry->logits.assign(logits.begin(), logits.end());
     node.entry->boundary = node.entry->boundary || boundary;
     node.entry->saved = node.entry->saved || saved;
     drop_superseded(*tree, node);
-    touch(node);
-    limit_logits();
+    touch(*tree, node);
+    limit_logits(*tree, node);
     enforce_limits(node);
   }
 
   /// Entries that others go on from may be there for their logits alone: those of the oldest ones
-  /// are given up.
-  void limit_logits() {
-    const bool snapshots = pool.needs_snapshots();
-    const auto inside = [](const Place& place) {
+  /// are given up. Only on the way to `node`, which was just kept, can there be new ones.
+  void limit_logits(PrefixTree& tree, Node& node) {
+    const auto is_inner = [](const Place& place) {
       return !place.node->entry->logits.empty() && !place.node->children.empty();
     };
-    while (std::count_if(entries.begin(), entries.end(), inside) >
-           (snapshots ? kRememberedLogits / 4 : kRememberedLogits)) {
-      const auto oldest =
-          std::min_element(entries.begin(), entries.end(), [&](const Place& a, const Place& b) {
-            return std::tuple(!inside(a), a.node->entry->used, a.node->end) <
-                   std::tuple(!inside(b), b.node->entry->used, b.node->end);
-          });
+    std::erase_if(inner_logits, [&](const Place& place) { return !is_inner(place); });
+    for (Node* at = &node; at != nullptr; at = at->parent) {
+      const auto is_here = [at](const Place& place) { return place.node == at; };
+      if (at->entry && is_inner({&tree, at}) &&
+          std::none_of(inner_logits.begin(), inner_logits.end(), is_here))
+        inner_logits.push_back({&tree, at});
+    }
+    const bool snapshots = pool.needs_snapshots();
+    const auto most =
+        static_cast<std::size_t>(snapshots ? kRememberedLogits / 4 : kRememberedLogits);
+    while (inner_logits.size() > most) {
+      const auto oldest = std::min_element(inner_logits.begin(), inner_logits.end(), ByUse{});
       const Place place = *oldest;
       if (snapshots) {
         place.node->entry->logits = {};  // it is thinned out like the others
+        inner_logits.erase(oldest);
       } else {
         drop(*place.tree, *place.node);
       }
@@ -217,7 +238,8 @@ struct PrefixCache::Impl {
   }
 
   void drop(PrefixTree& tree, Node& node) {
-    std::erase_if(entries, [&](const Place& place) { return place.node == &node; });
+    entries.erase({&tree, &node});
+    std::erase_if(inner_logits, [&](const Place& place) { return place.node == &node; });
     tree.remove(node);
   }
 
@@ -228,23 +250,17 @@ struct PrefixCache::Impl {
              (limits.cells > 0 && cells() > limits.cells);
     };
     while (too_much() && entries.size() > 1)
-      evict(worst(&just_kept, [](const Entry&) { return true; }));
+      evict(worst([&](const Place& place) { return place.node != &just_kept; }));
   }
 
   /// Rows that are evaluated again for want of an entry, times how likely it is that a text parts
   /// from the one that was used last between it and the next entry: the less likely the further
   /// from the end (its density falls with the square of the distance), but for boundaries.
-  [[nodiscard]] double loss_of(const Place& place) const {
-    const Node& node = *place.node;
-    std::int64_t nearer = 0;  // the next entry of the same text, by its distance from the end
-    bool last = true;
-    for (const Place& other : entries) {
-      if (other.tree != place.tree || other.node->entry->used != node.entry->used ||
-          other.node->end <= node.end)
-        continue;
-      nearer = last ? other.node->entry->distance : std::max(nearer, other.node->entry->distance);
-      last = false;
-    }
+  [[nodiscard]] double loss_of(Entries::const_iterator place) const {
+    const Node& node = *place->node;
+    const auto next = std::next(place);  // on the same text, if it was used together with it
+    const bool last = next == entries.end() || next->node->entry->used != node.entry->used;
+    const std::int64_t nearer = last ? 0 : next->node->entry->distance;
     const auto likely = [](std::int64_t distance) {
       return static_cast<double>(kSnapshotRows) / static_cast<double>(distance + kSnapshotRows);
     };
@@ -257,25 +273,25 @@ struct PrefixCache::Impl {
   /// What was used least recently; of entries that were last used together, the one whose loss
   /// costs least.
   template <class Wanted>
-  [[nodiscard]] std::size_t worst(const Node* spared, const Wanted& wanted) const {
-    std::size_t result = entries.size();
-    double least_loss = 0;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const Node& node = *entries[i].node;
-      if (&node == spared || !wanted(*node.entry)) continue;
-      const double loss = loss_of(entries[i]);
-      const std::uint64_t used =
-          result == entries.size() ? UINT64_MAX : entries[result].node->entry->used;
-      if (node.entry->used > used || (node.entry->used == used && loss >= least_loss)) continue;
-      result = i;
+  [[nodiscard]] Entries::const_iterator worst(const Wanted& wanted) const {
+    const auto first = std::find_if(entries.begin(), entries.end(), wanted);
+    if (first == entries.end()) return first;
+    auto result = first;
+    double least_loss = loss_of(first);
+    for (auto each = std::next(first); each != entries.end(); ++each) {
+      if (each->node->entry->used != first->node->entry->used) break;
+      if (!wanted(*each)) continue;
+      const double loss = loss_of(each);
+      if (loss >= least_loss) continue;
+      result = each;
       least_loss = loss;
     }
     return result;
   }
 
   /// Ends of texts and boundaries go to disk; what lies between is cheap to make again.
-  void evict(std::size_t index) {
-    const Place place = entries[index];
+  void evict(Entries::const_iterator which) {
+    const Place place = *which;
     if (place.node->children.empty() || place.node->entry->boundary) save(place);
     drop(*place.tree, *place.node);
     ++counted.evicted;
@@ -289,7 +305,7 @@ struct PrefixCache::Impl {
 
   /// Shorter ones first, so that longer ones go on from them. Ends and boundaries, or `all`.
   void save_entries(bool all) {
-    std::vector<Place> ordered = entries;
+    std::vector<Place> ordered(entries.begin(), entries.end());
     std::sort(ordered.begin(), ordered.end(),
               [](const Place& a, const Place& b) { return a.node->end < b.node->end; });
     for (const Place& place : ordered) {
@@ -306,14 +322,14 @@ struct PrefixCache::Impl {
 
   /// Several may share pages: then none frees any before the last. So those that are worth little
   /// go before one that frees pages and is worth much more.
-  [[nodiscard]] std::size_t victim_for(bool pages, std::size_t group) const {
+  [[nodiscard]] Entries::const_iterator victim_for(bool pages, std::size_t group) const {
     constexpr double kMuchMore = 4;
-    const std::size_t any = worst(nullptr, [](const Entry&) { return true; });
+    const auto any = worst([](const Place&) { return true; });
     if (!pages) return any;
-    const std::size_t freeing =
-        worst(nullptr, [&](const Entry& entry) { return frees(entry, group); });
-    if (freeing == entries.size()) return any;
-    return kMuchMore * loss_of(entries[any]) < loss_of(entries[freeing]) ? any : freeing;
+    const auto freeing =
+        worst([&](const Place& place) { return frees(*place.node->entry, group); });
+    if (freeing == entries.end()) return any;
+    return kMuchMore * loss_of(any) < loss_of(freeing) ? any : freeing;
   }
 
   /// `missing(group)`: pages of a group are missing.
@@ -351,6 +367,7 @@ PrefixCache::PrefixCache(MemoryPool& pool, const PrefixCacheLimits& limits, Disk
                      .disk = disk,
                      .trees = {},
                      .entries = {},
+                     .inner_logits = {},
                      .clock = 0,
                      .counted = {}}) {}
 
@@ -480,6 +497,7 @@ void PrefixCache::save_in_background() noexcept {
 
 void PrefixCache::clear() noexcept {
   impl_->entries.clear();
+  impl_->inner_logits.clear();
   impl_->trees.clear();
 }
 

@@ -258,6 +258,26 @@ TEST(PrefixCache, SharesPages) {
   EXPECT_EQ(before - model.pool().free_pages(0), 3);
 }
 
+// A server that remembers very many short texts, all of its pages in use: every one of them would
+// be looked at for minutes if giving one up took a look at the others.
+TEST(PrefixCache, GivesUpTheOldestOfVeryManyInNoTime) {
+  constexpr std::int32_t kTexts = 40'000;
+  RememberedText model(Kind::kDense, kTexts / 4 * kPageCells, 4, 0);
+  ASSERT_EQ(model.pool().pages(0), kTexts);
+  PrefixCache cache(model.pool(), PrefixCache::limits_of(model.pool()));
+  for (std::int32_t first = 0; first < 2 * kTexts; ++first) {
+    const Text text = {first, 1};
+    SequenceState sequence(model.pool());
+    ASSERT_TRUE(cache.make_room_for(sequence, 2));
+    model.evaluate(sequence, text, 2);
+    cache.keep({}, text, sequence, std::vector<float>{1});
+  }
+  EXPECT_EQ(cache.statistics().entries, kTexts);
+  EXPECT_EQ(cache.statistics().evicted, kTexts);
+  EXPECT_EQ(cache.known({}, Text{kTexts - 1, 1, 2}), 0);
+  EXPECT_EQ(cache.known({}, Text{kTexts, 1, 2}), 2);
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, PrefixCaches,
                          ::testing::Values(Kind::kDense, Kind::kWindow, Kind::kRecurrent,
                                            Kind::kHybrid));
