@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
-#include <list>
+#include <map>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -49,7 +49,7 @@ struct PrefixCache::Impl {
   MemoryPool& pool;
   PrefixCacheLimits limits;
   DiskStore* disk;
-  std::list<PrefixTree> trees;
+  std::map<PrefixKey, PrefixTree> trees;  // none without entries
   Entries entries;  // whoever is to go is looked for from the front: there may be thousands
   /// Those that others go on from and that have logits; a few.
   std::vector<Place> inner_logits;
@@ -61,15 +61,13 @@ struct PrefixCache::Impl {
   }
 
   PrefixTree* tree_of(const PrefixKey& key) {
-    for (PrefixTree& tree : trees) {
-      if (tree.key() == key) return &tree;
-    }
-    return nullptr;
+    const auto found = trees.find(key);
+    return found == trees.end() ? nullptr : &found->second;
   }
 
   [[nodiscard]] std::int64_t cells() const {
     std::int64_t sum = 0;
-    for (const PrefixTree& tree : trees) sum += tree.cells();
+    for (const auto& [key, tree] : trees) sum += tree.cells();
     return sum;
   }
 
@@ -158,14 +156,14 @@ struct PrefixCache::Impl {
     if (sequence.length() != static_cast<std::int64_t>(tokens.size()))
       throw Error("a sequence was to be remembered under tokens that it does not hold");
     PrefixTree* tree = tree_of(key);
-    if (tree == nullptr) tree = &trees.emplace_back(key);
-    const PrefixTree::Match match = tree->match(tokens);
+    const PrefixTree::Match match = tree == nullptr ? PrefixTree::Match{} : tree->match(tokens);
     const bool known = match.length == sequence.length();
     if (known && !match.at_node() && !pool.needs_snapshots() && logits.empty()) {
       return touch(*tree, PrefixTree::any_entry(*match.node));  // part of a longer one
     }
     auto entry = std::make_unique<Entry>();
     entry->state = sequence.snapshot();
+    if (tree == nullptr) tree = &trees.try_emplace(key, key).first->second;
     Node& node = tree->insert(tokens);
     if (!node.entry) {
       if (known && !pool.needs_snapshots() && logits.empty())
@@ -237,10 +235,13 @@ struct PrefixCache::Impl {
     }
   }
 
+  /// The tree goes, too, when that was its last one.
   void drop(PrefixTree& tree, Node& node) {
     entries.erase({&tree, &node});
     std::erase_if(inner_logits, [&](const Place& place) { return place.node == &node; });
     tree.remove(node);
+    // Keys come and go with images and adapters' scales.
+    if (tree.empty()) trees.erase(trees.find(tree.key()));
   }
 
   void enforce_limits(const Node& just_kept) {

@@ -6,6 +6,7 @@
 // at which a snapshot was taken.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,7 +23,7 @@ struct PrefixKey {
   std::string owner;           ///< an API key's name: one's prefixes are not timed by another
   std::uint64_t adapters = 0;  ///< fingerprint of the adapters, their scales and control vectors
   std::uint64_t inputs = 0;    ///< hash of images and other rows that are no tokens
-  bool operator==(const PrefixKey&) const = default;
+  auto operator<=>(const PrefixKey&) const = default;
 };
 
 struct PrefixCacheLimits {

@@ -39,7 +39,7 @@ class PrefixTree {
   explicit PrefixTree(PrefixKey key) : key_(std::move(key)) {}
 
   [[nodiscard]] const PrefixKey& key() const noexcept { return key_; }
-  [[nodiscard]] Node& root() noexcept { return root_; }
+  [[nodiscard]] bool empty() const noexcept { return root_.children.empty(); }
   [[nodiscard]] Match match(std::span<const std::int32_t> tokens) noexcept;
   /// The node of exactly these tokens, which is made if need be; the caller gives it an entry.
   Node& insert(std::span<const std::int32_t> tokens);

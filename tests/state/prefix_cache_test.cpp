@@ -278,6 +278,24 @@ TEST(PrefixCache, GivesUpTheOldestOfVeryManyInNoTime) {
   EXPECT_EQ(cache.known({}, Text{kTexts, 1, 2}), 2);
 }
 
+// Every image is a key of its own, and so is every scale of an adapter: a key of which nothing is
+// left is not looked through for ever.
+TEST(PrefixCache, ForgetsKeysWithTheirTexts) {
+  constexpr std::uint64_t kKeys = 200'000;
+  RememberedText model(Kind::kDense, 4 * kPageCells, 4, 0);
+  PrefixCache cache(model.pool(), PrefixCache::limits_of(model.pool()));
+  const Text text = {1, 2};
+  for (std::uint64_t each = 0; each < kKeys; ++each) {
+    SequenceState sequence(model.pool());
+    ASSERT_TRUE(cache.make_room_for(sequence, 2));
+    model.evaluate(sequence, text, 2);
+    cache.keep({{}, 0, each}, text, sequence);
+  }
+  EXPECT_EQ(cache.statistics().entries, model.pool().pages(0));
+  EXPECT_EQ(cache.known({}, Text{1, 2, 3}), 0);
+  EXPECT_EQ(cache.known({{}, 0, kKeys - 1}, Text{1, 2, 3}), 2);
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, PrefixCaches,
                          ::testing::Values(Kind::kDense, Kind::kWindow, Kind::kRecurrent,
                                            Kind::kHybrid));
