@@ -1,5 +1,6 @@
 #include "generate/cached_prefixes.h"
 
+#include <exception>
 #include <utility>
 
 namespace hearth::generate {
@@ -29,9 +30,15 @@ std::vector<std::uint64_t> CachedPrefixes::fetched() {
     const std::unique_ptr<state::DiskReader::Answer> answer = reader_->next();
     if (!answer) break;
     const auto asked = fetches_.find(answer->id);
-    if (asked == fetches_.end() || !go_on(asked->second, *answer)) continue;
+    if (asked != fetches_.end()) {
+      try {
+        if (!go_on(asked->second, *answer)) continue;
+      } catch (const std::exception&) {
+        // The text is evaluated; whoever waits is told all the same.
+      }
+      fetches_.erase(asked);
+    }
     ready.push_back(answer->id);
-    fetches_.erase(asked);
   }
   return ready;
 }

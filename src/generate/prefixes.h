@@ -41,7 +41,8 @@ class Prefixes {
                                    std::span<const std::int32_t> /*tokens*/) {
     return false;
   }
-  /// The requests whose fetch has ended since, whether something was found or not.
+  /// The requests whose fetch has ended since, whether something was found or not; those that do
+  /// not wait any more, too: until then there may be pages that are read into.
   [[nodiscard]] virtual std::vector<std::uint64_t> fetched() { return {}; }
   /// The request does not wait for its fetch any more.
   virtual void forget(std::uint64_t /*request*/) {}

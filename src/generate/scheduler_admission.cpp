@@ -162,9 +162,10 @@ void SchedulerLoop::end_fetches() {
     const auto found =
         std::find_if(waiting_.begin(), waiting_.end(),
                      [id](const GenerationPointer& each) { return each->id() == id; });
-    if (found == waiting_.end() || !std::exchange((*found)->fetching, false)) continue;
-    (*found)->refused_at = -1;
     --fetching_;
+    if (found == waiting_.end()) continue;  // it has ended meanwhile
+    (*found)->fetching = false;
+    (*found)->refused_at = -1;
   }
 }
 
@@ -221,10 +222,8 @@ void SchedulerLoop::leave(const GenerationPointer& generation, bool worth_keepin
     generation->suspend().reset();
     ++releases_;
   }
-  if (std::exchange(generation->fetching, false)) {
-    --fetching_;
-    prefixes_->forget(generation->id());
-  }
+  // It still counts until the disk is done with the pages that are read into.
+  if (std::exchange(generation->fetching, false)) prefixes_->forget(generation->id());
   std::erase(active_, generation);
   std::erase(waiting_, generation);
   queue_.leave(generation->client);

@@ -120,7 +120,7 @@ class SchedulerLoop {
   Ended ended_;
   FairQueue queue_;
   std::vector<GenerationPointer> waiting_, active_;
-  int fetching_ = 0;  // of those that wait
+  int fetching_ = 0;  // of those that wait, and of those that ended before their fetch did
   std::vector<Known> known_;
 
   // The pass under way; kept, so that passes allocate nothing.

@@ -509,6 +509,39 @@ TEST_F(SchedulerCrowd, TheDiskHoldsUpNobodyElse) {
   EXPECT_EQ(disk.forgotten, (std::vector<std::uint64_t>{slow[1]}));
 }
 
+// What is read for somebody who has left takes as much room until it has been read as if it were
+// read for somebody who waits: others come only then, and nothing of it is left over.
+TEST_F(SchedulerCrowd, AFetchCountsUntilItHasEnded) {
+  load({.sequences = 2});
+  SlowPrefixes::Disk disk;
+  Scheduler scheduler = served_->start({.parallel = 2}, std::make_unique<SlowPrefixes>(disk, 50));
+  const auto gone = std::make_shared<Recorder>();
+  const auto id = scheduler.submit(request_of(served_->prompt(60, 0), 5), gone);
+  submit(scheduler, request_of(served_->prompt(20, 0), 2))->wait();  // the other was asked for
+  scheduler.cancel(id);
+  EXPECT_EQ(gone->wait().result.finish, FinishReason::kCancelled);
+
+  const auto first = std::make_shared<Recorder>(), second = std::make_shared<Recorder>();
+  Gate submitted;
+  bool together = false;
+  first->on_piece = [&](const generate::GeneratedPiece&) {
+    submitted.wait();
+    return generate::Verdict{};
+  };
+  first->on_end = [&] { together = !second->tokens.empty(); };
+  scheduler.submit(request_of(served_->prompt(20, 1), 8), first);
+  scheduler.submit(request_of(served_->prompt(20, 2), 8), second);
+  submitted.open();
+  first->wait();
+  second->wait();
+  EXPECT_FALSE(together);
+
+  disk.arrive(id);
+  submit(scheduler, request_of(served_->prompt(20, 3), 2))->wait();
+  const std::lock_guard lock(disk.mutex);
+  EXPECT_TRUE(disk.done.empty());
+}
+
 // ---- Adapters, turns ----------------------------------------------------------------------------
 
 TEST_F(SchedulerCrowd, RequestsWithOtherAdaptersTakeTurns) {
