@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "generate/scheduler_loop.h"
@@ -174,8 +175,8 @@ std::unique_ptr<state::SequenceState> SchedulerLoop::find_beginning(const Genera
   if (prefixes_ == nullptr) return nullptr;
   try {
     return prefixes_->find(generation.key(), generation.tokens(), &logits);
-  } catch (const Error&) {
-    return nullptr;  // an unreadable file: the tokens are at hand
+  } catch (const std::exception&) {
+    return nullptr;  // no room, no memory: the tokens are at hand
   }
 }
 
@@ -195,12 +196,12 @@ void SchedulerLoop::suspend_least_important() {
         return left != right ? left < right : a->id() > b->id();
       });
   const GenerationPointer generation = *victim;
+  waiting_.push_back(generation);  // may fail: it must be in one of the lists
   active_.erase(victim);
   remember(*generation, true);
   generation->suspend().reset();
   generation->refused_at = ++releases_;
   generation->looked = false;
-  waiting_.push_back(generation);
   ++statistics_.preempted;
 }
 
@@ -211,7 +212,7 @@ void SchedulerLoop::remember(Generation& generation, bool boundary, std::span<co
   try {
     prefixes_->keep(generation.key(), generation.tokens().first(static_cast<std::size_t>(length)),
                     *generation.sequence(), logits, boundary);
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     // It will be evaluated again.
   }
 }
@@ -251,6 +252,10 @@ void SchedulerLoop::fail(GenerationPointer generation, const Error& error) {
 }
 
 void SchedulerLoop::fail_all(const Error& error) {
+  // What the pass under way would have told them.
+  known_.clear();
+  parts_.clear();
+  outcomes_.clear();
   while (!active_.empty()) fail(active_.back(), error);
   while (!waiting_.empty()) fail(waiting_.back(), error);
 }

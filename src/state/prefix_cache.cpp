@@ -169,7 +169,12 @@ struct PrefixCache::Impl {
       if (known && !pool.needs_snapshots() && logits.empty())
         return touch(*tree, PrefixTree::any_entry(node));
       node.entry = std::move(entry);
-      entries.insert({tree, &node});
+      try {
+        entries.insert({tree, &node});
+      } catch (...) {
+        tree->remove(node);  // else nobody could give it up
+        throw;
+      }
     }
     if (!logits.empty()) node.entry->logits.assign(logits.begin(), logits.end());
     node.entry->boundary = node.entry->boundary || boundary;

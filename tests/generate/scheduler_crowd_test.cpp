@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <new>
 #include <random>
 #include <thread>
 
@@ -540,6 +541,70 @@ TEST_F(SchedulerCrowd, AFetchCountsUntilItHasEnded) {
   submit(scheduler, request_of(served_->prompt(20, 3), 2))->wait();
   const std::lock_guard lock(disk.mutex);
   EXPECT_TRUE(disk.done.empty());
+}
+
+/// Has no memory left for what it is told to fail at.
+class FailingPrefixes final : public generate::Prefixes {
+ public:
+  struct Fails {
+    bool find = false, keep = false, snapshots = false;
+  };
+  explicit FailingPrefixes(Fails fails) : fails_(fails) {}
+
+  std::unique_ptr<state::SequenceState> find(const state::PrefixKey&, std::span<const std::int32_t>,
+                                             std::vector<float>*) override {
+    if (fails_.find) throw std::bad_alloc();
+    return nullptr;
+  }
+  void keep(const state::PrefixKey&, std::span<const std::int32_t>, const state::SequenceState&,
+            std::span<const float>, bool) override {
+    if (fails_.keep) throw std::bad_alloc();
+  }
+  std::int64_t next_stop(std::int64_t, std::int64_t total,
+                         std::span<const std::int64_t>) const override {
+    return total;
+  }
+  bool snapshot_due(std::int64_t length) const override {
+    if (fails_.snapshots && length == 24) throw std::bad_alloc();
+    return false;
+  }
+  bool make_room(std::span<const std::int64_t>, std::int64_t) override { return false; }
+
+ private:
+  Fails fails_;
+};
+
+TEST_F(SchedulerCrowd, WhatCannotBeRememberedIsSaidAllTheSame) {
+  load({.sequences = 2});
+  const GenerateRequest request = request_of(served_->prompt(20, 0), 8);
+  const std::string expected = served_->session(request).text;
+  for (const auto& fails : {FailingPrefixes::Fails{.find = true, .keep = false, .snapshots = false},
+                            {.find = false, .keep = true, .snapshots = false}}) {
+    Scheduler scheduler = served_->start({.parallel = 2}, std::make_unique<FailingPrefixes>(fails));
+    const auto told = submit(scheduler, copy_of(request));
+    EXPECT_EQ(told->wait().error, "");
+    EXPECT_EQ(told->text, expected);
+  }
+}
+
+// In the middle of a pass: whoever was in it is told that it failed, once, and nothing of it is
+// left for the next pass.
+TEST_F(SchedulerCrowd, WhatFailsForEveryoneEndsThemOnce) {
+  load({.sequences = 3});
+  const std::string expected = served_->session(request_of(served_->prompt(40, 3), 8)).text;
+  Scheduler scheduler =
+      served_->start({.parallel = 3}, std::make_unique<FailingPrefixes>(FailingPrefixes::Fails{
+                                          .find = false, .keep = false, .snapshots = true}));
+  std::vector<std::shared_ptr<Recorder>> recorders;
+  for (std::size_t i = 0; i < 3; ++i)
+    recorders.push_back(submit(scheduler, request_of(served_->prompt(20, i), 8)));
+  for (const auto& each : recorders) EXPECT_NE(each->wait().error, "");
+  const auto later = submit(scheduler, request_of(served_->prompt(40, 3), 8));
+  EXPECT_EQ(later->wait().error, "");
+  EXPECT_EQ(later->text, expected);
+  scheduler.drain(std::chrono::milliseconds(0));
+  EXPECT_EQ(scheduler.statistics().failed, 3);
+  EXPECT_EQ(scheduler.statistics().finished, 1);
 }
 
 // ---- Adapters, turns ----------------------------------------------------------------------------
