@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <utility>
 
 #include "generate/scheduler_loop.h"
@@ -63,11 +64,15 @@ SchedulerLoop::GenerationPointer SchedulerLoop::next_waiting() const {
 bool SchedulerLoop::is_being_read(const Generation& generation) const {
   if (prefixes_ == nullptr) return false;
   const std::span<const text::TokenId> tokens = generation.tokens();
+  // Asked of everyone who waits about everyone who reads, before every pass: no more is compared
+  // than must be equal, first what comes after the beginnings that many have in common.
   const auto reads_much = [&](const Generation& other, std::int64_t from) {
-    if (other.key() != generation.key()) return false;
     const std::span<const text::TokenId> read = other.tokens();
-    const auto common = std::mismatch(tokens.begin(), tokens.end(), read.begin(), read.end());
-    return common.first - tokens.begin() - from >= kWorthWaiting;
+    const std::int64_t common = from + kWorthWaiting;
+    return std::ssize(tokens) >= common && std::ssize(read) >= common &&
+           std::equal(tokens.begin() + from, tokens.begin() + common, read.begin() + from) &&
+           std::equal(tokens.begin(), tokens.begin() + from, read.begin()) &&
+           other.key() == generation.key();
   };
   return std::any_of(active_.begin(), active_.end(),
                      [&](const GenerationPointer& other) {
