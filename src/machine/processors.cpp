@@ -45,9 +45,9 @@ bool slowed_by_heat(const SystemFiles& files) {
   }
   // Raspberry Pi: bits 1 to 3 are now, 17 to 19 since the start (frequency capped, throttled, soft
   // temperature limit); 0 and 16 are low voltage.
-  const auto bits = files.line("/sys/devices/platform/soc/soc:firmware/get_throttled");
-  const std::string_view digits =
-      bits && bits->starts_with("0x") ? std::string_view(*bits).substr(2) : bits.value_or("");
+  const std::string bits =
+      files.line("/sys/devices/platform/soc/soc:firmware/get_throttled").value_or("");
+  const std::string_view digits = std::string_view(bits).substr(bits.starts_with("0x") ? 2 : 0);
   return (leading_number(digits, 16).value_or(0) & 0xE000E) != 0;
 }
 

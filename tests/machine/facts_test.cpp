@@ -218,6 +218,9 @@ TEST(Power, OnMainsAndUnknown) {
   FakeTree raspberry;
   raspberry.file("/sys/devices/platform/soc/soc:firmware/get_throttled", "0x20000\n");
   EXPECT_TRUE(power(raspberry.files()).throttled);
+  // The kernel writes the number without "0x".
+  raspberry.file("/sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
+  EXPECT_TRUE(power(raspberry.files()).throttled);
 }
 
 TEST(Disks, PartitionsEncryptionAndVolumesLeadToTheDisk) {
