@@ -143,12 +143,12 @@ class ReplyReader::Impl {
  private:
   /// The markup of a call that was dropped becomes a part of the event that says so.
   static void fold_markup(std::vector<ReplyEvent>& events) {
-    using Kind = ReplyEvent::Kind;
+    using EventKind = ReplyEvent::Kind;
     const auto dropped = std::find_if(events.begin(), events.end(), [](const ReplyEvent& event) {
-      return event.kind == Kind::kToolCallDropped;
+      return event.kind == EventKind::kToolCallDropped;
     });
     if (dropped == events.end()) return;
-    const auto is_text = [](const ReplyEvent& event) { return event.kind == Kind::kText; };
+    const auto is_text = [](const ReplyEvent& event) { return event.kind == EventKind::kText; };
     for (auto event = dropped; event != events.end(); ++event) {
       if (is_text(*event)) dropped->text += event->text;
     }

@@ -36,7 +36,9 @@ constexpr std::int8_t kNibbles[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3
 const CodedKernels& coded_kernels_of(const KernelTable& kernels) noexcept {
   [[maybe_unused]] const std::string_view name = kernels.name;
 #if defined(__x86_64__)
+#if !defined(HEARTH_NO_AVX512BF16)
   if (name == "avx512bf16" || name == "amx") return coded_kernels_avx512bf16();
+#endif
 #if !defined(HEARTH_NO_AVX512VNNI)
   if (name == "avx512vnni") return coded_kernels_avx512vnni();
 #endif

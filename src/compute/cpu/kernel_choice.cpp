@@ -39,8 +39,11 @@ std::vector<Level> levels() {
   std::vector<Level> all;
   [[maybe_unused]] const machine::CpuFeatures features = machine::cpu_features();
 #if defined(__x86_64__)
-  const bool bf16 = features.avx512_vnni && features.avx512_vbmi && features.avx512_bf16;
+  [[maybe_unused]] const bool bf16 =
+      features.avx512_vnni && features.avx512_vbmi && features.avx512_bf16;
+#if !defined(HEARTH_NO_AVX512BF16)
   all.push_back({&avx512bf16_kernels(), bf16});
+#endif
 #if !defined(HEARTH_NO_AMX)
   const bool tiles = kAmxEmulated || (features.amx_int8 && machine::may_use_tiles());
   // Only when asked for (HEARTH_CPU=amx): its instructions were never run.

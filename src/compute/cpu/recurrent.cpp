@@ -85,14 +85,14 @@ void RecurrentEngine::state_space_scan(const StateSpaceScanArguments& a) noexcep
 }
 
 void RecurrentEngine::selective_scan(const SelectiveScanArguments& a) noexcept {
-  constexpr std::int64_t kLanes = 16;
+  constexpr std::int64_t kPartWidth = 16;
   const std::int64_t channels = a.x.shape[1];
   const std::int64_t size = a.b.shape[1];
-  for_parts(a.rows, (channels + kLanes - 1) / kLanes, kLanes * 20 * size,
+  for_parts(a.rows, (channels + kPartWidth - 1) / kPartWidth, kPartWidth * 20 * size,
             [&](std::int64_t index, std::int64_t part, RecurrentWorkspace& work) noexcept {
               const Segment segment(a.rows, index);
-              const std::int64_t first = part * kLanes;
-              const std::int64_t width = std::min(kLanes, channels - first);
+              const std::int64_t first = part * kPartWidth;
+              const std::int64_t width = std::min(kPartWidth, channels - first);
               float* const slots = floats_of(a.state) + first * a.state.strides[2];
               float* const turned_a = work.turned_keys;
               SelectiveRows run;
@@ -106,15 +106,15 @@ void RecurrentEngine::selective_scan(const SelectiveScanArguments& a) noexcept {
               run.b_stride = a.b.strides[0];
               run.c_stride = a.c.strides[0];
               run.out_stride = a.out.strides[0];
-              if (width < kLanes) std::fill_n(turned_a, size * kLanes, 0.0F);
+              if (width < kPartWidth) std::fill_n(turned_a, size * kPartWidth, 0.0F);
               kernels_.transpose(floats_of(a.a) + first * a.a.strides[0], a.a.strides[0], width,
-                                 size, turned_a, kLanes);
-              if (segment.initial_slot < 0 || width < kLanes) {
-                std::fill_n(run.state, size * kLanes, 0.0F);
+                                 size, turned_a, kPartWidth);
+              if (segment.initial_slot < 0 || width < kPartWidth) {
+                std::fill_n(run.state, size * kPartWidth, 0.0F);
               }
               if (segment.initial_slot >= 0) {
                 kernels_.transpose(slots + segment.initial_slot * a.state.strides[0],
-                                   a.state.strides[2], width, size, run.state, kLanes);
+                                   a.state.strides[2], width, size, run.state, kPartWidth);
               }
               for (std::int64_t t = segment.begin; t < segment.end;) {
                 const std::int64_t end = segment.run_end(t, segment.end - t);
@@ -127,7 +127,7 @@ void RecurrentEngine::selective_scan(const SelectiveScanArguments& a) noexcept {
                 kernels_.selective_rows(run);
                 const std::int32_t slot = segment.slot_after(end - 1);
                 if (slot >= 0) {
-                  kernels_.transpose(run.state, kLanes, size, width,
+                  kernels_.transpose(run.state, kPartWidth, size, width,
                                      slots + slot * a.state.strides[0], a.state.strides[2]);
                 }
                 t = end;
