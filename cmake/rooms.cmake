@@ -187,6 +187,12 @@ function(hearth_target_instruction_sets)
   endforeach()
 endfunction()
 
+# What libhearth needs of rooms that need curl and SSL: compiled with its neighbours, each would bring these along.
+set(HEARTH_LIBRARY_SOURCES serve/served_model serve/waiting_line plan/setup_file measure/json_reader)
+foreach(source ${HEARTH_LIBRARY_SOURCES})
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/${source}.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endforeach()
+
 # Under the sanitizers optimising takes most of a build's time, and only arithmetic, parsing and masks of vocabularies run
 # long enough to be worth it: these rooms, and most tests, are compiled as they are written.
 set(HEARTH_PLAIN_ROOMS model measure hub plan serve capi cli)
