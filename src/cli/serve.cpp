@@ -24,6 +24,7 @@
 #include "cli/output.h"
 #include "cli/page_facts.h"
 #include "cli/run.h"
+#include "cli/said.h"
 #include "cli/served_models.h"
 #include "cli/settings.h"
 #include "cli/words.h"
@@ -289,6 +290,12 @@ void serve_models(ServeOptions options, std::vector<SettingValue> values) {
   service.watch(server);
   server.start();
   std::optional<Error> problem;
+  if (!directory.named().empty() && !options.quiet) {  // the address is told when it is done
+    std::vector<std::string> names;
+    for (const serve::AvailableModel& model : directory.named())
+      names.push_back(printable(model.name));
+    tell("loading " + joined(names));
+  }
   {
     const Preloading preloading(models, directory.named());
     bool greeted = false;

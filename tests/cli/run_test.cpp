@@ -579,6 +579,7 @@ TEST(ServeCommand, GreetsWhenTheModelsAreLoaded) {
   const Program program(
       {"serve", stories_model().string(), "--port", "0", "--alias", "tiny=stories260K"});
   Terminal terminal(program);
+  ASSERT_TRUE(terminal.wait_for("hearth: loading stories260K")) << terminal.screen();
   ASSERT_TRUE(terminal.wait_for("Hearth is at http://")) << terminal.screen();
   ASSERT_TRUE(terminal.wait_for("Loaded: stories260K\r\nOther names: tiny = stories260K"))
       << terminal.screen();
