@@ -130,6 +130,7 @@ void ChoiceListener::failed(const Error& error) {
   sent.kind = ChannelEvent::Kind::kFailed;
   sent.message = error.hint().empty() ? std::string(error.what())
                                       : std::string(error.what()) + "; " + error.hint();
+  sent.refused = error.exit_code() == ExitCode::kUsage;
   channel_->push(std::move(sent));
 }
 

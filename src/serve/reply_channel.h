@@ -30,6 +30,7 @@ struct ChannelEvent {
   ChoiceEnd end;                       ///< kEnd
   std::vector<text::TokenId> tokens;   ///< kEnd: what was generated
   std::string message;                 ///< kFailed
+  bool refused = false;                ///< kFailed: because of what the request asks for
 };
 
 /// Events of all choices, in order. Any number of threads push, one takes. No longer than the

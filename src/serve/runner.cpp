@@ -274,7 +274,8 @@ ReplyRecord Reply::run(const std::vector<Choice>& choices,
     if (!event) {
       if (request_.stream) exchange_.write(writer_.keep_alive());
     } else if (event->kind == ChannelEvent::Kind::kFailed) {
-      fail(RequestFailure(500, event->message));
+      fail(event->refused ? RequestFailure(400, event->message, "invalid_value")
+                          : RequestFailure(500, event->message));
       return record_;
     } else {
       on_event(*event);

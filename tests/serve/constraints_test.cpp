@@ -65,5 +65,29 @@ TEST(Constraints, ToolsWhoseSchemasCannotBeKeptToTakeAnyObject) {
   }
 }
 
+// Not an error of the server: the client can do something about it, and is told what.
+TEST(Constraints, AGrammarThatTakesTooLongIsRefused) {
+  HEARTH_REQUIRE_FILE(hearth::testing::stories_model());
+  TestServer server(TestServer::small());
+  server.directory.add("stories", hearth::testing::stories_model());
+  server.start();
+  std::string grammar = "root ::= s\ns ::= \"\"";  // every text leads to another state
+  for (char c = ' '; c <= '~'; ++c) {
+    if (c != '"' && c != '\\') grammar += std::string(" | \"") + c + "\" s \"" + c + "\"";
+  }
+  grammar += " | [\\u007f-\\U0010ffff] s\n";
+  Json body = {{"prompt", "Say it."}, {"max_tokens", 4}, {"n", 2}, {"grammar", grammar}};
+  const RawResponse refused = server.post("/v1/completions", body.dump());
+  EXPECT_EQ(refused.status, 400) << refused.body;
+  const Json error = Json::parse(refused.body)["error"];
+  EXPECT_EQ(error["code"], "invalid_value") << error;
+  EXPECT_NE(error["message"].get<std::string>().find("simplify it"), std::string::npos) << error;
+  body["stream"] = true;
+  EXPECT_NE(server.post("/v1/completions", body.dump()).body.find("simplify it"),
+            std::string::npos);
+  body = {{"prompt", "Say it."}, {"max_tokens", 4}, {"grammar", "root ::= [a-z ]+"}};
+  EXPECT_EQ(server.post("/v1/completions", body.dump()).status, 200);
+}
+
 }  // namespace
 }  // namespace hearth::serve

@@ -11,9 +11,12 @@ namespace {
 /// right continuations, each of which can be completed by itself.
 constexpr std::size_t kMaxItems = 4000;
 constexpr std::size_t kMaxSeen = 200'000;
-/// Places that one mask may lead through: nobody waits for longer. Ordinary grammars need some
-/// thousands, once.
-constexpr std::size_t kMaxFollowed = 10'000'000;
+/// What a mask, a token or a forced text may cost, in edges that are looked at, of a nanosecond or
+/// two each: everybody whom the model serves waits meanwhile, and nobody for longer. Ordinary
+/// grammars need half a million at most, once.
+constexpr std::size_t kMaxEffort = 40'000'000;
+/// In the same unit: each place that is followed and each jump from it; a state, besides its row.
+constexpr std::size_t kPlaceEffort = 32, kStateEffort = 64;
 /// The absolute limit; Grammar starts afresh long before.
 constexpr std::size_t kMaxBytes = std::size_t{512} << 20;
 /// A walk of fewer nodes costs less than remembering its result.
@@ -46,9 +49,12 @@ void insert_sorted(std::vector<std::uint32_t>& list, std::uint32_t number) {
   list.insert(std::upper_bound(list.begin(), list.end(), number), number);
 }
 
-[[noreturn]] void too_ambiguous() {
-  throw Error("the grammar is too ambiguous: it takes too long or too much memory to follow",
-              "simplify it: alternatives that begin alike should be factored out");
+[[noreturn]] void too_complex() {
+  throw Error(
+      "the grammar is too complex: it takes too long or too much memory to follow",
+      "simplify it: factor out alternatives that begin alike, and let fewer of them contain "
+      "the rule that they are part of",
+      ExitCode::kUsage);
 }
 
 }  // namespace
@@ -160,21 +166,31 @@ void Automaton::follow(const Item& item) {
   }
 }
 
+void Automaton::spend(std::size_t effort) {
+  effort_ += effort;
+  if (effort_ > kMaxEffort) too_complex();
+}
+
 Automaton::StateId Automaton::settle() {
+  // Also when it fails: others go on with this automaton.
+  struct Emptied {
+    Automaton& automaton;
+    ~Emptied() {
+      automaton.work_.clear();
+      automaton.found_.clear();
+      automaton.seen_.clear();
+      automaton.fresh_repetitions_.clear();
+      automaton.accepts_ = false;
+    }
+  } const emptied{*this};
   while (!work_.empty() && found_.size() < kMaxItems && seen_.size() < kMaxSeen) {
     const Item item = work_.back();
     work_.pop_back();
+    spend(kPlaceEffort * (1 + network_.jumps(item.node).size()));
     follow(item);
-    ++followed_;
   }
   std::sort(found_.begin(), found_.end());
-  const StateId state = found_.empty() && !accepts_ ? kDead : intern(accepts_);
-  work_.clear();
-  found_.clear();
-  seen_.clear();
-  fresh_repetitions_.clear();
-  accepts_ = false;
-  return state;
+  return found_.empty() && !accepts_ ? kDead : intern(accepts_);
 }
 
 Automaton::StateId Automaton::intern(bool accepting) {
@@ -188,6 +204,7 @@ Automaton::StateId Automaton::intern(bool accepting) {
       return at->second;
   }
   check_size();
+  spend(kStateEffort + classes_);
   const auto id = static_cast<StateId>(states_.size());
   State state;
   state.first = static_cast<std::uint32_t>(items_.size());
@@ -201,7 +218,7 @@ Automaton::StateId Automaton::intern(bool accepting) {
 }
 
 void Automaton::check_size() const {
-  if (bytes() > kMaxBytes) too_ambiguous();
+  if (bytes() > kMaxBytes) too_complex();
 }
 
 Automaton::StateId Automaton::find_step(StateId state, std::uint16_t symbol_class) {
@@ -209,6 +226,7 @@ Automaton::StateId Automaton::find_step(StateId state, std::uint16_t symbol_clas
   const State from = states_[state];
   for (std::uint32_t i = 0; i < from.count; ++i) {
     const Item item = items_[from.first + i];
+    effort_ += network_.symbols(item.node).size();  // too much is noticed in settle()
     for (const Network::SymbolEdge& edge : network_.symbols(item.node)) {
       if (edge.first <= symbol && symbol <= edge.last) add(edge.target, item.frame);
     }
@@ -219,6 +237,7 @@ Automaton::StateId Automaton::find_step(StateId state, std::uint16_t symbol_clas
 }
 
 Automaton::StateId Automaton::run(StateId state, std::string_view bytes, bool markup) {
+  effort_ = 0;
   for (const char c : bytes) {
     if (state == kDead) break;
     state = step(state, static_cast<unsigned char>(c) + (markup ? kMarkupBytes : 0));
@@ -236,6 +255,7 @@ bool Automaton::easy_character(StateId state, int utf8_state, int length) {
     const int byte_class = network_.classes()[byte];
     if (byte_class == last_class) continue;
     last_class = byte_class;
+    spend(1);
     const StateId next = step(state, byte);
     if (next == last_next && next != kDead) continue;
     if (!easy_character(next, now.after, length)) return false;
@@ -256,6 +276,7 @@ bool Automaton::easy_ahead(StateId state, int length) {
       // A class may span leads of different lengths only when all of them are dead.
       if (byte_class == last_class && lead.after == kBoundary) continue;
       last_class = byte_class;
+      spend(1);
       all = easy_character(step(state, byte), lead.after, length);
     }
   }
@@ -272,7 +293,6 @@ void Automaton::walk(StateId state, const TokenTrie::Walk& nodes, int symbol_off
   walk_states_.resize(trie_->max_depth() + 1);
   walk_states_[0] = state;
   for (std::size_t at = 0; at < nodes.size(); ++visited) {
-    if (followed_ > kMaxFollowed) too_ambiguous();
     const TokenTrie::Node& node = nodes[at];
     const StateId next = step(walk_states_[node.depth - 1U], node.byte + symbol_offset);
     if (next == kDead) {
@@ -287,10 +307,13 @@ void Automaton::walk(StateId state, const TokenTrie::Walk& nodes, int symbol_off
 }
 
 std::span<const std::uint64_t> Automaton::mask(StateId state, std::vector<std::uint64_t>& own) {
-  followed_ = 0;
+  effort_ = 0;
   if (states_[state].mask >= 0) return masks_[static_cast<std::size_t>(states_[state].mask)];
   own.assign(trie_->words(), 0);
   if (state == kDead) return own;
+  // A request's other choices are in the same state: it is tried once.
+  if (states_[state].mask == kTooMuch) too_complex();
+  states_[state].mask = kTooMuch;
   std::size_t visited = 0;
   if (easy_ahead(state, kEasyLength)) {
     std::copy(trie_->easy().begin(), trie_->easy().end(), own.begin());
@@ -303,6 +326,7 @@ std::span<const std::uint64_t> Automaton::mask(StateId state, std::vector<std::u
     for (const text::TokenId end : trie_->ends())
       own[static_cast<std::size_t>(end) / 64] |= std::uint64_t{1} << (end % 64);
   }
+  states_[state].mask = kNotKept;
   if (visited < kCheapWalk) return own;
   states_[state].mask = static_cast<std::int32_t>(masks_.size());
   masks_.push_back(own);
@@ -325,6 +349,7 @@ int Automaton::only_symbol(StateId state) const {
 }
 
 std::string Automaton::only_text(StateId state, std::size_t limit) {
+  effort_ = 0;
   std::string text;
   while (text.size() < limit && !states_[state].accepting) {
     const int symbol = only_symbol(state);
@@ -339,6 +364,7 @@ std::string Automaton::only_text(StateId state, std::size_t limit) {
 
 Automaton::StateId Automaton::move_to(Automaton& other, StateId state) const {
   if (state == kDead) return kDead;
+  other.effort_ = 0;
   const State& from = states_[state];
   for (std::uint32_t i = 0; i < from.count; ++i) {
     const Item& item = items_[from.first + i];

@@ -47,17 +47,18 @@ class Automaton {
 
   [[nodiscard]] StateId start() const { return start_; }
   [[nodiscard]] bool accepting(StateId state) const { return states_[state].accepting; }
-  /// Throws Error when the grammar is so ambiguous that it exceeds the limits of memory.
+  /// Throws Error, as all that steps does, when the grammar is so ambiguous, or tells so many texts
+  /// apart, that it exceeds the limits of effort and memory. The automaton stays usable.
   [[nodiscard]] StateId step(StateId state, int symbol) {
     const StateId next = rows_[state * classes_ + network_.classes()[symbol]];
     return next != kUnknown ? next : find_step(state, network_.classes()[symbol]);
   }
-  /// Through all bytes, as markup or not.
+  /// Through all bytes of a token, as markup or not.
   [[nodiscard]] StateId run(StateId state, std::string_view bytes, bool markup);
 
   /// The tokens that may come next, one bit each; the ends of generation where the text may end.
   /// Kept for a while when it was expensive; `own` is room for the others. Valid until the next
-  /// call with the same `own`. Throws Error when the grammar is so ambiguous that it takes seconds.
+  /// call with the same `own`.
   [[nodiscard]] std::span<const std::uint64_t> mask(StateId state, std::vector<std::uint64_t>& own);
 
   /// Text that must come next, as far as it is the only one; at most `limit` bytes.
@@ -72,6 +73,7 @@ class Automaton {
  private:
   static constexpr StateId kUnknown = UINT32_MAX;
   static constexpr std::uint32_t kNoFrame = 0;
+  static constexpr std::int32_t kNotKept = -1, kTooMuch = -2;  // instead of a mask
 
   /// One frame of a stack; stacks share their lower parts. Equal stacks are one.
   struct Frame {
@@ -89,9 +91,9 @@ class Automaton {
   struct State {
     std::uint32_t first = 0, count = 0;  // in items_
     bool accepting = false;
-    std::uint8_t easy = 0;        // so many easy code points are known to be possible
-    std::uint8_t not_easy = 255;  // so many are known not to be
-    std::int32_t mask = -1;       // in masks_
+    std::uint8_t easy = 0;         // so many easy code points are known to be possible
+    std::uint8_t not_easy = 255;   // so many are known not to be
+    std::int32_t mask = kNotKept;  // in masks_
   };
 
   std::uint32_t push(std::uint32_t parent, std::uint32_t place, std::uint32_t count);
@@ -104,6 +106,8 @@ class Automaton {
   StateId settle();
   StateId intern(bool accepting);
   void check_size() const;
+  /// Throws Error when there was enough.
+  void spend(std::size_t effort);
   bool easy_ahead(StateId state, int length);
   bool easy_character(StateId state, int utf8_state, int length);
   void walk(StateId state, const TokenTrie::Walk& nodes, int symbol_offset,
@@ -125,7 +129,7 @@ class Automaton {
   // While a state is being found: the places to follow, those that were seen, those that have
   // symbols.
   std::vector<Item> work_, found_;
-  std::size_t followed_ = 0;  // items, since the mask was asked for
+  std::size_t effort_ = 0;  // since a mask, a token or a text was asked for
   PlaceSet seen_;
   std::vector<std::uint32_t> fresh_repetitions_;  // frames without a symbol in them yet
   bool accepts_ = false;

@@ -1,8 +1,10 @@
 #include "generate/grammar/compiled.h"
 
 #include <algorithm>
+#include <atomic>
 #include <list>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 
 #include "generate/grammar/tool_frames.h"
@@ -13,6 +15,8 @@ namespace {
 
 /// States and masks of one automaton; then a new one is begun.
 constexpr std::size_t kAutomatonBytes = std::size_t{96} << 20;
+/// The same where all grammars together hold more than GrammarCache::kMaxBytes.
+constexpr std::size_t kLeastAutomatonBytes = std::size_t{8} << 20;
 constexpr std::size_t kMaxAutomata = 4;  // vocabularies that one grammar serves at a time
 constexpr std::size_t kForcedBytes = 256;
 constexpr std::uint32_t kMaxSpaceAfterReasoning = 4;
@@ -26,11 +30,10 @@ class GrammarConstraint final : public TokenConstraint {
         state_(shared_->automaton.start()) {}
 
   std::span<const std::uint64_t> allowed() override {
-    const std::scoped_lock lock(shared_->mutex);
-    const std::span<const std::uint64_t> mask = shared_->automaton.mask(state_, own_);
+    const auto mask = use([this](Automaton& automaton) { return automaton.mask(state_, own_); });
     if (std::all_of(mask.begin(), mask.end(), [](std::uint64_t word) { return word == 0; }))
       throw Error("the model's vocabulary has no token for what the grammar asks for here",
-                  "use a grammar whose characters the model can write");
+                  "use a grammar whose characters the model can write", ExitCode::kUsage);
     return mask;
   }
 
@@ -39,25 +42,20 @@ class GrammarConstraint final : public TokenConstraint {
     const std::string_view bytes = trie_->bytes(token);
     const bool markup = !bytes.empty() && trie_->is_markup(token);
     if (bytes.empty()) return;
-    {
-      const std::scoped_lock lock(shared_->mutex);
-      const Automaton::StateId next = shared_->automaton.run(state_, bytes, markup);
-      if (next != Automaton::kDead) {
-        state_ = next;
-      } else if (!markup) {
-        throw Error("the token '" + printable(bytes) + "' is not what the grammar allows here",
-                    "choose among the allowed tokens");
-      }
+    const Automaton::StateId next =
+        use([&](Automaton& automaton) { return automaton.run(state_, bytes, markup); });
+    if (next != Automaton::kDead) {
+      state_ = next;
+    } else if (!markup) {
+      throw Error("the token '" + printable(bytes) + "' is not what the grammar allows here",
+                  "choose among the allowed tokens");
     }
     leave_full_automaton();
   }
 
   std::vector<text::TokenId> forced() override {
-    std::string text;
-    {
-      const std::scoped_lock lock(shared_->mutex);
-      text = shared_->automaton.only_text(state_, kForcedBytes);
-    }
+    const std::string text =
+        use([this](Automaton& automaton) { return automaton.only_text(state_, kForcedBytes); });
     // The last token might have become another one together with what follows: it is left to the
     // model.
     if (text.size() < 2) return {};
@@ -90,10 +88,27 @@ class GrammarConstraint final : public TokenConstraint {
     return tokens;
   }
 
+  /// What `step` gives for the automaton. One that was too much for it is nobody's any more: what
+  /// was learned in vain is not kept.
+  template <class Step>
+  std::invoke_result_t<Step, Automaton&> use(Step step) const {
+    try {
+      const std::scoped_lock lock(shared_->mutex);
+      const auto result = step(shared_->automaton);
+      shared_->held.set(shared_->automaton.bytes());
+      return result;
+    } catch (...) {
+      grammar_->forget(*shared_);
+      throw;
+    }
+  }
+
   void leave_full_automaton() {
+    const std::size_t limit =
+        HeldBytes::of_all() > GrammarCache::kMaxBytes ? kLeastAutomatonBytes : kAutomatonBytes;
     {
       const std::scoped_lock lock(shared_->mutex);
-      if (shared_->automaton.bytes() < kAutomatonBytes) return;
+      if (shared_->automaton.bytes() < limit) return;
     }
     std::shared_ptr<SharedAutomaton> next = grammar_->automaton(trie_, shared_.get());
     if (next == shared_) return;
@@ -110,7 +125,32 @@ class GrammarConstraint final : public TokenConstraint {
   std::vector<std::uint64_t> own_;
 };
 
+std::atomic<std::size_t>& bytes_of_all() {
+  static std::atomic<std::size_t> bytes{0};
+  return bytes;
+}
+
+/// Whole texts may cost more than tokens.
+Automaton::StateId run_text(Automaton& automaton, std::string_view text) {
+  Automaton::StateId state = automaton.start();
+  for (std::size_t i = 0; i < text.size(); ++i)
+    state = automaton.run(state, text.substr(i, 1), /*markup=*/false);
+  return state;
+}
+
 }  // namespace
+
+void HeldBytes::set(std::size_t bytes) {
+  bytes_of_all() += bytes - bytes_;  // modulo 2^64 where it became less
+  bytes_ = bytes;
+}
+
+std::size_t HeldBytes::of_all() { return bytes_of_all(); }
+
+void Grammar::forget(const SharedAutomaton& automaton) const {
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(automata_, [&](const auto& known) { return known.get() == &automaton; });
+}
 
 std::shared_ptr<SharedAutomaton> Grammar::automaton(const std::shared_ptr<const TokenTrie>& trie,
                                                     const SharedAutomaton* full) const {
@@ -213,25 +253,37 @@ std::string key_of(const Options& options) {
 
 bool matches(const Grammar& grammar, std::string_view text) {
   Automaton automaton(grammar.network(), nullptr);
-  return automaton.accepting(automaton.run(automaton.start(), text, false));
+  return automaton.accepting(run_text(automaton, text));
 }
 
 bool matches_prefix(const Grammar& grammar, std::string_view text) {
   Automaton automaton(grammar.network(), nullptr);
-  return automaton.run(automaton.start(), text, false) != Automaton::kDead;
+  return run_text(automaton, text) != Automaton::kDead;
 }
 
 GrammarSize size(const Grammar& grammar) { return grammar.size(); }
 
 struct GrammarCache::Impl {
   std::mutex mutex;
-  std::size_t capacity;
+  std::size_t capacity, max_bytes;
   std::list<std::pair<std::string, std::shared_ptr<const Grammar>>> entries;  // latest first
   std::unordered_map<std::string_view, decltype(entries)::iterator> by_key;
+
+  /// Lets go of what is least recently used, and by nobody now, while all grammars hold too much.
+  void make_room() {
+    for (auto entry = entries.end(); HeldBytes::of_all() > max_bytes && entry != entries.begin();) {
+      --entry;
+      if (entry->second.use_count() > 1) continue;
+      by_key.erase(entry->first);
+      entry = entries.erase(entry);
+    }
+  }
 };
 
-GrammarCache::GrammarCache(std::size_t capacity) : impl_(std::make_unique<Impl>()) {
+GrammarCache::GrammarCache(std::size_t capacity, std::size_t max_bytes)
+    : impl_(std::make_unique<Impl>()) {
   impl_->capacity = std::max<std::size_t>(1, capacity);
+  impl_->max_bytes = max_bytes;
 }
 GrammarCache::~GrammarCache() = default;
 
@@ -240,7 +292,9 @@ std::shared_ptr<const Grammar> GrammarCache::find(const std::string& key) {
   const auto found = impl_->by_key.find(key);
   if (found == impl_->by_key.end()) return nullptr;
   impl_->entries.splice(impl_->entries.begin(), impl_->entries, found->second);
-  return found->second->second;
+  auto grammar = found->second->second;
+  impl_->make_room();
+  return grammar;
 }
 
 void GrammarCache::put(const std::string& key, std::shared_ptr<const Grammar> grammar) {
@@ -250,6 +304,7 @@ void GrammarCache::put(const std::string& key, std::shared_ptr<const Grammar> gr
     impl_->by_key.erase(impl_->entries.back().first);
     impl_->entries.pop_back();
   }
+  impl_->make_room();
   impl_->entries.emplace_front(key, std::move(grammar));
   impl_->by_key.emplace(impl_->entries.front().first, impl_->entries.begin());
 }

@@ -136,10 +136,12 @@ struct GrammarSize {
 [[nodiscard]] GrammarSize size(const Grammar& grammar);
 
 /// Compiled grammars by their source, so that requests with the same schema share one. Thread-safe;
-/// the least recently used one goes first.
+/// the least recently used one goes first. While all grammars of the process, with what was learned
+/// of them, hold more than `max_bytes`, those that nobody uses go.
 class GrammarCache {
  public:
-  explicit GrammarCache(std::size_t capacity = 32);
+  static constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
+  explicit GrammarCache(std::size_t capacity = 32, std::size_t max_bytes = kMaxBytes);
   ~GrammarCache();
   GrammarCache(const GrammarCache&) = delete;
   GrammarCache& operator=(const GrammarCache&) = delete;

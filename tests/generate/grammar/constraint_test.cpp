@@ -284,5 +284,23 @@ TEST(GrammarCache, KeepsTheLatest) {
   EXPECT_EQ(made, 4);
 }
 
+TEST(GrammarCache, KeepsWhatIsInUseWhenThereIsTooMuch) {
+  GrammarCache cache(32, 1);
+  int made = 0;
+  const auto get = [&](const std::string& key) {
+    return cache.get(key, [&] {
+      ++made;
+      return compile_regex(key);
+    });
+  };
+  const auto used = get("a");
+  (void)get("b");
+  (void)get("c");  // b goes
+  EXPECT_EQ(get("a"), used);
+  EXPECT_EQ(made, 3);
+  (void)get("b");
+  EXPECT_EQ(made, 4);
+}
+
 }  // namespace
 }  // namespace hearth::generate::grammar

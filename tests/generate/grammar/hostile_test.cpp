@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "generate/fake_tokenizer.h"
+#include "generate/grammar/compiled.h"
 #include "generate/grammar/grammar.h"
 #include "generate/grammar/random_schemas.h"
 #include "support/error.h"
@@ -248,6 +250,46 @@ TEST(Hostile, Grammars) {
   EXPECT_THROW((void)constraint->allowed(), Error);
   const auto counted = compile_gbnf("root ::= ((\"a\"{0,300}){0,300}){0,300}");
   EXPECT_TRUE(matches(*counted, std::string(400, 'a')));
+}
+
+/// Every text leads to another state: what was begun with is on the stack.
+std::string mirrored_texts() {
+  std::string source = "root ::= s\ns ::= \"\"";
+  for (char c = ' '; c <= '~'; ++c) {
+    if (c == '"' || c == '\\') continue;
+    source += std::string(" | \"") + c + "\" s \"" + c + "\"";
+  }
+  return source + " | [\\u007f-\\U0010ffff] s\n";
+}
+
+// One mask of these would take seconds, which everybody waits for, and half a gigabyte, for every
+// comment that tells the grammar from the one before.
+TEST(Hostile, EveryTextIsAnotherState) {
+  testing::FakeTokenizer tokenizer({"<eos>", "a", "b", "ab"});
+  tokenizer.ends = {0};
+  const auto trie = build_token_trie(tokenizer);
+  const auto grammar = compile_gbnf(mirrored_texts());
+  const auto constraint = constrain(grammar, trie);
+  try {
+    (void)constraint->allowed();
+    FAIL() << "as many states as there are texts";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kUsage);
+    EXPECT_NE(error.hint(), "");
+  }
+  // What was learned in vain is not kept for others.
+  EXPECT_EQ(size(*grammar).states, 0U);
+  // Nor does one mask lead through more than there is time for.
+  Automaton automaton(grammar->network(), trie.get());
+  std::vector<std::uint64_t> own;
+  EXPECT_THROW((void)automaton.mask(automaton.start(), own), Error);
+  EXPECT_LT(automaton.bytes(), std::size_t{128} << 20);
+  const std::size_t states = automaton.states();
+  EXPECT_THROW((void)automaton.mask(automaton.start(), own), Error);
+  EXPECT_EQ(automaton.states(), states);  // it is known now
+  EXPECT_NE(automaton.run(automaton.start(), "ab", false), Automaton::kDead);
+  // A long text is as much work as its length says.
+  EXPECT_TRUE(matches(*grammar, std::string(200, 'a')));
 }
 
 }  // namespace
