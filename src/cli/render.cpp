@@ -14,6 +14,7 @@
 #include "gguf/file.h"
 #include "support/error.h"
 #include "support/file.h"
+#include "support/json_limits.h"
 #include "text/chat_template.h"
 #include "text/jinja/template.h"
 
@@ -56,19 +57,22 @@ constexpr const char* kRenderFooter =
 
 constexpr std::size_t kMaxContextBytes = std::size_t{256} << 20;
 
-/// Parses JSON whose nesting is bounded: what is deeper than a template may use is refused before
-/// it is built.
+/// Parses JSON within limits: what is deeper than a template may use, or holds too much, is refused
+/// before it is built.
 Json read_context(const std::string& path) {
-  constexpr int kMaxDepth = 200;
+  constexpr JsonLimits kLimits{.depth = 200};
   const std::string text = read_file(path, kMaxContextBytes);
-  const Json::parser_callback_t bounded = [&path](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth)
-      throw Error(printable(path) + " is nested more than " + std::to_string(kMaxDepth) +
-                  " levels deep");
-    return true;
-  };
+  const JsonExcess excess = json_excess(text, kLimits);
+  if (excess == JsonExcess::kDepth)
+    throw Error(printable(path) + " is nested more than " + std::to_string(kLimits.depth) +
+                " levels deep");
+  if (excess == JsonExcess::kMembers)
+    throw Error(printable(path) + " has an object with more than " +
+                std::to_string(kLimits.members) + " members");
+  if (excess != JsonExcess::kNone)
+    throw Error(printable(path) + " holds more than " + std::to_string(kLimits.values) + " values");
   try {
-    Json context = Json::parse(text, bounded);
+    Json context = Json::parse(text);
     if (!context.is_object())
       throw Error(printable(path) + " must hold a JSON object: the template's variables");
     return context;

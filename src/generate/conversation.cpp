@@ -7,6 +7,7 @@
 
 #include "support/error.h"
 #include "support/file.h"
+#include "support/json_limits.h"
 #include "support/private_file.h"
 #include "support/write_target.h"
 
@@ -15,7 +16,7 @@ namespace {
 
 constexpr const char* kFormat = "hearth-conversation-1";
 constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
-constexpr int kMaxDepth = 64;
+constexpr JsonLimits kLimits{.depth = 64};
 
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& why) {
   throw Error(
@@ -25,11 +26,11 @@ constexpr int kMaxDepth = 64;
 
 Json parse(const std::filesystem::path& path) {
   const std::string text = read_file(path, kMaxBytes);
+  const JsonExcess excess = json_excess(text, kLimits);
+  if (excess == JsonExcess::kDepth) refuse(path, "it is nested too deeply");
+  if (excess != JsonExcess::kNone) refuse(path, "it holds too many values");
   try {
-    return Json::parse(text, [&path](int depth, Json::parse_event_t, const Json&) {
-      if (depth > kMaxDepth) refuse(path, "it is nested too deeply");
-      return true;
-    });
+    return Json::parse(text);
   } catch (const Json::exception&) {
     refuse(path, "it is not valid JSON");
   }

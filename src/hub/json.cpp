@@ -3,22 +3,18 @@
 #include <fmt/format.h>
 
 #include "support/error.h"
+#include "support/json_limits.h"
 
 namespace hearth::hub {
 namespace {
 
-constexpr int kMaxJsonDepth = 16;
+constexpr JsonLimits kLimits{.depth = 16, .members = JsonLimits::kAnyMembers};
 
 Json parse(std::string_view text, std::string_view source) {
-  // Deeper values are dropped while they are read; a file that has any is refused.
-  bool too_deep = false;
-  const auto bounded = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxJsonDepth) too_deep = true;
-    return !too_deep;
-  };
-  Json json = Json::parse(text, bounded, /*allow_exceptions=*/false);
-  if (too_deep || json.is_discarded())
-    throw Error(fmt::format("{} is no valid JSON", printable(source, 300)));
+  const bool excessive = json_excess(text, kLimits) != JsonExcess::kNone;
+  Json json = excessive ? Json(Json::value_t::discarded)
+                        : Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) throw Error(fmt::format("{} is no valid JSON", printable(source, 300)));
   return json;
 }
 

@@ -12,7 +12,7 @@ namespace hearth::hub {
 using Json = nlohmann::json;
 
 /// The object that `text` holds. Throws Error "SOURCE is no …" when it is not
-/// one, is nested deeper than 16, or is not UTF-8.
+/// one, is nested deeper than 16, holds more than two million values, or is not UTF-8.
 [[nodiscard]] Json parse_object(std::string_view text, std::string_view source);
 
 /// The same for an array.

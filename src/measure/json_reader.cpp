@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "support/error.h"
+#include "support/json_limits.h"
 #include "support/utf8.h"
 
 namespace hearth::measure {
@@ -41,11 +42,11 @@ nlohmann::json parse_json(std::string_view text, const std::string& source,
   if (text.size() > rules.max_bytes)
     throw refuse(fmt::format("is too large: more than {} bytes", rules.max_bytes));
   if (find_invalid_utf8(text) != std::string_view::npos) throw refuse("is not UTF-8");
-  const auto bounded = [&](int depth, Json::parse_event_t, const Json&) {
-    if (depth > rules.max_depth) throw refuse("is nested too deeply");
-    return true;
-  };
-  Json json = Json::parse(text, bounded, /*allow_exceptions=*/false);
+  const JsonExcess excess =
+      json_excess(text, {.depth = rules.max_depth, .members = JsonLimits::kAnyMembers});
+  if (excess == JsonExcess::kDepth) throw refuse("is nested too deeply");
+  if (excess != JsonExcess::kNone) throw refuse("holds too many values");
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) throw refuse("is not valid JSON");
   return json;
 }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "support/error.h"
+#include "support/json_limits.h"
 #include "support/utf8.h"
 
 namespace hearth::serve {
@@ -82,15 +83,11 @@ std::optional<std::int64_t> natural(const std::string& text, std::int64_t most) 
   return value;
 }
 
-/// The value that `text` holds; nothing when it holds none or is nested deeper than kMaxDepth.
+/// The value that `text` holds; nothing when it holds none or exceeds the limits.
 std::optional<Json> parse(std::string_view text) {
-  bool too_deep = false;
-  const Json::parser_callback_t check = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  Json json = Json::parse(text, check, /*allow_exceptions=*/false);
-  if (too_deep || json.is_discarded()) return std::nullopt;
+  if (json_excess(text, {.depth = kMaxDepth}) != JsonExcess::kNone) return std::nullopt;
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return std::nullopt;
   return json;
 }
 
@@ -287,7 +284,8 @@ PageApiReply PageApi::put(const std::string& id, std::string_view body, const st
     return refusal(400, "the body is not UTF-8");
   const std::optional<Json> json = parse(body);
   if (!json.has_value() || !json->is_object())
-    return refusal(400, "the body must be a JSON object, not too deeply nested");
+    return refusal(
+        400, "the body must be a JSON object, neither too deeply nested nor with too many members");
   const auto document = json->find("document");
   const auto revision = json->find("revision");
   const std::optional<std::string> said =

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/error.h"
+#include "support/json_limits.h"
 #include "text/jinja/template.h"
 
 namespace hearth::text {
@@ -199,16 +200,10 @@ std::string short_id(const std::string& id) {
 }
 
 /// Text that a model or a client wrote as JSON; discarded when it is none, or nested so deeply that
-/// copying it would need a deep stack.
+/// copying it would need a deep stack, or holds so much that reading it would take long.
 Json parse_arguments(const std::string& text) {
-  constexpr int kMaxDepth = 128;
-  bool too_deep = false;
-  const Json::parser_callback_t bounded = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  Json parsed = Json::parse(text, bounded, false);
-  return too_deep ? Json(Json::value_t::discarded) : parsed;
+  if (json_excess(text, {.depth = 128}) != JsonExcess::kNone) return Json(Json::value_t::discarded);
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 
 void normalize_call(Json& call, const TemplateCapabilities& capabilities) {

@@ -109,6 +109,8 @@ TEST_F(PageApiTest, RefusesWhatItCannotKeep) {
   ask("PUT", place, "", document("stale"), 409);
   ask("PUT", place, "", document("next", 1));
   const std::string deep(200, '[');
+  std::string many = R"({"revision":2,"document":{"messages":[])";
+  for (int i = 1; i < 1024; ++i) many += ",\"k" + std::to_string(i) + "\":1";
   for (const std::string& body :
        {std::string(), std::string("[]"), std::string("{}"), std::string("{\"revision\":0}"),
         std::string(R"({"revision":0,"document":[]})"),
@@ -118,10 +120,11 @@ TEST_F(PageApiTest, RefusesWhatItCannotKeep) {
         std::string(R"({"revision":1.5,"document":{"messages":[]}})"),
         std::string(R"({"document":{"messages":[]}})"), "{\"a\":" + deep,
         "{\"document\":" + deep + std::string(200, ']') + "}",
-        std::string("{\"revision\":0,\"x\":\"\xff\"}")})
+        std::string("{\"revision\":0,\"x\":\"\xff\"}"), many + ",\"one more\":1}}"})
     ask("PUT", place, "", body, 400);
+  ask("PUT", place, "", many + "}}");
   ask("PUT", place, "", std::string(PageApi::kMaxBodyBytes + 1, ' '), 413);
-  ask("PUT", place, "", document(std::string(ConversationStore::kMaxDocumentBytes, 'x'), 2), 413);
+  ask("PUT", place, "", document(std::string(ConversationStore::kMaxDocumentBytes, 'x'), 3), 413);
   for (const std::string& id : {std::string("a/b"), std::string(".."), std::string("a b"),
                                 std::string(65, 'x'), std::string("\xff"), std::string()})
     ask("PUT", "/hearth/conversations/" + id, "", document("x"), 404);

@@ -139,7 +139,7 @@ TEST(ChatTemplate, CallIdsAreShortenedConsistently) {
   EXPECT_EQ(result[2]["tool_call_id"], "abcDEF123");
 }
 
-TEST(ChatTemplate, DeepArgumentsStayText) {
+TEST(ChatTemplate, DeepAndLargeArgumentsStayText) {
   TemplateCapabilities capabilities;
   capabilities.object_arguments = true;
   const auto normalized = [&](const std::string& arguments) {
@@ -153,6 +153,15 @@ TEST(ChatTemplate, DeepArgumentsStayText) {
   constexpr std::size_t kDepth = 1'000'000;
   const std::string deep = R"({"a": )" + std::string(kDepth, '[') + std::string(kDepth, ']') + "}";
   EXPECT_EQ(normalized(deep), deep);
+  // Members are searched one by one: tens of thousands would take minutes.
+  const auto object_of = [](int members) {
+    std::string object = "{\"k\":1";
+    for (int i = 1; i < members; ++i) object += ",\"k" + std::to_string(i) + "\":1";
+    return object + "}";
+  };
+  EXPECT_TRUE(normalized(object_of(1024)).is_object());
+  for (const std::string& large : {object_of(1025), "{\"a\":[" + object_of(1025) + "]}"})
+    EXPECT_EQ(normalized(large), large);
 }
 
 TEST(ChatTemplate, BadMessagesAreRefused) {

@@ -8,11 +8,14 @@
 
 #include "support/error.h"
 #include "support/file.h"
+#include "support/json_limits.h"
 
 namespace hearth::model::convert {
 namespace {
 
-constexpr int kMaxDepth = 64;
+/// Vocabularies are objects with a member for each token; their merges are values, too.
+constexpr JsonLimits kLimits{
+    .depth = 64, .values = std::size_t{16} << 20, .members = JsonLimits::kAnyMembers};
 constexpr std::size_t kMaxConfigBytes = std::size_t{16} << 20;
 /// Larger than any size of a model; products of two of them cannot overflow.
 constexpr std::int64_t kMaxInteger = std::int64_t{1} << 28;
@@ -21,14 +24,14 @@ constexpr std::int64_t kMaxInteger = std::int64_t{1} << 28;
 
 Json read_json(const std::filesystem::path& path, std::size_t limit) {
   const std::string text = read_file(path, limit);
-  const auto bounded = [&](int depth, Json::parse_event_t, const Json&) {
-    if (depth > kMaxDepth) {
-      throw Error(fmt::format("'{}' is nested too deeply", printable(path.string(), 300)),
-                  "this is no file of a checkpoint");
-    }
-    return true;
-  };
-  Json json = Json::parse(text, bounded, /*allow_exceptions=*/false);
+  const JsonExcess excess = json_excess(text, kLimits);
+  if (excess != JsonExcess::kNone) {
+    throw Error(fmt::format("'{}' {}", printable(path.string(), 300),
+                            excess == JsonExcess::kDepth ? "is nested too deeply"
+                                                         : "holds too many values"),
+                "this is no file of a checkpoint");
+  }
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
     throw Error(fmt::format("'{}' is not valid JSON", printable(path.string(), 300)),
                 "fetch it again");

@@ -1,5 +1,6 @@
 #include "serve/dialects/json_body.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -21,95 +22,49 @@ std::optional<unsigned> hex4(std::string_view text, std::size_t at) {
   return value;
 }
 
-/// Walks over JSON text once: counts what is in it, and replaces escapes of lone surrogates. It
-/// does not judge the grammar; the parser does.
-class Scanner {
- public:
-  Scanner(std::string_view text, const JsonLimits& limits) : text_(text), limits_(limits) {}
+/// JSON text with U+FFFD for every escape of a lone surrogate. There are escapes in strings only.
+std::string without_lone_surrogates(std::string_view text) {
+  const auto in = [](std::optional<unsigned> unit, unsigned from) {
+    return unit && *unit >= from && *unit < from + 0x400;
+  };
+  std::string out;
+  out.reserve(text.size());
+  std::size_t at = 0;
+  for (;;) {
+    const std::size_t escape = std::min(text.find('\\', at), text.size());
+    out.append(text, at, escape - at);
+    at = escape;
+    if (at == text.size()) return out;
+    std::size_t taken = 2;
+    const std::optional<unsigned> first =
+        text.substr(at, 2) == "\\u" ? hex4(text, at + 2) : std::nullopt;
+    if (in(first, 0xD800) && text.substr(at + 6, 2) == "\\u" && in(hex4(text, at + 8), 0xDC00)) {
+      taken = 12;
+    } else if (in(first, 0xD800) || in(first, 0xDC00)) {
+      out += "\\ufffd";
+      at += 6;
+      continue;
+    }
+    taken = std::min(taken, text.size() - at);
+    out.append(text, at, taken);
+    at += taken;
+  }
+}
 
-  std::string scan() {
-    out_.reserve(text_.size());
-    while (at_ < text_.size()) {
-      const char c = text_[at_];
-      if (c == '"') {
-        string();
-        continue;
-      }
-      if (c == '{' || c == '[') open();
-      if ((c == '}' || c == ']') && !members_.empty()) members_.pop_back();
-      if (c == ',') next();
-      out_ += c;
-      ++at_;
-    }
-    return std::move(out_);
-  }
-
- private:
-  void count_value() {
-    if (++values_ > limits_.values) {
-      refuse("The body has more than " + std::to_string(limits_.values) + " values", "");
-    }
-  }
-  void open() {
-    if (static_cast<int>(members_.size()) >= limits_.depth) {
-      refuse("The body is nested deeper than " + std::to_string(limits_.depth) + " levels", "");
-    }
-    members_.push_back(text_[at_] == '{' ? 1 : 0);
-    count_value();
-  }
-  void next() {
-    count_value();
-    // Objects keep their order and are searched from the start: many members would cost their
-    // square.
-    if (!members_.empty() && members_.back() != 0 && ++members_.back() > limits_.members) {
-      refuse("An object in the body has more than " + std::to_string(limits_.members) + " members",
+/// Objects keep their order and are searched from the start: many members would cost their square.
+void check_limits(std::string_view body, const JsonLimits& limits) {
+  switch (json_excess(body, limits)) {
+    case JsonExcess::kNone:
+      return;
+    case JsonExcess::kDepth:
+      refuse("The body is nested deeper than " + std::to_string(limits.depth) + " levels", "");
+    case JsonExcess::kValues:
+      refuse("The body has more than " + std::to_string(limits.values) + " values", "");
+    case JsonExcess::kMembers:
+      refuse("An object in the body has more than " + std::to_string(limits.members) + " members",
              "");
-    }
   }
-  void string() {
-    out_ += text_[at_++];
-    while (at_ < text_.size() && text_[at_] != '"') {
-      if (text_[at_] != '\\') {
-        const std::size_t end = text_.find_first_of("\"\\", at_);
-        const std::size_t stop = end == std::string_view::npos ? text_.size() : end;
-        out_.append(text_, at_, stop - at_);
-        at_ = stop;
-      } else if (at_ + 1 < text_.size() && text_[at_ + 1] == 'u') {
-        unicode();
-      } else {
-        out_.append(text_, at_, 2);
-        at_ += 2;
-      }
-    }
-    if (at_ < text_.size()) out_ += text_[at_++];
-  }
-  void unicode() {
-    const std::optional<unsigned> first = hex4(text_, at_ + 2);
-    const auto in = [](std::optional<unsigned> unit, unsigned from) {
-      return unit && *unit >= from && *unit < from + 0x400;
-    };
-    if (in(first, 0xD800) && text_.substr(at_ + 6, 2) == "\\u" &&
-        in(hex4(text_, at_ + 8), 0xDC00)) {
-      out_.append(text_, at_, 12);
-      at_ += 12;
-      return;
-    }
-    if (in(first, 0xD800) || in(first, 0xDC00)) {
-      out_ += "\\ufffd";
-      at_ += 6;
-      return;
-    }
-    out_.append(text_, at_, 2);
-    at_ += 2;
-  }
-
-  std::string_view text_;
-  const JsonLimits& limits_;
-  std::size_t at_ = 0;
-  std::size_t values_ = 0;
-  std::vector<std::size_t> members_;  // of the open objects; 0: an array
-  std::string out_;
-};
+}
 
 [[noreturn]] void refuse_type(const char* name, const char* type) {
   refuse(std::string(name) + " must be " + type, name, "invalid_type");
@@ -136,7 +91,8 @@ Json parse_json(std::string_view body, const JsonLimits& limits) {
   if (bad != std::string_view::npos) {
     refuse("The body is not valid UTF-8 (at byte " + std::to_string(bad) + ")", "", "invalid_json");
   }
-  const std::string text = Scanner(body, limits).scan();
+  check_limits(body, limits);
+  const std::string text = without_lone_surrogates(body);
   try {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {

@@ -9,14 +9,9 @@
 #include <vector>
 
 #include "serve/chat_request.h"
+#include "support/json_limits.h"
 
 namespace hearth::serve {
-
-struct JsonLimits {
-  int depth = 96;
-  std::size_t values = std::size_t{2} << 20;  ///< numbers, strings, objects… in all
-  std::size_t members = 1024;                 ///< of one object
-};
 
 /// The JSON text `body`, any value. Escaped lone surrogates ("\ud800") become U+FFFD. Throws
 /// RequestError (400) when it is empty, not JSON, not UTF-8, or exceeds the limits.

@@ -263,6 +263,12 @@ CompletionExchange read_raw(const Json& body, std::string prompt) {
   return exchange;
 }
 
+/// Discarded when `text` is no JSON, or exceeds the limits of bodies.
+Json parsed_parameter(const std::string& text) {
+  if (json_excess(text) != JsonExcess::kNone) return Json(Json::value_t::discarded);
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
 }  // namespace
 
 const BodyFields kOllamaChatBody = {.name = "OllamaChatRequest",
@@ -298,7 +304,7 @@ Json typed_ollama_parameters(const Json& parameters) {
                                      [&](const Field& each) { return each.name == name; });
     const bool text =
         field != kOllamaOptions.end() && (field->types & kString) == 0 && value.is_string();
-    Json parsed = text ? Json::parse(value.get_ref<const std::string&>(), nullptr, false) : value;
+    Json parsed = text ? parsed_parameter(value.get_ref<const std::string&>()) : value;
     typed[name] = parsed.is_discarded() ? value : std::move(parsed);
   }
   check_members(typed, kOllamaOptions, "parameters");
@@ -308,7 +314,7 @@ Json typed_ollama_parameters(const Json& parameters) {
 std::vector<std::pair<std::string, std::string>> ollama_parameter_lines(
     const std::string& parameters) {
   std::vector<std::pair<std::string, std::string>> lines;
-  const Json all = Json::parse(parameters, nullptr, /*allow_exceptions=*/false);
+  const Json all = parsed_parameter(parameters);
   if (!all.is_object()) return lines;
   const auto add = [&lines](const std::string& name, const Json& value) {
     lines.emplace_back(name, value.is_string() ? value.get<std::string>() : to_line(value));

@@ -391,6 +391,10 @@ TEST(OllamaModels, ParametersOfModelfilesAreTexts) {
   EXPECT_EQ(ollama_parameter_lines(R"({"top_k":5,"stop":["a","b"]})"),
             (Lines{{"top_k", "5"}, {"stop", "a"}, {"stop", "b"}}));
   EXPECT_EQ(ollama_parameter_lines("no JSON"), Lines());
+  std::string many = R"({"top_k":"5")";
+  for (int i = 0; i < 1024; ++i) many += ",\"k" + std::to_string(i) + "\":1";
+  EXPECT_EQ(ollama_parameter_lines(many + "}"), Lines());
+  EXPECT_THROW((void)typed_ollama_parameters({{"num_ctx", many + "}"}}), RequestError);
 }
 
 TEST(OllamaModels, ExtrasOfStrangersAreReadAsFarAsTheyCanBe) {
