@@ -212,7 +212,7 @@ void Metrics::replied(const ReplyRecord& record) {
   generated_tokens_.observe(static_cast<double>(record.usage.completion_tokens));
   if (record.usage.completion_tokens > 1 && record.usage.generate_seconds > 0) {
     between_tokens_.observe(record.usage.generate_seconds /
-                            static_cast<double>(record.usage.completion_tokens));
+                            static_cast<double>(record.usage.completion_tokens - 1));
   }
 }
 

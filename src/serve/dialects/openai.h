@@ -42,10 +42,9 @@ struct EmbeddingRequest {
 /// when it has fewer.
 [[nodiscard]] std::vector<float> shorten(std::vector<float> vector, std::int64_t dimensions);
 
-/// GET /v1/models, GET and DELETE /v1/models/{id}.
+/// GET /v1/models, GET /v1/models/{id}.
 [[nodiscard]] std::string openai_models(std::span<const ModelFacts> models);
 [[nodiscard]] std::string openai_model(const ModelFacts& model);
-[[nodiscard]] std::string openai_deleted_model(std::string_view id);
 
 /// POST /v1/responses. Stateless: what needs stored responses (previous_response_id, conversation,
 /// item references, background) is refused. Throws RequestError.

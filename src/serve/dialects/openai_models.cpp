@@ -33,10 +33,6 @@ std::string openai_models(std::span<const ModelFacts> models) {
 
 std::string openai_model(const ModelFacts& model) { return to_line(openai_model_object(model)); }
 
-std::string openai_deleted_model(std::string_view id) {
-  return to_line({{"id", id}, {"object", "model"}, {"deleted", true}});
-}
-
 std::string openai_input_tokens(std::int64_t tokens) {
   return to_line({{"object", "response.input_tokens"}, {"input_tokens", tokens}});
 }

@@ -179,7 +179,6 @@ TEST(OpenAiModels, Lists) {
        "meta":{"n_ctx_train":4096}}]})"));
   EXPECT_EQ(Json::parse(openai_model(model))["id"], "org/m:tag");
   EXPECT_EQ(openai_models({}), R"({"object":"list","data":[]})");
-  EXPECT_EQ(openai_deleted_model("m"), R"({"id":"m","object":"model","deleted":true})");
   EXPECT_EQ(Json::parse(openai_input_tokens(7))["input_tokens"], 7);
 }
 
