@@ -159,11 +159,11 @@ struct DiskStore::Impl {
 
   void publish(SegmentWriter& writer) {
     const FileLock across = folder.lock();
-    const std::lock_guard lock(mutex);
+    std::unique_lock lock(mutex);
     const Hash128 id = writer.header().id;
     if (!folder.publish(writer)) throw Error("what it goes on from was removed meanwhile");
     pending.erase(id);
-    folder.evict(options.most_bytes, id, now());
+    folder.evict(options.most_bytes, id, now(), &lock);
   }
 
   void done(const SegmentQueue::Result& result) {

@@ -117,6 +117,7 @@ struct SegmentHeader {
 struct SegmentUses {
   std::int64_t last = 0;  ///< Unix seconds
   std::uint64_t count = 0;
+  bool operator==(const SegmentUses&) const = default;
 };
 
 /// Reads and checks a header. Throws DamagedSegment; SegmentVersion for other schema versions;

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <set>
 #include <system_error>
 
@@ -260,19 +261,39 @@ std::uint64_t SegmentFolder::total_bytes() const {
 }
 
 /// Other processes count, too, and write files anew.
-void SegmentFolder::read_uses() {
-  for (auto& [id, segment] : segments_) {
+void SegmentFolder::read_uses(std::unique_lock<std::mutex>* others) {
+  struct File {
+    Hash128 id;
+    fs::path path;
+    SegmentUses known;
+    std::optional<StoredSegment> read = {};
+  };
+  std::vector<File> files;
+  for (const auto& [id, segment] : segments_)
+    files.push_back({id, file_of(segment.header), segment.uses});
+  if (others != nullptr) others->unlock();
+  for (File& each : files) {
     try {
-      const ReadFile file(file_of(segment.header));
+      const ReadFile file(each.path);
+      StoredSegment segment;
       segment.header = read_header(file, &segment.uses, key_.get());
       segment.file_bytes = file.size();
+      each.read = std::move(segment);
     } catch (const Error&) {
       // It keeps the numbers it had.
     }
   }
+  if (others != nullptr) others->lock();
+  for (File& each : files) {
+    const auto found = segments_.find(each.id);
+    // Not those that were used or removed meanwhile.
+    if (each.read && found != segments_.end() && found->second.uses == each.known)
+      found->second = std::move(*each.read);
+  }
 }
 
-void SegmentFolder::evict(std::uint64_t most_bytes, const Hash128& keep, std::int64_t now) {
+void SegmentFolder::evict(std::uint64_t most_bytes, const Hash128& keep, std::int64_t now,
+                          std::unique_lock<std::mutex>* others) {
   refresh();
   std::uint64_t total = total_bytes();
   if (total <= most_bytes) return;
@@ -286,7 +307,8 @@ void SegmentFolder::evict(std::uint64_t most_bytes, const Hash128& keep, std::in
     }
   }
   if (total <= most_bytes) return;
-  read_uses();
+  read_uses(others);
+  total = total_bytes();
   std::map<Hash128, int> children;
   for (const auto& [id, segment] : segments_) ++children[segment.header.parent];
   for (const Hash128& id : chain(keep)) children[id] += 1;  // never without children: it stays

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -74,8 +75,10 @@ class SegmentFolder {
   /// Removes segments and everything that builds on them. Returns the bytes that are free now.
   std::uint64_t remove(std::span<const Hash128> ids);
   /// Removes what has the lowest score until all files have at most `most_bytes`. `keep` and its
-  /// ancestors stay.
-  void evict(std::uint64_t most_bytes, const Hash128& keep, std::int64_t now);
+  /// ancestors stay. How often each was used is read from its file then, which takes time: the
+  /// lock that keeps `others` from the folder, if there is one, is given up meanwhile.
+  void evict(std::uint64_t most_bytes, const Hash128& keep, std::int64_t now,
+             std::unique_lock<std::mutex>* others = nullptr);
   /// Removes files that can never be read again: damaged ones, orphans, what killed processes left.
   /// Orphans stay as long as some file cannot be read: it may be what they go on from.
   void clean();
@@ -100,7 +103,7 @@ class SegmentFolder {
  private:
   void check_marker(bool create) const;
   void read_new(const std::filesystem::path& path);
-  void read_uses();
+  void read_uses(std::unique_lock<std::mutex>* others);
   [[nodiscard]] std::vector<Hash128> orphans() const;
   [[nodiscard]] std::uint64_t total_bytes() const;
 
