@@ -58,11 +58,4 @@ bool PageNeeds::are_free() const noexcept {
   return slots_ <= pool_->free_slots();
 }
 
-bool PageNeeds::exist() const noexcept {
-  for (std::size_t g = 0; g < pages_.size(); ++g) {
-    if (pages_[g] > pool_->pages(g)) return false;
-  }
-  return true;
-}
-
 }  // namespace hearth::generate

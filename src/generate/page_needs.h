@@ -30,8 +30,6 @@ class PageNeeds {
 
   /// The pool has them free now.
   [[nodiscard]] bool are_free() const noexcept;
-  /// The pool has as many at all.
-  [[nodiscard]] bool exist() const noexcept;
   /// By group.
   [[nodiscard]] std::span<const std::int64_t> pages() const noexcept { return pages_; }
   [[nodiscard]] std::int64_t slots() const noexcept { return slots_; }

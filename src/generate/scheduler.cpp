@@ -12,7 +12,6 @@
 
 #include "generate/compute_turn.h"
 #include "generate/generation.h"
-#include "generate/page_needs.h"
 #include "generate/prefixes.h"
 #include "generate/scheduler_loop.h"
 
@@ -48,7 +47,6 @@ model::Outputs scheduler_outputs(const spec::Setup& setup) {
 struct Scheduler::Impl {
   const SchedulerLimits limits;
   const GenerationContext common;
-  const state::MemoryPool& pool;
   const std::shared_ptr<ComputeTurn> turn;
   const std::unique_ptr<Prefixes> prefixes;
   SchedulerLoop loop;  // the thread's own
@@ -73,7 +71,6 @@ struct Scheduler::Impl {
       : limits(checked(given, model)),
         common{tokenizer, model.spec().vocabulary, model.setup().context,
                never_generated(tokenizer, model.spec().vocabulary)},
-        pool(model.pool()),
         turn(std::move(turn_)),
         prefixes(std::move(prefixes_)),
         loop(model, limits, turn.get(), prefixes.get(),
@@ -159,7 +156,6 @@ struct Scheduler::Impl {
       const std::lock_guard lock(mutex);
       id = next_id++;
     }
-    check_room(request);
     auto generation =
         std::make_shared<Generation>(id, std::move(request), std::move(listener), common);
     {
@@ -180,16 +176,6 @@ struct Scheduler::Impl {
     }
     work.notify_one();
     return id;
-  }
-
-  /// The KV cache may be smaller than one context.
-  void check_room(const GenerateRequest& request) const {
-    PageNeeds needs(pool);
-    const auto tokens = static_cast<std::int64_t>(request.prompt.size());
-    needs.add_whole(nullptr, std::min(tokens, common.context));
-    if (needs.exist()) return;
-    throw Error(fmt::format("the prompt has {} tokens, more than the whole KV cache holds", tokens),
-                "shorten it or give the KV cache more memory", ExitCode::kDoesNotFit);
   }
 
   /// When those who wait now will have been served.
