@@ -61,12 +61,16 @@ std::optional<hub::StoredModel> usable_model(const std::filesystem::path& file) 
   return model;
 }
 
-/// It may have been made anew, fetched again, or removed since the server began.
-std::optional<AvailableModel> as_it_is_now(const AvailableModel& model) {
-  std::error_code ignored;  // what cannot be asked about says more when it is loaded
-  if (!std::filesystem::exists(model.path, ignored) && !ignored) return std::nullopt;
+/// It may have been made anew, or fetched again, since the server began.
+AvailableModel as_it_is_now(const AvailableModel& model) {
   const std::optional<hub::StoredModel> stored = usable_model(model.path);
   return stored ? of_stored(*stored) : model;
+}
+
+/// A model that is loaded outlives its file, but nobody should choose it.
+bool is_gone(const AvailableModel& model) {
+  std::error_code ignored;  // what cannot be asked about says more when it is loaded
+  return !std::filesystem::exists(model.path, ignored) && !ignored;
 }
 
 }  // namespace
@@ -79,7 +83,7 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
       throw Error(fmt::format("no such file: '{}'", printable(name)),
                   "check the path; hearth list shows the models of the store");
     }
-    named_.push_back(as_it_is_now(of_path(path)).value_or(of_path(path)));
+    named_.push_back(as_it_is_now(of_path(path)));
   }
   for (const auto& [alias, target] : models.aliases) {
     if (!find(target)) {
@@ -94,7 +98,7 @@ LocalModels::LocalModels(const ServedModels& models) : only_named_(models.only_n
 std::vector<AvailableModel> LocalModels::models() const {
   std::vector<AvailableModel> all;
   for (const AvailableModel& model : named_) {
-    if (auto now = as_it_is_now(model)) all.push_back(*std::move(now));
+    if (!is_gone(model)) all.push_back(as_it_is_now(model));
   }
   const std::vector<hub::StoredModel> of_store =
       only_named_ ? std::vector<hub::StoredModel>() : usable_models();
@@ -112,7 +116,7 @@ std::vector<AvailableModel> LocalModels::list() {
   // Clients let people choose from what is listed.
   for (const auto& [alias, target] : aliases_) {
     std::optional<AvailableModel> model = find(target);
-    if (!model) continue;  // it was removed since
+    if (!model || is_gone(*model)) continue;  // it was removed since
     model->name = alias;
     all.push_back(std::move(*model));
   }

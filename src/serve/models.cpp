@@ -46,6 +46,10 @@ RequestFailure cannot_load(const std::string& name, const Error& error, int stat
                               error.what(), hint)};
 }
 
+RequestFailure not_found(std::string_view name) {
+  return {404, fmt::format("model '{}' not found", printable(name)), "model_not_found", "model"};
+}
+
 /// What whoever wants `context` cells gets: a model knows nothing beyond what it was trained for,
 /// unless the server was `given` more for all.
 std::int64_t usable_context(std::int64_t context, const spec::ModelSpec& spec, std::int64_t given) {
@@ -230,6 +234,8 @@ std::shared_ptr<ServedModel> ModelManager::Impl::load(std::unique_lock<std::mute
       if (error.missing > idle_bytes() || !evict(lock)) throw not_enough_memory(error, in_use());
     } catch (const Error& error) {
       lock.lock();
+      std::error_code ignored;
+      if (!std::filesystem::exists(entry.path, ignored) && !ignored) throw not_found(entry.name);
       if (error.exit_code() != ExitCode::kDoesNotFit) throw cannot_load(entry.name, error, 500);
       if (!evict(lock)) throw not_enough_memory(error, in_use());
     } catch (const LoadCancelled&) {
@@ -406,10 +412,9 @@ AvailableModel ModelManager::available(std::string_view name) {
                                   : fmt::format("{}; {}", error.what(), error.hint()));
   }
   if (found) return *std::move(found);
-  throw RequestFailure(404,
-                       name.empty() ? "there is no model; fetch one with `hearth pull`"
-                                    : fmt::format("model '{}' not found", printable(name)),
-                       "model_not_found", "model");
+  if (!name.empty()) throw not_found(name);
+  throw RequestFailure(404, "there is no model; fetch one with `hearth pull`", "model_not_found",
+                       "model");
 }
 
 ModelDirectory& ModelManager::directory() noexcept { return impl_->directory; }

@@ -109,14 +109,17 @@ TEST(ServedModels, FindingANamedOneReadsNoOthersManifest) {
   EXPECT_FALSE(std::filesystem::exists(malformed));
 }
 
+// Who uses it goes on; who looks for one does not see it.
 TEST(ServedModels, ANamedOneThatIsGoneIsWhatItWas) {
   const OwnData own;
   const hub::Store store = model_store();
   store.prepare();
   const std::string digest = make(store, "one", "Be brief.");
   LocalModels models({.named = {"named"}, .aliases = {}, .only_named = true});
+  EXPECT_EQ(models.list().size(), 1U);
   store.remove("named");
   EXPECT_EQ(models.find("named")->digest, digest);
+  EXPECT_TRUE(models.list().empty());
 }
 
 }  // namespace

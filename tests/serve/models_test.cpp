@@ -165,6 +165,8 @@ TEST_F(ModelsTest, BrokenFilesAreTold) {
   std::filesystem::resize_file(folder / "b.gguf", 1000);
   EXPECT_EQ(status_of({.name = "b"}), 500);
   EXPECT_EQ(status_of({.name = "a"}), 200);
+  std::filesystem::remove(folder / "b.gguf");
+  EXPECT_EQ(status_of({.name = "b"}), 404);
 }
 
 TEST_F(ModelsTest, ALargerContextIsLoadedAnew) {
